@@ -1,0 +1,171 @@
+"""apply() and unapply(): which of asyncio's classes and functions are ours, and how they get back.
+
+Contract
+  * Classes and modules are patched, never instances; calling twice changes nothing; any thread, any time, with or without
+    a loop, before or while loops run.
+  * Two parts: the engine (methods of BaseEventLoop) and the entry points (asyncio.run, asyncio.Runner). ``engine()`` alone
+    is enough for aionest.run() and await_().
+  * unapply() puts back exactly what it found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from asyncio import base_events, events, runners
+from typing import Any
+
+from . import _core, _errors, _probe, _run, _support
+
+_lock = threading.RLock()
+_MISSING: Any = object()
+
+_saved: list[tuple[Any, str, Any]] = []
+_engine_on = False
+_entry_points: list[tuple[Any, str, Any]] = []
+
+_core._configure(_support.callback_error, _support.slow_callback, _errors)
+
+
+def _patch(record: list[tuple[Any, str, Any]], owner: Any, name: str, value: Any) -> None:
+    record.append((owner, name, vars(owner).get(name, _MISSING)))
+    setattr(owner, name, value)
+
+
+def _restore(record: list[tuple[Any, str, Any]]) -> None:
+    while record:
+        owner, name, before = record.pop()
+        if before is _MISSING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+
+def _undo_nest_asyncio() -> None:
+    """Take back what nest_asyncio's own apply() did: it shadows our methods on the loop's class."""
+    if not hasattr(asyncio, "_nest_patched"):
+        return
+    for cls in _subclasses(base_events.BaseEventLoop):
+        for name, value in list(vars(cls).items()):
+            if getattr(value, "__module__", "").startswith("nest_asyncio") and name != "__init__":
+                delattr(cls, name)
+        if "_nest_patched" in vars(cls):
+            del cls._nest_patched
+    try:
+        from _asyncio import Future, Task
+    except ImportError:
+        return
+    if getattr(asyncio.Task, "__module__", "") != "_asyncio":
+        asyncio.Task = asyncio.tasks.Task = asyncio.tasks._CTask = Task  # type: ignore[misc,attr-defined]
+        asyncio.Future = asyncio.futures.Future = asyncio.futures._CFuture = Future  # type: ignore[misc,attr-defined]
+
+
+def _subclasses(cls: type[Any]) -> list[type[Any]]:
+    found = [cls]
+    for sub in cls.__subclasses__():
+        found += _subclasses(sub)
+    return found
+
+
+def engine() -> None:
+    """Make every loop derived from BaseEventLoop one that can be suspended into. Idempotent."""
+    global _engine_on
+    with _lock:
+        if _engine_on:
+            return
+        base: Any = base_events.BaseEventLoop
+        for name, descriptor in _core.loop_descriptors().items():
+            _patch(_saved, base, name, descriptor)
+        for name in ("run_forever", "run_until_complete", "close"):
+            _patch(_saved, base, name, _run.loop_methods[name])
+        _engine_on = True
+        # A loop that runs already gets its record now, while its frames can be told apart from ours.
+        running = events._get_running_loop()
+        if isinstance(running, base):
+            _core.refresh(running)
+
+
+def check_loop(loop: Any) -> None:
+    """Raise for anything that is no loop that aionest can run."""
+    if isinstance(loop, base_events.BaseEventLoop):
+        return
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        raise _errors.ForeignLoopError(
+            f"aionest cannot patch {type(loop).__module__}.{type(loop).__qualname__}: nested runs work on loops derived from "
+            "asyncio.BaseEventLoop (asyncio.SelectorEventLoop and its subclasses). The loop itself works as before"
+        )
+    raise TypeError(f"apply() takes an asyncio event loop or None, not {type(loop).__name__}")
+
+
+def apply(loop: asyncio.AbstractEventLoop | None = None, *, shared: bool | None = None, close_loop: bool = False) -> None:
+    """Make nested asyncio work in this process.
+
+    Afterwards ``asyncio.run``, ``loop.run_until_complete``, ``loop.run_forever`` and ``asyncio.Runner.run`` may be called
+    while a loop runs in the same thread, and a top-level ``asyncio.run`` keeps one loop per thread open between calls.
+
+    :param loop: checked to be a loop that aionest can run, for callers written for nest_asyncio; all loops of the process
+        are meant in any case.
+    :param shared: carry out top-level runs of all threads on one background loop. ``None`` decides by itself.
+    :param close_loop: let a top-level ``asyncio.run`` make a new loop and close it, as asyncio does.
+    :raises TypeError: ``loop`` is no event loop, or one that aionest cannot run (uvloop and others not derived from
+        ``asyncio.BaseEventLoop``).
+
+    Thread-safety: any thread, any time; calling it again only updates the options.
+    """
+    if loop is not None:
+        check_loop(loop)
+    with _lock:
+        if shared:
+            raise NotImplementedError("apply(shared=True) is not available in this version")
+        _undo_nest_asyncio()
+        engine()
+        _run.options.close_loop = bool(close_loop)
+        if _entry_points:
+            return
+        _patch(_entry_points, runners, "run", _run.asyncio_run)
+        _patch(_entry_points, asyncio, "run", _run.asyncio_run)
+        runner = getattr(runners, "Runner", None)
+        if runner is not None:
+            _patch(_entry_points, runner, "run", _run.runner_run)
+            _patch(_entry_points, runner, "close", _run.runner_close)
+
+
+def unapply() -> None:
+    """Give asyncio its own functions back.
+
+    :raises RuntimeError: a loop is being run by aionest, or a nested run is suspended: let them end first.
+
+    Thread-safety: any thread, while no other thread runs a loop.
+    """
+    global _engine_on
+    with _lock:
+        if not _engine_on:
+            _restore(_entry_points)
+            return
+        loops = _core._records()
+        for loop in loops:
+            info = _core.loop_info(loop)
+            if info is not None and (info["carried"] or info["suspended"]):
+                raise _errors.NestedRunError(
+                    f"unapply() is not possible while {loop!r} is run by aionest or nested runs are suspended on it"
+                )
+        _restore(_entry_points)
+        _restore(_saved)
+        _engine_on = False
+        for loop in loops:
+            _core._put_back(loop)
+
+
+def is_applied() -> bool:
+    """True between apply() and unapply()."""
+    return bool(_entry_points)
+
+
+if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
+    raise ImportError(
+        "aionest needs the GIL: this free-threaded Python was told to keep it off (PYTHON_GIL=0 or -X gil=0). "
+        "Without that setting Python turns it on by itself when aionest is imported."
+    )
+
+assert _probe.LAYOUT is None or _probe.LAYOUT[0] > 0

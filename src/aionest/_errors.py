@@ -1,0 +1,34 @@
+"""Every exception class of aionest, the root first.
+
+Contract: each class also inherits what users catch today for the same mistake (``RuntimeError``, ``TypeError``), so code
+written for asyncio or nest_asyncio keeps its ``except`` clauses. The C engine raises these by name; nothing here imports
+anything, so any module may import this one.
+"""
+
+from __future__ import annotations
+
+__all__ = ["AionestError", "ForeignLoopError", "NestedRunError", "PortalClosed", "ResourceLost"]
+
+
+class AionestError(Exception):
+    """The root of all exceptions that aionest defines."""
+
+
+class NestedRunError(AionestError, RuntimeError):
+    """Raised when a nested run cannot be started or cannot go on: no loop runs, it was stopped, or it is being closed."""
+
+
+class ForeignLoopError(AionestError, TypeError):
+    """Raised when code would have to be suspended on an event loop that aionest does not drive, such as uvloop's."""
+
+
+class ResourceLost(AionestError, RuntimeError):
+    """Raised to whoever uses a hosted resource that has failed.
+
+    ``__cause__`` is the failure itself. It may be None while the resource is still being taken down, and is filled in
+    when that has ended.
+    """
+
+
+class PortalClosed(AionestError, RuntimeError):
+    """Raised by every use of a portal that is closed, and by the calls that were under way when it was closed."""

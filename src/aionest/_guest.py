@@ -1,0 +1,162 @@
+"""One loop inside another on the same thread: the inner one runs as a guest of the outer.
+
+Contract
+  * The caller's stack is suspended on the outer loop; a handle of the outer loop (the pump) runs one iteration of the inner
+    one at a time, so neither starves. Between pumps the outer loop watches the inner selector's own file descriptor and the
+    inner loop's next timer.
+  * While the pump runs, the inner loop is the running loop and its asynchronous generator hooks are in place.
+  * ``suspend``/``resume`` are called by the engine when code of the inner loop is put to sleep in the middle of a pump:
+    the outer loop goes on meanwhile, and another pump with the inner.
+Thread: the one that runs the outer loop; ``kick`` likewise.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from asyncio import base_events, events
+from typing import Any
+
+from . import _core, _run
+
+
+class Guest:
+    """The pump of one inner loop."""
+
+    def __init__(self, inner: Any, outer: Any) -> None:
+        self.inner, self.outer = inner, outer
+        self.context = contextvars.Context()
+        self.done = outer.create_future()
+        self.scheduled: Any = None  # the pump's handle, while one is queued
+        self.timer: Any = None
+        self.fd = -1
+        self.inside = 0
+        self.inner_hooks: Any = None
+        self.outer_hooks: Any = None
+
+    # -- brackets: which loop is the running one
+
+    def enter(self) -> None:
+        self.outer_hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(*self.inner_hooks)
+        events._set_running_loop(self.inner)
+        self.inside += 1
+
+    def leave(self) -> None:
+        self.inside -= 1
+        self.inner_hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(*self.outer_hooks)
+        events._set_running_loop(self.outer)
+
+    def suspend(self) -> None:
+        """Code of the inner loop goes to sleep: back to the outer loop, and let another pump carry the inner one."""
+        self.leave()
+        self.schedule()
+        outer_guest = _guests.get(self.outer)
+        if outer_guest is not None and outer_guest.inside:
+            outer_guest.suspend()
+
+    def resume(self) -> None:
+        outer_guest = _guests.get(self.outer)
+        if outer_guest is not None and events._get_running_loop() is not self.outer:
+            outer_guest.resume()
+        self.enter()
+
+    # -- the pump
+
+    def kick(self) -> None:
+        """Something was added to the inner loop's queue."""
+        if not self.inside:
+            self.schedule()
+
+    def schedule(self) -> None:
+        if self.scheduled is None and not self.done.done():
+            self.scheduled = self.outer.call_soon(self.pump, context=self.context)
+
+    def pump(self) -> None:
+        self.scheduled = None
+        self.disarm()
+        if self.done.done():
+            return
+        inner = self.inner
+        self.enter()
+        try:
+            inner._run_once()
+        except BaseException as exc:
+            self.finish(exc)
+            return
+        finally:
+            self.leave()
+        if self.done.done():
+            return
+        if inner._stopping:
+            self.finish(None)
+        elif inner._ready:
+            self.schedule()
+        else:
+            self.arm()
+
+    def finish(self, exc: BaseException | None) -> None:
+        self.disarm()
+        if not self.done.done():
+            self.done.set_result(exc)
+
+    def arm(self) -> None:
+        """Nothing to do now: come back when the inner selector or timer says so."""
+        if self.scheduled is not None:
+            return
+        self.outer.add_reader(self.fd, self.schedule)
+        scheduled = self.inner._scheduled
+        if scheduled:
+            delay = max(0.0, scheduled[0]._when - self.inner.time())
+            self.timer = self.outer.call_later(delay, self.schedule, context=self.context)
+
+    def disarm(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if not self.outer.is_closed():
+            self.outer.remove_reader(self.fd)
+
+    def run(self) -> None:
+        inner, outer = self.inner, self.outer
+        inner._check_closed()
+        _run.check_not_running(inner)
+        selector = getattr(inner, "_selector", None)
+        if not isinstance(outer, base_events.BaseEventLoop) or not hasattr(selector, "fileno"):
+            raise RuntimeError(
+                f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"
+            )
+        hooks = sys.get_asyncgen_hooks()
+        _run.setup_nested(inner)
+        self.inner_hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(*hooks)
+        events._set_running_loop(outer)
+        self.fd = selector.fileno()
+        _guests[inner] = self
+        _core.set_guest(inner, self)
+        try:
+            self.schedule()
+            exc = _core.block_on(self.done)
+        finally:
+            if not self.done.done():
+                self.done.cancel()
+            if self.scheduled is not None:
+                self.scheduled.cancel()
+                self.scheduled = None
+            self.disarm()
+            _core.set_guest(inner, None)
+            del _guests[inner]
+            _run.cleanup(inner)
+            sys.set_asyncgen_hooks(*hooks)
+            events._set_running_loop(outer)
+        if exc is not None:
+            raise exc
+
+
+_guests: dict[Any, Guest] = {}
+
+
+def run(inner: Any, outer: Any) -> None:
+    """Run ``inner`` until it stops, as a guest of the running loop ``outer``."""
+    Guest(inner, outer).run()

@@ -1,0 +1,531 @@
+"""Runs: what stands behind run_forever, run_until_complete, close, asyncio.run and asyncio.Runner while applied.
+
+Contract
+  * Top level (no loop runs in this thread): run_forever carries the loop on hubs; asyncio.run uses the thread's persistent
+    loop, or with ``close_loop`` asyncio's own way.
+  * Nested on the running loop: a new task, and the caller's stack is suspended until it is done.
+  * Nested on another loop: that one runs as a guest (``_guest``).
+  * Each thread owns its persistent loop; it is closed at the thread's end, the main thread's at interpreter exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import functools
+import os
+import signal
+import sys
+import threading
+from asyncio import base_events, coroutines, events, exceptions, futures, runners, tasks
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+STOPPED = "Event loop stopped before Future completed."
+
+
+class options:
+    """What the last apply() asked for."""
+
+    close_loop = False
+    exiting = False
+
+
+_stock_close: Any = base_events.BaseEventLoop.close
+_stock_asyncio_run: Any = runners.run
+_stock_runner_run: Any = getattr(getattr(runners, "Runner", None), "run", None)
+_stock_runner_close: Any = getattr(getattr(runners, "Runner", None), "close", None)
+_cb: Any = base_events._run_until_complete_cb  # type: ignore[attr-defined]
+_HAS_SETUP = hasattr(base_events.BaseEventLoop, "_run_forever_setup")
+
+
+# ---- loop methods -----------------------------------------------------------------------------------------------------
+
+
+def setup(loop: Any) -> None:
+    """What asyncio does before a loop runs, on every version."""
+    if _HAS_SETUP:
+        loop._run_forever_setup()
+        return
+    loop._check_closed()
+    loop._check_running()
+    loop._set_coroutine_origin_tracking(loop._debug)
+    loop._aionest_agen_hooks = sys.get_asyncgen_hooks()
+    loop._thread_id = threading.get_ident()
+    sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)
+    events._set_running_loop(loop)
+
+
+def check_not_running(loop: Any) -> None:
+    """asyncio's check, less the part that refuses nesting."""
+    if loop.is_running():
+        raise RuntimeError("This event loop is already running")
+
+
+def setup_nested(loop: Any) -> None:
+    """setup() inside a running loop; the caller puts the running loop back."""
+    events._set_running_loop(None)
+    setup(loop)
+
+
+def cleanup(loop: Any) -> None:
+    """What asyncio does after a loop ran."""
+    if _HAS_SETUP:
+        loop._run_forever_cleanup()
+        return
+    loop._stopping = False
+    loop._thread_id = None
+    events._set_running_loop(None)
+    loop._set_coroutine_origin_tracking(False)
+    hooks = loop.__dict__.pop("_aionest_agen_hooks", None)
+    if hooks is not None:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def run_forever(self: Any) -> None:
+    """Run until stop() is called; inside a running loop, suspend the caller until then."""
+    running = events._get_running_loop()
+    if running is None:
+        setup(self)
+        try:
+            _core.carry(self)
+        finally:
+            cleanup(self)
+    elif running is self:
+        self._check_closed()
+        stopped = self.create_future()
+        waiters = _core.stop_waiters(self)
+        waiters.append(stopped)
+        try:
+            _core.block_on(stopped)
+        finally:
+            if stopped in waiters:
+                waiters.remove(stopped)
+    else:
+        from . import _guest
+
+        _guest.run(self, running)
+
+
+def run_until_complete(self: Any, future: Any) -> Any:
+    """Run until the future is done and return its result; may be called while a loop runs in this thread.
+
+    A coroutine or other awaitable is wrapped in a task.
+    """
+    self._check_closed()
+    nested = events._get_running_loop() is self
+    if not nested:
+        check_not_running(self)
+    new_task = not futures.isfuture(future)
+    future = tasks.ensure_future(future, loop=self)
+    if new_task:
+        # an exception is raised if it does not complete: no need to log that it was pending
+        future._log_destroy_pending = False
+    if nested:
+        return _core.block_on(future)
+    future.add_done_callback(_cb)
+    try:
+        self.run_forever()
+    except BaseException:
+        if new_task and future.done() and not future.cancelled():
+            # the caller has no access to the task: its exception is this one
+            future.exception()
+        raise
+    finally:
+        future.remove_done_callback(_cb)
+    if not future.done():
+        raise RuntimeError(STOPPED)
+    return future.result()
+
+
+def close(self: Any) -> None:
+    """Close the loop; runs that are still suspended on it end with RuntimeError."""
+    if not self.is_running() and not self.is_closed():
+        _core.end_suspended(self, "Event loop was closed before Future completed.")
+    _stock_close(self)
+
+
+loop_methods: dict[str, Callable[..., Any]] = {
+    "run_forever": functools.wraps(base_events.BaseEventLoop.run_forever)(run_forever),
+    "run_until_complete": functools.wraps(base_events.BaseEventLoop.run_until_complete)(run_until_complete),
+    "close": functools.wraps(base_events.BaseEventLoop.close)(close),
+}
+
+
+# ---- the persistent loop of a thread ------------------------------------------------------------------------------------
+
+
+class _Persistent(threading.local):
+    """The loop that top-level runs of this thread share, and its end."""
+
+    loop: Any = None
+    closer: Any = None
+
+
+_persistent = _Persistent()
+_all_loops: set[Any] = set()  # strong: a loop lives as long as its thread
+
+
+class _Closer:
+    """Lives in a thread's local storage: its finalizer runs in that thread, at its end."""
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+
+    def __del__(self) -> None:
+        if self.loop is not None and not options.exiting and not sys.is_finalizing():
+            close_in_order(self.loop)
+            _forget_dummy_thread()
+
+
+def _forget_dummy_thread() -> None:
+    """A finalizer that runs this late makes threading invent an entry for the ending thread: take it out."""
+    active = getattr(threading, "_active", {})
+    ident = threading.get_ident()
+    if isinstance(active.get(ident), threading._DummyThread):  # type: ignore[attr-defined]
+        del active[ident]
+
+
+def _policy_loop() -> Any:
+    """The current event loop that was set for this thread, without making one."""
+    policy = getattr(events, "_event_loop_policy", None)
+    return getattr(getattr(policy, "_local", None), "_loop", None)
+
+
+def persistent_loop(loop_factory: Any = None) -> Any:
+    """The loop that top-level runs of this thread use; made when there is none."""
+    loop = _persistent.loop
+    if loop is not None and not loop.is_closed():
+        return loop
+    loop = _policy_loop()
+    if isinstance(loop, base_events.BaseEventLoop) and not loop.is_closed() and not loop.is_running():
+        # somebody else's: used, not owned
+        return loop
+    loop = events.new_event_loop()
+    events.set_event_loop(loop)
+    _persistent.loop = loop
+    _persistent.closer = _Closer(loop)
+    _all_loops.add(loop)
+    return loop
+
+
+def close_in_order(loop: Any) -> None:
+    """Cancel what is left, close asynchronous generators and the executor, then the loop."""
+    _all_loops.discard(loop)
+    if loop.is_closed() or loop.is_running():
+        return
+    try:
+        cancel_all_tasks(loop)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    except BaseException as exc:
+        loop.call_exception_handler({"message": "Exception while a thread's event loop was closed", "exception": exc})
+    finally:
+        if _policy_loop() is loop:
+            events.set_event_loop(None)
+        loop.close()
+
+
+def cancel_all_tasks(loop: Any) -> None:
+    """Cancel the loop's tasks and wait for their end; their errors go to the exception handler."""
+    runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+
+
+def _at_exit() -> None:
+    options.exiting = True
+    loop = _persistent.loop
+    _persistent.loop = _persistent.closer = None
+    if loop is not None:
+        close_in_order(loop)
+    _core.end_suspended(None, "the interpreter exits: this nested run cannot be completed")
+
+
+atexit.register(_at_exit)
+
+
+def _after_fork() -> None:
+    """The child must not touch the parent's epoll object: drop the loops without unregistering anything."""
+    for loop in list(_all_loops):
+        _abandon(loop)
+    _all_loops.clear()
+    loop = _persistent.loop
+    _persistent.loop = None
+    if _persistent.closer is not None:
+        _persistent.closer.loop = None
+        _persistent.closer = None
+    if loop is not None and _policy_loop() is loop:
+        events.set_event_loop(None)
+
+
+def _abandon(loop: Any) -> None:
+    if loop.is_running():
+        return  # the forking thread may go on with it
+    selector = getattr(getattr(loop, "_selector", None), "_selector", None)
+    for part in (selector, getattr(loop, "_ssock", None), getattr(loop, "_csock", None)):
+        if part is not None:
+            part.close()
+    loop._closed = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+# ---- asyncio.run ------------------------------------------------------------------------------------------------------------
+
+
+def check_coroutine(main: Any) -> Any:
+    """What asyncio.run accepts, with asyncio's own errors."""
+    if coroutines.iscoroutine(main):
+        return main
+    if sys.version_info >= (3, 14):
+        import inspect
+
+        if inspect.isawaitable(main):
+
+            async def wrap(awaitable: Any) -> Any:
+                return await awaitable
+
+            return wrap(main)
+        raise TypeError("An asyncio.Future, a coroutine or an awaitable is required")
+    raise ValueError(f"a coroutine was expected, got {main!r}")
+
+
+def _refuse(main: Any) -> None:
+    """A refused call leaves no 'never awaited' behind."""
+    if coroutines.iscoroutine(main):
+        main.close()
+
+
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None, loop_factory: Callable[[], Any] | None = None) -> T:
+    """Run a coroutine to its end and return its result, whether or not a loop runs in this thread.
+
+    Where a loop runs, the coroutine becomes a new task of it and the caller's stack is suspended meanwhile, so everything
+    else goes on, other nested runs included, and each returns when its own coroutine is done. Where none runs, the
+    thread's persistent loop is used.
+
+    :param main: the coroutine.
+    :param debug: debug mode of the loop during the run; ``None`` leaves it.
+    :param loop_factory: makes a loop for this run alone, which is closed afterwards; inside a running loop it runs as a
+        guest of that one.
+    :return: what the coroutine returns.
+    :raises RuntimeError: the loop was stopped or closed before the coroutine was done.
+    :raises TypeError: the running loop is none that aionest can suspend into.
+    :raises KeyboardInterrupt: Ctrl-C came in the main thread; the coroutine was cancelled first.
+
+    Thread-safety: any thread. Cancellation: cancelling the calling task cancels the coroutine.
+    """
+    if debug is None and loop_factory is None:
+        result = _core.run_nested(main)
+        if result is not NotImplemented:
+            return result  # type: ignore[no-any-return]
+    return _run_slow(main, debug, loop_factory, False)  # type: ignore[no-any-return]
+
+
+def asyncio_run(
+    main: Any, *, debug: bool | None = None, loop_factory: Callable[[], Any] | None = None
+) -> Any:
+    """Run a coroutine to its end and return its result; may be called while a loop runs (see ``aionest.run``)."""
+    if debug is None and loop_factory is None:
+        result = _core.run_nested(main)
+        if result is not NotImplemented:
+            return result
+    return _run_slow(main, debug, loop_factory, options.close_loop or options.exiting)
+
+
+def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool) -> Any:
+    running = events._get_running_loop()
+    if running is None:
+        if close_loop or loop_factory is not None:
+            return _run_closing(main, debug, loop_factory)
+        main = check_coroutine(main)
+        return _run_on(persistent_loop(), main, debug)
+    if not isinstance(running, base_events.BaseEventLoop):
+        _refuse(main)
+        from ._apply import check_loop
+
+        check_loop(running)
+    if loop_factory is not None:
+        return _run_closing(main, debug, loop_factory)
+    main = check_coroutine(main)
+    if debug is None or debug == running.get_debug():
+        return _core.run_nested(_plain(main))
+    before = running.get_debug()
+    running.set_debug(debug)
+    try:
+        return _core.run_nested(_plain(main))
+    finally:
+        running.set_debug(before)
+
+
+def _plain(main: Any) -> Any:
+    """The engine starts plain coroutines: wrap generator-based and compiled ones."""
+    if type(main) is _COROUTINE:
+        return main
+
+    async def wrap() -> Any:
+        return await main
+
+    return wrap()
+
+
+async def _example() -> None: ...
+
+
+_example_coro = _example()
+_COROUTINE = type(_example_coro)
+_example_coro.close()
+del _example_coro
+
+
+def _run_closing(main: Any, debug: bool | None, loop_factory: Any) -> Any:
+    """asyncio's own way: a new loop, closed at the end. Works nested too, since Runner's methods do."""
+    if sys.version_info >= (3, 12):
+        with runners.Runner(debug=debug, loop_factory=loop_factory) as runner:
+            return runner.run(main)
+    main = check_coroutine(main)
+    outer = _policy_loop()
+    loop = events.new_event_loop() if loop_factory is None else loop_factory()
+    try:
+        if loop_factory is None:
+            events.set_event_loop(loop)
+        if debug is not None:
+            loop.set_debug(debug)
+        return _run_on(loop, main, None)
+    finally:
+        try:
+            cancel_all_tasks(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            if loop_factory is None:
+                events.set_event_loop(outer if events._get_running_loop() is not None else None)
+            loop.close()
+
+
+def _run_on(loop: Any, main: Any, debug: bool | None) -> Any:
+    """A top-level run on a loop that stays open: Ctrl-C cancels the task first, as asyncio.Runner does."""
+    before = loop.get_debug()
+    if debug is not None:
+        loop.set_debug(debug)
+    try:
+        return run_task(loop, loop.create_task(main))
+    finally:
+        if debug is not None and not loop.is_closed():
+            loop.set_debug(before)
+
+
+class _Interrupt:
+    """SIGINT handler of one run."""
+
+    def __init__(self, loop: Any, task: Any) -> None:
+        self.loop, self.task, self.count = loop, task, 0
+
+    def __call__(self, signum: int, frame: Any) -> None:
+        self.count += 1
+        if self.count == 1 and not self.task.done():
+            self.task.cancel()
+            self.loop.call_soon_threadsafe(lambda: None)
+            return
+        raise KeyboardInterrupt
+
+
+def run_task(loop: Any, task: Any) -> Any:
+    """Run a task of a loop to its end with asyncio.Runner's treatment of Ctrl-C."""
+    handler = None
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
+        handler = _Interrupt(loop, task)
+        try:
+            signal.signal(signal.SIGINT, handler)
+        except ValueError:  # no signals in this interpreter
+            handler = None
+    try:
+        return loop.run_until_complete(task)
+    except exceptions.CancelledError:
+        if handler is not None and handler.count > 0:
+            uncancel = getattr(task, "uncancel", None)
+            if uncancel is None or uncancel() == 0:
+                raise KeyboardInterrupt from None
+        raise
+    except BaseException:
+        if not task.done():
+            # the loop was stopped, or interrupted a second time: nobody will wait for it any more
+            task._log_destroy_pending = False
+        raise
+    finally:
+        if handler is not None and signal.getsignal(signal.SIGINT) is handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# ---- asyncio.Runner -----------------------------------------------------------------------------------------------------------
+
+
+def runner_run(self: Any, coro: Any, *, context: contextvars.Context | None = None) -> Any:
+    """Run code in the embedded event loop; inside a running loop the embedded one is its guest."""
+    running = events._get_running_loop()
+    if running is None:
+        return _stock_runner_run(self, coro, context=context)
+    if not isinstance(running, base_events.BaseEventLoop):
+        _refuse(coro)
+        from ._apply import check_loop
+
+        check_loop(running)
+    coro = check_coroutine(coro)
+    outer = _policy_loop()
+    try:
+        loop = self.get_loop()
+    except BaseException:
+        _refuse(coro)
+        raise
+    if _policy_loop() is not outer:
+        self._aionest_outer = outer
+    task = loop.create_task(coro, context=self._context if context is None else context)
+    return run_task(loop, task)
+
+
+def runner_close(self: Any) -> None:
+    """Shut down and close the event loop; the outer one's place as current loop is given back."""
+    try:
+        _stock_runner_close(self)
+    finally:
+        outer = self.__dict__.pop("_aionest_outer", None)
+        if outer is not None:
+            events.set_event_loop(outer)
+
+
+def await_(awaitable: Any) -> Any:
+    """Wait for an awaitable from synchronous code, in the caller's own task.
+
+    If it finishes without waiting for anything, no stack is switched at all.
+
+    :param awaitable: a coroutine, a future, or an object with ``__await__``.
+    :return: its result.
+    :raises RuntimeError: no loop runs in this thread, or it was stopped or closed meanwhile.
+    :raises TypeError: not an awaitable, or the running loop is none that aionest can suspend into.
+
+    Thread-safety: the thread whose loop runs. Cancellation: as a plain ``await``; cancelling the calling task cancels what
+    it waits for.
+    """
+    return _core.await_(awaitable)
+
+
+def block_on(future: asyncio.Future[T]) -> T:
+    """Suspend the caller's stack until a future of the running loop is done, and return its result.
+
+    :raises TypeError: not a future.
+    :raises RuntimeError: no loop runs in this thread, the future belongs to another loop, or the loop was stopped or closed.
+
+    Thread-safety: the thread whose loop runs. Cancellation: cancelling the calling task cancels the future.
+    """
+    return _core.block_on(future)  # type: ignore[no-any-return]
+

@@ -1,0 +1,35 @@
+"""A drop-in for nest_asyncio: ``import nest_asyncio; nest_asyncio.apply()`` of other packages gets aionest.
+
+Contract: nothing happens before install_shim() is called. A nest_asyncio that is imported already keeps its module object;
+its ``apply`` becomes ours.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+from . import _apply
+
+_NAMES = ("nest_asyncio", "nest_asyncio2")
+
+
+def apply(loop: Any = None, **ignored: Any) -> None:
+    """nest_asyncio.apply(), carried out by aionest. Loops that aionest cannot run are left as they are, without an error,
+    when the call comes from the drop-in with no loop named."""
+    _apply.apply(loop)
+
+
+def install_shim() -> None:
+    """Let ``import nest_asyncio`` and ``import nest_asyncio2`` anywhere in this process give aionest's drop-in.
+
+    Thread-safety: any thread; calling it again changes nothing.
+    """
+    for name in _NAMES:
+        module = sys.modules.get(name)
+        if module is None:
+            module = types.ModuleType(name, "Drop-in for nest_asyncio, provided by aionest.")
+            module.__dict__["__aionest__"] = True
+            sys.modules[name] = module
+        module.__dict__["apply"] = apply

@@ -1,0 +1,37 @@
+"""What the C engine asks of Python: reports that need formatting or logging.
+
+Contract: called by ``_core`` only, in the thread that runs the loop. Messages and context keys are those of
+``asyncio.events.Handle._run`` and ``asyncio.base_events.BaseEventLoop._run_once`` of the running Python version.
+"""
+
+from __future__ import annotations
+
+from asyncio import base_events, format_helpers
+from asyncio.log import logger
+from typing import Any
+
+
+def _source(handle: Any) -> str:
+    try:
+        return format_helpers._format_callback_source(  # type: ignore[attr-defined,no-any-return]
+            handle._callback, handle._args, debug=handle._loop.get_debug()
+        )
+    except TypeError:  # before the keyword came
+        return format_helpers._format_callback_source(handle._callback, handle._args)  # type: ignore[attr-defined,no-any-return]
+
+
+def callback_error(handle: Any, exc: BaseException) -> None:
+    """An exception came out of a callback: tell the loop's exception handler."""
+    context: dict[str, Any] = {
+        "message": f"Exception in callback {_source(handle)}",
+        "exception": exc,
+        "handle": handle,
+    }
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    handle._loop.call_exception_handler(context)
+
+
+def slow_callback(handle: Any, duration: float) -> None:
+    """Debug mode: a callback took longer than ``slow_callback_duration`` seconds, suspension not counted."""
+    logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), duration)  # type: ignore[attr-defined]

@@ -1,0 +1,143 @@
+/* attrs.c - the attributes of BaseEventLoop that live in the record while aionest is applied.    Level 4: loop.
+ *
+ * Data descriptors take precedence over the instance's __dict__, so asyncio's own assignments (self._closed = True)
+ * arrive here. A loop's value from before apply() is taken over when its record is made (loop.c).
+ */
+#include "loop.h"
+
+#include <stddef.h>
+
+static PyObject *
+get_ready(PyObject *self, void *closure)
+{
+    return Py_XNewRef((PyObject *)an_loop_get(self));
+}
+
+static int
+no_delete(PyObject *value)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "an event loop needs this attribute: it cannot be deleted");
+        return -1;
+    }
+    return 0;
+}
+
+static int
+set_ready(PyObject *self, PyObject *value, void *closure)
+{
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL || no_delete(value) < 0) {
+        return -1;
+    }
+    if (value == (PyObject *)rec) {
+        return 0;
+    }
+    PyObject *list = PySequence_List(value);
+    if (list == NULL) {
+        return -1;
+    }
+    an_ring_clear(&rec->ready);
+    int r = an_ready_extend(rec, list);
+    Py_DECREF(list);
+    return r;
+}
+
+static PyObject *
+get_scheduled(PyObject *self, void *closure)
+{
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL) {
+        return NULL;
+    }
+    if (rec->scheduled == NULL) { /* after tp_clear */
+        return PyList_New(0);
+    }
+    return Py_NewRef(rec->scheduled);
+}
+
+static int
+set_scheduled(PyObject *self, PyObject *value, void *closure)
+{
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL || no_delete(value) < 0) {
+        return -1;
+    }
+    if (!PyList_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "loop._scheduled must be a list, not %.100s", Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    Py_SETREF(rec->scheduled, Py_NewRef(value));
+    return 0;
+}
+
+/* closure: offset of an int member */
+static PyObject *
+get_flag(PyObject *self, void *closure)
+{
+    an_loop *rec = an_loop_get(self);
+    return rec == NULL ? NULL : PyBool_FromLong(*(int *)((char *)rec + (Py_ssize_t)closure));
+}
+
+static int
+set_flag(PyObject *self, PyObject *value, void *closure)
+{
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL || no_delete(value) < 0) {
+        return -1;
+    }
+    int v = PyObject_IsTrue(value);
+    if (v < 0) {
+        return -1;
+    }
+    *(int *)((char *)rec + (Py_ssize_t)closure) = v;
+    return 0;
+}
+
+static int
+set_stopping(PyObject *self, PyObject *value, void *closure)
+{
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL || no_delete(value) < 0) {
+        return -1;
+    }
+    int v = PyObject_IsTrue(value);
+    if (v < 0) {
+        return -1;
+    }
+    rec->stopping = v ? AN_STOP_USER : AN_STOP_NO;
+    return 0;
+}
+
+static PyObject *
+get_count(PyObject *self, void *closure)
+{
+    an_loop *rec = an_loop_get(self);
+    return rec == NULL ? NULL : PyLong_FromSsize_t(rec->timer_cancelled_count);
+}
+
+static int
+set_count(PyObject *self, PyObject *value, void *closure)
+{
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL || no_delete(value) < 0) {
+        return -1;
+    }
+    Py_ssize_t v = PyLong_AsSsize_t(value);
+    if (v == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    rec->timer_cancelled_count = v;
+    return 0;
+}
+
+PyGetSetDef an_loop_attrs[] = {
+    {"_ready", get_ready, set_ready, "The handles to run, as a deque.", NULL},
+    {"_scheduled", get_scheduled, set_scheduled, "The heap of timers.", NULL},
+    {"_closed", get_flag, set_flag, "True once the loop is closed.", (void *)offsetof(an_loop, closed)},
+    {"_debug", get_flag, set_flag, "True in debug mode.", (void *)offsetof(an_loop, debug)},
+    {"_stopping", get_flag, set_stopping, "True when the loop ends after this iteration.",
+     (void *)offsetof(an_loop, stopping)},
+    {"_timer_cancelled_count", get_count, set_count, "Cancelled timers in the heap.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,234 @@
+#include "block.h"
+#include "err.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+void (*an_block_after_wake)(an_thread *th) = NULL;
+
+static int
+block_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    an_block *b = (an_block *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(b->fiber);
+    Py_VISIT(b->loop);
+    Py_VISIT(b->rec);
+    Py_VISIT(b->future);
+    Py_VISIT(b->task);
+    Py_VISIT(b->exc);
+    return 0;
+}
+
+static int
+block_clear(PyObject *self)
+{
+    an_block *b = (an_block *)self;
+    Py_CLEAR(b->fiber);
+    Py_CLEAR(b->loop);
+    Py_CLEAR(b->rec);
+    Py_CLEAR(b->future);
+    Py_CLEAR(b->task);
+    Py_CLEAR(b->exc);
+    while (b->contexts.n > 0) {
+        Py_DECREF(b->contexts.items[--b->contexts.n]);
+    }
+    return 0;
+}
+
+static void
+block_dealloc(PyObject *self)
+{
+    PyTypeObject *tp = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    (void)block_clear(self);
+    an_st->n_blocks--;
+    tp->tp_free(self);
+    Py_DECREF(tp);
+}
+
+static PyObject *
+block_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    an_block *b = (an_block *)self;
+    if (b->state == AN_BLOCK_NEW) {
+        b->early = 1;
+    }
+    else if (b->state == AN_BLOCK_WAITING) {
+        an_thread *th = b->th;
+        an_block_wake(b);
+        if (th != NULL && th == an_thread_peek() && an_block_after_wake != NULL) {
+            an_block_after_wake(th);
+            if (PyErr_Occurred()) {
+                return NULL;
+            }
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+an_block *
+an_block_new(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, PyObject *task, an_block_kind kind)
+{
+    PyTypeObject *tp = (PyTypeObject *)an_st->type_block;
+    an_block *b = (an_block *)tp->tp_alloc(tp, 0);
+    if (b == NULL) {
+        return NULL;
+    }
+    an_st->n_blocks++;
+    b->vectorcall = block_call;
+    b->th = th;
+    b->kind = kind;
+    b->number = th->seq++;
+    b->rec = (an_loop *)Py_NewRef((PyObject *)rec);
+    b->loop = Py_NewRef(loop);
+    b->future = Py_XNewRef(future);
+    b->task = Py_XNewRef(task);
+    return b;
+}
+
+void
+an_block_link(an_block *b)
+{
+    an_thread *th = b->th;
+    b->state = AN_BLOCK_WAITING;
+    b->prev = th->last;
+    b->next = NULL;
+    if (th->last != NULL) {
+        th->last->next = b;
+    }
+    else {
+        th->first = b;
+    }
+    th->last = b;
+    th->n_blocks++;
+    b->rec->n_blocks++;
+    an_st->n_suspended++;
+    Py_INCREF(b); /* the list's */
+}
+
+void
+an_block_unlink(an_block *b)
+{
+    an_thread *th = b->th;
+    b->state = AN_BLOCK_OVER;
+    b->th = NULL;
+    if (b->prev != NULL) {
+        b->prev->next = b->next;
+    }
+    else {
+        th->first = b->next;
+    }
+    if (b->next != NULL) {
+        b->next->prev = b->prev;
+    }
+    else {
+        th->last = b->prev;
+    }
+    b->prev = b->next = NULL;
+    th->n_blocks--;
+    b->rec->n_blocks--;
+    Py_DECREF(b);
+}
+
+/* Another thread's hub may sleep: let its loop look. */
+static void
+nudge(an_thread *th)
+{
+    if (th == an_thread_peek() || th->run == NULL || th->run->loop == NULL) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *r = PyObject_CallMethodNoArgs(th->run->loop, an_st->s__write_to_self);
+    if (r == NULL) {
+        PyErr_WriteUnraisable(th->run->loop);
+    }
+    Py_XDECREF(r);
+    PyErr_SetRaisedException(exc);
+}
+
+void
+an_block_wake(an_block *b)
+{
+    if (b->state != AN_BLOCK_WAITING || b->th == NULL) {
+        return;
+    }
+    b->state = AN_BLOCK_READY;
+    if (an_ring_push(&b->th->pending, (PyObject *)b) < 0) {
+        /* nothing can be queued: stay WAITING, so that the end of the loop finds it */
+        b->state = AN_BLOCK_WAITING;
+        PyErr_WriteUnraisable((PyObject *)b);
+        return;
+    }
+    nudge(b->th);
+}
+
+void
+an_block_interrupt(an_block *b, PyObject *exc)
+{
+    if (b->state != AN_BLOCK_WAITING) {
+        Py_DECREF(exc);
+        return;
+    }
+    Py_INCREF(b);
+    Py_XSETREF(b->exc, exc);
+    an_block_wake(b);
+    PyObject *saved = PyErr_GetRaisedException();
+    an_block_detach(b);
+    PyErr_SetRaisedException(saved);
+    Py_DECREF(b);
+}
+
+void
+an_block_detach(an_block *b)
+{
+    if (b->future == NULL) {
+        return;
+    }
+    PyObject *r = PyObject_CallMethodOneArg(b->future, an_st->s_remove_done_callback, (PyObject *)b);
+    if (r == NULL) {
+        PyErr_WriteUnraisable(b->future);
+    }
+    Py_XDECREF(r);
+}
+
+an_block *
+an_block_newest(an_thread *th, an_loop *rec)
+{
+    for (an_block *b = th->last; b != NULL; b = b->prev) {
+        if (b->state == AN_BLOCK_WAITING && (rec == NULL || b->rec == rec)) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static PyMemberDef block_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(an_block, vectorcall), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot block_slots[] = {
+    {Py_tp_dealloc, block_dealloc},
+    {Py_tp_traverse, block_traverse},
+    {Py_tp_clear, block_clear},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, block_members},
+    {Py_tp_doc, "Done callback that lets a suspended run go on."},
+    {0, NULL},
+};
+
+static PyType_Spec block_spec = {
+    .name = "aionest._core.SuspendedRun",
+    .basicsize = sizeof(an_block),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = block_slots,
+};
+
+int
+an_block_init(PyObject *module)
+{
+    an_st->type_block = PyType_FromSpec(&block_spec);
+    return an_st->type_block == NULL ? -1 : 0;
+}

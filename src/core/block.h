@@ -1,0 +1,69 @@
+/* block.h - the record of one suspended run: what it waits for and what its stack had entered.   Level 5: thread, loop, task.
+ *
+ * A block is also the done callback of its future. The call that wakes it does not switch; it queues the block, and the
+ * hub (or base stack) that carries the loop hands over when it holds nothing of its own.
+ *
+ *      state      wake()      interrupt()   resumed
+ *      NEW        OVER        -             -          the future was done before the stack left
+ *      WAITING    READY       READY         -
+ *      READY      READY       READY         OVER       the first reason stays
+ *      OVER       OVER        OVER          -
+ *
+ * Invariants
+ *   B1  a block is in its thread's list exactly while WAITING or READY, and in `pending` exactly while READY
+ *   B2  fiber is the stack that an_suspend() left; nobody else switches to it meanwhile
+ *   B3  th is NULL once the block is over
+ * Owns     fiber, loop, rec, future, task, exc, contexts: strong. th, prev, next: borrowed.
+ * Thread   its own; an_block_wake by any with the GIL
+ */
+#ifndef AN_BLOCK_H
+#define AN_BLOCK_H
+
+#include "loop.h"
+#include "task.h"
+#include "thread.h"
+
+typedef enum { AN_BLOCK_NEW, AN_BLOCK_WAITING, AN_BLOCK_READY, AN_BLOCK_OVER } an_block_state;
+
+typedef enum {
+    AN_KIND_PLAIN, /* Ctrl-C raises KeyboardInterrupt in the caller */
+    AN_KIND_RUN,   /* Ctrl-C cancels the future, as asyncio.Runner does */
+} an_block_kind;
+
+typedef struct an_block {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    struct an_block *prev, *next;
+    an_thread *th;
+    an_block_state state;
+    an_block_kind kind;
+    int in_hub, in_base_iter, inplace_depth; /* the stack's own, put back when it goes on */
+    int interrupts;  /* Ctrl-C that this run has taken */
+    int early;       /* its future called back before the stack had left */
+    int signals;     /* it holds the SIGINT handler */
+    long long number;
+    PyObject *fiber, *loop, *future, *task, *exc;
+    an_loop *rec;
+    an_contexts contexts;
+} an_block;
+
+int an_block_init(PyObject *module);
+
+/* new ref | NULL+exc; FUTURE (a bare yield has none) and TASK may be NULL */
+an_block *an_block_new(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, PyObject *task, an_block_kind kind);
+
+void an_block_link(an_block *b);   /* NEW -> WAITING */
+void an_block_unlink(an_block *b); /* -> OVER */
+
+void an_block_wake(an_block *b);                      /* never fails; does not switch */
+void an_block_interrupt(an_block *b, PyObject *exc);  /* EXC is stolen; the future loses its callback; runs Python */
+
+void an_block_detach(an_block *b);                    /* take the callback off the future; runs Python */
+
+/* The newest waiting block of TH | NULL; borrowed */
+an_block *an_block_newest(an_thread *th, an_loop *rec);
+
+/* Called after a wake-up that came on a stack which cannot hand over by itself (set by hub.c). */
+extern void (*an_block_after_wake)(an_thread *th);
+
+#endif

@@ -1,0 +1,138 @@
+/* compat.h - what CPython calls differently from 3.10 to 3.15.                                  Level 0.
+ *
+ * The only file that may look at PY_VERSION_HEX or Py_GIL_DISABLED. Everything newer than 3.10 that the engine
+ * uses gets its 3.10 form here, with the version that makes it unnecessary.
+ *
+ * Thread   with the GIL, as the functions it stands for.
+ */
+#ifndef AN_COMPAT_H
+#define AN_COMPAT_H
+
+#ifndef PY_SSIZE_T_CLEAN
+#define PY_SSIZE_T_CLEAN
+#endif
+#include <Python.h>
+
+#define AN_PY311 (PY_VERSION_HEX >= 0x030B0000)
+#define AN_PY312 (PY_VERSION_HEX >= 0x030C0000)
+#define AN_PY313 (PY_VERSION_HEX >= 0x030D0000)
+#define AN_PY314 (PY_VERSION_HEX >= 0x030E0000)
+#define AN_PY315 (PY_VERSION_HEX >= 0x030F0000)
+
+#ifdef Py_GIL_DISABLED
+#define AN_FREE_THREADED 1
+#else
+#define AN_FREE_THREADED 0
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define AN_LIKELY(x) __builtin_expect(!!(x), 1)
+#define AN_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define AN_NOINLINE __attribute__((noinline))
+#define AN_TLS _Thread_local
+#else
+#define AN_LIKELY(x) (x)
+#define AN_UNLIKELY(x) (x)
+#define AN_NOINLINE __declspec(noinline)
+#define AN_TLS __declspec(thread)
+#endif
+
+#ifndef Py_TPFLAGS_IMMUTABLETYPE
+#error "CPython 3.10 or newer is needed"
+#endif
+
+/* 3.12: one exception object instead of three. */
+#if !AN_PY312
+static inline PyObject *
+PyErr_GetRaisedException(void)
+{
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &value, &tb);
+    if (tb != NULL) {
+        PyException_SetTraceback(value, tb);
+        Py_DECREF(tb);
+    }
+    Py_DECREF(type);
+    return value;
+}
+
+static inline void
+PyErr_SetRaisedException(PyObject *exc)
+{
+    if (exc == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
+}
+#endif
+
+/* 3.13: Py_IsFinalizing is public. */
+#if !AN_PY313
+static inline int
+Py_IsFinalizing(void)
+{
+    return _Py_IsFinalizing();
+}
+#endif
+
+/* 3.13: PyDict_GetItemRef, 1 found, 0 not there, -1 error. */
+#if !AN_PY313
+static inline int
+PyDict_GetItemRef(PyObject *d, PyObject *key, PyObject **out)
+{
+    PyObject *v = PyDict_GetItemWithError(d, key);
+    *out = Py_XNewRef(v);
+    return v != NULL ? 1 : (PyErr_Occurred() ? -1 : 0);
+}
+#endif
+
+/* 3.13: PyObject_GetOptionalAttr. */
+#if !AN_PY313
+static inline int
+PyObject_GetOptionalAttr(PyObject *o, PyObject *name, PyObject **out)
+{
+    *out = PyObject_GetAttr(o, name);
+    if (*out != NULL) {
+        return 1;
+    }
+    if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return 0;
+    }
+    return -1;
+}
+#endif
+
+/* 3.13: PyImport_ImportModuleAttrString came with 3.14 only. */
+static inline PyObject *
+an_import_attr(const char *module, const char *name)
+{
+    PyObject *m = PyImport_ImportModule(module);
+    if (m == NULL) {
+        return NULL;
+    }
+    PyObject *v = PyObject_GetAttrString(m, name);
+    Py_DECREF(m);
+    return v;
+}
+
+/* The current context object, borrowed, or NULL: no version has a function that tells it without making one. */
+static inline PyObject *
+an_current_context(void)
+{
+    return PyThreadState_Get()->context;
+}
+
+/* Module slots that came later. */
+#if AN_PY312
+#define AN_SLOT_INTERPRETERS {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#else
+#define AN_SLOT_INTERPRETERS
+#endif
+
+#endif

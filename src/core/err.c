@@ -1,0 +1,45 @@
+#include "err.h"
+
+PyObject *
+an_err(const char *name, const char *format, ...)
+{
+    va_list va;
+    PyObject *type = NULL;
+    if (an_st->h_errors != NULL) {
+        type = PyObject_GetAttrString(an_st->h_errors, name);
+        PyErr_Clear();
+    }
+    va_start(va, format);
+    PyErr_FormatV(type != NULL ? type : PyExc_RuntimeError, format, va);
+    va_end(va);
+    Py_XDECREF(type);
+    return NULL;
+}
+
+void
+an_err_unraisable(PyObject *exc, PyObject *where)
+{
+    PyErr_SetRaisedException(exc);
+    PyErr_WriteUnraisable(where);
+}
+
+void
+an_err_close_coro(PyObject *coro)
+{
+    if (coro == NULL || !PyCoro_CheckExact(coro)) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *r = PyObject_CallMethodNoArgs(coro, an_st->s_close);
+    if (r == NULL) {
+        PyErr_WriteUnraisable(coro);
+    }
+    Py_XDECREF(r);
+    PyErr_SetRaisedException(exc);
+}
+
+int
+an_err_is_exit(void)
+{
+    return PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit);
+}

@@ -1,0 +1,23 @@
+/* err.h - raising with advice, and the classes that the Python side defines.                     Level 1: state.
+ *
+ * Thread   any, with the GIL. All of these may run Python (formatting), none switches.
+ */
+#ifndef AN_ERR_H
+#define AN_ERR_H
+
+#include "state.h"
+
+/* Raise aionest._errors.NAME (or RuntimeError before the Python side has configured the module). Returns NULL. */
+PyObject *an_err(const char *name, const char *format, ...);
+
+/* Give EXC (stolen) to sys.unraisablehook, WHERE is borrowed and may be NULL. */
+void an_err_unraisable(PyObject *exc, PyObject *where);
+
+/* Close CORO if it is a coroutine that was never started, so that a refused call leaves no warning behind.
+ * The current exception stays set. */
+void an_err_close_coro(PyObject *coro);
+
+/* True if the current exception is KeyboardInterrupt or SystemExit. */
+int an_err_is_exit(void);
+
+#endif

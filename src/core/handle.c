@@ -1,0 +1,462 @@
+#include "handle.h"
+#include "err.h"
+#include "loop.h"
+
+#include <structmember.h>
+
+an_handle_layout an_hl;
+
+#define AN_HANDLE_FREE_MAX 256
+static PyObject *free_handles[AN_HANDLE_FREE_MAX];
+static int n_free_handles = 0;
+
+/* ---- layout --------------------------------------------------------------------------------------------------- */
+
+static int
+find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
+{
+    PyObject *d = PyObject_GetAttrString(type, name);
+    if (d == NULL) {
+        return -1;
+    }
+    if (!Py_IS_TYPE(d, &PyMemberDescr_Type)) {
+        PyErr_Format(PyExc_ImportError,
+                     "aionest does not know this asyncio: %R has no slot %s (Python %s). Please report it.", type, name,
+                     PY_VERSION);
+        Py_DECREF(d);
+        return -1;
+    }
+    *offset = ((PyMemberDescrObject *)d)->d_member->offset;
+    Py_DECREF(d);
+    return 0;
+}
+
+static int
+find_layout(void)
+{
+    an_state *st = an_st;
+    PyObject *H = st->o_Handle, *T = st->o_TimerHandle;
+    if (find_slot(H, "_callback", &an_hl.callback) < 0 || find_slot(H, "_args", &an_hl.args) < 0 ||
+        find_slot(H, "_cancelled", &an_hl.cancelled) < 0 || find_slot(H, "_loop", &an_hl.loop) < 0 ||
+        find_slot(H, "_source_traceback", &an_hl.source_traceback) < 0 || find_slot(H, "_repr", &an_hl.repr) < 0 ||
+        find_slot(H, "_context", &an_hl.context) < 0 || find_slot(T, "_scheduled", &an_hl.scheduled) < 0 ||
+        find_slot(T, "_when", &an_hl.when) < 0) {
+        return -1;
+    }
+    an_hl.weaklist = ((PyTypeObject *)H)->tp_weaklistoffset;
+    an_hl.seq = ((PyTypeObject *)T)->tp_basicsize;
+    return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
+static int
+handle_traverse(PyObject *h, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(h));
+    Py_VISIT(AN_HSLOT(h, callback));
+    Py_VISIT(AN_HSLOT(h, args));
+    Py_VISIT(AN_HSLOT(h, cancelled));
+    Py_VISIT(AN_HSLOT(h, loop));
+    Py_VISIT(AN_HSLOT(h, source_traceback));
+    Py_VISIT(AN_HSLOT(h, repr));
+    Py_VISIT(AN_HSLOT(h, context));
+    return 0;
+}
+
+static int
+handle_clear(PyObject *h)
+{
+    Py_CLEAR(AN_HSLOT(h, callback));
+    Py_CLEAR(AN_HSLOT(h, args));
+    Py_CLEAR(AN_HSLOT(h, cancelled));
+    Py_CLEAR(AN_HSLOT(h, loop));
+    Py_CLEAR(AN_HSLOT(h, source_traceback));
+    Py_CLEAR(AN_HSLOT(h, repr));
+    Py_CLEAR(AN_HSLOT(h, context));
+    return 0;
+}
+
+static int
+timer_traverse(PyObject *h, visitproc visit, void *arg)
+{
+    Py_VISIT(AN_HSLOT(h, scheduled));
+    Py_VISIT(AN_HSLOT(h, when));
+    return handle_traverse(h, visit, arg);
+}
+
+static int
+timer_clear(PyObject *h)
+{
+    Py_CLEAR(AN_HSLOT(h, scheduled));
+    Py_CLEAR(AN_HSLOT(h, when));
+    return handle_clear(h);
+}
+
+static void
+handle_dealloc(PyObject *h)
+{
+    PyTypeObject *tp = Py_TYPE(h);
+    PyObject_GC_UnTrack(h);
+    if (*(PyObject **)((char *)h + an_hl.weaklist) != NULL) {
+        PyObject_ClearWeakRefs(h);
+    }
+    (void)handle_clear(h);
+    an_st->n_handles--;
+    if (n_free_handles < AN_HANDLE_FREE_MAX && tp == (PyTypeObject *)an_st->type_handle) {
+        free_handles[n_free_handles++] = h;
+    }
+    else {
+        tp->tp_free(h);
+    }
+    Py_DECREF(tp);
+}
+
+static void
+timer_dealloc(PyObject *h)
+{
+    PyTypeObject *tp = Py_TYPE(h);
+    PyObject_GC_UnTrack(h);
+    if (*(PyObject **)((char *)h + an_hl.weaklist) != NULL) {
+        PyObject_ClearWeakRefs(h);
+    }
+    (void)timer_clear(h);
+    an_st->n_handles--;
+    tp->tp_free(h);
+    Py_DECREF(tp);
+}
+
+static PyObject *
+handle_alloc(void)
+{
+    PyTypeObject *tp = (PyTypeObject *)an_st->type_handle;
+    if (AN_LIKELY(n_free_handles > 0)) {
+        PyObject *h = free_handles[--n_free_handles];
+        return PyObject_Init(h, tp);
+    }
+    PyObject *h = tp->tp_alloc(tp, 0);
+    if (h != NULL) {
+        PyObject_GC_UnTrack(h);
+    }
+    return h;
+}
+
+static PyObject *
+tp_new_counted(PyTypeObject *tp, PyObject *args, PyObject *kwds)
+{
+    PyObject *h = tp->tp_alloc(tp, 0);
+    if (h != NULL) {
+        an_st->n_handles++;
+    }
+    return h;
+}
+
+static int
+fill(PyObject *h, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    PyObject *a;
+    if (nargs == 0) {
+        a = Py_NewRef(an_st->empty_tuple);
+    }
+    else {
+        a = PyTuple_New(nargs);
+        if (a == NULL) {
+            return -1;
+        }
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            PyTuple_SET_ITEM(a, i, Py_NewRef(args[i]));
+        }
+    }
+    AN_HSLOT(h, args) = a;
+    if (context == NULL || context == Py_None) {
+        context = PyContext_CopyCurrent();
+        if (context == NULL) {
+            return -1;
+        }
+    }
+    else {
+        Py_INCREF(context);
+    }
+    AN_HSLOT(h, context) = context;
+    AN_HSLOT(h, callback) = Py_NewRef(callback);
+    AN_HSLOT(h, cancelled) = Py_NewRef(Py_False);
+    AN_HSLOT(h, loop) = Py_NewRef(loop);
+    AN_HSLOT(h, source_traceback) = Py_NewRef(Py_None);
+    AN_HSLOT(h, repr) = Py_NewRef(Py_None);
+    return 0;
+}
+
+PyObject *
+an_handle_new(PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    PyObject *h = handle_alloc();
+    if (h == NULL) {
+        return NULL;
+    }
+    an_st->n_handles++;
+    int r = fill(h, loop, callback, args, nargs, context);
+    PyObject_GC_Track(h);
+    if (r < 0) {
+        Py_DECREF(h);
+        return NULL;
+    }
+    return h;
+}
+
+PyObject *
+an_timer_new(PyObject *when, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *context)
+{
+    PyTypeObject *tp = (PyTypeObject *)an_st->type_timer;
+    PyObject *h = tp->tp_alloc(tp, 0);
+    if (h == NULL) {
+        return NULL;
+    }
+    an_st->n_handles++;
+    AN_HSLOT(h, when) = Py_NewRef(when);
+    AN_HSLOT(h, scheduled) = Py_NewRef(Py_False);
+    if (fill(h, loop, callback, args, nargs, context) < 0) {
+        Py_DECREF(h);
+        return NULL;
+    }
+    return h;
+}
+
+PyObject *
+an_handle_cancelled_one(void)
+{
+    PyObject *h = an_handle_new(Py_None, Py_None, NULL, 0, NULL);
+    if (h != NULL) {
+        Py_SETREF(AN_HSLOT(h, cancelled), Py_NewRef(Py_True));
+    }
+    return h;
+}
+
+/* ---- cancel ---------------------------------------------------------------------------------------------------- */
+
+static PyObject *
+stock_cancel(PyObject *h, PyObject *base)
+{
+    PyObject *f = PyObject_GetAttr(base, an_st->s_cancel);
+    if (f == NULL) {
+        return NULL;
+    }
+    PyObject *r = PyObject_CallOneArg(f, h);
+    Py_DECREF(f);
+    return r;
+}
+
+static PyObject *
+drop_callback(PyObject *h)
+{
+    /* asyncio leaves None behind; the values go last, their release can run anything */
+    PyObject *callback = AN_HSLOT(h, callback), *args = AN_HSLOT(h, args);
+    Py_SETREF(AN_HSLOT(h, cancelled), Py_NewRef(Py_True));
+    AN_HSLOT(h, callback) = Py_NewRef(Py_None);
+    AN_HSLOT(h, args) = Py_NewRef(Py_None);
+    Py_XDECREF(callback);
+    Py_XDECREF(args);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+handle_cancel(PyObject *h, PyObject *noargs)
+{
+    if (AN_HSLOT(h, cancelled) == Py_True) {
+        Py_RETURN_NONE;
+    }
+    an_loop *rec = an_loop_peek(AN_HSLOT(h, loop));
+    if (rec == NULL || rec->debug) {
+        return stock_cancel(h, an_st->o_Handle);
+    }
+    return drop_callback(h);
+}
+
+static PyObject *
+timer_cancel(PyObject *h, PyObject *noargs)
+{
+    if (AN_HSLOT(h, cancelled) == Py_True) {
+        Py_RETURN_NONE;
+    }
+    an_loop *rec = an_loop_peek(AN_HSLOT(h, loop));
+    if (rec == NULL || rec->debug || (rec->overrides & AN_OVR_TIMER_CANCELLED)) {
+        return stock_cancel(h, an_st->o_TimerHandle);
+    }
+    if (AN_HSLOT(h, scheduled) == Py_True) {
+        rec->timer_cancelled_count++;
+    }
+    return drop_callback(h);
+}
+
+int
+an_handle_cancelled(PyObject *h)
+{
+    PyObject *c;
+    if (AN_LIKELY(PyObject_TypeCheck(h, (PyTypeObject *)an_st->o_Handle))) {
+        c = AN_HSLOT(h, cancelled);
+        if (AN_LIKELY(c == Py_False)) {
+            return 0;
+        }
+        return c == NULL ? 0 : PyObject_IsTrue(c);
+    }
+    c = PyObject_GetAttr(h, an_st->s__cancelled);
+    if (c == NULL) {
+        return -1;
+    }
+    int r = PyObject_IsTrue(c);
+    Py_DECREF(c);
+    return r;
+}
+
+/* ---- run ------------------------------------------------------------------------------------------------------- */
+
+static AN_NOINLINE int
+report(PyObject *h)
+{
+    if (an_err_is_exit()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *r = NULL;
+    if (an_st->h_callback_error != NULL) {
+        r = PyObject_CallFunctionObjArgs(an_st->h_callback_error, h, exc, NULL);
+    }
+    Py_DECREF(exc);
+    if (r == NULL) {
+        /* as in asyncio: what the loop's call_exception_handler raises comes out of the loop */
+        return -1;
+    }
+    Py_DECREF(r);
+    return 0;
+}
+
+static AN_NOINLINE int
+run_foreign(PyObject *h)
+{
+    PyObject *r = PyObject_CallMethodNoArgs(h, an_st->s__run);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+int
+an_handle_run(PyObject *h)
+{
+    if (AN_UNLIKELY(!an_handle_is_plain(h))) {
+        return run_foreign(h);
+    }
+    PyObject *context = AN_HSLOT(h, context), *callback = AN_HSLOT(h, callback), *args = AN_HSLOT(h, args), *r = NULL;
+    if (AN_UNLIKELY(!PyContext_CheckExact(context) || !PyTuple_CheckExact(args))) {
+        return run_foreign(h); /* a duck-typed context: asyncio calls its run() */
+    }
+    Py_INCREF(context);
+    Py_INCREF(callback);
+    Py_INCREF(args);
+    if (PyContext_Enter(context) == 0) {
+        Py_ssize_t n = PyTuple_GET_SIZE(args);
+        r = n == 0 ? PyObject_CallNoArgs(callback)
+                   : PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0), (size_t)n, NULL);
+        if (AN_LIKELY(r != NULL)) {
+            if (AN_UNLIKELY(PyContext_Exit(context) < 0)) {
+                Py_CLEAR(r);
+            }
+        }
+        else {
+            PyObject *exc = PyErr_GetRaisedException();
+            if (PyContext_Exit(context) < 0) {
+                PyErr_Clear();
+            }
+            PyErr_SetRaisedException(exc);
+        }
+    }
+    int rc = 0;
+    if (AN_LIKELY(r != NULL)) {
+        Py_DECREF(r);
+    }
+    else {
+        rc = report(h);
+    }
+    if (AN_UNLIKELY(rc < 0)) {
+        PyObject *exc = PyErr_GetRaisedException();
+        Py_DECREF(callback);
+        Py_DECREF(args);
+        Py_DECREF(context);
+        PyErr_SetRaisedException(exc);
+        return rc;
+    }
+    Py_DECREF(callback);
+    Py_DECREF(args);
+    Py_DECREF(context);
+    return 0;
+}
+
+/* ---- types ------------------------------------------------------------------------------------------------------ */
+
+static PyMethodDef handle_methods[] = {
+    {"cancel", handle_cancel, METH_NOARGS, "cancel($self, /)\n--\n\nCancel the callback; see asyncio.Handle.cancel."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef timer_methods[] = {
+    {"cancel", timer_cancel, METH_NOARGS,
+     "cancel($self, /)\n--\n\nCancel the callback; see asyncio.TimerHandle.cancel."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot handle_slots[] = {
+    {Py_tp_dealloc, handle_dealloc},
+    {Py_tp_traverse, handle_traverse},
+    {Py_tp_clear, handle_clear},
+    {Py_tp_methods, handle_methods},
+    {Py_tp_new, tp_new_counted},
+    {Py_tp_doc, "asyncio.Handle whose cancel and run need no Python frame."},
+    {0, NULL},
+};
+
+static PyType_Slot timer_slots[] = {
+    {Py_tp_dealloc, timer_dealloc},
+    {Py_tp_traverse, timer_traverse},
+    {Py_tp_clear, timer_clear},
+    {Py_tp_methods, timer_methods},
+    {Py_tp_new, tp_new_counted},
+    {Py_tp_doc, "asyncio.TimerHandle whose cancel and run need no Python frame."},
+    {0, NULL},
+};
+
+static PyObject *
+make_type(const char *name, PyObject *base, size_t extra, PyType_Slot *slots)
+{
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = (int)(((PyTypeObject *)base)->tp_basicsize + (Py_ssize_t)extra),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+        .slots = slots,
+    };
+    PyObject *bases = PyTuple_Pack(1, base);
+    if (bases == NULL) {
+        return NULL;
+    }
+    PyObject *t = PyType_FromSpecWithBases(&spec, bases);
+    Py_DECREF(bases);
+    return t;
+}
+
+int
+an_handle_init(PyObject *module)
+{
+    if (find_layout() < 0) {
+        return -1;
+    }
+    an_st->type_handle = make_type("aionest._core.Handle", an_st->o_Handle, 0, handle_slots);
+    if (an_st->type_handle == NULL) {
+        return -1;
+    }
+    an_st->type_timer = make_type("aionest._core.TimerHandle", an_st->o_TimerHandle, sizeof(long long), timer_slots);
+    if (an_st->type_timer == NULL) {
+        return -1;
+    }
+    if (PyModule_AddObjectRef(module, "Handle", an_st->type_handle) < 0 ||
+        PyModule_AddObjectRef(module, "TimerHandle", an_st->type_timer) < 0) {
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,53 @@
+/* handle.h - Handle and TimerHandle: what a loop runs.                                           Level 3: state, err.
+ *
+ * The types derive from asyncio.Handle and asyncio.TimerHandle and keep everything in the slots of those, so whoever
+ * looks at a handle from Python (repr, attributes, isinstance, comparison) sees asyncio's own. Where those slots lie is
+ * read from their member descriptors at import. What C adds: construction, cancel() and running without Python frames,
+ * and a free list.
+ *
+ * Invariants
+ *   D1  every slot of a live handle of ours is set, as asyncio.Handle.__init__ leaves it
+ *   D2  a handle on the free list is untracked and owns nothing
+ * Owns     the slots, strong
+ * Thread   any, with the GIL
+ */
+#ifndef AN_HANDLE_H
+#define AN_HANDLE_H
+
+#include "state.h"
+
+/* Offsets of the slots, the same for every subclass. Fixed at import. */
+typedef struct {
+    Py_ssize_t callback, args, cancelled, loop, source_traceback, repr, context, weaklist; /* Handle */
+    Py_ssize_t scheduled, when;                                                             /* TimerHandle */
+    Py_ssize_t seq; /* ours: a long long behind asyncio's slots, so that equal times keep their order */
+} an_handle_layout;
+
+extern an_handle_layout an_hl;
+
+#define AN_HSLOT(h, name) (*(PyObject **)((char *)(h) + an_hl.name))
+
+int an_handle_init(PyObject *module); /* 0 | -1+exc; finds the layout, makes the types */
+
+/* new ref | NULL+exc; args is a new tuple's worth of borrowed items; CONTEXT NULL or None copies the current one */
+PyObject *an_handle_new(PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *context);
+PyObject *an_timer_new(PyObject *when, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *context);
+
+static inline int
+an_handle_is_plain(PyObject *h)
+{
+    return Py_IS_TYPE(h, (PyTypeObject *)an_st->type_handle) || Py_IS_TYPE(h, (PyTypeObject *)an_st->type_timer);
+}
+
+/* 1 cancelled, 0 not, -1+exc. H is any object that stands in a ready queue. Runs Python for foreign ones. */
+int an_handle_cancelled(PyObject *h);
+
+/* Run H: its callback in its context; an ordinary exception goes to the loop's exception handler.
+ * 0 | -1 with KeyboardInterrupt or SystemExit set (or an error of a foreign handle's own _run). May switch. */
+int an_handle_run(PyObject *h);
+
+/* A handle that is cancelled already: padding for stock frames that pop a fixed number. new ref | NULL+exc */
+PyObject *an_handle_cancelled_one(void);
+
+#endif

@@ -1,0 +1,688 @@
+#include "hub.h"
+#include "err.h"
+#include "fiber.h"
+
+#define AN_IDLE_MAX 8
+
+static const char stopped_message[] = "Event loop stopped before Future completed.";
+
+/* ---- runs ---------------------------------------------------------------------------------------------------------- */
+
+static an_run *
+push_run(an_thread *th, an_run_kind kind, PyObject *loop, an_loop *rec, PyObject *base)
+{
+    an_run *run = PyMem_Calloc(1, sizeof(an_run));
+    if (run == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    run->kind = kind;
+    run->loop = Py_XNewRef(loop);
+    run->rec = (an_loop *)Py_XNewRef((PyObject *)rec);
+    run->base = Py_XNewRef(base);
+    run->prev = th->run;
+    th->run = run;
+    if (rec != NULL) {
+        rec->carried++;
+    }
+    return run;
+}
+
+/* Gives the run's exception to the caller (new ref or NULL). Runs Python. */
+static PyObject *
+pop_run(an_thread *th, an_run *run)
+{
+    for (an_run **p = &th->run; *p != NULL; p = &(*p)->prev) {
+        if (*p == run) {
+            *p = run->prev;
+            break;
+        }
+    }
+    if (run->rec != NULL) {
+        run->rec->carried--;
+    }
+    an_run old = *run;
+    PyMem_Free(run);
+    Py_XDECREF(old.loop);
+    Py_XDECREF(old.rec);
+    Py_XDECREF(old.base);
+    return old.exc;
+}
+
+/* ---- moves of a hub ------------------------------------------------------------------------------------------------- */
+
+typedef enum { MOVE_PARK, MOVE_END } hub_move;
+
+static int
+has_result(PyObject *future, PyObject *exc)
+{
+    PyObject *v;
+    if (PyObject_GetOptionalAttr(future, an_st->s__exception, &v) <= 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    int r = v == exc;
+    Py_DECREF(v);
+    return r;
+}
+
+/* The stack that a foreign run_forever stands on, if it is asleep in a nested run. Borrowed. */
+static an_block *
+base_block(an_thread *th)
+{
+    for (an_block *b = th->last; b != NULL; b = b->prev) {
+        if (!b->in_hub && b->state == AN_BLOCK_WAITING) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+/* An exception came out of a handle. 1 base shall raise it, 0 it has found its place */
+static int
+place_error(an_thread *th, an_run *run)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    for (an_block *b = th->first; b != NULL; b = b->next) {
+        if (b->future != NULL && has_result(b->future, exc)) {
+            Py_DECREF(exc); /* that nested run raises it to its caller */
+            return 0;
+        }
+    }
+    if (run != NULL && run->kind != AN_RUN_ADOPTED) {
+        Py_XSETREF(run->exc, exc);
+        return 1;
+    }
+    an_block *b = base_block(th);
+    if (b != NULL) {
+        an_block_interrupt(b, exc);
+    }
+    else {
+        an_err_unraisable(exc, run == NULL ? NULL : run->loop);
+    }
+    return 0;
+}
+
+/* loop.stop() while a nested run_forever waits: that one returns, the loop goes on. 1 done | 0 there is none | -1+exc */
+static int
+stop_nested(an_loop *rec)
+{
+    if (rec->stop_waiters == NULL) {
+        return 0;
+    }
+    Py_ssize_t n = PyList_GET_SIZE(rec->stop_waiters);
+    if (n == 0) {
+        return 0;
+    }
+    PyObject *fut = Py_NewRef(PyList_GET_ITEM(rec->stop_waiters, n - 1));
+    rec->stopping = AN_STOP_NO;
+    if (PyList_SetSlice(rec->stop_waiters, n - 1, n, NULL) < 0) {
+        Py_DECREF(fut);
+        return -1;
+    }
+    PyObject *done = PyObject_CallMethodNoArgs(fut, an_st->s_done), *r = NULL;
+    if (done == Py_False) {
+        r = PyObject_CallMethod(fut, "set_result", "O", Py_None);
+    }
+    else if (done != NULL) {
+        r = Py_NewRef(Py_None);
+    }
+    Py_XDECREF(done);
+    Py_DECREF(fut);
+    if (r == NULL) {
+        return -1;
+    }
+    Py_DECREF(r);
+    return 1;
+}
+
+static void
+end_block(an_block *b, const char *message)
+{
+    an_err("NestedRunError", "%s", message);
+    an_block_interrupt(b, PyErr_GetRaisedException());
+}
+
+/* The loop is to stop, its iteration is over. 1 something was made pending: go on | 0 nothing is in the way */
+static int
+stop_suspended(an_thread *th, an_run *run)
+{
+    an_loop *rec = run->rec;
+    if (run->kind == AN_RUN_ADOPTED) {
+        an_block *b = base_block(th);
+        if (b == NULL && rec->stopping == AN_STOP_USER) {
+            b = an_block_newest(th, rec);
+        }
+        if (b == NULL) {
+            return 0;
+        }
+        end_block(b, stopped_message);
+        return 1;
+    }
+    if (rec->stopping != AN_STOP_USER) {
+        return 0;
+    }
+    an_block *b = an_block_newest(th, rec);
+    if (b == NULL) {
+        return 0;
+    }
+    rec->ending = 1;
+    end_block(b, stopped_message);
+    return 1;
+}
+
+static int
+iterate_override(an_run *run)
+{
+    PyObject *r = PyObject_CallMethodNoArgs(run->loop, an_st->s__run_once);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+/* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference.
+ * Everything is read anew in each round: any handle may have switched away and back. MAY SWITCH */
+static AN_NOINLINE hub_move
+carry(an_thread *th, PyObject **target)
+{
+    for (;;) {
+        an_run *run = th->run;
+        if (AN_UNLIKELY(run == NULL)) {
+            *target = NULL;
+            return MOVE_END;
+        }
+        if (AN_UNLIKELY(run->kind == AN_RUN_DRAINING)) {
+            *target = Py_NewRef(run->base);
+            return MOVE_END;
+        }
+        if (AN_UNLIKELY(th->pending.len > 0)) {
+            an_block *b = (an_block *)an_ring_pop(&th->pending);
+            if (b->state != AN_BLOCK_READY) {
+                Py_DECREF(b);
+                continue;
+            }
+            *target = Py_NewRef(b->fiber);
+            Py_DECREF(b);
+            return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
+        }
+        if (AN_UNLIKELY(th->idle_base != NULL && run->kind == AN_RUN_ADOPTED)) {
+            *target = th->idle_base;
+            th->idle_base = NULL;
+            return MOVE_PARK;
+        }
+        an_loop *rec = run->rec;
+        PyObject *loop = run->loop;
+        int rc;
+        if (AN_UNLIKELY(rec->overrides & AN_OVR_RUN_ONCE)) {
+            rc = iterate_override(run);
+        }
+        else {
+            PyObject *due = NULL;
+            rc = an_loop_step(rec, loop, &due);
+            if (due != NULL) {
+                an_block_wake((an_block *)due);
+                Py_DECREF(due);
+                continue;
+            }
+            if (AN_LIKELY(rc > 0)) {
+                continue;
+            }
+        }
+        if (rc == 0) {
+            if (AN_UNLIKELY(rec->stopping)) {
+                rc = rec->stopping == AN_STOP_USER ? stop_nested(rec) : 0;
+                if (rc > 0 || (rc == 0 && stop_suspended(th, run))) {
+                    continue;
+                }
+                if (rc == 0 && run->kind == AN_RUN_OWN) {
+                    rec->ending = 0;
+                    run->finished = 1;
+                    *target = Py_NewRef(run->base);
+                    return MOVE_END;
+                }
+            }
+            if (rc == 0 && !(rec->overrides & AN_OVR_RUN_ONCE)) {
+                th->polling = 1;
+                rc = an_loop_poll(rec, loop, 1);
+                th->polling = 0;
+            }
+        }
+        if (AN_UNLIKELY(rc < 0)) {
+            run = th->run;
+            if (place_error(th, run)) {
+                run->finished = 1;
+                *target = Py_NewRef(run->base);
+                return MOVE_END;
+            }
+        }
+    }
+}
+
+static PyObject *
+hub_main(PyObject *ignored, PyObject *noargs)
+{
+    an_thread *th = an_thread_get();
+    PyObject *self = th == NULL ? NULL : an_fiber_current();
+    if (self == NULL) {
+        return NULL;
+    }
+    an_st->n_hubs++;
+    for (;;) {
+        PyObject *target = NULL;
+        th->in_hub = 1;
+        hub_move move = carry(th, &target);
+        if (move == MOVE_PARK && an_ring_push(&th->idle, self) < 0) {
+            PyErr_Clear();
+            move = MOVE_END;
+        }
+        if (move == MOVE_END) {
+            if (target != NULL && an_fiber_set_parent(self, target) < 0) {
+                PyErr_WriteUnraisable(self);
+            }
+            Py_XDECREF(target);
+            break;
+        }
+        int rc = an_fiber_switch(target);
+        Py_DECREF(target);
+        if (rc < 0) {
+            /* thrown in from outside: greenlet ends us */
+            PyErr_Clear();
+            break;
+        }
+        if (th->dismissing) {
+            break;
+        }
+    }
+    an_st->n_hubs--;
+    Py_DECREF(self);
+    Py_RETURN_NONE;
+}
+
+/* Starts hubs for adopted runs, from the depth at which it began itself. */
+static PyObject *
+tramp_main(PyObject *ignored, PyObject *noargs)
+{
+    an_thread *th = an_thread_get();
+    PyObject *self = th == NULL ? NULL : an_fiber_current();
+    if (self == NULL) {
+        return NULL;
+    }
+    while (!th->dismissing) {
+        PyObject *hub = an_fiber_new(an_st->hub_main, self);
+        if (hub == NULL || an_fiber_switch(hub) < 0) {
+            Py_XDECREF(hub);
+            PyErr_WriteUnraisable(self);
+            break;
+        }
+        Py_DECREF(hub);
+    }
+    Py_DECREF(self);
+    Py_RETURN_NONE;
+}
+
+/* ---- idle fibers ----------------------------------------------------------------------------------------------------- */
+
+static void
+dismiss_one(PyObject *fiber, PyObject *self)
+{
+    if (!an_fiber_active(fiber)) {
+        return;
+    }
+    if (an_fiber_set_parent(fiber, self) < 0 || an_fiber_switch(fiber) < 0) {
+        PyErr_WriteUnraisable(fiber);
+    }
+}
+
+/* Let all idle hubs and the trampoline end. Keeps the current exception. MAY SWITCH */
+static void
+dismiss(an_thread *th)
+{
+    if (th->idle.len == 0 && th->tramp == NULL) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *self = an_fiber_current();
+    int in_hub = th->in_hub;
+    th->dismissing++;
+    PyObject *fiber;
+    while (self != NULL && (fiber = an_ring_pop(&th->idle)) != NULL) {
+        dismiss_one(fiber, self);
+        Py_DECREF(fiber);
+    }
+    if (self != NULL && th->tramp != NULL) {
+        fiber = th->tramp;
+        th->tramp = NULL;
+        dismiss_one(fiber, self);
+        Py_DECREF(fiber);
+    }
+    th->dismissing--;
+    th->in_hub = in_hub;
+    Py_XDECREF(self);
+    PyErr_SetRaisedException(exc);
+}
+
+void
+an_hub_settle(an_thread *th)
+{
+    if (AN_LIKELY(th->run != NULL && th->run->kind == AN_RUN_OWN)) {
+        return;
+    }
+    if (th->n_blocks > 0 || th->run == NULL || th->run->kind != AN_RUN_ADOPTED || th->in_hub) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *late = pop_run(th, th->run);
+    if (th->run == NULL) {
+        dismiss(th);
+    }
+    if (late != NULL) {
+        an_err_unraisable(late, NULL);
+    }
+    PyErr_SetRaisedException(exc);
+}
+
+/* ---- carrying --------------------------------------------------------------------------------------------------------- */
+
+int
+an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
+{
+    if (an_loop_refresh(rec, loop) < 0) {
+        return -1;
+    }
+    PyObject *self = an_fiber_current();
+    an_run *run = self == NULL ? NULL : push_run(th, AN_RUN_OWN, loop, rec, self);
+    if (run == NULL) {
+        Py_XDECREF(self);
+        return -1;
+    }
+    int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
+    th->in_base_iter = th->inplace_depth = th->polling = 0;
+    rec->todo = 0;
+    int rc = 0;
+    while (rc == 0 && !run->finished) {
+        PyObject *hub = an_ring_pop_back(&th->idle);
+        if (hub == NULL) {
+            hub = an_fiber_new(an_st->hub_main, self);
+        }
+        th->in_hub = 1;
+        rc = hub == NULL ? -1 : an_fiber_switch(hub);
+        Py_XDECREF(hub);
+    }
+    th->in_hub = in_hub;
+    th->in_base_iter = in_base_iter;
+    th->inplace_depth = inplace;
+    th->polling = polling;
+    PyObject *thrown = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    PyObject *exc = pop_run(th, run);
+    if (th->run == NULL) {
+        dismiss(th);
+    }
+    Py_DECREF(self);
+    if (thrown != NULL) {
+        Py_XDECREF(exc);
+        exc = thrown;
+    }
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+        return -1;
+    }
+    return 0;
+}
+
+/* A foreign run_forever's stack: let the stacks that became ready go on, and come back when one of the hubs under them
+ * gives the loop back. Contexts are left meanwhile, as in any sleep. MAY SWITCH */
+static int
+lend_base(an_thread *th)
+{
+    while (th->pending.len > 0) {
+        an_block *b = (an_block *)an_ring_pop(&th->pending);
+        if (b->state != AN_BLOCK_READY) {
+            Py_DECREF(b);
+            continue;
+        }
+        an_contexts contexts;
+        PyObject *self = an_fiber_current(), *fiber = Py_NewRef(b->fiber);
+        Py_DECREF(b);
+        if (self == NULL || an_contexts_leave(&contexts) < 0) {
+            Py_XDECREF(self);
+            Py_DECREF(fiber);
+            return -1;
+        }
+        int in_base_iter = th->in_base_iter, inplace = th->inplace_depth;
+        th->in_base_iter = th->inplace_depth = 0;
+        Py_XSETREF(th->idle_base, self);
+        int rc = an_fiber_switch(fiber);
+        Py_DECREF(fiber);
+        Py_CLEAR(th->idle_base);
+        th->in_hub = 0;
+        th->in_base_iter = in_base_iter;
+        th->inplace_depth = inplace;
+        PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+        if (an_contexts_enter(&contexts) < 0) {
+            rc = -1;
+        }
+        if (exc != NULL) {
+            PyErr_SetRaisedException(exc);
+        }
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    an_hub_settle(th);
+    return 0;
+}
+
+static void
+after_wake(an_thread *th)
+{
+    /* hubs and C iterations look at pending themselves; frames of asyncio's own _run_once do not */
+    if (!th->in_hub && !th->in_base_iter) {
+        (void)lend_base(th);
+    }
+}
+
+int
+an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
+{
+    if (!th->in_hub || !rec->carried) {
+        if (!th->in_base_iter) {
+            rec->inflight = 0;
+        }
+        if (an_loop_refresh(rec, loop) < 0) {
+            return -1;
+        }
+    }
+    int guest = rec->guest != NULL;
+    if (!(guest && rec->todo > 0)) {
+        if (an_loop_poll(rec, loop, !guest) < 0) {
+            return -1;
+        }
+    }
+    int base = !th->in_hub;
+    if (base) {
+        th->in_base_iter++;
+    }
+    int rc;
+    do {
+        PyObject *due = NULL;
+        if (th->pending.len > 0) {
+            if (!base || guest) {
+                rc = 0; /* the hub under us hands over; what is left of the batch is run in the next call */
+                break;
+            }
+            if (lend_base(th) < 0) {
+                rc = -1;
+                break;
+            }
+        }
+        rc = an_loop_step(rec, loop, &due);
+        if (due != NULL) {
+            an_block_wake((an_block *)due);
+            Py_DECREF(due);
+        }
+    } while (rc > 0);
+    if (base) {
+        th->in_base_iter--;
+    }
+    if (rc == 0 && base && !guest && rec->stopping == AN_STOP_USER) {
+        rc = stop_nested(rec) < 0 ? -1 : 0;
+    }
+    return rc;
+}
+
+/* ---- leaving ------------------------------------------------------------------------------------------------------------ */
+
+int
+an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
+{
+    if (th->run != NULL && th->run->kind == AN_RUN_DRAINING) {
+        an_err("NestedRunError", "the event loop is being closed: a nested run cannot wait any more");
+        return -1;
+    }
+    if (rec->ending) {
+        an_err("NestedRunError", "%s", stopped_message);
+        return -1;
+    }
+    if (th->run == NULL || (!rec->carried && rec->guest == NULL)) {
+        if (push_run(th, AN_RUN_ADOPTED, loop, rec, NULL) == NULL) {
+            return -1;
+        }
+    }
+    if (th->run->kind == AN_RUN_ADOPTED && th->tramp == NULL) {
+        PyObject *self = an_fiber_current();
+        th->tramp = self == NULL ? NULL : an_fiber_new(an_st->tramp_main, self);
+        Py_XDECREF(self);
+        if (th->tramp == NULL) {
+            an_hub_settle(th);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+an_hub_leave(an_thread *th)
+{
+    an_run *run = th->run;
+    PyObject *fiber = NULL;
+    if (run->kind == AN_RUN_ADOPTED && th->idle_base != NULL) {
+        fiber = th->idle_base;
+        th->idle_base = NULL;
+    }
+    if (fiber == NULL) {
+        fiber = an_ring_pop_back(&th->idle);
+    }
+    if (fiber == NULL) {
+        fiber = Py_NewRef(run->kind == AN_RUN_OWN ? run->base : th->tramp);
+    }
+    th->in_base_iter = th->inplace_depth = th->polling = 0;
+    int rc = an_fiber_switch(fiber);
+    Py_DECREF(fiber);
+    return rc;
+}
+
+/* ---- ending -------------------------------------------------------------------------------------------------------------- */
+
+static int
+drain(an_thread *th, an_block *b, PyObject *self)
+{
+    PyObject *fiber = Py_NewRef(b->fiber), *loop = Py_NewRef(b->loop), *before = an_running_loop();
+    Py_INCREF(b);
+    an_run *run = before == NULL ? NULL : push_run(th, AN_RUN_DRAINING, NULL, NULL, self);
+    int rc = run == NULL || an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(fiber);
+    PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    th->in_hub = 0;
+    if (run != NULL) {
+        PyObject *late = pop_run(th, run);
+        if (late != NULL) {
+            Py_XSETREF(exc, late);
+        }
+    }
+    if (before != NULL && an_set_running_loop(before) < 0) {
+        PyErr_WriteUnraisable(loop);
+    }
+    Py_XDECREF(before);
+    Py_DECREF(fiber);
+    Py_DECREF(loop);
+    if (b->state != AN_BLOCK_OVER && exc == NULL) {
+        PyErr_SetString(PyExc_SystemError, "B1: a suspended run did not end");
+        exc = PyErr_GetRaisedException();
+    }
+    Py_DECREF(b);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+        return -1;
+    }
+    return 0;
+}
+
+Py_ssize_t
+an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
+{
+    Py_ssize_t left = 0;
+    PyObject *self = an_fiber_current(), *first_exc = NULL;
+    if (self == NULL) {
+        return -1;
+    }
+    int in_hub = th->in_hub;
+    for (;;) {
+        an_block *b = th->last;
+        left = 0;
+        /* newest first: what was started last ends first. A run that is ready already ends with its own result. */
+        while (b != NULL && ((rec != NULL && b->rec != rec) || !b->in_hub)) {
+            left += rec == NULL || b->rec == rec;
+            b = b->prev;
+        }
+        if (b == NULL) {
+            break;
+        }
+        if (b->state == AN_BLOCK_WAITING) {
+            end_block(b, message);
+        }
+        if (b->state != AN_BLOCK_READY || drain(th, b, self) < 0) {
+            PyObject *exc = PyErr_GetRaisedException();
+            if (exc == NULL || first_exc != NULL) {
+                Py_XDECREF(exc);
+            }
+            else {
+                first_exc = exc;
+            }
+            if (b == th->last) {
+                break; /* it cannot be moved: do not try for ever */
+            }
+        }
+    }
+    th->in_hub = in_hub;
+    for (size_t i = th->pending.len; i > 0; i--) {
+        PyObject *b = an_ring_pop(&th->pending);
+        if (b != NULL && ((an_block *)b)->state == AN_BLOCK_READY && an_ring_push(&th->pending, b) < 0) {
+            PyErr_WriteUnraisable(b);
+        }
+        Py_XDECREF(b);
+    }
+    an_hub_settle(th);
+    if (th->run == NULL) {
+        dismiss(th);
+    }
+    Py_DECREF(self);
+    if (first_exc != NULL) {
+        PyErr_SetRaisedException(first_exc);
+        return -1;
+    }
+    return left;
+}
+
+/* ---- module ---------------------------------------------------------------------------------------------------------------- */
+
+static PyMethodDef hub_main_def = {"hub", hub_main, METH_NOARGS, NULL};
+static PyMethodDef tramp_main_def = {"trampoline", tramp_main, METH_NOARGS, NULL};
+
+int
+an_hub_init(PyObject *module)
+{
+    an_block_after_wake = after_wake;
+    if ((an_st->hub_main = PyCFunction_New(&hub_main_def, NULL)) == NULL ||
+        (an_st->tramp_main = PyCFunction_New(&tramp_main_def, NULL)) == NULL) {
+        return -1;
+    }
+    return 0;
+}

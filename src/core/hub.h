@@ -1,0 +1,45 @@
+/* hub.h - the stacks that carry a loop on while callers sleep.                                   Level 6: block.
+ *
+ * A hub is a fiber that runs a loop's iterations. Hubs are not bound to a loop: they carry whatever run is the newest of
+ * their thread. When a run that a stack waits for is done, the hub hands over: it goes idle (or ends, when enough are
+ * idle) and switches to that stack; the stack finishes its handle, and the hub that stands under it carries on. So
+ * there is always exactly one stack that carries the loop.
+ *
+ *      own run       base waits in an_hub_carry() and starts hubs, so they all begin at the same shallow depth
+ *      adopted run   the loop is iterated by somebody else's run_forever (it ran before apply(), or its class has its own);
+ *                    hubs appear only when that stack is put to sleep, and give the loop back when it is awake
+ *      draining      no loop runs; each suspended run is resumed with an error and control comes back
+ *
+ * Invariants
+ *   H1  a hub that is not on the current stack is idle, or stands under a suspended run
+ *   H2  an idle hub holds no loop, no context, no current task
+ *   H3  hubs start from base or from the trampoline fiber only, so depth does not grow with the number of sleepers
+ * Thread   its own
+ * Errors   KeyboardInterrupt and SystemExit go to the nested run that waits for the task which raised them, else to base
+ */
+#ifndef AN_HUB_H
+#define AN_HUB_H
+
+#include "block.h"
+
+int an_hub_init(PyObject *module);
+
+/* Carry LOOP from this stack until it stops. 0 | -1+exc. MAY SWITCH */
+int an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec);
+
+/* One iteration of LOOP on this stack, for a run_forever that is not ours. 0 | -1+exc. MAY SWITCH */
+int an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec);
+
+/* Everything that leaving may need: 0 | -1+exc. Runs Python */
+int an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec);
+/* Leave this stack, whose block is linked already. 0 when somebody came back | -1+exc. MAY SWITCH */
+int an_hub_leave(an_thread *th);
+
+/* After a stack went on: let go of what adopted runs needed, if nothing needs it any more. */
+void an_hub_settle(an_thread *th);
+
+/* End the runs of this thread that are suspended on REC (NULL: all) with RuntimeError(MESSAGE). Returns how many could
+ * not be ended (they stand on a stack that is no hub) | -1+exc. MAY SWITCH */
+Py_ssize_t an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message);
+
+#endif

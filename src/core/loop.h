@@ -1,0 +1,125 @@
+/* loop.h - the record of one event loop, and one iteration of it.                                Level 4: handle.
+ *
+ * A record stands for an asyncio.BaseEventLoop. It lives in the loop's __dict__ and is at once the value of loop._ready:
+ * a deque to everybody else, a ring to us. While aionest is applied, _ready, _scheduled, _closed, _debug, _stopping and
+ * _timer_cancelled_count of every loop are data descriptors that read and write the record, so Python code (asyncio's own
+ * included) and C never disagree.
+ *
+ * Due and ready handles belong to the record, never to a C local: a callback may put the stack that runs it to sleep,
+ * and another stack then goes on with the same iteration.
+ *
+ * Invariants
+ *   L1  todo <= ready.len, but for items that outsiders took out of the queue (then todo counts down on an empty ring)
+ *   L2  scheduled is a heap of handles by (_when, seq)
+ *   L3  overrides, epfd and what belongs to them are right for the loop since the last an_loop_refresh()
+ *   L4  loop is the loop while it lives, else NULL (a weak reference clears it)
+ * Owns     the ring's items, scheduled, the cached selector parts, blocks own the record and not the other way round
+ * Thread   the loop's own while it runs; call_soon_threadsafe and the deque methods from any thread with the GIL
+ */
+#ifndef AN_LOOP_H
+#define AN_LOOP_H
+
+#include "ring-inl.h"
+#include "state.h"
+
+/* what a loop's class (or the instance) defines anew, so that the Python method has to be called */
+enum {
+    AN_OVR_CALL_SOON = 1 << 0,       /* _call_soon, _check_closed */
+    AN_OVR_CALL_AT = 1 << 1,         /* call_at */
+    AN_OVR_TIME = 1 << 2,            /* time */
+    AN_OVR_TIMER_CANCELLED = 1 << 3, /* _timer_handle_cancelled */
+    AN_OVR_RUN_ONCE = 1 << 4,        /* _run_once */
+    AN_OVR_PROCESS_EVENTS = 1 << 5,  /* _process_events */
+    AN_OVR_WRITE_TO_SELF = 1 << 6,   /* _write_to_self */
+    AN_OVR_CREATE_TASK = 1 << 7,     /* create_task */
+};
+
+enum { AN_STOP_NO = 0, AN_STOP_DONE = 1 /* its main future is done */, AN_STOP_USER = 2 /* loop.stop() */ };
+
+typedef struct an_loop {
+    PyObject_HEAD
+    struct an_loop *prev, *next; /* borrowed: all live records, see an_loop_all() */
+    PyObject *loop;      /* borrowed, see L4 */
+    PyObject *loop_ref;  /* strong: weak reference to loop with a callback */
+    an_ring ready;       /* strong items */
+    PyObject *scheduled; /* strong, list */
+    PyObject *current_handle; /* strong, debug mode only */
+    Py_ssize_t todo;     /* handles of the current iteration that are still to be run */
+    Py_ssize_t timer_cancelled_count;
+    long long seq;       /* next timer's number */
+    int closed, debug, stopping;
+    int overrides;
+    int sleeping;        /* 1 while its thread waits in epoll without the GIL: a wake-up byte is needed */
+    int woken;           /* 1: the byte is written and not yet read */
+    int inflight;        /* frames of asyncio's own _run_once may be under way (applied while it ran) */
+    int ending;          /* suspended runs are being ended: no new ones */
+    int inplace;         /* steps run in place since the last poll */
+    unsigned int polls_skipped;
+    int carried;         /* a run of ours carries it (hub.h) */
+    double clock_resolution;
+    /* the stock epoll selector, else epfd < 0 */
+    PyObject *selector;  /* strong: loop._selector as last seen */
+    PyObject *fdmap;     /* strong: its _fd_to_key */
+    PyObject *sighandlers; /* strong or NULL: loop._signal_handlers */
+    int epfd, internal_fds;
+    void *evbuf;
+    int evcap;
+    PyObject *guest;     /* strong or NULL: the object that pumps it inside another loop */
+    PyObject *stop_waiters; /* strong or NULL: list of futures of nested run_forever calls, newest last */
+    Py_ssize_t n_blocks; /* runs suspended on it */
+} an_loop;
+
+int an_loop_init(PyObject *module);
+
+/* borrowed record of LOOP (valid while LOOP lives) | NULL without exception if LOOP has none or is no asyncio loop */
+an_loop *an_loop_peek(PyObject *loop);
+/* the same, made if missing; NULL+exc: TypeError if LOOP is not a BaseEventLoop */
+an_loop *an_loop_get(PyObject *loop);
+
+/* new list of the loops that have a record | NULL+exc */
+PyObject *an_loop_all(void);
+/* Write the record's values into the loop's __dict__, for a class without our descriptors. 0 | -1+exc */
+int an_loop_put_back(PyObject *loop);
+
+/* Look again at what the loop overrides and at its selector. 0 | -1+exc; runs Python */
+int an_loop_refresh(an_loop *rec, PyObject *loop);
+
+double an_loop_now(void);                                       /* CLOCK_MONOTONIC, seconds */
+int an_loop_time(an_loop *rec, PyObject *loop, double *now);    /* the loop's own clock. 0 | -1+exc; may run Python */
+
+/* Poll, collect due timers, and set todo for the next batch. WAIT 0: never sleep. 0 | -1+exc; runs Python */
+int an_loop_poll(an_loop *rec, PyObject *loop, int wait);
+
+/* Run one handle of the current batch. 1 ran or skipped one, 0 the batch is done, -1+exc. May switch.
+ * If *DUE is not NULL and the next handle is a wake-up of a suspended run (block.h), it is taken out and returned there
+ * as a strong reference instead of being run. */
+int an_loop_step(an_loop *rec, PyObject *loop, PyObject **due);
+
+/* 1 if the heap has a timer that is due, 0 if not, -1+exc */
+int an_loop_timer_due(an_loop *rec, PyObject *loop);
+
+int an_heap_push(an_loop *rec, PyObject *timer);                /* sched.c and loop.c share the heap: 0 | -1+exc */
+PyObject *an_heap_pop(an_loop *rec);                            /* new ref | NULL+exc */
+
+/* ready.c: the deque that loop._ready is to others */
+extern PySequenceMethods an_ready_as_sequence;
+extern PyMethodDef an_ready_methods[];
+PyObject *an_ready_iter(PyObject *self);
+PyObject *an_ready_repr(PyObject *self);
+PyObject *an_ready_richcompare(PyObject *a, PyObject *b, int op);
+Py_ssize_t an_ready_len(PyObject *self);
+PyObject *an_ready_item(PyObject *self, Py_ssize_t i);
+int an_ready_contains(PyObject *self, PyObject *o);
+int an_ready_extend(an_loop *rec, PyObject *iterable);          /* 0 | -1+exc; runs Python */
+
+/* sched.c: replacement methods for BaseEventLoop */
+extern PyMethodDef an_sched_methods[];
+/* push a handle for CALLBACK(ARG) in CONTEXT. 0 | -1+exc */
+int an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, PyObject *context);
+/* loop.create_task(coro) without keyword arguments. new ref | NULL+exc; runs Python */
+PyObject *an_sched_create_task(an_loop *rec, PyObject *loop, PyObject *coro);
+
+/* attrs.c: the data descriptors for BaseEventLoop */
+extern PyGetSetDef an_loop_attrs[];
+
+#endif

@@ -1,0 +1,267 @@
+/* module.c - aionest._core: one init per part, in the order of their levels.                     Level 9: all. */
+#include "err.h"
+#include "fiber.h"
+#include "handle.h"
+#include "layout.h"
+#include "nested.h"
+#include "signals.h"
+
+/* ---- methods for BaseEventLoop ------------------------------------------------------------------------------------ */
+
+static PyObject *
+run_once(PyObject *self, PyObject *noargs)
+{
+    an_loop *rec = an_loop_get(self);
+    an_thread *th = rec == NULL ? NULL : an_thread_get();
+    if (th == NULL || an_hub_run_once(th, self, rec) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef run_once_def = {"_run_once", run_once, METH_NOARGS,
+                                   "_run_once($self, /)\n--\n\nRun one iteration of the event loop."};
+
+static int
+add_methods(PyObject *dict, PyMethodDef *defs, int single)
+{
+    for (PyMethodDef *d = defs; d->ml_name != NULL; d++) {
+        PyObject *m = PyDescr_NewMethod((PyTypeObject *)an_st->o_BaseEventLoop, d);
+        int r = m == NULL ? -1 : PyDict_SetItemString(dict, d->ml_name, m);
+        Py_XDECREF(m);
+        if (r < 0 || single) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+loop_descriptors(PyObject *module, PyObject *noargs)
+{
+    PyObject *dict = PyDict_New();
+    if (dict == NULL || add_methods(dict, an_sched_methods, 0) < 0 || add_methods(dict, &run_once_def, 1) < 0) {
+        Py_XDECREF(dict);
+        return NULL;
+    }
+    for (PyGetSetDef *d = an_loop_attrs; d->name != NULL; d++) {
+        PyObject *m = PyDescr_NewGetSet((PyTypeObject *)an_st->o_BaseEventLoop, d);
+        if (m == NULL || PyDict_SetItemString(dict, d->name, m) < 0) {
+            Py_XDECREF(m);
+            Py_DECREF(dict);
+            return NULL;
+        }
+        Py_DECREF(m);
+    }
+    return dict;
+}
+
+/* ---- functions ------------------------------------------------------------------------------------------------------- */
+
+static PyObject *
+carry(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    an_thread *th = rec == NULL ? NULL : an_thread_get();
+    if (th == NULL || an_hub_carry(th, loop, rec) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+end_suspended(PyObject *module, PyObject *args)
+{
+    PyObject *loop;
+    const char *message;
+    an_loop *rec = NULL;
+    if (!PyArg_ParseTuple(args, "Os:end_suspended", &loop, &message)) {
+        return NULL;
+    }
+    if (loop != Py_None) {
+        rec = an_loop_peek(loop);
+        if (rec == NULL || rec->n_blocks == 0) {
+            return PyLong_FromLong(0);
+        }
+    }
+    an_thread *th = an_thread_peek();
+    if (th == NULL || th->n_blocks == 0) {
+        return PyLong_FromSsize_t(rec == NULL ? 0 : rec->n_blocks);
+    }
+    Py_ssize_t left = an_hub_end_suspended(th, rec, message);
+    return left < 0 ? NULL : PyLong_FromSsize_t(left);
+}
+
+static PyObject *
+loop_info(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_peek(loop);
+    if (rec == NULL) {
+        Py_RETURN_NONE;
+    }
+    return Py_BuildValue("{s:n,s:i,s:i,s:i,s:n}", "suspended", rec->n_blocks, "carried", rec->carried, "overrides",
+                         rec->overrides, "epoll", rec->epfd >= 0, "todo", rec->todo);
+}
+
+static PyObject *
+set_guest(PyObject *module, PyObject *args)
+{
+    PyObject *loop, *guest;
+    if (!PyArg_ParseTuple(args, "OO:set_guest", &loop, &guest)) {
+        return NULL;
+    }
+    an_loop *rec = an_loop_get(loop);
+    if (rec == NULL) {
+        return NULL;
+    }
+    Py_XSETREF(rec->guest, guest == Py_None ? NULL : Py_NewRef(guest));
+    rec->todo = 0;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+stop_waiters(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    if (rec == NULL) {
+        return NULL;
+    }
+    if (rec->stop_waiters == NULL && (rec->stop_waiters = PyList_New(0)) == NULL) {
+        return NULL;
+    }
+    return Py_NewRef(rec->stop_waiters);
+}
+
+static PyObject *
+records(PyObject *module, PyObject *noargs)
+{
+    return an_loop_all();
+}
+
+static PyObject *
+put_back(PyObject *module, PyObject *loop)
+{
+    if (an_loop_put_back(loop) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+refresh(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    if (rec == NULL || an_loop_refresh(rec, loop) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+counters(PyObject *module, PyObject *noargs)
+{
+    an_state *st = an_st;
+    an_thread *th = an_thread_peek();
+    return Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:L,s:L,s:L}", "records", st->n_records, "blocks",
+                         st->n_blocks, "fibers", st->n_hubs, "threads", st->n_threads, "handles", st->n_handles,
+                         "hubs_idle", th == NULL ? 0 : (Py_ssize_t)th->idle.len, "suspended",
+                         th == NULL ? 0 : th->n_blocks, "pending", th == NULL ? 0 : (Py_ssize_t)th->pending.len,
+                         "switches", st->n_switches, "in_place", st->n_inplace, "total_suspended", st->n_suspended);
+}
+
+static PyObject *
+configure(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+#define X(n) #n,
+    static char *names[] = {AN_HOOKS(X) NULL};
+#undef X
+    an_state *st = an_st;
+    PyObject *callback_error, *slow_callback, *errors;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO:_configure", names, &callback_error, &slow_callback, &errors)) {
+        return NULL;
+    }
+    Py_XSETREF(st->h_callback_error, Py_NewRef(callback_error));
+    Py_XSETREF(st->h_slow_callback, Py_NewRef(slow_callback));
+    Py_XSETREF(st->h_errors, Py_NewRef(errors));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"run_nested", an_py_run_nested, METH_O,
+     "run_nested($module, main, /)\n--\n\n"
+     "Run a coroutine as a new task of the running loop and give its result; NotImplemented when no loop runs here or\n"
+     "main is no plain coroutine."},
+    {"block_on", an_py_block_on, METH_O,
+     "block_on($module, future, /)\n--\n\nSuspend the caller until future is done and give its result."},
+    {"await_", an_py_await, METH_O,
+     "await_($module, awaitable, /)\n--\n\nAwait in the caller's own task, from synchronous code."},
+    {"carry", carry, METH_O, "carry($module, loop, /)\n--\n\nRun loop on hubs until it stops."},
+    {"end_suspended", end_suspended, METH_VARARGS,
+     "end_suspended($module, loop, message, /)\n--\n\n"
+     "End this thread's runs that are suspended on loop (None: on any) with RuntimeError; how many could not be ended."},
+    {"set_guest", set_guest, METH_VARARGS,
+     "set_guest($module, loop, guest, /)\n--\n\nName the object that pumps loop inside another one, or None."},
+    {"stop_waiters", stop_waiters, METH_O,
+     "stop_waiters($module, loop, /)\n--\n\nThe futures of nested run_forever calls, oldest first."},
+    {"loop_info", loop_info, METH_O, "loop_info($module, loop, /)\n--\n\nWhat the engine knows of loop, or None."},
+    {"loop_descriptors", loop_descriptors, METH_NOARGS,
+     "loop_descriptors($module, /)\n--\n\nThe attributes that aionest puts on asyncio.BaseEventLoop, by name."},
+    {"refresh", refresh, METH_O, "refresh($module, loop, /)\n--\n\nLook again at what loop overrides."},
+    {"_records", records, METH_NOARGS, "_records($module, /)\n--\n\nThe loops that have a record."},
+    {"_put_back", put_back, METH_O, "_put_back($module, loop, /)\n--\n\nGive loop its plain attributes back."},
+    {"_probe", (PyCFunction)(void (*)(void))an_layout_probe, METH_FASTCALL,
+     "_probe($module, waiting, future, cancelled, fresh, /)\n--\n\nFind the fields of _asyncio.Task."},
+    {"_configure", (PyCFunction)(void (*)(void))configure, METH_VARARGS | METH_KEYWORDS,
+     "_configure($module, /, callback_error, slow_callback, errors)\n--\n\nHand over the Python side's helpers."},
+    {"_counters", counters, METH_NOARGS, "_counters($module, /)\n--\n\nLive objects and totals, for tests."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+exec(PyObject *module)
+{
+    if (an_st != NULL) {
+        PyErr_SetString(PyExc_ImportError, "aionest._core is loaded already: it cannot be loaded twice in one process");
+        return -1;
+    }
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "aionest works in the main interpreter only: greenlet, which switches its "
+                                           "stacks, cannot be used in subinterpreters");
+        return -1;
+    }
+    an_state *st = PyModule_GetState(module);
+    an_st = st;
+    if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_handle_init(module) < 0 ||
+        an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_block_init(module) < 0 || an_hub_init(module) < 0 ||
+        an_signals_init(module) < 0) {
+        an_st = NULL;
+        return -1;
+    }
+    Py_INCREF(module); /* for ever: handles and loops outlive sys.modules at exit (state.h) */
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, exec},
+    AN_SLOT_INTERPRETERS
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "aionest._core",
+    .m_doc = "The engine of aionest: nested asyncio by suspending the caller's C stack.",
+    .m_size = sizeof(an_state),
+    .m_methods = functions,
+    .m_slots = slots,
+    .m_traverse = an_state_traverse,
+    .m_clear = an_state_clear,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&definition);
+}

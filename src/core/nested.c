@@ -1,0 +1,296 @@
+#include "nested.h"
+#include "err.h"
+#include "handle.h"
+#include "task.h"
+
+#define AN_INPLACE_DEPTH 1
+
+int
+an_nested_loop(PyObject **loop, an_loop **rec)
+{
+    PyObject *running = an_running_loop();
+    if (running == NULL) {
+        return -1;
+    }
+    if (running == Py_None) {
+        Py_DECREF(running);
+        return 0;
+    }
+    *rec = an_loop_get(running);
+    if (*rec == NULL) {
+        Py_DECREF(running);
+        return -1;
+    }
+    *loop = running;
+    return 1;
+}
+
+static int
+is_done(PyObject *future)
+{
+    PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_done);
+    int done = r == NULL ? -1 : r == Py_True ? 1 : PyObject_IsTrue(r);
+    Py_XDECREF(r);
+    return done;
+}
+
+/* 1 if the future that an exception came out of holds that exception, which is then cleared */
+static int
+belongs_to(PyObject *future)
+{
+    PyObject *exc = PyErr_GetRaisedException(), *v = NULL;
+    int r = PyObject_GetOptionalAttr(future, an_st->s__exception, &v) > 0 && v == exc;
+    PyErr_Clear();
+    Py_XDECREF(v);
+    if (r) {
+        Py_DECREF(exc);
+    }
+    else {
+        PyErr_SetRaisedException(exc);
+    }
+    return r;
+}
+
+/* Run the one ready handle, the first step of FUTURE, on this stack. 1 FUTURE is done and nothing else became ready: the
+ * wait is over | 0 leave the stack after all | -1+exc. MAY SWITCH (in the step) */
+static int
+step_in_place(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future)
+{
+    PyObject *task = NULL, *h;
+    an_contexts contexts;
+    int rc = 0, done;
+    if (an_task_swap(loop, NULL, &task) < 0) {
+        return -1;
+    }
+    if (task != NULL && an_task_wait_for(task, future) < 0) {
+        rc = -1;
+        goto back;
+    }
+    if (an_contexts_leave(&contexts) < 0) {
+        rc = -1;
+        goto over;
+    }
+    th->inplace_depth++;
+    rec->inplace++;
+    an_st->n_inplace++;
+    h = an_ring_pop(&rec->ready);
+    if (h != NULL) {
+        int cancelled = an_handle_cancelled(h);
+        rc = cancelled == 0 ? an_handle_run(h) : cancelled < 0 ? -1 : 0;
+        if (rc < 0 && belongs_to(future)) {
+            rc = 0;
+        }
+        PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+        Py_DECREF(h);
+        if (rc < 0) {
+            PyErr_SetRaisedException(exc);
+        }
+    }
+    th->inplace_depth--;
+    {
+        PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+        if (an_contexts_enter(&contexts) < 0) {
+            rc = -1;
+        }
+        if (exc != NULL) {
+            PyErr_SetRaisedException(exc);
+        }
+    }
+over:
+    if (task != NULL) {
+        an_task_wait_over(task, future);
+    }
+back:
+    if (task != NULL) {
+        PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+        if (an_task_swap(loop, task, NULL) < 0) {
+            rc = -1;
+        }
+        if (exc != NULL) {
+            PyErr_SetRaisedException(exc);
+        }
+    }
+    if (rc == 0) {
+        done = is_done(future);
+        rc = done < 0 ? -1 : done && rec->ready.len == 0 && th->pending.len == 0;
+        if (rc > 0 && task != NULL && an_task_honour_cancel(task) < 0) {
+            rc = -1;
+        }
+    }
+    Py_XDECREF(task);
+    return rc;
+}
+
+/* The run was interrupted or ended before its future: let go of that. Keeps the current exception. */
+static void
+abandon(PyObject *future, an_block_kind kind)
+{
+    PyObject *exc = PyErr_GetRaisedException(), *r = NULL;
+    int done = is_done(future);
+    if (done == 0) {
+        if (PyObject_SetAttr(future, an_st->s__log_destroy_pending, Py_False) < 0) {
+            PyErr_Clear(); /* a plain future has no such flag */
+        }
+        if (kind == AN_KIND_RUN) {
+            r = PyObject_CallMethodNoArgs(future, an_st->s_cancel);
+            if (r == NULL) {
+                PyErr_WriteUnraisable(future);
+            }
+        }
+    }
+    PyErr_Clear();
+    Py_XDECREF(r);
+    PyErr_SetRaisedException(exc);
+}
+
+/* After Ctrl-C cancelled the run: KeyboardInterrupt instead of CancelledError, as asyncio.Runner does. */
+static void
+interrupted(PyObject *future)
+{
+    if (!PyErr_ExceptionMatches(an_st->o_CancelledError)) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_uncancel);
+    long left = r == NULL ? 0 : PyLong_AsLong(r); /* before 3.11 there is no count */
+    PyErr_Clear();
+    Py_XDECREF(r);
+    if (left == 0) {
+        Py_DECREF(exc);
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+    }
+    else {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+PyObject *
+an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind, int try_in_place)
+{
+    int interrupts = 0, done = is_done(future);
+    if (done < 0) {
+        return NULL;
+    }
+    if (!done && try_in_place && rec->ready.len == 1 && th->inplace_depth < AN_INPLACE_DEPTH &&
+        an_suspend_avoidable(th, rec)) {
+        int due = an_loop_timer_due(rec, loop);
+        if (due < 0) {
+            return NULL;
+        }
+        if (!due) {
+            done = step_in_place(th, rec, loop, future);
+            if (done < 0) {
+                abandon(future, kind);
+                return NULL;
+            }
+        }
+    }
+    if (!done && an_suspend(th, rec, loop, future, kind, &interrupts) < 0) {
+        abandon(future, kind);
+        return NULL;
+    }
+    PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_result);
+    if (r == NULL && interrupts > 0) {
+        interrupted(future);
+    }
+    return r;
+}
+
+/* ---- Python ------------------------------------------------------------------------------------------------------------ */
+
+PyObject *
+an_py_run_nested(PyObject *module, PyObject *main)
+{
+    PyObject *loop = NULL, *task = NULL, *r = NULL;
+    an_loop *rec = NULL;
+    if (!PyCoro_CheckExact(main)) {
+        Py_RETURN_NOTIMPLEMENTED; /* odd arguments and checks: the Python side */
+    }
+    int running = an_nested_loop(&loop, &rec);
+    if (running <= 0) {
+        if (running < 0) {
+            an_err_close_coro(main);
+            return NULL;
+        }
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    an_thread *th = an_thread_get();
+    if (th != NULL) {
+        task = an_sched_create_task(rec, loop, main);
+    }
+    if (task == NULL) {
+        an_err_close_coro(main);
+    }
+    else {
+        r = an_nested_wait(th, rec, loop, task, AN_KIND_RUN, 1);
+        Py_DECREF(task);
+    }
+    Py_DECREF(loop);
+    return r;
+}
+
+static int
+check_future(PyObject *future, PyObject *loop)
+{
+    PyObject *r = PyObject_CallOneArg(an_st->o_isfuture, future);
+    if (r == NULL) {
+        return -1;
+    }
+    int yes = PyObject_IsTrue(r);
+    Py_DECREF(r);
+    if (yes <= 0) {
+        if (yes == 0) {
+            PyErr_Format(PyExc_TypeError,
+                         "an asyncio future or task was expected, not %.200s: for a coroutine use aionest.run() or "
+                         "aionest.await_()",
+                         Py_TYPE(future)->tp_name);
+        }
+        return -1;
+    }
+    PyObject *its = PyObject_CallMethodNoArgs(future, an_st->s_get_loop);
+    if (its == NULL) {
+        return -1;
+    }
+    int same = its == loop;
+    Py_DECREF(its);
+    if (!same) {
+        an_err("NestedRunError",
+               "%R belongs to another event loop than the one that runs here: wait for it on its own loop, for instance "
+               "with asyncio.run_coroutine_threadsafe()",
+               future);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+no_loop(const char *what)
+{
+    an_err("NestedRunError",
+           "%s needs a running event loop in this thread: use aionest.run() or asyncio.run() where none runs", what);
+    return -1;
+}
+
+PyObject *
+an_py_block_on(PyObject *module, PyObject *future)
+{
+    PyObject *loop = NULL, *r = NULL;
+    an_loop *rec = NULL;
+    int running = an_nested_loop(&loop, &rec);
+    if (running <= 0) {
+        if (running == 0) {
+            no_loop("block_on()");
+        }
+        an_err_close_coro(future);
+        return NULL;
+    }
+    an_thread *th = an_thread_get();
+    if (th != NULL && check_future(future, loop) == 0) {
+        r = an_nested_wait(th, rec, loop, future, AN_KIND_PLAIN, 1);
+    }
+    else {
+        an_err_close_coro(future);
+    }
+    Py_DECREF(loop);
+    return r;
+}

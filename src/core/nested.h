@@ -1,0 +1,23 @@
+/* nested.h - run a new task inside a running loop, and await in the same task, from sync code.   Level 8: suspend.
+ *
+ * Thread   the loop's, while it runs
+ */
+#ifndef AN_NESTED_H
+#define AN_NESTED_H
+
+#include "suspend.h"
+
+/* Wait for FUTURE and give its result. TRY_IN_PLACE: it is a task that was just created, whose first step may run right
+ * here when nothing else is ready: the order of everything stays as if this stack had left and come back. MAY SWITCH */
+PyObject *an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind,
+                         int try_in_place);
+
+/* Python: run_nested(main), block_on(future), await_(awaitable), wait_nested(future) */
+PyObject *an_py_run_nested(PyObject *module, PyObject *main);
+PyObject *an_py_block_on(PyObject *module, PyObject *future);
+PyObject *an_py_await(PyObject *module, PyObject *awaitable);
+
+/* The loop that runs in this thread, with its record; *LOOP is a new reference. 1 | 0 none runs | -1+exc */
+int an_nested_loop(PyObject **loop, an_loop **rec);
+
+#endif

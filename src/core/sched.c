@@ -1,0 +1,365 @@
+/* sched.c - BaseEventLoop's methods that put something in a queue, without a Python frame.       Level 4: loop, handle.
+ *
+ * Each does what asyncio's does when the loop is open, not in debug mode, and overrides none of the helpers; in every
+ * other case, wrong arguments included, asyncio's own function is called, so its checks and messages are its own.
+ *
+ * Thread   call_soon_threadsafe from any with the GIL; the others as in asyncio
+ */
+#include "err.h"
+#include "handle.h"
+#include "loop.h"
+
+#ifdef __linux__
+#include <sys/socket.h>
+#endif
+
+/* The one keyword is `context`. *CONTEXT is borrowed or NULL. 0 | 1 something else: let asyncio's function complain */
+static inline int
+parse(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t min, PyObject *kwnames, PyObject **context)
+{
+    *context = NULL;
+    if (AN_UNLIKELY(nargs < min)) {
+        return 1;
+    }
+    if (kwnames == NULL) {
+        return 0;
+    }
+    Py_ssize_t nk = PyTuple_GET_SIZE(kwnames);
+    if (nk == 0) {
+        return 0;
+    }
+    PyObject *k = PyTuple_GET_ITEM(kwnames, 0);
+    if (nk != 1 || (k != an_st->s_context && PyUnicode_Compare(k, an_st->s_context) != 0)) {
+        return 1;
+    }
+    *context = args[nargs];
+    return 0;
+}
+
+/* asyncio's function with the very same arguments */
+static AN_NOINLINE PyObject *
+stock_call(PyObject *f, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t n = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+    PyObject **v = PyMem_New(PyObject *, n + 1);
+    if (v == NULL) {
+        return PyErr_NoMemory();
+    }
+    v[0] = self;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        v[i + 1] = args[i];
+    }
+    PyObject *r = PyObject_Vectorcall(f, v, (size_t)(nargs + 1), kwnames);
+    PyMem_Free(v);
+    return r;
+}
+
+static inline void
+kick_guest(an_loop *rec)
+{
+    if (AN_UNLIKELY(rec->guest != NULL)) {
+        PyObject *r = PyObject_CallMethodNoArgs(rec->guest, an_st->s_kick);
+        if (r == NULL) {
+            PyErr_WriteUnraisable(rec->guest);
+        }
+        Py_XDECREF(r);
+    }
+}
+
+static PyObject *
+call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    an_loop *rec = an_loop_get(self);
+    if (AN_UNLIKELY(rec == NULL)) {
+        return NULL;
+    }
+    if (AN_UNLIKELY(parse(args, nargs, 1, kwnames, &context) || rec->closed || rec->debug ||
+                    (rec->overrides & AN_OVR_CALL_SOON))) {
+        PyObject *r = stock_call(an_st->stock_call_soon, self, args, nargs, kwnames);
+        if (r != NULL) {
+            kick_guest(rec);
+        }
+        return r;
+    }
+    PyObject *h = an_handle_new(self, args[0], args + 1, nargs - 1, context);
+    if (h != NULL && AN_UNLIKELY(an_ring_push(&rec->ready, h) < 0)) {
+        Py_CLEAR(h);
+    }
+    kick_guest(rec);
+    return h;
+}
+
+int
+an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, PyObject *context)
+{
+    PyObject *h = an_handle_new(loop, callback, &arg, arg == NULL ? 0 : 1, context);
+    if (h == NULL) {
+        return -1;
+    }
+    int r = an_ring_push(&rec->ready, h);
+    Py_DECREF(h);
+    kick_guest(rec);
+    return r;
+}
+
+/* Write the wake-up byte as BaseSelectorEventLoop._write_to_self does. Errors are none: the loop may be closing. */
+static PyObject *
+wake(an_loop *rec, PyObject *loop)
+{
+#ifdef __linux__
+    if (!(rec->overrides & AN_OVR_WRITE_TO_SELF) && rec->epfd >= 0) {
+        if (rec->carried && !(rec->overrides & AN_OVR_RUN_ONCE) && (!rec->sleeping || rec->woken)) {
+            Py_RETURN_NONE; /* awake, and it looks at its queue before it sleeps; or woken already */
+        }
+        PyObject *csock = PyObject_GetAttr(loop, an_st->s__csock);
+        if (csock == NULL) {
+            return NULL;
+        }
+        if (csock != Py_None) {
+            int fd = PyObject_AsFileDescriptor(csock);
+            if (fd < 0) {
+                PyErr_Clear();
+            }
+            else if (send(fd, "\0", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
+                rec->woken = rec->sleeping;
+            }
+        }
+        Py_DECREF(csock);
+        Py_RETURN_NONE;
+    }
+#endif
+    return PyObject_CallMethodNoArgs(loop, an_st->s__write_to_self);
+}
+
+static PyObject *
+call_soon_threadsafe(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL) {
+        return NULL;
+    }
+    if (AN_UNLIKELY(parse(args, nargs, 1, kwnames, &context) || rec->closed || rec->debug ||
+                    (rec->overrides & AN_OVR_CALL_SOON))) {
+        return stock_call(an_st->stock_call_soon_threadsafe, self, args, nargs, kwnames);
+    }
+    PyObject *h = an_handle_new(self, args[0], args + 1, nargs - 1, context);
+    if (h != NULL && an_ring_push(&rec->ready, h) < 0) {
+        Py_CLEAR(h);
+    }
+    PyObject *r = h == NULL ? NULL : wake(rec, self);
+    if (r == NULL) {
+        Py_CLEAR(h);
+        return NULL;
+    }
+    Py_DECREF(r);
+    return h;
+}
+
+static PyObject *
+timer_at(an_loop *rec, PyObject *self, PyObject *when, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    PyObject *w;
+    if (PyFloat_CheckExact(when)) {
+        w = Py_NewRef(when);
+    }
+    else {
+        w = PyLong_CheckExact(when) ? PyNumber_Float(when) : Py_NewRef(when);
+    }
+    PyObject *h = w == NULL ? NULL : an_timer_new(w, self, args[0], args + 1, nargs - 1, context);
+    Py_XDECREF(w);
+    if (h == NULL) {
+        return NULL;
+    }
+    if (w != when && PyLong_CheckExact(when)) {
+        Py_SETREF(AN_HSLOT(h, when), Py_NewRef(when)); /* as given: asyncio shows an int as an int */
+    }
+    *(long long *)((char *)h + an_hl.seq) = rec->seq++;
+    if (an_heap_push(rec, h) < 0) {
+        Py_DECREF(h);
+        return NULL;
+    }
+    Py_SETREF(AN_HSLOT(h, scheduled), Py_NewRef(Py_True));
+    kick_guest(rec);
+    return h;
+}
+
+static PyObject *
+call_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL) {
+        return NULL;
+    }
+    if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->closed || rec->debug ||
+                    (rec->overrides & AN_OVR_CALL_SOON))) {
+        PyObject *r = stock_call(an_st->stock_call_at, self, args, nargs, kwnames);
+        if (r != NULL) {
+            kick_guest(rec);
+        }
+        return r;
+    }
+    return timer_at(rec, self, args[0], args + 1, nargs - 1, context);
+}
+
+static PyObject *
+call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL) {
+        return NULL;
+    }
+    if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->closed || rec->debug ||
+                    (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_CALL_AT | AN_OVR_TIME)))) {
+        return stock_call(an_st->stock_call_later, self, args, nargs, kwnames);
+    }
+    PyObject *when;
+    if (PyFloat_CheckExact(args[0])) {
+        when = PyFloat_FromDouble(an_loop_now() + PyFloat_AS_DOUBLE(args[0]));
+    }
+    else {
+        PyObject *now = PyFloat_FromDouble(an_loop_now());
+        when = now == NULL ? NULL : PyNumber_Add(now, args[0]);
+        Py_XDECREF(now);
+    }
+    if (when == NULL) {
+        return NULL;
+    }
+    PyObject *h = timer_at(rec, self, when, args + 1, nargs - 1, context);
+    Py_DECREF(when);
+    return h;
+}
+
+static PyObject *
+loop_time(PyObject *self, PyObject *noargs)
+{
+    return PyFloat_FromDouble(an_loop_now());
+}
+
+static PyObject *
+timer_handle_cancelled(PyObject *self, PyObject *handle)
+{
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL) {
+        return NULL;
+    }
+    PyObject *s = PyObject_GetAttrString(handle, "_scheduled");
+    int r = s == NULL ? -1 : PyObject_IsTrue(s);
+    Py_XDECREF(s);
+    if (r < 0) {
+        return NULL;
+    }
+    rec->timer_cancelled_count += r;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_stop(PyObject *self, PyObject *noargs)
+{
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL) {
+        return NULL;
+    }
+    /* Who asks? asyncio's own done callback of run_until_complete, or the user. Only the latter ends suspended runs. */
+    int why = AN_STOP_USER;
+    PyFrameObject *f = PyEval_GetFrame();
+    if (f != NULL) {
+        PyObject *code = (PyObject *)PyFrame_GetCode(f);
+        if (code == PyFunction_GetCode(an_st->o_run_until_complete_cb)) {
+            why = AN_STOP_DONE;
+        }
+        Py_DECREF(code);
+    }
+    if (rec->stopping != AN_STOP_USER) {
+        rec->stopping = why;
+    }
+    kick_guest(rec);
+    Py_RETURN_NONE;
+}
+
+/* ---- create_task --------------------------------------------------------------------------------------------------- */
+
+static PyObject *
+create_task(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    an_state *st = an_st;
+    an_loop *rec = an_loop_get(self);
+    if (rec == NULL) {
+        return NULL;
+    }
+    Py_ssize_t nk = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    PyObject *factory = NULL, *v[4], *name = NULL, *context = NULL;
+    int odd = nargs != 1 || rec->closed || rec->debug;
+    for (Py_ssize_t i = 0; i < nk && !odd; i++) {
+        PyObject *k = PyTuple_GET_ITEM(kwnames, i);
+        if (k == st->s_name) {
+            name = args[nargs + i];
+        }
+#if AN_PY311
+        else if (k == st->s_context) {
+            context = args[nargs + i];
+        }
+#endif
+        else {
+            odd = 1;
+        }
+    }
+    if (!odd) {
+        factory = PyObject_GetAttr(self, st->s__task_factory);
+        if (factory == NULL) {
+            return NULL;
+        }
+        odd = factory != Py_None;
+        Py_DECREF(factory);
+    }
+    if (odd) {
+        return stock_call(st->stock_create_task, self, args, nargs, kwnames);
+    }
+    PyObject *type = PyDict_GetItemWithError(st->o_tasks_dict, st->s_Task);
+    if (type == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_AttributeError, "module 'asyncio.tasks' has no attribute 'Task'");
+        }
+        return NULL;
+    }
+    v[0] = args[0];
+    v[1] = self;
+    v[2] = name != NULL ? name : Py_None;
+    v[3] = context != NULL ? context : Py_None;
+    Py_INCREF(type);
+    PyObject *kw = context != NULL ? st->kw_task_context : name != NULL ? st->kw_task_name : st->kw_task;
+    PyObject *t = PyObject_Vectorcall(type, v, 1, kw);
+    Py_DECREF(type);
+    return t;
+}
+
+PyObject *
+an_sched_create_task(an_loop *rec, PyObject *loop, PyObject *coro)
+{
+    if (AN_UNLIKELY(rec->overrides & AN_OVR_CREATE_TASK)) {
+        return PyObject_CallMethodOneArg(loop, an_st->s_create_task, coro);
+    }
+    return create_task(loop, &coro, 1, NULL);
+}
+
+#define FAST(f) (PyCFunction)(void (*)(void)) f, METH_FASTCALL | METH_KEYWORDS
+
+PyMethodDef an_sched_methods[] = {
+    {"call_soon", FAST(call_soon),
+     "call_soon($self, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_soon."},
+    {"call_soon_threadsafe", FAST(call_soon_threadsafe),
+     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_soon_threadsafe."},
+    {"call_at", FAST(call_at),
+     "call_at($self, when, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_at."},
+    {"call_later", FAST(call_later),
+     "call_later($self, delay, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_later."},
+    {"create_task", FAST(create_task), "create_task($self, coro, /, **kwargs)\n--\n\nSee asyncio.loop.create_task."},
+    {"time", loop_time, METH_NOARGS, "time($self, /)\n--\n\nSee asyncio.loop.time."},
+    {"stop", loop_stop, METH_NOARGS, "stop($self, /)\n--\n\nSee asyncio.loop.stop."},
+    {"_timer_handle_cancelled", timer_handle_cancelled, METH_O,
+     "_timer_handle_cancelled($self, handle, /)\n--\n\nCount a cancelled timer that is still in the heap."},
+    {NULL, NULL, 0, NULL},
+};

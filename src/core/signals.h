@@ -1,0 +1,19 @@
+/* signals.h - Ctrl-C while nested runs sleep in the main thread.                                 Level 6: block.
+ *
+ * While at least one run of the main thread is suspended, SIGINT is ours if it was Python's default or asyncio.Runner's.
+ * The newest waiting run takes it: an asyncio.run is cancelled first and raises KeyboardInterrupt when that is done, the
+ * others raise it at once. A handler of the user's own is left alone.
+ *
+ * Thread   main, with the GIL
+ */
+#ifndef AN_SIGNALS_H
+#define AN_SIGNALS_H
+
+#include "block.h"
+
+int an_signals_init(PyObject *module);
+
+void an_signals_enter(an_block *b); /* never fails; runs Python (_signal) */
+void an_signals_leave(an_block *b); /* keeps the current exception */
+
+#endif

@@ -1,0 +1,178 @@
+#include "suspend.h"
+#include "err.h"
+#include "fiber.h"
+
+#define AN_INPLACE_RUNS 64
+
+int
+an_suspend_avoidable(an_thread *th, an_loop *rec)
+{
+    return rec->todo <= 0 && !rec->debug && !rec->stopping && !rec->ending && rec->guest == NULL && rec->carried &&
+           th->pending.len == 0 && th->idle_base == NULL && th->run->rec == rec && rec->inplace < AN_INPLACE_RUNS &&
+           !(rec->overrides & AN_OVR_RUN_ONCE);
+}
+
+static int
+listen(an_block *b)
+{
+    PyObject *r;
+    if (b->future == NULL) {
+        return an_sched_soon(b->rec, b->loop, (PyObject *)b, NULL, b->th->context);
+    }
+    PyObject *args[3] = {b->future, (PyObject *)b, b->th->context};
+    r = PyObject_VectorcallMethod(an_st->s_add_done_callback, args, 2, an_st->kw_context);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+static int
+guest_call(an_loop *rec, PyObject *name)
+{
+    PyObject *guest = Py_NewRef(rec->guest);
+    PyObject *r = PyObject_CallMethodNoArgs(guest, name);
+    Py_DECREF(guest);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+/* Keep the first error. */
+static void
+keep_first(PyObject **first)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (exc != NULL && *first == NULL) {
+        *first = exc;
+    }
+    else if (exc != NULL) {
+        an_err_unraisable(exc, NULL);
+    }
+}
+
+int
+an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind, int *interrupts)
+{
+    PyObject *task = NULL, *error = NULL;
+    an_block *b = NULL;
+    int guest = 0;
+
+    /* ---- prepare */
+    if (an_hub_prepare(th, loop, rec) < 0) {
+        return -1;
+    }
+    if (an_task_swap(loop, NULL, &task) < 0) {
+        an_hub_settle(th);
+        return -1;
+    }
+    b = an_block_new(th, rec, loop, future, task, kind);
+    if (b == NULL || (b->fiber = an_fiber_current()) == NULL || listen(b) < 0) {
+        goto undo_task;
+    }
+    if (task != NULL && future != NULL && an_task_wait_for(task, future) < 0) {
+        goto undo_listen;
+    }
+    if (rec->guest != NULL) {
+        if (guest_call(rec, an_st->s_suspend) < 0) {
+            goto undo_wait;
+        }
+        guest = 1;
+    }
+    if (an_contexts_leave(&b->contexts) < 0) {
+        goto undo_guest;
+    }
+    Py_CLEAR(task); /* the block has its own reference */
+    an_signals_enter(b);
+    long long t0 = rec->debug ? (long long)(an_loop_now() * 1e9) : 0;
+    b->in_hub = th->in_hub;
+    b->in_base_iter = th->in_base_iter;
+    b->inplace_depth = th->inplace_depth;
+
+    /* ---- commit and switch */
+    int rc = 0;
+    an_block_link(b);
+    if (AN_LIKELY(!b->early)) {
+        rc = an_hub_leave(th);
+    }
+
+    /* ---- back: only th (this thread's own) and b are known to be alive */
+    if (AN_UNLIKELY(rc < 0)) {
+        keep_first(&error);
+        if (b->state == AN_BLOCK_WAITING) {
+            an_block_detach(b);
+        }
+    }
+    an_block_unlink(b);
+    th->in_hub = b->in_hub;
+    th->in_base_iter = b->in_base_iter;
+    th->inplace_depth = b->inplace_depth;
+    th->polling = 0;
+    rec = b->rec;
+    loop = b->loop;
+    if (AN_UNLIKELY(t0 != 0)) {
+        th->slept_ns += (long long)(an_loop_now() * 1e9) - t0;
+    }
+    an_signals_leave(b);
+    if (AN_UNLIKELY(an_contexts_enter(&b->contexts) < 0)) {
+        keep_first(&error);
+    }
+    if (guest && rec->guest != NULL && guest_call(rec, an_st->s_resume) < 0) {
+        keep_first(&error);
+    }
+    task = b->task;
+    if (task != NULL) {
+        if (an_task_swap(loop, task, NULL) < 0) {
+            keep_first(&error);
+        }
+        if (b->future != NULL) {
+            an_task_wait_over(task, b->future);
+        }
+    }
+    an_hub_settle(th);
+    if (interrupts != NULL) {
+        *interrupts = b->interrupts;
+    }
+    if (error == NULL && b->exc != NULL) {
+        error = b->exc;
+        b->exc = NULL;
+    }
+    rc = 0;
+    if (error != NULL) {
+        rc = -1;
+    }
+    else if (task != NULL && an_task_honour_cancel(task) < 0) {
+        keep_first(&error);
+        rc = -1;
+    }
+    Py_DECREF(b); /* may run Python: the last thing but one */
+    if (rc < 0) {
+        PyErr_SetRaisedException(error);
+    }
+    return rc;
+
+undo_guest:
+    keep_first(&error);
+    if (guest && guest_call(rec, an_st->s_resume) < 0) {
+        keep_first(&error);
+    }
+undo_wait:
+    keep_first(&error);
+    if (task != NULL && future != NULL) {
+        an_task_wait_over(task, future);
+    }
+undo_listen:
+    keep_first(&error);
+    an_block_detach(b);
+    b->state = AN_BLOCK_OVER;
+undo_task:
+    keep_first(&error);
+    if (task != NULL && an_task_swap(loop, task, NULL) < 0) {
+        keep_first(&error);
+    }
+    Py_XDECREF(task);
+    if (b != NULL) {
+        b->th = NULL;
+        Py_DECREF(b);
+    }
+    an_hub_settle(th);
+    PyErr_SetRaisedException(error);
+    return -1;
+}

@@ -1,0 +1,245 @@
+#include "task.h"
+#include "err.h"
+#include "layout.h"
+
+PyObject *
+an_running_loop(void)
+{
+    return PyObject_CallNoArgs(an_st->o_get_running_loop);
+}
+
+int
+an_set_running_loop(PyObject *loop)
+{
+    PyObject *r = PyObject_CallOneArg(an_st->o_set_running_loop, loop);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+#if AN_PY312
+
+int
+an_task_swap(PyObject *loop, PyObject *task, PyObject **old)
+{
+    PyObject *args[2] = {loop, task == NULL ? Py_None : task};
+    PyObject *r = PyObject_Vectorcall(an_st->o_swap_current_task, args, 2, NULL);
+    if (r == NULL) {
+        return -1;
+    }
+    if (r == Py_None) {
+        Py_CLEAR(r);
+    }
+    if (old != NULL) {
+        *old = r;
+    }
+    else {
+        Py_XDECREF(r);
+    }
+    return 0;
+}
+
+#else
+
+/* up to 3.11 the current tasks are a plain dict, loop -> task */
+int
+an_task_swap(PyObject *loop, PyObject *task, PyObject **old)
+{
+    PyObject *d = an_st->o_current_tasks, *prev = PyDict_GetItemWithError(d, loop);
+    if (prev == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    Py_XINCREF(prev);
+    int r = task != NULL ? PyDict_SetItem(d, loop, task) : prev != NULL ? PyDict_DelItem(d, loop) : 0;
+    if (r < 0 || old == NULL) {
+        Py_XDECREF(prev);
+    }
+    else {
+        *old = prev;
+    }
+    return r;
+}
+
+#endif
+
+static int
+is_c_task(PyObject *task)
+{
+    return an_st->o_CTask != NULL && an_layout_known() && PyObject_TypeCheck(task, (PyTypeObject *)an_st->o_CTask);
+}
+
+static int
+must_cancel(PyObject *task)
+{
+    if (is_c_task(task)) {
+        return an_layout_must_cancel(task);
+    }
+    PyObject *v;
+    if (PyObject_GetOptionalAttr(task, an_st->s__must_cancel, &v) <= 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    int r = v == Py_True;
+    Py_DECREF(v);
+    return r;
+}
+
+static void
+clear_must_cancel(PyObject *task)
+{
+    if (is_c_task(task)) {
+        an_layout_clear_must_cancel(task);
+    }
+    else if (PyObject_SetAttr(task, an_st->s__must_cancel, Py_False) < 0) {
+        PyErr_Clear();
+    }
+}
+
+/* graph of who awaits whom (3.14), for asyncio's call graph tools: never worth an error */
+static void
+graph(PyObject *f, PyObject *future, PyObject *task)
+{
+    if (f != NULL) {
+        PyObject *args[2] = {future, task};
+        PyObject *r = PyObject_Vectorcall(f, args, 2, NULL);
+        if (r == NULL) {
+            PyErr_Clear();
+        }
+        Py_XDECREF(r);
+    }
+}
+
+int
+an_task_wait_for(PyObject *task, PyObject *future)
+{
+    if (is_c_task(task)) {
+        if (an_layout_waiter(task) != NULL) {
+            PyErr_SetString(PyExc_SystemError, "T1: the task waits for something already");
+            return -1;
+        }
+        an_layout_set_waiter(task, future);
+    }
+    else if (PyObject_SetAttr(task, an_st->s__fut_waiter, future) < 0) {
+        PyErr_Clear(); /* a task of somebody's own making: it has no way to be told */
+    }
+    graph(an_st->o_awaited_by_add, future, task);
+    if (must_cancel(task)) {
+        PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_cancel);
+        int accepted = r == NULL ? -1 : PyObject_IsTrue(r);
+        Py_XDECREF(r);
+        if (accepted < 0) {
+            return -1;
+        }
+        if (accepted) {
+            clear_must_cancel(task);
+        }
+    }
+    return 0;
+}
+
+void
+an_task_wait_over(PyObject *task, PyObject *future)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (is_c_task(task)) {
+        if (an_layout_waiter(task) == future) {
+            an_layout_clear_waiter(task);
+        }
+    }
+    else if (PyObject_SetAttr(task, an_st->s__fut_waiter, Py_None) < 0) {
+        PyErr_Clear();
+    }
+    graph(an_st->o_awaited_by_discard, future, task);
+    PyErr_SetRaisedException(exc);
+}
+
+int
+an_task_honour_cancel(PyObject *task)
+{
+    if (!must_cancel(task)) {
+        return 0;
+    }
+    clear_must_cancel(task);
+    PyObject *exc = PyObject_CallMethodNoArgs(task, an_st->s__make_cancelled_error);
+    if (exc == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        exc = PyObject_CallNoArgs(an_st->o_CancelledError);
+        if (exc == NULL) {
+            return -1;
+        }
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    Py_DECREF(exc);
+    return -1;
+}
+
+/* ---- contexts ----------------------------------------------------------------------------------------------------- */
+
+static int
+remember(an_contexts *c, PyObject *context)
+{
+    if (c->n == c->cap) {
+        int cap = c->cap * 2;
+        PyObject **items = PyMem_New(PyObject *, cap);
+        if (items == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        for (int i = 0; i < c->n; i++) {
+            items[i] = c->items[i];
+        }
+        if (c->items != c->inline_items) {
+            PyMem_Free(c->items);
+        }
+        c->items = items;
+        c->cap = cap;
+    }
+    c->items[c->n++] = Py_NewRef(context);
+    return 0;
+}
+
+int
+an_contexts_leave(an_contexts *c)
+{
+    c->items = c->inline_items;
+    c->n = 0;
+    c->cap = 2;
+    PyObject *context;
+    while ((context = an_current_context()) != NULL) {
+        if (remember(c, context) < 0) {
+            PyObject *exc = PyErr_GetRaisedException();
+            if (an_contexts_enter(c) < 0) {
+                PyErr_Clear();
+            }
+            PyErr_SetRaisedException(exc);
+            return -1;
+        }
+        if (PyContext_Exit(context) < 0) {
+            /* the thread's own bottom context: current without having been entered */
+            PyErr_Clear();
+            Py_DECREF(c->items[--c->n]);
+            break;
+        }
+    }
+    return 0;
+}
+
+int
+an_contexts_enter(an_contexts *c)
+{
+    int rc = 0;
+    while (c->n > 0) {
+        PyObject *context = c->items[--c->n];
+        if (rc == 0 && PyContext_Enter(context) < 0) {
+            rc = -1;
+        }
+        Py_DECREF(context);
+    }
+    if (c->items != c->inline_items) {
+        PyMem_Free(c->items);
+    }
+    c->items = c->inline_items;
+    return rc;
+}

@@ -1,0 +1,39 @@
+/* task.h - current task, running loop and entered contexts of this thread, per Python version.   Level 2: layout, err.
+ *
+ * Thread   the one that runs the loop, with the GIL. Functions here call into _asyncio and contextvars; they run no user
+ *          code but finalizers and context watchers, and never switch.
+ */
+#ifndef AN_TASK_H
+#define AN_TASK_H
+
+#include "state.h"
+
+/* The running loop of this thread: new ref, Py_None when there is none | NULL+exc */
+PyObject *an_running_loop(void);
+int an_set_running_loop(PyObject *loop);
+
+/* Make TASK (NULL: none) the current task of LOOP; *OLD gets the one before (new ref or NULL). 0 | -1+exc */
+int an_task_swap(PyObject *loop, PyObject *task, PyObject **old);
+
+/* Tell TASK that it waits for FUTURE, as its own step does after a yield: a cancellation that is due already goes to
+ * FUTURE at once. 0 | -1+exc; runs Python (future.cancel) */
+int an_task_wait_for(PyObject *task, PyObject *future);
+/* The wait is over. Keeps the current exception. */
+void an_task_wait_over(PyObject *task, PyObject *future);
+
+/* If TASK must be cancelled: clear that and raise CancelledError. 0 not due | -1+exc */
+int an_task_honour_cancel(PyObject *task);
+
+/* The contexts that the current stack has entered, innermost first. */
+typedef struct {
+    PyObject *inline_items[2]; /* strong */
+    PyObject **items;          /* inline_items, or allocated */
+    int n, cap;
+} an_contexts;
+
+/* Leave all of them. 0 | -1+exc with those left so far entered again */
+int an_contexts_leave(an_contexts *c);
+/* Enter them again, outermost first, and release. 0 | -1+exc (some context is entered elsewhere) */
+int an_contexts_enter(an_contexts *c);
+
+#endif

@@ -1,0 +1,64 @@
+/* thread.h - what one thread knows about its loops, hubs and suspended runs.                     Level 3: fiber.
+ *
+ * Invariants
+ *   N1  idle fibers stand in hub_main's park, and nowhere else
+ *   N2  every block that is WAITING or READY is in `blocks` of the thread whose stack it suspends
+ *   N3  pending holds READY blocks in the order in which they became ready
+ *   N4  a record is reached by its own thread through the thread-local pointer, which is not kept over a switch to
+ *       another thread (there is none: fibers stay in their thread)
+ * Owns     idle, idle_base, pending items, context: strong. run: heap memory that the run's own code frees.
+ * Thread   its own; `pending` also by others with the GIL (an_block_wake)
+ */
+#ifndef AN_THREAD_H
+#define AN_THREAD_H
+
+#include "ring-inl.h"
+#include "state.h"
+
+struct an_loop;
+struct an_block;
+
+typedef enum {
+    AN_RUN_OWN,      /* base waits in the trampoline of run_forever */
+    AN_RUN_ADOPTED,  /* somebody else's run_forever iterates it; hubs help out while that stack sleeps */
+    AN_RUN_DRAINING, /* no loop: suspended runs are being ended, control comes back to base */
+} an_run_kind;
+
+/* One run of a loop, from outermost to innermost linked by prev. On the heap: other stacks look at it. */
+typedef struct an_run {
+    struct an_run *prev;
+    an_run_kind kind;
+    PyObject *loop;      /* strong, NULL when draining */
+    struct an_loop *rec; /* strong, NULL when draining */
+    PyObject *base;      /* strong; NULL when adopted */
+    PyObject *exc;       /* strong: what base shall raise */
+    int finished;
+} an_run;
+
+typedef struct an_thread {
+    PyObject_HEAD
+    an_run *run;
+    int in_hub;           /* the current stack stands on a hub */
+    int in_base_iter;     /* a C _run_once of an adopted loop is on the current stack and looks at pending itself */
+    int polling;          /* inside an_loop_poll: a signal handler that runs now interrupts no user code */
+    int dismissing;
+    int inplace_depth;
+    int is_main;
+    an_ring idle;
+    PyObject *idle_base;  /* a sleeping foreign run_forever's stack that could carry its loop on itself */
+    PyObject *tramp;      /* starts hubs from a shallow place when no base does (adopted runs) */
+    an_ring pending;
+    struct an_block *first, *last; /* blocks, oldest first */
+    Py_ssize_t n_blocks;
+    long long seq;
+    long long slept_ns;   /* total time that stacks of this thread were suspended inside their handles */
+    PyObject *context;    /* an empty context for wake-ups */
+} an_thread;
+
+int an_thread_init(PyObject *module);
+
+an_thread *an_thread_get(void);  /* borrowed, made if missing | NULL+exc */
+an_thread *an_thread_peek(void); /* borrowed or NULL, no exception */
+long long an_thread_slept_ns(void);
+
+#endif
