@@ -25,6 +25,7 @@ _saved: list[tuple[Any, str, Any]] = []
 _engine_on = False
 _entry_points: list[tuple[Any, str, Any]] = []
 
+_run.engine.install = lambda: engine()
 _core._configure(_support.callback_error, _support.slow_callback, _errors)
 
 
@@ -77,9 +78,12 @@ def engine() -> None:
         base: Any = base_events.BaseEventLoop
         for name, descriptor in _core.loop_descriptors().items():
             _patch(_saved, base, name, descriptor)
+        for cls, attributes in _core.other_descriptors():
+            for name, descriptor in attributes.items():
+                _patch(_saved, cls, name, descriptor)
         for name in ("run_forever", "run_until_complete", "close"):
             _patch(_saved, base, name, _run.loop_methods[name])
-        _engine_on = True
+        _engine_on = _run.engine.on = True
         # A loop that runs already gets its record now, while its frames can be told apart from ours.
         running = events._get_running_loop()
         if isinstance(running, base):
@@ -152,7 +156,7 @@ def unapply() -> None:
                 )
         _restore(_entry_points)
         _restore(_saved)
-        _engine_on = False
+        _engine_on = _run.engine.on = False
         for loop in loops:
             _core._put_back(loop)
 

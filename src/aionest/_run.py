@@ -38,6 +38,13 @@ class options:
     exiting = False
 
 
+class engine:
+    """Whether loops can be suspended into, and how to make it so (set by ``_apply``)."""
+
+    on = False
+    install: Any = None
+
+
 _stock_close: Any = base_events.BaseEventLoop.close
 _stock_asyncio_run: Any = runners.run
 _stock_runner_run: Any = getattr(getattr(runners, "Runner", None), "run", None)
@@ -322,6 +329,8 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None, loop_factory
 
     Thread-safety: any thread. Cancellation: cancelling the calling task cancels the coroutine.
     """
+    if not engine.on:
+        engine.install()
     if debug is None and loop_factory is None:
         result = _core.run_nested(main)
         if result is not NotImplemented:
@@ -516,6 +525,8 @@ def await_(awaitable: Any) -> Any:
     Thread-safety: the thread whose loop runs. Cancellation: as a plain ``await``; cancelling the calling task cancels what
     it waits for.
     """
+    if not engine.on:
+        engine.install()
     return _core.await_(awaitable)
 
 
@@ -527,5 +538,7 @@ def block_on(future: asyncio.Future[T]) -> T:
 
     Thread-safety: the thread whose loop runs. Cancellation: cancelling the calling task cancels the future.
     """
+    if not engine.on:
+        engine.install()
     return _core.block_on(future)  # type: ignore[no-any-return]
 

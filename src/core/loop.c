@@ -9,6 +9,7 @@
 #ifdef __linux__
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #endif
 
 #define AN_MAX_SELECT_TIMEOUT (24.0 * 3600.0) /* as base_events.MAXIMUM_SELECT_TIMEOUT */
@@ -211,7 +212,7 @@ make_record(PyObject *loop)
             return NULL;
         }
         st->n_records++;
-        rec->epfd = -1;
+        rec->epfd = rec->wake_fd = -1;
         rec->clock_resolution = 1e-9;
         rec->next = all_records;
         if (all_records != NULL) {
@@ -356,7 +357,7 @@ static void
 drop_selector(an_loop *rec)
 {
     PyObject *fdmap = rec->fdmap, *sighandlers = rec->sighandlers;
-    rec->epfd = -1;
+    rec->epfd = rec->wake_fd = -1;
     rec->fdmap = NULL;
     rec->sighandlers = NULL;
     Py_XDECREF(fdmap);
@@ -400,6 +401,13 @@ look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector)
     if (PyObject_GetOptionalAttr(loop, st->s__internal_fds, &v) < 0) {
         return -1;
     }
+    rec->wake_fd = -1;
+    PyObject *ssock;
+    if (PyObject_GetOptionalAttr(loop, st->s__ssock, &ssock) > 0) {
+        rec->wake_fd = ssock == Py_None ? -1 : PyObject_AsFileDescriptor(ssock);
+        Py_DECREF(ssock);
+    }
+    PyErr_Clear();
     rec->internal_fds = v != NULL && PyLong_Check(v) ? (int)PyLong_AsLong(v) : -1;
     Py_XDECREF(v);
     v = PyObject_CallMethodNoArgs(selector, st->s_fileno);
@@ -691,6 +699,37 @@ add_io_handle(an_loop *rec, PyObject *loop, PyObject *fileobj, PyObject *handle,
     return r == NULL ? -1 : 0;
 }
 
+/* The wake-up pipe has bytes: what BaseSelectorEventLoop._read_from_self does, without a handle. Zero bytes only wake;
+ * others are signal numbers. 0 | -1+exc */
+static int
+drain_wakeups(an_loop *rec, PyObject *loop)
+{
+    char buf[512];
+    ssize_t n = recv(rec->wake_fd, buf, sizeof buf, MSG_DONTWAIT);
+    for (ssize_t i = 0; i < n; i++) {
+        if (buf[i] != 0) {
+            PyObject *data = PyBytes_FromStringAndSize(buf, n);
+            PyObject *r = data == NULL ? NULL : PyObject_CallMethodOneArg(loop, an_st->s__process_self_data, data);
+            Py_XDECREF(data);
+            Py_XDECREF(r);
+            return r == NULL ? -1 : 0;
+        }
+    }
+    return 0;
+}
+
+/* 1 if HANDLE is the one that asyncio made for its own wake-up pipe */
+static int
+is_wakeup_reader(PyObject *handle, PyObject *loop)
+{
+    if (!PyObject_TypeCheck(handle, (PyTypeObject *)an_st->o_Handle)) {
+        return 0;
+    }
+    PyObject *cb = AN_HSLOT(handle, callback);
+    return cb != NULL && PyMethod_Check(cb) && PyMethod_GET_FUNCTION(cb) == an_st->stock_read_from_self &&
+           PyMethod_GET_SELF(cb) == loop;
+}
+
 static int
 process_event(an_loop *rec, PyObject *loop, const struct epoll_event *ev)
 {
@@ -722,6 +761,12 @@ process_event(an_loop *rec, PyObject *loop, const struct epoll_event *ev)
     }
     PyObject *reader = Py_NewRef(PyTuple_GET_ITEM(data, 0)), *writer = Py_NewRef(PyTuple_GET_ITEM(data, 1));
     rc = 0;
+    if (ev->data.fd == rec->wake_fd && !rec->debug && is_wakeup_reader(reader, loop)) {
+        rc = drain_wakeups(rec, loop);
+        Py_DECREF(reader);
+        Py_DECREF(writer);
+        goto done;
+    }
     /* EVENT_READ 1, EVENT_WRITE 2; hang-ups and errors wake both sides, as in EpollSelector.select */
     if ((ev->events & ~(uint32_t)EPOLLOUT) && (want & 1)) {
         rc = add_io_handle(rec, loop, fileobj, reader, st->s__remove_reader);
@@ -972,6 +1017,11 @@ an_loop_init(PyObject *module)
         {st->o_BaseEventLoop, st->s_get_debug, &st->stock_get_debug},
         {st->o_BaseSelectorEventLoop, st->s__process_events, &st->stock_process_events},
         {st->o_BaseSelectorEventLoop, st->s__write_to_self, &st->stock_write_to_self},
+        {st->o_BaseSelectorEventLoop, st->s__read_from_self, &st->stock_read_from_self},
+        {st->o_SocketTransport, st->s__read_ready__data_received, &st->o_data_received_ready},
+        {st->o_LoopBoundMixin, st->s__get_loop, &st->stock_get_loop},
+        {st->o_SocketTransport, st->s_write, &st->o_transport_write},
+        {st->o_SocketTransport, st->s_max_size, &st->o_max_size},
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(table); i++) {
         if ((*table[i].to = PyObject_GetAttr(table[i].cls, table[i].name)) == NULL) {

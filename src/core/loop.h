@@ -61,7 +61,7 @@ typedef struct an_loop {
     PyObject *selector;  /* strong: loop._selector as last seen */
     PyObject *fdmap;     /* strong: its _fd_to_key */
     PyObject *sighandlers; /* strong or NULL: loop._signal_handlers */
-    int epfd, internal_fds;
+    int epfd, internal_fds, wake_fd; /* wake_fd: the loop's own end of its wake-up pipe, -1 unknown */
     void *evbuf;
     int evcap;
     PyObject *guest;     /* strong or NULL: the object that pumps it inside another loop */
@@ -114,10 +114,14 @@ int an_ready_extend(an_loop *rec, PyObject *iterable);          /* 0 | -1+exc; r
 
 /* sched.c: replacement methods for BaseEventLoop */
 extern PyMethodDef an_sched_methods[];
+extern PyMethodDef an_mixin_methods[]; /* for asyncio.mixins._LoopBoundMixin */
 /* push a handle for CALLBACK(ARG) in CONTEXT. 0 | -1+exc */
 int an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, PyObject *context);
 /* loop.create_task(coro) without keyword arguments. new ref | NULL+exc; runs Python */
 PyObject *an_sched_create_task(an_loop *rec, PyObject *loop, PyObject *coro);
+
+/* stream.c: replacement methods for _SelectorSocketTransport */
+extern PyMethodDef an_stream_methods[];
 
 /* attrs.c: the data descriptors for BaseEventLoop */
 extern PyGetSetDef an_loop_attrs[];

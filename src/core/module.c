@@ -23,10 +23,10 @@ static PyMethodDef run_once_def = {"_run_once", run_once, METH_NOARGS,
                                    "_run_once($self, /)\n--\n\nRun one iteration of the event loop."};
 
 static int
-add_methods(PyObject *dict, PyMethodDef *defs, int single)
+add_methods(PyObject *dict, PyObject *cls, PyMethodDef *defs, int single)
 {
     for (PyMethodDef *d = defs; d->ml_name != NULL; d++) {
-        PyObject *m = PyDescr_NewMethod((PyTypeObject *)an_st->o_BaseEventLoop, d);
+        PyObject *m = PyDescr_NewMethod((PyTypeObject *)cls, d);
         int r = m == NULL ? -1 : PyDict_SetItemString(dict, d->ml_name, m);
         Py_XDECREF(m);
         if (r < 0 || single) {
@@ -39,8 +39,9 @@ add_methods(PyObject *dict, PyMethodDef *defs, int single)
 static PyObject *
 loop_descriptors(PyObject *module, PyObject *noargs)
 {
-    PyObject *dict = PyDict_New();
-    if (dict == NULL || add_methods(dict, an_sched_methods, 0) < 0 || add_methods(dict, &run_once_def, 1) < 0) {
+    PyObject *dict = PyDict_New(), *base = an_st->o_BaseEventLoop;
+    if (dict == NULL || add_methods(dict, base, an_sched_methods, 0) < 0 ||
+        add_methods(dict, base, &run_once_def, 1) < 0) {
         Py_XDECREF(dict);
         return NULL;
     }
@@ -54,6 +55,21 @@ loop_descriptors(PyObject *module, PyObject *noargs)
         Py_DECREF(m);
     }
     return dict;
+}
+
+/* [(class, {name: descriptor}), ...] */
+static PyObject *
+other_descriptors(PyObject *module, PyObject *noargs)
+{
+    PyObject *transport = PyDict_New(), *mixin = PyDict_New(), *r = NULL;
+    if (transport != NULL && mixin != NULL &&
+        add_methods(transport, an_st->o_SocketTransport, an_stream_methods, 0) == 0 &&
+        add_methods(mixin, an_st->o_LoopBoundMixin, an_mixin_methods, 0) == 0) {
+        r = Py_BuildValue("[(OO)(OO)]", an_st->o_SocketTransport, transport, an_st->o_LoopBoundMixin, mixin);
+    }
+    Py_XDECREF(transport);
+    Py_XDECREF(mixin);
+    return r;
 }
 
 /* ---- functions ------------------------------------------------------------------------------------------------------- */
@@ -206,6 +222,8 @@ static PyMethodDef functions[] = {
     {"loop_info", loop_info, METH_O, "loop_info($module, loop, /)\n--\n\nWhat the engine knows of loop, or None."},
     {"loop_descriptors", loop_descriptors, METH_NOARGS,
      "loop_descriptors($module, /)\n--\n\nThe attributes that aionest puts on asyncio.BaseEventLoop, by name."},
+    {"other_descriptors", other_descriptors, METH_NOARGS,
+     "other_descriptors($module, /)\n--\n\nWhat it puts on other classes of asyncio: [(class, attributes by name), ...]."},
     {"refresh", refresh, METH_O, "refresh($module, loop, /)\n--\n\nLook again at what loop overrides."},
     {"_records", records, METH_NOARGS, "_records($module, /)\n--\n\nThe loops that have a record."},
     {"_put_back", put_back, METH_O, "_put_back($module, loop, /)\n--\n\nGive loop its plain attributes back."},

@@ -121,8 +121,18 @@ wake(an_loop *rec, PyObject *loop)
             if (fd < 0) {
                 PyErr_Clear();
             }
-            else if (send(fd, "\0", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
+            else {
+                /* without the GIL, so that the loop's thread can take it at once: csock is ours until then */
                 rec->woken = rec->sleeping;
+                Py_INCREF(rec);
+                ssize_t n;
+                Py_BEGIN_ALLOW_THREADS
+                n = send(fd, "\0", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+                Py_END_ALLOW_THREADS
+                if (n != 1) {
+                    rec->woken = 0;
+                }
+                Py_DECREF(rec);
             }
         }
         Py_DECREF(csock);
@@ -330,10 +340,26 @@ create_task(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *k
     v[2] = name != NULL ? name : Py_None;
     v[3] = context != NULL ? context : Py_None;
     Py_INCREF(type);
-    PyObject *kw = context != NULL ? st->kw_task_context : name != NULL ? st->kw_task_name : st->kw_task;
+    PyObject *kw = context != NULL ? st->kw_task_context : name != NULL ? st->kw_task_name : st->kw_loop;
     PyObject *t = PyObject_Vectorcall(type, v, 1, kw);
     Py_DECREF(type);
     return t;
+}
+
+static PyObject *
+create_future(PyObject *self, PyObject *noargs)
+{
+    PyObject *type = PyDict_GetItemWithError(an_st->o_futures_dict, an_st->s_Future);
+    if (type == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_AttributeError, "module 'asyncio.futures' has no attribute 'Future'");
+        }
+        return NULL;
+    }
+    Py_INCREF(type);
+    PyObject *f = PyObject_Vectorcall(type, &self, 0, an_st->kw_loop);
+    Py_DECREF(type);
+    return f;
 }
 
 PyObject *
@@ -344,6 +370,29 @@ an_sched_create_task(an_loop *rec, PyObject *loop, PyObject *coro)
     }
     return create_task(loop, &coro, 1, NULL);
 }
+
+/* Lock, Event, Queue and their like ask this each time they have to wait. */
+static PyObject *
+mixin_get_loop(PyObject *self, PyObject *noargs)
+{
+    PyObject *running = PyObject_CallNoArgs(an_st->o_get_running_loop), *bound;
+    if (running == NULL) {
+        return NULL;
+    }
+    if (running != Py_None && PyObject_GetOptionalAttr(self, an_st->s__loop, &bound) > 0) {
+        Py_DECREF(bound);
+        if (bound == running) {
+            return running;
+        }
+    }
+    Py_DECREF(running);
+    return PyErr_Occurred() ? NULL : PyObject_CallOneArg(an_st->stock_get_loop, self);
+}
+
+PyMethodDef an_mixin_methods[] = {
+    {"_get_loop", mixin_get_loop, METH_NOARGS, "_get_loop($self, /)\n--\n\nThe loop that this object is bound to."},
+    {NULL, NULL, 0, NULL},
+};
 
 #define FAST(f) (PyCFunction)(void (*)(void)) f, METH_FASTCALL | METH_KEYWORDS
 
@@ -357,6 +406,7 @@ PyMethodDef an_sched_methods[] = {
     {"call_later", FAST(call_later),
      "call_later($self, delay, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_later."},
     {"create_task", FAST(create_task), "create_task($self, coro, /, **kwargs)\n--\n\nSee asyncio.loop.create_task."},
+    {"create_future", create_future, METH_NOARGS, "create_future($self, /)\n--\n\nSee asyncio.loop.create_future."},
     {"time", loop_time, METH_NOARGS, "time($self, /)\n--\n\nSee asyncio.loop.time."},
     {"stop", loop_stop, METH_NOARGS, "stop($self, /)\n--\n\nSee asyncio.loop.stop."},
     {"_timer_handle_cancelled", timer_handle_cancelled, METH_O,

@@ -22,7 +22,7 @@ an_state_init(PyObject *module, an_state *st)
 #undef X
     if ((st->empty_tuple = PyTuple_New(0)) == NULL || (st->zero = PyLong_FromLong(0)) == NULL ||
         (st->kw_context = PyTuple_Pack(1, st->s_context)) == NULL ||
-        (st->kw_task = PyTuple_Pack(1, st->s_loop)) == NULL ||
+        (st->kw_loop = PyTuple_Pack(1, st->s_loop)) == NULL ||
         (st->kw_task_name = PyTuple_Pack(2, st->s_loop, st->s_name)) == NULL ||
         (st->kw_task_context = PyTuple_Pack(3, st->s_loop, st->s_name, st->s_context)) == NULL) {
         return -1;

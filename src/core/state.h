@@ -27,7 +27,9 @@
     X(_asyncio_future_blocking) X(_fut_waiter) X(_must_cancel) X(_make_cancelled_error) X(_cancel_message)             \
     X(_exception) X(uncancel) X(close) X(send) X(__await__) X(_source_traceback) X(eager_start)                        \
     X(suspend) X(resume) X(kick) X(_log_destroy_pending) X(set_name) X(default_int_handler) X(func) X(_on_sigint)      \
-    X(is_running) X(_csock) X(args) X(throw) X(_check_running) X(Task)
+    X(is_running) X(_csock) X(args) X(throw) X(_check_running) X(Task) X(Future) X(_sock)  \
+    X(_read_ready_cb) X(_conn_lost) X(max_size) X(_protocol) X(data_received) X(_buffer) X(_eof) X(_empty_waiter)      \
+    X(_ssock) X(_process_self_data) X(_read_from_self) X(_read_ready__data_received) X(write) X(_get_loop)
 
 /* objects imported from the standard library: member o_NAME, MODULE, ATTRIBUTE, NEEDED */
 #define AN_IMPORTS(X)                                                                                                  \
@@ -44,12 +46,16 @@
     X(CFuture, "_asyncio", "Future", 0)                                                                                \
     X(CancelledError, "asyncio.exceptions", "CancelledError", 1)                                                       \
     X(tasks_dict, "asyncio.tasks", "__dict__", 1)                                                                      \
+    X(futures_dict, "asyncio.futures", "__dict__", 1)                                                                  \
+    X(LoopBoundMixin, "asyncio.mixins", "_LoopBoundMixin", 1)                                                          \
     X(isfuture, "asyncio.futures", "isfuture", 1)                                                                      \
     X(iscoroutine, "asyncio.coroutines", "iscoroutine", 1)                                                             \
     X(swap_current_task, "asyncio.tasks", "_swap_current_task", 0)                                                     \
     X(current_tasks, "asyncio.tasks", "_current_tasks", 0)                                                             \
     X(awaited_by_add, "asyncio.futures", "future_add_to_awaited_by", 0)                                                \
     X(awaited_by_discard, "asyncio.futures", "future_discard_from_awaited_by", 0)                                      \
+    X(SocketTransport, "asyncio.selector_events", "_SelectorSocketTransport", 1)                                       \
+    X(socket, "socket", "socket", 1)                                                                                   \
     X(getsignal, "_signal", "getsignal", 1)                                                                            \
     X(signal, "_signal", "signal", 1)                                                                                  \
     X(default_int_handler, "_signal", "default_int_handler", 1)                                                        \
@@ -63,8 +69,9 @@
     X(type_handle) X(type_timer) X(type_loop) X(type_thread) X(type_block) X(type_kept)                                \
     X(stock_call_soon) X(stock_call_at) X(stock_call_later) X(stock_call_soon_threadsafe) X(stock_create_task)         \
     X(stock_run_once) X(stock_time) X(stock_timer_handle_cancelled) X(stock_process_events) X(stock_write_to_self)     \
-    X(stock_check_closed) X(stock__call_soon) X(stock_get_debug) X(empty_tuple) X(zero) X(cancelled_handle)            \
-    X(sigint_handler) X(sigint_saved) X(kw_context) X(kw_task) X(kw_task_name) X(kw_task_context) X(hub_main) X(tramp_main)
+    X(stock_check_closed) X(stock__call_soon) X(stock_get_debug) X(stock_read_from_self) X(empty_tuple) X(zero) X(cancelled_handle)            \
+    X(sigint_handler) X(sigint_saved) X(kw_context) X(kw_loop) X(kw_task_name) X(kw_task_context) X(hub_main) X(tramp_main)                   \
+    X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop)
 
 typedef struct an_state {
 #define X(n) PyObject *s_##n;
