@@ -446,6 +446,11 @@ class _Interrupt:
         raise KeyboardInterrupt
 
 
+def _no_count() -> int:
+    """Before 3.11 tasks do not count cancellation requests."""
+    return 0
+
+
 def run_task(loop: Any, task: Any) -> Any:
     """Run a task of a loop to its end with asyncio.Runner's treatment of Ctrl-C."""
     handler = None
@@ -462,8 +467,8 @@ def run_task(loop: Any, task: Any) -> Any:
         return loop.run_until_complete(task)
     except exceptions.CancelledError:
         if handler is not None and handler.count > 0:
-            uncancel = getattr(task, "uncancel", None)
-            if uncancel is None or uncancel() == 0:
+            uncancel = getattr(task, "uncancel", _no_count if sys.version_info < (3, 11) else None)
+            if uncancel is not None and uncancel() == 0:
                 raise KeyboardInterrupt from None
         raise
     except BaseException:

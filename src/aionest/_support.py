@@ -7,7 +7,6 @@ Contract: called by ``_core`` only, in the thread that runs the loop. Messages a
 from __future__ import annotations
 
 from asyncio import base_events, format_helpers
-from asyncio.log import logger
 from typing import Any
 
 
@@ -34,4 +33,4 @@ def callback_error(handle: Any, exc: BaseException) -> None:
 
 def slow_callback(handle: Any, duration: float) -> None:
     """Debug mode: a callback took longer than ``slow_callback_duration`` seconds, suspension not counted."""
-    logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), duration)  # type: ignore[attr-defined]
+    base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), duration)  # type: ignore[attr-defined]

@@ -47,6 +47,7 @@ T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 
 CAUSE_WAIT = 0.1  # seconds that the news of a loss waits for its cause: a failed resource may take long to come down
+LOOK_AGAIN = 0.1  # seconds between looks at a loop in another thread that may have stopped meanwhile
 
 NEW, ENTERING, OPEN, LEAVING, LOST, GONE = "not entered", "entering", "open", "leaving", "lost", "gone"
 
@@ -101,15 +102,20 @@ class _Signal:
             if waker in self._wakers:
                 self._wakers.remove(waker)
 
-    async def wait(self) -> None:
+    async def wait(self, timeout: float | None = None) -> None:
+        """Return when it has happened, or after ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         waker = functools.partial(_in_loop, loop, _resolve, future)
-        if self.subscribe(waker):
-            try:
-                await future
-            finally:
-                self.unsubscribe(waker)
+        if not self.subscribe(waker):
+            return
+        timer = None if timeout is None else loop.call_later(timeout, _resolve, future)
+        try:
+            await future
+        finally:
+            self.unsubscribe(waker)
+            if timer is not None:
+                timer.cancel()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -142,7 +148,7 @@ class _Guard:
         _in_loop(self.loop, self._fire)
 
     def _fire(self) -> None:
-        if self.loop is not None and not self.fired:
+        if not self.fired:
             self.fired = True
             self.task.cancel()
 
@@ -193,6 +199,7 @@ class _Owner(Generic[T]):
         _owners[self] = None
         self.task = self.loop.create_task(self.main())
         self.task.set_name(f"owner of {self.name}")
+        self.task.add_done_callback(self.finish)
 
     async def main(self) -> None:
         try:
@@ -203,8 +210,6 @@ class _Owner(Generic[T]):
                 with self.scope:
                     await self.own()
         finally:
-            if not self.entered.fired and self.enter_error is None:
-                self.enter_error = asyncio.CancelledError()  # before its first step
             self.finish()
 
     async def own(self) -> None:
@@ -248,8 +253,12 @@ class _Owner(Generic[T]):
         self.is_lost = True
         self.loop.call_later(CAUSE_WAIT, self.lost.fire)
 
-    def finish(self) -> None:
+    def finish(self, task: object = None) -> None:
+        if self.ended.fired:
+            return
         _owners.pop(self, None)
+        if not self.entered.fired and self.enter_error is None:
+            self.enter_error = asyncio.CancelledError()  # cancelled before its first step
         with self.lock:
             self.state = GONE
         self.leave_exc = None
@@ -315,11 +324,24 @@ class _Owner(Generic[T]):
                 del cancelled
 
     async def wait(self, signal: _Signal) -> None:
+        """Wait on whatever loop runs here; the owner's loop may be another one, in any state."""
         running = asyncio.get_running_loop()
-        if running is self.loop or self.loop.is_running() or self.loop.is_closed():
+        if running is self.loop:
             await signal.wait()
+        elif self.loop.is_running():
+            await signal.wait(LOOK_AGAIN)  # it may stop before it has come to what we wait for
+        elif self.loop.is_closed():
+            self.abandon()
         else:
             await self.carry(running, signal)
+
+    def abandon(self) -> None:
+        """The loop was closed under the owner task: that will never run again."""
+        if not self.ended.fired:
+            self.is_lost = True
+            self.cause = RuntimeError(f"the event loop was closed while {self.name} was {self.state}")
+            self.enter_error = self.enter_error or self.cause
+            self.finish()
 
     async def carry(self, running: asyncio.AbstractEventLoop, signal: _Signal) -> None:
         """Nobody runs the owner's loop at present: run it from here until the signal."""
@@ -333,9 +355,8 @@ class _Owner(Generic[T]):
             else:
                 await running.run_in_executor(None, self.loop.run_until_complete, waiting)
         except RuntimeError:
-            if not self.loop.is_running():
+            if not self.loop.is_running():  # else its own thread has come back to it
                 raise
-            await signal.wait()  # its own thread runs it again
         finally:
             waiting.cancel()
 
@@ -350,7 +371,7 @@ class Hosted(Generic[T_co]):
 
     def __init__(self, cm: AbstractAsyncContextManager[T_co]) -> None:
         if not (hasattr(type(cm), "__aenter__") and hasattr(type(cm), "__aexit__")):
-            coroutines.iscoroutine(cm) and cm.close()
+            _refuse(cm)
             raise TypeError(f"hosted() takes an asynchronous context manager, not {type(cm).__qualname__}")
         self._owner: _Owner[T_co] = _Owner(cm)
 
@@ -395,7 +416,12 @@ class Hosted(Generic[T_co]):
         if owner.task is not None and owner.task is asyncio.current_task():
             raise RuntimeError(f"{owner.name} cannot be left by the task that owns it: its clean-up would wait for itself")
         first = owner.ask(exc)
-        await owner.until(owner.ended)
+        try:
+            await owner.until(owner.ended)
+        except asyncio.CancelledError as cancelled:
+            if first and cancelled.__context__ is None and owner.exit_error is not cancelled:
+                cancelled.__context__ = owner.exit_error
+            raise
         if first:
             error, owner.exit_error = owner.exit_error, None
             if error is not None and error is not exc:
@@ -471,12 +497,21 @@ class Hosted(Generic[T_co]):
 
         if not _in_loop(owner.loop, begin):
             raise RuntimeError(f"the event loop that {owner.name} belongs to is closed")
-        while not done.fired:
+        cancelled: asyncio.CancelledError | None = None
+        while not done.fired and not (owner.ended.fired and owner.loop.is_closed()):
             try:
                 await owner.wait(done)
-            except asyncio.CancelledError:
-                _in_loop(owner.loop, lambda: box and box[0].cancel())
-                raise
+            except asyncio.CancelledError as exc:
+                if cancelled is None:
+                    cancelled = exc
+                    _in_loop(owner.loop, lambda: box and box[0].cancel())
+        if cancelled is not None:
+            try:
+                raise cancelled
+            finally:
+                del cancelled
+        if not done.fired:
+            raise owner.error()
         return box[0].result()
 
     async def _call(self, function: Callable[..., Awaitable[R]], args: tuple[Any, ...]) -> R:

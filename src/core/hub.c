@@ -213,6 +213,7 @@ carry(an_thread *th, PyObject **target)
         PyObject *loop = run->loop;
         int rc;
         if (AN_UNLIKELY(rec->overrides & AN_OVR_RUN_ONCE)) {
+            run->polled = 1;
             rc = iterate_override(run);
         }
         else {
@@ -228,7 +229,7 @@ carry(an_thread *th, PyObject **target)
             }
         }
         if (rc == 0) {
-            if (AN_UNLIKELY(rec->stopping)) {
+            if (AN_UNLIKELY(rec->stopping && run->polled)) {
                 rc = rec->stopping == AN_STOP_USER ? stop_nested(rec) : 0;
                 if (rc > 0 || (rc == 0 && stop_suspended(th, run))) {
                     continue;
@@ -241,6 +242,7 @@ carry(an_thread *th, PyObject **target)
                 }
             }
             if (rc == 0 && !(rec->overrides & AN_OVR_RUN_ONCE)) {
+                run->polled = 1;
                 th->polling = 1;
                 rc = an_loop_poll(rec, loop, 1);
                 th->polling = 0;

@@ -152,7 +152,7 @@ interrupted(PyObject *future)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_uncancel);
-    long left = r == NULL ? 0 : PyLong_AsLong(r); /* before 3.11 there is no count */
+    long left = r != NULL ? PyLong_AsLong(r) : AN_PY311 ? 1 : 0; /* before 3.11 there is no count */
     PyErr_Clear();
     Py_XDECREF(r);
     if (left == 0) {

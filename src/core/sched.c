@@ -29,8 +29,15 @@ parse(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t min, PyObject *kwnames
         return 0;
     }
     PyObject *k = PyTuple_GET_ITEM(kwnames, 0);
-    if (nk != 1 || (k != an_st->s_context && PyUnicode_Compare(k, an_st->s_context) != 0)) {
+    if (nk != 1) {
         return 1;
+    }
+    if (k != an_st->s_context && k != an_st->context_alias) {
+        /* _asyncio has a "context" of its own that is not interned: remember it */
+        if (PyUnicode_Compare(k, an_st->s_context) != 0) {
+            return 1;
+        }
+        Py_XSETREF(an_st->context_alias, Py_NewRef(k));
     }
     *context = args[nargs];
     return 0;
@@ -41,7 +48,7 @@ static AN_NOINLINE PyObject *
 stock_call(PyObject *f, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Py_ssize_t n = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
-    PyObject **v = PyMem_New(PyObject *, n + 1);
+    PyObject **v = PyMem_New(PyObject *, (size_t)n + 1);
     if (v == NULL) {
         return PyErr_NoMemory();
     }

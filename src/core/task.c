@@ -182,7 +182,7 @@ remember(an_contexts *c, PyObject *context)
 {
     if (c->n == c->cap) {
         int cap = c->cap * 2;
-        PyObject **items = PyMem_New(PyObject *, cap);
+        PyObject **items = PyMem_New(PyObject *, (size_t)cap);
         if (items == NULL) {
             PyErr_NoMemory();
             return -1;

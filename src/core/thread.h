@@ -33,6 +33,7 @@ typedef struct an_run {
     PyObject *base;      /* strong; NULL when adopted */
     PyObject *exc;       /* strong: what base shall raise */
     int finished;
+    int polled;          /* an iteration was begun: even a loop that was stopped before runs one */
 } an_run;
 
 typedef struct an_thread {
