@@ -75,9 +75,11 @@ def _seconds(timeout: float | None) -> float | None:
     """Check a timeout before anything is started."""
     if timeout is None:
         return None
-    if not timeout >= 0:  # not a number, too
-        timeout = 0.0
-    return None if timeout > threading.TIMEOUT_MAX else timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__qualname__}")
+    if timeout != timeout:
+        raise ValueError("timeout must be a number of seconds, not nan")
+    return None if timeout > threading.TIMEOUT_MAX else max(0.0, timeout)
 
 
 async def _invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -232,7 +234,8 @@ class _Submitted(_Work):
 
     def release(self) -> None:  # it is its own lock
         future, task = self.future, self.task
-        if (task is None and self.cancelled) or (task is not None and task.cancelled() and not self.runner.closing):
+        future._work = None
+        if not self.runner.closing and (self.cancelled if task is None else task.cancelled()):
             future.cancel()
         if not future.set_running_or_notify_cancel():
             return
@@ -253,9 +256,8 @@ class _Future(concurrent.futures.Future[T] if TYPE_CHECKING else concurrent.futu
         """Cancel the work. False if it is done already."""
         if not super().cancel():
             return False
-        work = self._work
+        work, self._work = self._work, None
         if work is not None:
-            self._work = None
             work.runner.post_quietly(work.cancel)
         return True
 
@@ -292,6 +294,7 @@ class _Runner:
         self.pending: set[_Work] = set()
         self.closing = False  # no new work; set by any thread, never taken back
         self.death: BaseException | None = None
+        self.ending: asyncio.Task[None] | None = None
         self.ended: _Future[None] = _Future()
         self.thread = _streamlit.PortalThread(target=self.main, name=name, daemon=True)
         try:
@@ -373,10 +376,7 @@ class _Runner:
         ended = self.abandon(work, grace)
         if ended and (self.closing or (work.task is not None and not work.task.cancelled())):
             return
-        raise TimeoutError(
-            f"the call was not done within {timeout:g} s"
-            + (" and was cancelled" if ended else ", and has not ended since it was cancelled")
-        )
+        raise TimeoutError(_too_late(timeout, ended))
 
     def nest(self, coro: Coroutine[Any, Any, T], timeout: float | None) -> T:
         """On the loop's own thread: a nested run."""
@@ -443,8 +443,9 @@ class _Runner:
         self.loop.call_exception_handler({"message": message, "exception": exc})
 
     def begin_end(self) -> None:
-        self.ending = self.loop.create_task(self.end())
-        self.ending.add_done_callback(lambda _: self.loop.stop())
+        if self.ending is None:  # two threads may have asked at the same time
+            self.ending = self.loop.create_task(self.end())
+            self.ending.add_done_callback(lambda _: self.loop.stop())
 
     async def end(self) -> None:
         """Calls first, then what they used, newest first. The rest is asyncio's."""
@@ -478,12 +479,26 @@ def _failed_with(task: asyncio.Future[Any] | None, exc: BaseException) -> bool:
 
 
 async def _limit(coro: Coroutine[Any, Any, T], timeout: float) -> T:
+    """A timeout with the same outcomes as for a caller in another thread."""
+    task = asyncio.get_running_loop().create_task(coro)
     try:
-        return await asyncio.wait_for(coro, timeout)
-    except (TimeoutError, asyncio.TimeoutError) as exc:
-        if isinstance(exc, TimeoutError) and exc.args:
-            raise
-        raise TimeoutError(f"the call was not done within {timeout:g} s and was cancelled") from exc
+        if not (await asyncio.wait([task], timeout=timeout))[0]:
+            task.cancel()
+            ended = (await asyncio.wait([task], timeout=GRACE))[0]
+            if not ended or task.cancelled():
+                raise TimeoutError(_too_late(timeout, bool(ended)))
+        return task.result()
+    except asyncio.CancelledError:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        raise
+
+
+def _too_late(timeout: float, ended: bool) -> str:
+    return f"the call was not done within {timeout:g} s" + (
+        " and was cancelled" if ended else ", and has not ended since it was cancelled"
+    )
 
 
 _runners: dict[_Runner, None] = {}  # those whose thread runs, oldest first
@@ -536,7 +551,8 @@ class Held(Generic[T_co]):
 
         Thread-safety: any thread. Cancellation: as ``Portal.call()``.
         """
-        return self._runner.carry_out(self._hosted.call(function, *args), _seconds(timeout))
+        seconds = _seconds(timeout)
+        return self._runner.carry_out(self._hosted.call(function, *args), seconds)
 
     def close(self, exc: BaseException | None = None, *, timeout: float | None = None) -> bool:
         """Leave the context manager, in the task that entered it. Closing twice, or after the portal, does nothing.
@@ -623,7 +639,8 @@ class Portal:
     def call(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Any:
         """Call a function in the portal's loop and return its result.
 
-        :param function: an asynchronous function; a plain one is called in the loop's thread, inside a task.
+        :param function: an asynchronous function. A plain one is called in the loop's thread, inside a task, and what it
+            returns is awaited if it is awaitable.
         :param args: its positional arguments.
         :param timeout: seconds; ``None`` means no limit.
         :raises TimeoutError: it was not done in time. It was cancelled, and given a second to end.
@@ -636,8 +653,9 @@ class Portal:
         Cancellation: an exception in the waiting thread, such as ``KeyboardInterrupt``, cancels the call, gives it a
         second to end and is raised; cancelling the calling task cancels the call.
         """
+        seconds = None if timeout is None else _seconds(timeout)
         runner = self._runner or self._start()
-        return runner.carry_out(_begin(function, args), None if timeout is None else _seconds(timeout))
+        return runner.carry_out(_begin(function, args), seconds)
 
     def run(self, awaitable: Awaitable[R], *, timeout: float | None = None) -> R:
         """Run a coroutine, or wait for another awaitable, in the portal's loop, and return its result.
@@ -888,6 +906,8 @@ class _Steps:
         if self.driver is None:
             self.requests = asyncio.Queue()
             self.driver = loop.create_task(self.drive())
+        elif self.driver.done():
+            raise self.runner.refusal("was closed during this iteration")
         self.reply = loop.create_future()
         self.requests.put_nowait(self.reply)
         try:
@@ -904,18 +924,20 @@ class _Steps:
             await asyncio.shield(self.driver)
         except asyncio.CancelledError:
             self.driver.cancel()
+            await asyncio.wait([self.driver])
             raise
 
     async def drive(self) -> None:
-        iterator = self.iterable.__aiter__()
+        iterator: Any = None
         try:
             while (reply := await self.requests.get()) is not None:
                 try:
+                    if iterator is None:
+                        iterator = self.iterable.__aiter__()
                     item = await iterator.__anext__()
                 except StopAsyncIteration:
                     item = self.END
                 except asyncio.CancelledError:
-                    reply.cancel()
                     raise
                 except BaseException as exc:
                     if not reply.done():
@@ -927,9 +949,13 @@ class _Steps:
                     return
                 del item, reply
         finally:
-            aclose = getattr(iterator, "aclose", None)
-            if aclose is not None:
-                await aclose()
+            try:
+                aclose = getattr(self.iterable if iterator is None else iterator, "aclose", None)
+                if aclose is not None:
+                    await aclose()
+            finally:
+                if self.reply is not None:
+                    self.reply.cancel()  # nobody will answer that one
 
 
 # ---- the process's portal ---------------------------------------------------------------------------------------------
@@ -967,7 +993,7 @@ def shared_run(
     """``asyncio.run(main)``, carried out on the process's portal, in a copy of the caller's context.
 
     :param debug: debug mode of the portal's loop during the run; ``None`` leaves it.
-    :raises PortalClosed: the interpreter is shutting down and no loop can be started any more.
+    Once the portal was closed because the interpreter exits, the calling thread runs it, on a loop of its own.
 
     Thread-safety: any thread; on the portal's own this is a nested run. Cancellation: Ctrl-C in the waiting thread cancels
     the coroutine, waits for its end and raises ``KeyboardInterrupt``; a second one raises at once.
@@ -976,9 +1002,14 @@ def shared_run(
     try:
         current = portal()
         runner = current._runner or current._start()
+    except PortalClosed:
+        # the interpreter exits, and an exit handler that comes after the portal's own still wants to run something
+        return _run._run_slow(coro, debug, None, True)  # type: ignore[no-any-return]
     except BaseException:
         coro.close()
         raise
+    if runner.closing and _exiting:
+        return _run._run_slow(coro, debug, None, True)  # type: ignore[no-any-return]
     return runner.carry_out(coro if debug is None else _debugging(coro, debug), None, None)
 
 

@@ -1,0 +1,80 @@
+# Every target sets itself up on a fresh machine: own virtual environments under .venv, compiler checked, package built.
+#
+#   make test             the tests, on the installed wheel            PYTHON=python3.12 make test
+#   make run              the main job: the loader flow on a real MCP server, stock asyncio and aionest side by side
+#   make cpython          CPython's own test_asyncio with aionest applied, compared with stock by test id
+#   make long             leak, soak and scale tests (minutes)
+#   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make lint | docs | bench | clean
+
+PYTHON ?= python3
+TAG := $(shell $(PYTHON) -c 'import sys, sysconfig; print("%d.%d%s" % (*sys.version_info[:2], "d" if hasattr(sys, "gettotalrefcount") else ""))' 2>/dev/null)
+ifeq ($(TAG),)
+$(error PYTHON=$(PYTHON) does not run: name a CPython 3.10 to 3.15, for instance make test PYTHON=python3.13)
+endif
+VENV := .venv/$(TAG)
+PY := $(VENV)/bin/python
+SOURCES := $(shell find src -name '*.c' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' | grep -v _core.cpython) meson.build meson.options \
+	src/core/meson.build pyproject.toml
+PYTEST := $(CURDIR)/$(PY) -m pytest
+# asyncio in Python code of the tests is the installed one; the package is imported from the environment, not from src
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: test run cpython long asan lint docs bench clean
+
+test: $(VENV)/.test
+	$(PYTEST) tests -m "not long" $(ARGS)
+
+run: $(VENV)/.installed
+	$(PY) tools/demo.py --cache .venv/demo
+
+cpython: $(VENV)/.installed
+	$(PY) tests/cpython/run_suite.py --mode apply --compare --python $(PY) $(ARGS)
+
+long: $(VENV)/.test
+	$(PYTEST) tests -m long --timeout 900 $(ARGS)
+
+asan: .venv/asan-$(TAG)/.asan
+	tools/asan.sh .venv/asan-$(TAG)/bin/python -m pytest tests -m "not long and not noasan" --timeout 600 $(ARGS)
+
+lint: $(VENV)/.lint
+	$(PY) -m ruff check src tests benchmarks tools
+	$(PY) -m ruff format --check src tests benchmarks tools
+	$(PY) -m mypy
+
+docs: $(VENV)/.docs
+	$(PY) -m sphinx -q -W -n -b html docs .venv/docs
+
+bench: $(VENV)/.bench
+	$(PY) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv build
+
+# -- environments -----------------------------------------------------------------------------------------------------
+
+.venv/%/bin/python:
+	tools/check-build.sh $(PYTHON)
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/python -m pip install -q --disable-pip-version-check --upgrade pip
+
+$(VENV)/.installed: $(PY) $(SOURCES)
+	$(PY) -m pip install -q --disable-pip-version-check --force-reinstall --no-deps --no-cache-dir . -Csetup-args=-Dstrict=$(if $(CI),true,false)
+	$(PY) -m pip install -q --disable-pip-version-check "greenlet>=3.2,<4"
+	touch $@
+
+.venv/asan-$(TAG)/.asan: .venv/asan-$(TAG)/bin/python $(SOURCES) tests/requirements.txt
+	.venv/asan-$(TAG)/bin/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt "greenlet>=3.2,<4"
+	.venv/asan-$(TAG)/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps --no-cache-dir . \
+		-Csetup-args=-Dsanitize=true -Csetup-args=-Dbuildtype=debugoptimized -Cinstall-args=--skip-subprojects
+	touch $@
+
+define REQUIREMENTS
+$(VENV)/.$(1): $(VENV)/.installed $(2)
+	$(PY) -m pip install -q --disable-pip-version-check -r $(2)
+	touch $$@
+endef
+$(eval $(call REQUIREMENTS,test,tests/requirements.txt))
+$(eval $(call REQUIREMENTS,lint,tools/requirements-lint.txt))
+$(eval $(call REQUIREMENTS,docs,docs/requirements.txt))
+$(eval $(call REQUIREMENTS,bench,benchmarks/requirements.txt))

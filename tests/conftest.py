@@ -1,0 +1,119 @@
+"""Fixtures of all tests: aionest applied for the test's time, and nothing left behind afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+import aionest
+from aionest import _core, _run
+
+# Runs of asyncio that this many tests start from: without an event loop of the main thread
+sys.set_int_max_str_digits(0) if hasattr(sys, "set_int_max_str_digits") else None
+
+
+def drop_persistent_loop():
+    """Close the loop that top-level runs of this thread share, as the thread's end would."""
+    loop, _run._persistent.loop = _run._persistent.loop, None
+    if _run._persistent.closer is not None:
+        _run._persistent.closer.loop = None
+        _run._persistent.closer = None
+    if loop is not None:
+        _run.close_in_order(loop)
+
+
+def state():
+    gc.collect()
+    counters = _core._counters()
+    return {
+        "applied": aionest.is_applied(),
+        **{name: counters[name] for name in ("blocks", "fibers", "hubs_idle", "suspended", "pending")},
+        "threads": sorted(t.name for t in threading.enumerate()),
+        "fds": len(os.listdir("/proc/self/fd")),
+        "sigint": signal.getsignal(signal.SIGINT),
+        "running": asyncio._get_running_loop(),
+        "asyncgen hooks": sys.get_asyncgen_hooks(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """Threads, file descriptors, fibers, suspended runs, signal handlers and patches are as before the test."""
+    drop_persistent_loop()
+    before = state()
+    yield
+    drop_persistent_loop()
+    if aionest.is_applied() and not before["applied"]:
+        aionest.unapply()
+    after = state()
+    assert after == before
+
+
+@pytest.fixture
+def applied():
+    aionest.apply()
+    yield
+    drop_persistent_loop()
+    aionest.unapply()
+
+
+MODES = ["applied", "debug", *(["eager"] if sys.version_info >= (3, 12) else [])]
+
+
+@pytest.fixture(params=MODES)
+def run(request, applied):
+    """Runs a coroutine function at top level in each mode: as it is, debug, eager tasks."""
+
+    def run(main, *args):
+        async def with_mode():
+            loop = asyncio.get_running_loop()
+            if request.param == "eager":
+                loop.set_task_factory(asyncio.eager_task_factory)
+            try:
+                return await main(*args)
+            finally:
+                loop.set_task_factory(None)
+
+        return asyncio.run(with_mode(), debug=request.param == "debug")
+
+    run.mode = request.param
+    return run
+
+
+def child(source, *args, timeout=60, env=None, python=None, signal_after=None):
+    """Run a program in a child process of its own; its exit status, output and errors."""
+    full = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
+    p = subprocess.Popen(
+        [python or sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-c", textwrap.dedent(source), *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=full,
+    )
+    try:
+        if signal_after is not None:
+            line = ""
+            for line in p.stdout:
+                if line.strip() == signal_after:
+                    break
+            p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=timeout)
+    except BaseException:
+        p.kill()
+        out, err = p.communicate()
+        print(out, err, file=sys.stderr)
+        raise
+    return subprocess.CompletedProcess(p.args, p.returncode, out, err)
+
+
+@pytest.fixture(name="child")
+def child_fixture():
+    return child
