@@ -53,6 +53,7 @@ NEW, ENTERING, OPEN, LEAVING, LOST, GONE = "not entered", "entering", "open", "l
 
 _HAS_UNCANCEL = hasattr(asyncio.Task, "uncancel")
 _owners: dict[_Owner[Any], None] = {}  # strong, oldest first: a task that waits is known to its loop only weakly
+_owners_that_stayed: list[_Owner[Any]] = []  # in the parent, when this process was forked
 
 
 def _name_of(cm: Any) -> str:
@@ -629,6 +630,10 @@ def _after_fork() -> None:
             signal._lock = threading.Lock()
             signal._wakers.clear()
             signal.fired = True
+        if owner.task is not None:
+            owner.task._log_destroy_pending = False  # type: ignore[attr-defined]
+    # Not let go: dropping a coroutine runs its clean-up, and that is the parent's business.
+    _owners_that_stayed.extend(_owners)
     _owners.clear()
 
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from . import _apply, _core, _run, _streamlit
 from ._errors import PortalClosed
-from .hosted import Hosted, leave_all
+from .hosted import Hosted, _owners_that_stayed, leave_all
 
 if TYPE_CHECKING:
     import contextvars
@@ -295,6 +295,7 @@ class _Runner:
         self.closing = False  # no new work; set by any thread, never taken back
         self.death: BaseException | None = None
         self.ending: asyncio.Task[None] | None = None
+        self.stayed: Any = None
         self.ended: _Future[None] = _Future()
         self.thread = _streamlit.PortalThread(target=self.main, name=name, daemon=True)
         try:
@@ -408,7 +409,7 @@ class _Runner:
     # -- in the loop's thread
 
     def main(self) -> None:
-        loop = self.loop
+        loop, broken = self.loop, False
         try:
             events.set_event_loop(loop)
             self.forever()
@@ -419,16 +420,28 @@ class _Runner:
         except BaseException as exc:
             self.closing = True
             self.death = exc
-            self.report("Portal's event loop failed", exc)
+            broken = True  # it can run nothing any more
+            self.report(f"The event loop of portal {self.name!r} failed", exc)
         try:
-            _run.close_in_order(loop)
+            if not broken:
+                _run.close_in_order(loop)
+            self.last_resort()
         finally:
-            if not loop.is_closed():
-                loop.close()
             for work in list(self.pending):
                 work.drop()
             _runners.pop(self, None)
             self.ended.set_result(None)
+
+    def last_resort(self) -> None:
+        """Close a loop that could not be closed in good order."""
+        if self.loop.is_closed():
+            return
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # the callers are told
+        try:
+            self.loop.close()
+        except Exception:  # its selector is broken
+            self.close_descriptors()
 
     def forever(self) -> None:
         while True:
@@ -458,18 +471,25 @@ class _Runner:
             await asyncio.wait(tasks)
         await leave_all(self.loop)
 
-    # -- after fork(), in the child
-
-    def forget(self) -> None:
-        """The thread stayed in the parent. Close our copies of its descriptors, without telling the shared epoll object."""
-        self.closing = True
+    def close_descriptors(self) -> None:
+        """Close without asking the selector for anything."""
         loop = self.loop
         selector = getattr(getattr(loop, "_selector", None), "_selector", None)
         for part in (selector, getattr(loop, "_ssock", None), getattr(loop, "_csock", None)):
             if part is not None:
                 part.close()
         loop._closed = True
-        self.pending.clear()
+
+    # -- after fork(), in the child
+
+    def forget(self) -> None:
+        """The thread stayed in the parent. Close our copies of its descriptors; the epoll object itself is shared."""
+        self.closing = True
+        self.close_descriptors()
+        # Never let go of what was under way: dropping a coroutine runs its clean-up, and that is the parent's business.
+        # The thread that is no more keeps this runner alive for ever.
+        self.stayed = self.pending, _owners_that_stayed
+        self.pending = set()
         self.ended = _Future()
         self.ended.set_result(None)
 

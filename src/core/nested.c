@@ -164,6 +164,19 @@ interrupted(PyObject *future)
     }
 }
 
+/* True if the caller is handling an exception: another task's step must not see it as its own context. */
+static int
+handles_exception(void)
+{
+    PyObject *type, *value, *tb;
+    PyErr_GetExcInfo(&type, &value, &tb);
+    int r = value != NULL && value != Py_None;
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(tb);
+    return r;
+}
+
 PyObject *
 an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind, int try_in_place)
 {
@@ -172,7 +185,7 @@ an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an
         return NULL;
     }
     if (!done && try_in_place && rec->ready.len == 1 && th->inplace_depth < AN_INPLACE_DEPTH &&
-        an_suspend_avoidable(th, rec)) {
+        an_suspend_avoidable(th, rec) && !handles_exception()) {
         int due = an_loop_timer_due(rec, loop);
         if (due < 0) {
             return NULL;

@@ -16,11 +16,42 @@ an_set_running_loop(PyObject *loop)
     return r == NULL ? -1 : 0;
 }
 
-#if AN_PY312
+#if AN_PY313
+
+#if AN_PY314
+/* Since 3.14 pure Python tasks are current in a dict of their own, C tasks in the thread's state. 1 TASK is put there |
+ * 0 it is none of those | -1+exc. With TASK NULL: take the one that is there. */
+static int
+swap_python_task(PyObject *loop, PyObject *task, PyObject **old)
+{
+    PyObject *d = an_st->o_current_tasks;
+    if (d == NULL || !PyDict_Check(d)) {
+        return 0;
+    }
+    if (task != NULL) {
+        if (PyObject_TypeCheck(task, (PyTypeObject *)an_st->o_CTask)) {
+            return 0;
+        }
+        return PyDict_SetItem(d, loop, task) < 0 ? -1 : 1;
+    }
+    if (PyDict_GET_SIZE(d) == 0 || PyDict_GetItemRef(d, loop, old) <= 0) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return PyDict_DelItem(d, loop) < 0 ? -1 : 1;
+}
+#endif
 
 int
 an_task_swap(PyObject *loop, PyObject *task, PyObject **old)
 {
+#if AN_PY314
+    if (task != NULL && an_st->o_CTask != NULL) {
+        int r = swap_python_task(loop, task, old);
+        if (r != 0) {
+            return r < 0 ? -1 : 0;
+        }
+    }
+#endif
     PyObject *args[2] = {loop, task == NULL ? Py_None : task};
     PyObject *r = PyObject_Vectorcall(an_st->o_swap_current_task, args, 2, NULL);
     if (r == NULL) {
@@ -29,6 +60,12 @@ an_task_swap(PyObject *loop, PyObject *task, PyObject **old)
     if (r == Py_None) {
         Py_CLEAR(r);
     }
+#if AN_PY314
+    if (task == NULL && r == NULL && old != NULL && swap_python_task(loop, NULL, &r) < 0) {
+        Py_XDECREF(r);
+        return -1;
+    }
+#endif
     if (old != NULL) {
         *old = r;
     }
@@ -40,7 +77,7 @@ an_task_swap(PyObject *loop, PyObject *task, PyObject **old)
 
 #else
 
-/* up to 3.11 the current tasks are a plain dict, loop -> task */
+/* up to 3.12 the current tasks are a plain dict, loop -> task (3.12 has a swap, which fails where there is no task) */
 int
 an_task_swap(PyObject *loop, PyObject *task, PyObject **old)
 {

@@ -508,7 +508,8 @@ def test_timeout_and_task_group(run, nested):
                 group.create_task(later(caller()))
                 group.create_task(fails())
         assert [type(x) for x in e.value.exceptions] == [LookupError]
-        assert asyncio.current_task().cancelling() == 0
+        if sys.version_info >= (3, 13):  # before that a task group leaves its own request counted
+            assert asyncio.current_task().cancelling() == 0
 
     run(main)
 

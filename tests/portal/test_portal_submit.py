@@ -301,8 +301,13 @@ def test_task_groups_and_timeouts_may_be_open_across_steps(portal):
                     yield n
                     await anyio.sleep(0.001)
 
+    async def scoped():
+        with anyio.CancelScope():
+            yield 0
+            yield 1
+
     assert list(portal.iterate(numbers())) == [0, 1, 2]
-    assert next(portal.iterate(numbers())) == 0
+    assert next(portal.iterate(scoped())) == 0
 
 
 def test_exceptions_of_a_step_and_of_the_closing_come_back(portal):
