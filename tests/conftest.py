@@ -16,10 +16,6 @@ import pytest
 import aionest
 from aionest import _core, _run
 
-# Runs of asyncio that this many tests start from: without an event loop of the main thread
-sys.set_int_max_str_digits(0) if hasattr(sys, "set_int_max_str_digits") else None
-
-
 def drop_persistent_loop():
     """Close the loop that top-level runs of this thread share, as the thread's end would."""
     loop, _run._persistent.loop = _run._persistent.loop, None
@@ -117,3 +113,8 @@ def child(source, *args, timeout=60, env=None, python=None, signal_after=None):
 @pytest.fixture(name="child")
 def child_fixture():
     return child
+
+
+@pytest.fixture
+def drop_loop():
+    return drop_persistent_loop
