@@ -58,7 +58,6 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
 static void
 forget(an_loop *rec)
 {
-    rec->loop = NULL;
     if (an_st->cache_rec == rec) {
         an_st->cache_rec = NULL;
         an_st->cache_loop = NULL;
@@ -101,14 +100,12 @@ loop_dealloc(PyObject *self)
     Py_DECREF(tp);
 }
 
-static PyObject *
-on_loop_dead(PyObject *self, PyObject *ref)
+/* True if REC is LOOP's. Asks the weak reference: it is cleared before the loop's memory can be used again. */
+static inline int
+is_record_of(an_loop *rec, PyObject *loop)
 {
-    forget((an_loop *)self);
-    Py_RETURN_NONE;
+    return rec->loop_ref != NULL && ((PyWeakReference *)rec->loop_ref)->wr_object == loop;
 }
-
-static PyMethodDef on_loop_dead_def = {"_on_loop_dead", on_loop_dead, METH_O, NULL};
 
 /* Take over NAME from the loop's __dict__, where it was before apply(). new ref | NULL not there | NULL+exc */
 static PyObject *
@@ -200,7 +197,7 @@ make_record(PyObject *loop)
 {
     an_state *st = an_st;
     PyTypeObject *tp = (PyTypeObject *)st->type_loop;
-    PyObject *callback = NULL, *dict = PyObject_GenericGetDict(loop, NULL);
+    PyObject *dict = PyObject_GenericGetDict(loop, NULL);
     if (dict == NULL) {
         return NULL;
     }
@@ -224,8 +221,7 @@ make_record(PyObject *loop)
         }
     }
     rec->inflight = runs_already(dict);
-    callback = PyCFunction_New(&on_loop_dead_def, (PyObject *)rec);
-    PyObject *ref = callback == NULL ? NULL : PyWeakref_NewRef(loop, callback);
+    PyObject *ref = PyWeakref_NewRef(loop, NULL);
     if (ref == NULL) {
         goto fail;
     }
@@ -233,8 +229,6 @@ make_record(PyObject *loop)
     if (take_all(rec, dict) < 0 || PyDict_SetItem(dict, st->s__aionest, (PyObject *)rec) < 0) {
         goto fail;
     }
-    rec->loop = loop;
-    Py_CLEAR(callback);
     Py_CLEAR(dict);
     if (an_loop_refresh(rec, loop) < 0) {
         goto fail;
@@ -242,7 +236,6 @@ make_record(PyObject *loop)
     Py_DECREF(rec); /* the loop's __dict__ keeps it */
     return rec;
 fail:
-    Py_XDECREF(callback);
     Py_XDECREF(dict);
     Py_DECREF(rec);
     return NULL;
@@ -253,7 +246,8 @@ an_loop_all(void)
 {
     PyObject *list = PyList_New(0);
     for (an_loop *rec = all_records; list != NULL && rec != NULL; rec = rec->next) {
-        if (rec->loop != NULL && PyList_Append(list, rec->loop) < 0) {
+        PyObject *loop = rec->loop_ref == NULL ? Py_None : ((PyWeakReference *)rec->loop_ref)->wr_object;
+        if (loop != Py_None && Py_REFCNT(loop) > 0 && PyList_Append(list, loop) < 0) {
             Py_CLEAR(list);
         }
     }
@@ -289,7 +283,7 @@ an_loop *
 an_loop_peek(PyObject *loop)
 {
     an_state *st = an_st;
-    if (AN_LIKELY(loop == st->cache_loop && loop != NULL)) {
+    if (AN_LIKELY(loop == st->cache_loop && loop != NULL && is_record_of(st->cache_rec, loop))) {
         return st->cache_rec;
     }
     if (loop == NULL || !PyObject_TypeCheck(loop, (PyTypeObject *)st->o_BaseEventLoop)) {
@@ -306,7 +300,7 @@ an_loop_peek(PyObject *loop)
     }
     an_loop *rec = (an_loop *)v;
     Py_DECREF(v); /* the loop's __dict__ keeps it */
-    if (rec->loop == loop) {
+    if (is_record_of(rec, loop)) {
         st->cache_loop = loop;
         st->cache_rec = rec;
     }

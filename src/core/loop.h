@@ -12,7 +12,7 @@
  *   L1  todo <= ready.len, but for items that outsiders took out of the queue (then todo counts down on an empty ring)
  *   L2  scheduled is a heap of handles by (_when, seq)
  *   L3  overrides, epfd and what belongs to them are right for the loop since the last an_loop_refresh()
- *   L4  loop is the loop while it lives, else NULL (a weak reference clears it)
+ *   L4  loop_ref leads to the loop while it lives; no pointer to the loop is kept without asking it
  * Owns     the ring's items, scheduled, the cached selector parts, blocks own the record and not the other way round
  * Thread   the loop's own while it runs; call_soon_threadsafe and the deque methods from any thread with the GIL
  */
@@ -39,8 +39,7 @@ enum { AN_STOP_NO = 0, AN_STOP_DONE = 1 /* its main future is done */, AN_STOP_U
 typedef struct an_loop {
     PyObject_HEAD
     struct an_loop *prev, *next; /* borrowed: all live records, see an_loop_all() */
-    PyObject *loop;      /* borrowed, see L4 */
-    PyObject *loop_ref;  /* strong: weak reference to loop with a callback */
+    PyObject *loop_ref;  /* strong: weak reference, see L4 */
     an_ring ready;       /* strong items */
     PyObject *scheduled; /* strong, list */
     PyObject *current_handle; /* strong, debug mode only */

@@ -87,7 +87,7 @@ typedef struct an_state {
     AN_OBJECTS(X)
 #undef X
 
-    /* the loop that was looked up last, and its record; both borrowed, cleared by whichever dies first */
+    /* the loop that was looked up last, and its record; both borrowed, checked by the record's weak reference */
     PyObject *cache_loop;
     struct an_loop *cache_rec;
 
