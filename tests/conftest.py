@@ -84,11 +84,11 @@ def run(request, applied):
     return run
 
 
-def child(source, *args, timeout=60, env=None, python=None, signal_after=None):
+def child(source, *args, timeout=60, env=None, signal_after=None, dev=True):
     """Run a program in a child process of its own; its exit status, output and errors."""
     full = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
     p = subprocess.Popen(
-        [python or sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-c", textwrap.dedent(source), *args],
+        [sys.executable, *(["-X", "dev", "-W", "error::ResourceWarning"] if dev else []), "-c", textwrap.dedent(source), *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -102,7 +102,14 @@ def run_forever(self: Any) -> None:
     if running is None:
         setup(self)
         try:
-            _core.carry(self)
+            if sys.is_finalizing():
+                # finalizers at interpreter exit: stacks cannot be switched any more, a plain run still works
+                while True:
+                    self._run_once()
+                    if self._stopping:
+                        break
+            else:
+                _core.carry(self)
         finally:
             cleanup(self)
     elif running is self:
@@ -432,7 +439,9 @@ def _run_on(loop: Any, main: Any, debug: bool | None) -> Any:
 
 
 class _Interrupt:
-    """SIGINT handler of one run."""
+    """SIGINT handler of one run. While runs nested in it sleep, the engine's own handler stands in for it."""
+
+    _aionest_run = True
 
     def __init__(self, loop: Any, task: Any) -> None:
         self.loop, self.task, self.count = loop, task, 0

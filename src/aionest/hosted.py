@@ -182,6 +182,7 @@ class _Owner(Generic[T]):
         self.exit_error: BaseException | None = None
         self.leave_asked: asyncio.Future[None] | None = None
         self.leave_exc: BaseException | None = None
+        self.unwanted = False  # who entered it was cancelled meanwhile
         self.suppressed = False
         self.is_lost = False
         self.cause: BaseException | None = None
@@ -225,6 +226,8 @@ class _Owner(Generic[T]):
         with self.lock:
             self.state = OPEN
         self.entered.fire()
+        if self.unwanted:
+            self.ask()
         exc_: BaseException | None
         try:
             await self.leave_asked
@@ -291,7 +294,11 @@ class _Owner(Generic[T]):
         _in_loop(self.loop, self._cancel, _from_scope(exc))
 
     def _cancel(self, by_scope: bool) -> None:
-        if self.scope is not None and by_scope:
+        if self.state == ENTERING:
+            self.unwanted = True  # should it open nevertheless
+        if self.state == OPEN:
+            self.ask()
+        elif self.scope is not None and by_scope:
             self.scope.cancel()
         elif self.task is not None:
             self.task.cancel()
@@ -423,7 +430,7 @@ class Hosted(Generic[T_co]):
             if first and cancelled.__context__ is None and owner.exit_error is not cancelled:
                 cancelled.__context__ = owner.exit_error
             raise
-        if first:
+        if first and not owner.is_lost:
             error, owner.exit_error = owner.exit_error, None
             if error is not None and error is not exc:
                 try:
@@ -497,7 +504,8 @@ class Hosted(Generic[T_co]):
             box[0].add_done_callback(lambda _: done.fire())
 
         if not _in_loop(owner.loop, begin):
-            raise RuntimeError(f"the event loop that {owner.name} belongs to is closed")
+            owner.abandon()
+            raise owner.error()
         cancelled: asyncio.CancelledError | None = None
         while not done.fired and not (owner.ended.fired and owner.loop.is_closed()):
             try:

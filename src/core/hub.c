@@ -89,11 +89,17 @@ place_error(an_thread *th, an_run *run)
             return 0;
         }
     }
-    if (run != NULL && run->kind != AN_RUN_ADOPTED) {
+    an_block *b = th->sigint_raised && PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt)
+                      ? an_block_newest(th, NULL)
+                      : NULL;
+    th->sigint_raised = 0;
+    if (b == NULL && run != NULL && run->kind != AN_RUN_ADOPTED) {
         Py_XSETREF(run->exc, exc);
         return 1;
     }
-    an_block *b = base_block(th);
+    if (b == NULL) {
+        b = base_block(th);
+    }
     if (b != NULL) {
         an_block_interrupt(b, exc);
     }
@@ -243,6 +249,7 @@ carry(an_thread *th, PyObject **target)
             }
             if (rc == 0 && !(rec->overrides & AN_OVR_RUN_ONCE)) {
                 run->polled = 1;
+                th->sigint_raised = 0;
                 th->polling = 1;
                 rc = an_loop_poll(rec, loop, 1);
                 th->polling = 0;

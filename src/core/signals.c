@@ -43,7 +43,9 @@ on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         Py_RETURN_NONE;
     }
     if (!th->polling) {
-        return keyboard_interrupt(); /* some callback runs: interrupt that, as Python would */
+        /* some callback runs: interrupt that, as Python would; what it lets through goes to the newest run (hub.c) */
+        th->sigint_raised = 1;
+        return keyboard_interrupt();
     }
     PyObject *exc = PyObject_CallNoArgs(PyExc_KeyboardInterrupt);
     if (exc == NULL) {
@@ -53,12 +55,16 @@ on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
-/* 1 if HANDLER is asyncio.Runner's: functools.partial(runner._on_sigint, ...) */
+/* 1 if HANDLER belongs to a top-level run: asyncio.Runner's functools.partial(runner._on_sigint, ...), or that of our own
+ * asyncio.run, which says so by an attribute */
 static int
 is_runners(PyObject *handler)
 {
     PyObject *func = NULL, *plain = NULL, *ours = NULL;
-    int r = 0;
+    int r = PyObject_HasAttrString(handler, "_aionest_run");
+    if (r) {
+        return 1;
+    }
     if (an_st->o_Runner != NULL && PyObject_GetOptionalAttr(handler, an_st->s_func, &func) > 0) {
         plain = PyMethod_Check(func) ? Py_NewRef(PyMethod_GET_FUNCTION(func)) : NULL;
         ours = PyObject_GetAttr(an_st->o_Runner, an_st->s__on_sigint);

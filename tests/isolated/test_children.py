@@ -1,0 +1,559 @@
+"""What can only be seen from outside: interpreter exit, signals, fork, memory. Each program runs in a process of its own."""
+
+from __future__ import annotations
+
+
+import pytest
+
+PRELUDE = """
+import asyncio, atexit, gc, os, signal, sys, threading, time
+import aionest
+from aionest import _core
+aionest.apply()
+
+async def value(x, delay=0):
+    await asyncio.sleep(delay)
+    return x
+
+def ready():
+    print("ready", flush=True)
+
+"""
+
+
+@pytest.fixture
+def program(child):
+    def run(source, expected, *, status=0, stderr="", **kwargs):
+        import textwrap
+
+        r = child(PRELUDE + textwrap.dedent(source), **kwargs)
+        assert (r.returncode, r.stdout.split()) == (status, expected.split()), r.stderr
+        if stderr is not None:
+            assert r.stderr == stderr
+        return r
+
+    return run
+
+
+SUSPENDED = """
+async def caller():
+    try:
+        asyncio.run(asyncio.sleep(600))
+    finally:
+        print("ended")
+
+async def main():
+    asyncio.get_running_loop().kept = [asyncio.create_task(caller()) for _ in range(3)]
+    await asyncio.sleep(0.01)
+"""
+
+
+def test_exit_with_runs_suspended(program):
+    program(SUSPENDED + "asyncio.run(main()); print('bye')", "bye ended ended ended")
+
+
+def test_exit_from_inside_a_nested_run(program):
+    program(
+        SUSPENDED
+        + """
+async def leave():
+    await main()
+    sys.exit(3)
+
+async def outer():
+    asyncio.run(leave())
+
+asyncio.run(outer())
+""",
+        "ended ended ended",
+        status=3,
+    )
+
+
+def test_hard_exit(program):
+    program(SUSPENDED + "asyncio.run(main()); os._exit(0)", "")
+
+
+def test_exit_with_a_thread_that_sleeps_in_a_run(program):
+    program(
+        SUSPENDED
+        + """
+def work():
+    asyncio.run(main())
+    print("thread ends")
+
+t = threading.Thread(target=work)
+t.start()
+t.join()
+print("bye")
+""",
+        "thread ends ended ended ended bye",
+    )
+
+
+def test_exit_with_a_daemon_thread_in_a_nested_run(program):
+    program(
+        """
+started = threading.Event()
+
+async def inner():
+    started.set()
+    await asyncio.sleep(600)
+
+async def main():
+    asyncio.run(inner())
+
+threading.Thread(target=lambda: asyncio.run(main()), daemon=True).start()
+started.wait()
+print("bye")
+""",
+        "bye",
+        stderr=None,
+    )
+
+
+def test_atexit_handlers_run_coroutines(program):
+    program(
+        """
+import atexit
+atexit.register(lambda: print(asyncio.run(value("registered-after"))))
+
+async def main():
+    return asyncio.run(value(1))
+
+asyncio.run(main())
+""",
+        "registered-after",
+    )
+
+
+def test_atexit_handler_that_was_registered_before(child):
+    r = child(
+        """
+        import asyncio, atexit
+
+        async def value(x):
+            await asyncio.sleep(0.001)
+            return x
+
+        atexit.register(lambda: print(asyncio.run(value("late"))))
+        import aionest
+        aionest.apply()
+        print(asyncio.run(value("early")))
+        """
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "early\nlate\n", "")
+
+
+def test_finalizer_at_shutdown(program):
+    program(
+        """
+class Resource:
+    def __del__(self):
+        try:
+            print(asyncio.run(value("closed")))
+        except BaseException as e:
+            print(type(e).__name__)
+
+resource = Resource()
+asyncio.run(value(1))
+print("bye")
+""",
+        "bye closed",
+        stderr=None,
+    )
+
+
+def test_loop_that_was_never_closed(child):
+    """asyncio's own warning, nothing else."""
+    r = child(
+        PRELUDE
+        + """
+loop = asyncio.new_event_loop()
+
+async def caller():
+    loop.run_until_complete(asyncio.sleep(600))
+
+task = loop.create_task(caller())
+loop.run_until_complete(value(1, 0.01))
+task = None
+print("bye")
+"""
+    )
+    assert r.returncode == 0 and r.stdout == "bye\n", r.stderr
+    assert "Fatal" not in r.stderr and "Segmentation" not in r.stderr
+
+
+# ---- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call", ["asyncio.run({})", "asyncio.get_running_loop().run_until_complete({})", "aionest.await_({})"]
+)
+def test_ctrl_c_interrupts_the_nested_run(child, call):
+    r = child(
+        PRELUDE
+        + f"""
+log = []
+
+async def inner():
+    try:
+        asyncio.get_running_loop().call_later(0.05, ready)
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        log.append("cancelled")
+        raise
+    except KeyboardInterrupt:
+        log.append("interrupted")
+        raise
+
+async def main():
+    try:
+        {call.format("inner()")}
+    except KeyboardInterrupt:
+        log.append("caller")
+    await asyncio.sleep(0)
+    return "goes on"
+
+print(asyncio.run(main()), log, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+for task in asyncio.all_tasks(aionest._run._persistent.loop):
+    task.cancel()
+""",
+        signal_after="ready",
+    )
+    inner = {"asyncio.run": "'cancelled', ", "aionest.awa": "'interrupted', ", "asyncio.get": ""}[call[:11]]
+    assert (r.returncode, r.stdout, r.stderr) == (0, f"goes on [{inner}'caller'] True\n", "")
+
+
+def test_ctrl_c_not_caught_ends_the_program(child):
+    r = child(
+        PRELUDE
+        + """
+async def inner():
+    asyncio.get_running_loop().call_later(0.05, ready)
+    await asyncio.sleep(600)
+
+async def main():
+    asyncio.run(inner())
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("top")
+print(asyncio.run(value("next")))
+""",
+        signal_after="ready",
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "top\nnext\n", "")
+
+
+def test_ctrl_c_goes_to_the_newest_run(child):
+    r = child(
+        PRELUDE
+        + """
+async def inner(name):
+    if name == "b":
+        asyncio.get_running_loop().call_later(0.05, ready)
+    await asyncio.sleep(0.3 if name == "a" else 600)
+
+async def caller(name):
+    try:
+        asyncio.run(inner(name))
+        print(name, "done")
+    except KeyboardInterrupt:
+        print(name, "interrupted")
+
+async def main():
+    a = asyncio.create_task(caller("a"))
+    await asyncio.sleep(0.01)
+    b = asyncio.create_task(caller("b"))
+    await asyncio.gather(a, b)
+
+asyncio.run(main())
+""",
+        signal_after="ready",
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "b interrupted\na done\n", "")
+
+
+def test_ctrl_c_in_a_busy_nested_run(child):
+    """Code that does not wait: the first Ctrl-C asks the task to cancel, the second interrupts the code itself."""
+    r = child(
+        PRELUDE
+        + """
+async def inner():
+    print("ready", flush=True)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    await asyncio.sleep(0)
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        pass
+
+def again(*args):
+    os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGALRM, again)
+
+async def main():
+    try:
+        asyncio.run(inner())
+    except KeyboardInterrupt:
+        print("interrupted")
+
+asyncio.run(main())
+""",
+        signal_after="ready",
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "interrupted\n", "")
+
+
+def test_handler_of_the_users_own_is_left_alone(child):
+    r = child(
+        PRELUDE
+        + """
+hits = []
+signal.signal(signal.SIGINT, lambda *args: hits.append(1))
+
+async def inner():
+    print("ready", flush=True)
+    while not hits:
+        await asyncio.sleep(0.01)
+    return "done"
+
+async def main():
+    return asyncio.run(inner())
+
+print(asyncio.run(main()), len(hits))
+""",
+        signal_after="ready",
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "done 1\n", "")
+
+
+# ---- fork -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fork_inside_a_nested_run(program):
+    program(
+        """
+import warnings
+warnings.simplefilter("ignore")
+
+async def main():
+    ticks = []
+
+    async def ticker():
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+            ticks.append(1)
+
+    task = asyncio.create_task(ticker())
+
+    async def inner():
+        await asyncio.sleep(0.005)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                async def nested():
+                    return asyncio.run(value("child", 0.001))
+                os.write(1, (asyncio.run(nested()) + "\\n").encode())
+            finally:
+                os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        return asyncio.run(value("parent", 0.001))
+
+    r = asyncio.run(inner())
+    await task
+    print(r, len(ticks))
+
+asyncio.run(main())
+""",
+        "child parent 20",
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fork_between_runs_leaves_the_parents_loop_alone(program):
+    program(
+        """
+import warnings
+warnings.simplefilter("ignore")
+
+async def main():
+    return asyncio.get_running_loop()
+
+loop = asyncio.run(main())
+pid = os.fork()
+if pid == 0:
+    assert asyncio.run(main()) is not loop
+    sys.exit(0)   # the whole way out, finalizers included
+assert os.waitpid(pid, 0)[1] == 0
+
+async def wakes():
+    future = asyncio.get_running_loop().create_future()
+    threading.Timer(0.01, loop.call_soon_threadsafe, (future.set_result, "woken")).start()
+    return await asyncio.wait_for(future, 10)
+
+print(asyncio.run(wakes()))
+assert asyncio.run(main()) is loop
+""",
+        "woken",
+    )
+
+
+# ---- memory -----------------------------------------------------------------------------------------------------------
+
+MEMORY = """
+def rss():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def stack():
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmStk"))
+"""
+
+HOT_PATHS = """
+async def noop():
+    return 1
+
+async def once():
+    await asyncio.sleep(0)
+
+async def fails():
+    await asyncio.sleep(0)
+    raise LookupError
+
+async def rounds(n):
+    loop = asyncio.get_running_loop()
+    for _ in range(n):
+        asyncio.run(noop())
+        asyncio.run(once())
+        loop.run_until_complete(once())
+        aionest.await_(noop())
+        aionest.await_(once())
+        try:
+            asyncio.run(fails())
+        except LookupError:
+            pass
+        task = asyncio.create_task(once())
+        task.cancel()
+        try:
+            aionest.await_(task)
+        except asyncio.CancelledError:
+            pass
+        loop.call_later(60, int).cancel()
+        loop.call_soon(int)
+        future = loop.create_future()
+        loop.call_soon(future.set_result, 1)
+        aionest.block_on(future)
+"""
+
+
+def leak_program(rounds, times):
+    return (
+        MEMORY
+        + HOT_PATHS
+        + f"""
+def measure():
+    gc.collect()
+    refs = sys.gettotalrefcount() if hasattr(sys, "gettotalrefcount") else 0
+    return len(gc.get_objects()), refs, rss()
+
+async def main():
+    await rounds({rounds})
+    points = []
+    for _ in range({times}):
+        await rounds({rounds})
+        points.append(measure())
+    objects, refs, memory = zip(*points)
+    grown = [b - a for a, b in zip(objects, objects[1:])]
+    assert min(grown) <= 2, ("objects", objects)
+    if refs[0]:
+        assert min(b - a for a, b in zip(refs, refs[1:])) <= 10, ("references", refs)
+    assert memory[-1] - memory[0] < 2_000_000, ("memory", memory)
+    print("flat")
+
+asyncio.run(main())
+c = _core._counters()
+assert c["blocks"] == c["fibers"] == c["suspended"] == c["pending"] == 0, c
+"""
+    )
+
+
+def test_no_references_left(program):
+    program(leak_program(400, 4), "flat", timeout=110, dev=False)
+
+
+@pytest.mark.long
+def test_flat_over_a_million_nested_runs(program):
+    """Ten nested waits and more in each round."""
+    program(leak_program(20_000, 5), "flat", timeout=850, dev=False)
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_suspended_at_once(child):
+    r = child(
+        PRELUDE
+        + MEMORY
+        + """
+async def plain(gate):
+    await gate.wait()
+
+def sync(gate):
+    asyncio.run(gate.wait())
+
+async def caller(gate):
+    sync(gate)
+
+async def measure(n, f):
+    gate = asyncio.Event()
+    before, stack_before = rss(), stack()
+    tasks = [asyncio.create_task(f(gate)) for _ in range(n)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    suspended = _core._counters()["suspended"]
+    size, depth = (rss() - before) / n, stack() - stack_before
+    gate.set()
+    await asyncio.gather(*tasks)
+    return suspended, size, depth
+
+async def main():
+    _, plain_size, _ = await measure(100_000, plain)
+    _, _, small = await measure(100, caller)
+    suspended, size, depth = await measure(100_000, caller)
+    assert suspended == 100_000, suspended
+    assert depth <= small + 64, (small, depth)
+    print(f"suspended {suspended}, {size / 1024:.1f} KiB each (a waiting task: {plain_size / 1024:.1f} KiB), "
+          f"C stack grew by {depth} KiB")
+    assert size < 32 * 1024
+
+asyncio.run(main())
+""",
+        timeout=850,
+        dev=False,
+    )
+    assert r.returncode == 0, r.stderr
+    print(r.stdout)
+
+
+@pytest.mark.long
+def test_deep_chain(program):
+    program(
+        """
+async def level(n):
+    if n == 0:
+        await asyncio.sleep(0)
+        return 0
+    return 1 + asyncio.run(level(n - 1))
+
+print(asyncio.run(level(20_000)))
+""",
+        "20000",
+        timeout=600,
+        dev=False,
+    )
+
+
