@@ -53,7 +53,7 @@ NEW, ENTERING, OPEN, LEAVING, LOST, GONE = "not entered", "entering", "open", "l
 
 _HAS_UNCANCEL = hasattr(asyncio.Task, "uncancel")
 _owners: dict[_Owner[Any], None] = {}  # strong, oldest first: a task that waits is known to its loop only weakly
-_owners_that_stayed: list[_Owner[Any]] = []  # in the parent, when this process was forked
+owners_that_stayed: list[_Owner[Any]] = []  # in the parent, when this process was forked
 
 
 def _name_of(cm: Any) -> str:
@@ -641,7 +641,7 @@ def _after_fork() -> None:
         if owner.task is not None:
             owner.task._log_destroy_pending = False  # type: ignore[attr-defined]
     # Not let go: dropping a coroutine runs its clean-up, and that is the parent's business.
-    _owners_that_stayed.extend(_owners)
+    owners_that_stayed.extend(_owners)
     _owners.clear()
 
 

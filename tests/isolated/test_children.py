@@ -482,6 +482,7 @@ assert c["blocks"] == c["fibers"] == c["suspended"] == c["pending"] == 0, c
     )
 
 
+@pytest.mark.noasan
 def test_no_references_left(program):
     program(leak_program(400, 4), "flat", timeout=110, dev=False)
 

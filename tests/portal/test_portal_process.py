@@ -381,6 +381,7 @@ def test_exit_waits_for_threads_that_still_call(child):
             return n
         def calls():
             print([portal().call(work, n) for n in range(5)])
+        portal().call(work, 0)
         threading.Thread(target=calls).start()
     """) == ["[0, 1, 2, 3, 4]"]
 

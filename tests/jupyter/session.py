@@ -1,0 +1,123 @@
+"""Drives a Jupyter kernel and prints, as JSON, what each cell gave. In a process of its own: the client libraries leave
+sockets and threads to the interpreter's end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+
+import nbclient
+import nbformat
+from jupyter_client import KernelManager
+
+
+class Kernel:
+    """A kernel of this interpreter, and what its cells print or raise."""
+
+    def __init__(self):
+        self.manager = KernelManager(kernel_name="python3")
+        self.manager.kernel_cmd = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self.manager._kernel_spec = None
+        self.manager.start_kernel()
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def cell(self, source, timeout=60):
+        out = []
+
+        def hook(message):
+            kind, content = message["msg_type"], message["content"]
+            if kind == "stream":
+                out.append(content["text"])
+            elif kind == "error":
+                out.append(content["ename"])
+            elif kind == "execute_result":
+                out.append(content["data"]["text/plain"])
+
+        self.client.execute_interactive(source, timeout=timeout, output_hook=hook)
+        return "".join(out).strip()
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+        self.manager.cleanup_resources()
+
+
+SETUP = """
+import asyncio, aionest
+aionest.apply()
+
+async def value(x, delay=0.01):
+    await asyncio.sleep(delay)
+    return x
+
+loop = asyncio.get_event_loop()
+print(asyncio.run(value("same cell")), loop.run_until_complete(value(1)), aionest.await_(value(2)))
+"""
+
+
+GATHER = """
+order = []
+
+async def caller(delay):
+    asyncio.run(value(1, delay))
+    order.append(delay)
+
+await asyncio.gather(caller(0.3), caller(0.1), caller(0.2))
+order
+"""
+
+
+def cells(kernel):
+    return [
+        kernel.cell(source)
+        for source in (
+            SETUP,
+            "print(asyncio.run(value(3)))",
+            "loop.run_until_complete(value(4))",
+            "aionest.await_(value(5))",
+            "await value(6)",
+            "task = asyncio.ensure_future(value('kept', 0.05)); asyncio.run(value(7))",
+            "asyncio.run(asyncio.wait_for(task, 10))",
+            GATHER,
+            "asyncio.run(1/0)",
+            "print(asyncio.run(value('still here')))",
+        )
+    ]
+
+
+def interrupts(kernel):
+    results = []
+    kernel.cell(SETUP)
+    for call in (
+        "asyncio.run(value(1, 600))",
+        "loop.run_until_complete(value(1, 600))",
+        "aionest.await_(value(1, 600))",
+    ):
+        timer = threading.Timer(1.0, kernel.manager.interrupt_kernel)
+        timer.start()
+        start = time.monotonic()
+        raised = kernel.cell(call)
+        timer.join()
+        results.append([raised, time.monotonic() - start < 60, kernel.cell("asyncio.run(value('alive'))")])
+    return results
+
+
+def notebook():
+    book = nbformat.v4.new_notebook()
+    book.cells = [nbformat.v4.new_code_cell(SETUP), nbformat.v4.new_code_cell("asyncio.run(value('second cell'))")]
+    nbclient.NotebookClient(book, timeout=60).execute()
+    return book.cells[1].outputs[0]["data"]["text/plain"]
+
+
+if __name__ == "__main__":
+    kernel = Kernel()
+    try:
+        result = {"cells": cells(kernel), "interrupts": interrupts(kernel)}
+    finally:
+        kernel.close()
+    result["notebook"] = notebook()
+    print(json.dumps(result))
