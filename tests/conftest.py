@@ -18,12 +18,7 @@ from aionest import _core, _run
 
 def drop_persistent_loop():
     """Close the loop that top-level runs of this thread share, as the thread's end would."""
-    loop, _run._persistent.loop = _run._persistent.loop, None
-    if _run._persistent.closer is not None:
-        _run._persistent.closer.loop = None
-        _run._persistent.closer = None
-    if loop is not None:
-        _run.close_in_order(loop)
+    _run.close_persistent_loops()
 
 
 def state():

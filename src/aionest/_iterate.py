@@ -1,7 +1,7 @@
 """What Portal.map and Portal.iterate give: plain generators over asynchronous work.
 
-Contract: both are started up to a first, empty step by their makers, so closing or dropping them always runs their ``finally``.
-A ``Steps`` takes all steps of its asynchronous iterator in one task, and closes it there.
+Contract: both are started up to a first, empty step by their makers, so closing or dropping them always runs their
+``finally``. A ``Steps`` takes all steps of its asynchronous iterator in one task, and closes it there.
 
 Thread: the generators any, one at a time; what is marked ``async`` the portal's.
 """
@@ -86,28 +86,30 @@ class Steps:
 
     async def step(self) -> Any:
         loop = self.runner.loop
-        if self.driver is None:
+        driver = self.driver
+        if driver is None:
             self.requests = asyncio.Queue()
-            self.driver = loop.create_task(self.drive())
-        elif self.driver.done():
+            driver = self.driver = loop.create_task(self.drive())
+        elif driver.done():
             raise self.runner.refusal("was closed during this iteration")
-        self.reply = loop.create_future()
-        self.requests.put_nowait(self.reply)
+        reply = self.reply = loop.create_future()
+        self.requests.put_nowait(reply)
         try:
-            return await self.reply
+            return await reply
         except asyncio.CancelledError:
-            self.driver.cancel()
-            await asyncio.wait([self.driver])
+            driver.cancel()
+            await asyncio.wait([driver])
             raise
 
     async def finish(self) -> None:
-        assert self.driver is not None
+        driver = self.driver
+        assert driver is not None
         self.requests.put_nowait(None)
         try:
-            await asyncio.shield(self.driver)
+            await asyncio.shield(driver)
         except asyncio.CancelledError:
-            self.driver.cancel()
-            await asyncio.wait([self.driver])
+            driver.cancel()
+            await asyncio.wait([driver])
             raise
 
     async def drive(self) -> None:

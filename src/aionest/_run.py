@@ -180,7 +180,8 @@ class _Persistent(threading.local):
     """The loop that top-level runs of this thread share, and its end."""
 
     loop: Any = None
-    closer: Any = None
+    policy: Any = None  # the event loop policy that it was made under
+    closers: tuple[Any, ...] = ()
 
 
 _persistent = _Persistent()
@@ -213,10 +214,11 @@ def _policy_loop() -> Any:
     return getattr(getattr(policy, "_local", None), "_loop", None)
 
 
-def persistent_loop(loop_factory: Any = None) -> Any:
+def persistent_loop() -> Any:
     """The loop that top-level runs of this thread use; made when there is none."""
     loop = _persistent.loop
-    if loop is not None and not loop.is_closed():
+    policy = getattr(events, "_event_loop_policy", None)
+    if loop is not None and not loop.is_closed() and _persistent.policy in (None, policy):
         return loop
     loop = _policy_loop()
     if isinstance(loop, base_events.BaseEventLoop) and not loop.is_closed() and not loop.is_running():
@@ -224,8 +226,9 @@ def persistent_loop(loop_factory: Any = None) -> Any:
         return loop
     loop = events.new_event_loop()
     events.set_event_loop(loop)
-    _persistent.loop = loop
-    _persistent.closer = _Closer(loop)
+    # one that was made under another policy stays open until the thread's end: it may hold things of the caller's
+    _persistent.loop, _persistent.policy = loop, getattr(events, "_event_loop_policy", None)
+    _persistent.closers = (*(c for c in _persistent.closers if not c.loop.is_closed()), _Closer(loop))
     _all_loops.add(loop)
     return loop
 
@@ -252,12 +255,18 @@ def cancel_all_tasks(loop: Any) -> None:
     runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
 
 
+def close_persistent_loops() -> None:
+    """Close the loops that top-level runs of this thread have used, the newest first."""
+    closers, _persistent.closers = _persistent.closers, ()
+    _persistent.loop = _persistent.policy = None
+    for closer in reversed(closers):
+        loop, closer.loop = closer.loop, None
+        close_in_order(loop)
+
+
 def _at_exit() -> None:
     options.exiting = True
-    loop = _persistent.loop
-    _persistent.loop = _persistent.closer = None
-    if loop is not None:
-        close_in_order(loop)
+    close_persistent_loops()
     _core.end_suspended(None, "the interpreter exits: this nested run cannot be completed")
 
 
@@ -270,10 +279,10 @@ def _after_fork() -> None:
         _abandon(loop)
     _all_loops.clear()
     loop = _persistent.loop
-    _persistent.loop = None
-    if _persistent.closer is not None:
-        _persistent.closer.loop = None
-        _persistent.closer = None
+    for closer in _persistent.closers:
+        closer.loop = None
+    _persistent.closers = ()
+    _persistent.loop = _persistent.policy = None
     if loop is not None and _policy_loop() is loop:
         events.set_event_loop(None)
 

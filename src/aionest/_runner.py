@@ -1,12 +1,13 @@
 """The loop behind a portal, its thread, and the works that it carries out.
 
 Contract
-  * A work is ended by exactly one of: its outcome, its timeout, an exception in the waiting thread (Ctrl-C), the runner's
-    end. In the last three cases it is cancelled first. No caller hangs.
-  * A work stands in ``pending`` before it is posted and until it is done or dropped; whoever takes it out releases its lock.
-    So the end of the loop finds everybody who waits, whatever was lost on the way.
-  * Where a loop runs in the calling thread, the caller's stack is suspended instead of the thread: on the runner's own thread
-    that is a nested run, on another loop's the other tasks go on. Only a loop that aionest cannot drive is blocked.
+  * A work is ended by exactly one of: its outcome, its timeout, an exception in the waiting thread (Ctrl-C), the
+    runner's end. In the last three cases it is cancelled first. No caller hangs.
+  * A work stands in ``pending`` before it is posted and until it is done or dropped; whoever takes it out releases
+    its lock. So the end of the loop finds everybody who waits, whatever was lost on the way.
+  * Where a loop runs in the calling thread, the caller's stack is suspended instead of the thread: on the runner's
+    own thread that is a nested run, on another loop's the other tasks go on. Only a loop that aionest cannot drive is
+    blocked.
   * The end: new works are refused, those under way cancelled, what was entered is left (newest first), then the loop is
     closed as asyncio.run does it.
   * A runner never references its portal.
@@ -72,7 +73,7 @@ async def _await(awaitable: Awaitable[T]) -> T:
 
 def begin(function: Callable[..., Any], args: tuple[Any, ...]) -> Coroutine[Any, Any, Any]:
     """The coroutine that makes this call. A coroutine function's own, so that the task shows it."""
-    plain = function.__func__ if type(function) is types.MethodType else function
+    plain: Any = function.__func__ if isinstance(function, types.MethodType) else function
     if type(plain) is types.FunctionType and plain.__code__.co_flags & _CO_COROUTINE:
         return function(*args)  # type: ignore[no-any-return]
     if not callable(function):
@@ -91,7 +92,7 @@ def coroutine_of(awaitable: Any) -> Coroutine[Any, Any, Any]:
     raise TypeError(f"a coroutine or other awaitable was expected, not {type(awaitable).__qualname__}")
 
 
-# ---- waiting
+# ---- waiting ---------------------------------------------------------------------------------------------------------
 
 
 class LoopLock:
@@ -257,7 +258,7 @@ class Future(concurrent.futures.Future[T]):
             lock.acquire(True, -1 if timeout is None else max(0.0, timeout))
 
 
-# ---- the loop and its thread
+# ---- the loop and its thread -----------------------------------------------------------------------------------------
 
 
 class Runner:
@@ -309,7 +310,7 @@ class Runner:
                 self.interrupted(work, exc, grace)
                 raise
             if not in_time:
-                self.give_up(work, timeout, grace)
+                self.give_up(work, timeout or 0.0, grace)
             task = work.task
             if self.closing or task is None:
                 return work.outcome()  # type: ignore[no-any-return]
@@ -435,8 +436,8 @@ class Runner:
 
     def begin_end(self) -> None:
         if self.ending is None:  # two threads may have asked at the same time
-            self.ending = self.loop.create_task(self.end())
-            self.ending.add_done_callback(lambda _: self.loop.stop())
+            ending = self.ending = self.loop.create_task(self.end())
+            ending.add_done_callback(lambda _: self.loop.stop())
 
     async def end(self) -> None:
         """Calls first, then what they used, newest first. The rest is asyncio's."""

@@ -1,9 +1,10 @@
 """What aionest knows about Streamlit: is its runtime here, and whose script run does a coroutine work for.
 
-Contract: Streamlit is never imported and nothing of it is patched. ``st.*`` finds its script run in an attribute of the
-current thread object. The thread object of a portal answers that attribute from a context variable, and ``context()`` puts
-the caller's value into the copy of the caller's context in which the coroutine runs. So each coroutine, and every task that it
-starts, writes to the browser session that it was called from, though all of them share one thread.
+Contract: Streamlit is never imported and nothing of it is patched. ``st.*`` finds its script run in an attribute of
+the current thread object. The thread object of a portal answers that attribute from a context variable, and
+``context()`` puts the caller's value into the copy of the caller's context in which the coroutine runs. So each
+coroutine, and every task that it starts, writes to the browser session that it was called from, though all of them
+share one thread.
 
 Thread: ``context()`` and ``shared_default()`` any; the property is for code that runs on the portal's own thread.
 """

@@ -1,21 +1,23 @@
 """hosted(cm): an asynchronous resource that lives in a task of its own.
 
-An asynchronous context manager that holds a task group or a cancel scope (an MCP session, an anyio stream, a pool) must be
-left by the task that entered it. Here that is always so: an *owner task* enters it, waits, and leaves it. Others only ask,
-from any task, thread or loop, in any order.
+An asynchronous context manager that holds a task group or a cancel scope (an MCP session, an anyio stream, a pool)
+must be left by the task that entered it. Here that is always so: an *owner task* enters it, waits, and leaves it.
+Others only ask, from any task, thread or loop, in any order.
 
 Contract
-  * The owner task lives on the loop that runs where ``enter()`` is awaited. What ``__aenter__`` gave is handed out as is.
+  * The owner task lives on the loop that runs where ``enter()`` is awaited. What ``__aenter__`` gave is handed out as
+    is.
   * The owner never references the handle, so a forgotten handle is noticed, reported, and its resource left.
-  * One outcome: an error of ``__aenter__`` goes to ``enter()``, one of ``__aexit__`` to the first ``leave()``. A resource
-    that ends without having been asked to is *lost*: ``guard()``, ``call()`` and ``on_lost()`` are told at once, and if none
-    of them was told, ``leave()`` is.
+  * One outcome: an error of ``__aenter__`` goes to ``enter()``, one of ``__aexit__`` to the first ``leave()``. A
+    resource that ends without having been asked to is *lost*: ``guard()``, ``call()`` and ``on_lost()`` are told at
+    once, and if none of them was told, ``leave()`` is.
   * Nobody is cancelled but the owner task and the callers of ``guard()`` and ``call()``.
-  * A cancelled ``enter()`` or ``leave()`` hands the cancellation on to the owner, once, and returns when that has ended.
+  * A cancelled ``enter()`` or ``leave()`` hands the cancellation on to the owner, once, and returns when that has
+    ended.
 
 States: NEW -> ENTERING -> OPEN -> LEAVING -> GONE; ENTERING -> GONE (refused); OPEN -> LOST -> GONE.
-Thread: the owner's fields are written by its loop's thread, but for ``state`` NEW -> ENTERING and OPEN -> LEAVING (under
-its lock) and the fork handler.
+Thread: the owner's fields are written by its loop's thread, but for ``state`` NEW -> ENTERING and OPEN -> LEAVING
+(under its lock) and the fork handler.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from typing_extensions import Self, TypeVarTuple, Unpack
+    from typing_extensions import TypeVarTuple, Unpack
 
     Ts = TypeVarTuple("Ts")
 
@@ -139,28 +141,29 @@ def _in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *
 class _Guard:
     """A task that wants to be cancelled when the resource is lost."""
 
-    __slots__ = ("cancelling", "fired", "loop", "task")
+    __slots__ = ("cancelling", "fired", "loop", "over", "task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
-        self.loop, self.task, self.fired = loop, task, False
-        self.cancelling = task.cancelling() if sys.version_info >= (3, 11) else 0
+    def __init__(self, loop: asyncio.AbstractEventLoop, task: Any) -> None:
+        self.loop = loop
+        self.task = task
+        self.fired = False
+        self.over = False
+        self.cancelling = task.cancelling() if _HAS_UNCANCEL else 0
 
     def __call__(self) -> None:
         _in_loop(self.loop, self._fire)
 
     def _fire(self) -> None:
-        if not self.fired:
+        if not self.over:  # else the notice comes too late, from another thread
             self.fired = True
             self.task.cancel()
 
-    def disarm(self) -> None:
-        self.fired = True  # a notice that is on its way from another thread comes too late
-
-    def ours(self) -> bool:
+    def take_back(self) -> bool:
         """Take our cancellation back. True if the task was not cancelled by somebody else as well."""
-        if sys.version_info >= (3, 11):
-            return self.task.uncancel() <= self.cancelling
-        return True
+        if self.over or not self.fired:
+            return False
+        self.over = True
+        return not _HAS_UNCANCEL or self.task.uncancel() <= self.cancelling
 
 
 class _Owner(Generic[T]):
@@ -422,7 +425,7 @@ class Hosted(Generic[T_co]):
         if owner.state == NEW:
             raise RuntimeError(f"{owner.name} was never entered")
         if owner.task is not None and owner.task is asyncio.current_task():
-            raise RuntimeError(f"{owner.name} cannot be left by the task that owns it: its clean-up would wait for itself")
+            raise RuntimeError(f"{owner.name} cannot be left by the task that owns it: it would wait for itself")
         first = owner.ask(exc)
         try:
             await owner.until(owner.ended)
@@ -471,18 +474,19 @@ class Hosted(Generic[T_co]):
         try:
             return await awaitable
         except asyncio.CancelledError:
-            if guard.fired and guard.ours():
+            if guard.take_back():
                 raise owner.error() from owner.cause
             raise
         finally:
             owner.lost.unsubscribe(guard)
-            guard.disarm()
+            guard.take_back()  # the awaitable swallowed it, or had something else to say
+            guard.over = True
 
     async def call(self, function: Callable[[Unpack[Ts]], Awaitable[R]], /, *args: Unpack[Ts]) -> R:
         """Call an asynchronous function of the resource on the loop that the resource belongs to, guarded.
 
-        On that loop itself this is ``await h.guard(function(*args))``; on another loop, or in another thread, the call is
-        carried over and its outcome comes back.
+        On that loop itself this is ``await h.guard(function(*args))``; on another loop, or in another thread, the
+        call is carried over and its outcome comes back.
 
         :raises ResourceLost: the resource is lost; the call was cancelled.
         :raises RuntimeError: the resource is not open.
@@ -605,7 +609,8 @@ def hosted(cm: AbstractAsyncContextManager[T]) -> Hosted[T]:
     :return: the handle; what ``enter()`` gives is the context manager's own value, so using it costs nothing extra.
     :raises TypeError: ``cm`` is no asynchronous context manager.
 
-    Context variables that ``cm`` sets are set in the owner task only. The owner's context is a copy of that of ``enter()``.
+    Context variables that ``cm`` sets are set in the owner task only. The owner's context is a copy of that of
+    ``enter()``.
 
     Thread-safety: any thread. Cancellation: does not wait.
     """

@@ -1,11 +1,12 @@
 """Portal: an event loop in a thread of its own, callable from everywhere.
 
 Contract
-  * A portal's loop starts with the first use and runs in a daemon thread until close(). What is carried out there runs in a
-    copy of the caller's context; changes to context variables stay there.
+  * A portal's loop starts with the first use and runs in a daemon thread until close(). What is carried out there
+    runs in a copy of the caller's context; changes to context variables stay there.
   * A ``Portal`` keeps its runner, never the reverse, so a forgotten portal is noticed and its thread ended.
   * After fork() a child's portals are as if never used, or closed.
-  * At interpreter exit all portals are closed, after those exit handlers that were registered after aionest was imported.
+  * At interpreter exit all portals are closed, after those exit handlers that were registered after aionest was
+    imported.
 
 How calls are carried out is in ``_runner``.
 """
@@ -145,8 +146,8 @@ class Portal:
 
     :param name: the thread's name.
 
-    Thread-safety: every method may be used from any thread, the portal's own included: there a call is a nested run, so a
-    portal cannot deadlock on itself.
+    Thread-safety: every method may be used from any thread, the portal's own included: there a call is a nested run,
+    so a portal cannot deadlock on itself.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -180,18 +181,18 @@ class Portal:
     ) -> R: ...
     @overload
     def call(self, function: Callable[[Unpack[Ts]], R], /, *args: Unpack[Ts], timeout: float | None = None) -> R: ...
-    def call(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Any:
+    def call(self, function: Callable[[Unpack[Ts]], Any], /, *args: Unpack[Ts], timeout: float | None = None) -> Any:
         """Call a function in the portal's loop and return its result.
 
-        :param function: an asynchronous function. A plain one is called in the loop's thread, inside a task, and what it
-            returns is awaited if it is awaitable.
+        :param function: an asynchronous function. A plain one is called in the loop's thread, inside a task, and what
+            it returns is awaited if it is awaitable.
         :param args: its positional arguments.
         :param timeout: seconds; ``None`` means no limit.
         :raises TimeoutError: it was not done in time. It was cancelled, and given a second to end.
         :raises PortalClosed: the portal is closed, or was closed meanwhile.
 
-        Whatever the function raises is raised here, with its traceback. It runs in a copy of the caller's context: it sees
-        the caller's context variables, and what it sets is not seen here.
+        Whatever the function raises is raised here, with its traceback. It runs in a copy of the caller's context: it
+        sees the caller's context variables, and what it sets is not seen here.
 
         Thread-safety: any thread. Where a loop runs in the calling thread, that loop goes on meanwhile.
         Cancellation: an exception in the waiting thread, such as ``KeyboardInterrupt``, cancels the call, gives it a
@@ -217,7 +218,7 @@ class Portal:
         except BaseException:
             coro.close()
             raise
-        return runner.carry_out(coro, seconds)
+        return runner.carry_out(coro, seconds)  # type: ignore[no-any-return]
 
     @overload
     def submit(
@@ -225,7 +226,7 @@ class Portal:
     ) -> concurrent.futures.Future[R]: ...
     @overload
     def submit(self, function: Callable[[Unpack[Ts]], R], /, *args: Unpack[Ts]) -> concurrent.futures.Future[R]: ...
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> concurrent.futures.Future[Any]:
+    def submit(self, function: Callable[[Unpack[Ts]], Any], /, *args: Unpack[Ts]) -> concurrent.futures.Future[Any]:
         """Start a call and return a future for it at once.
 
         Cancelling the future cancels the call. Its ``result()`` may be waited for on any thread, the portal's own too.
@@ -281,7 +282,8 @@ class Portal:
         :raises ValueError: ``buffersize`` is less than 1.
 
         Thread-safety: any thread; the iterator is for one at a time.
-        Cancellation: when the iterator is closed or dropped, or a call fails, the calls that are not done are cancelled.
+        Cancellation: when the iterator is closed or dropped, or a call fails, the calls that are not done are
+        cancelled.
         """
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be at least 1, or None")
@@ -289,15 +291,15 @@ class Portal:
         deadline = None if seconds is None else time.monotonic() + seconds
         items = zip(*iterables)  # noqa: B905 - ends with the shortest, as map() does
         futures = collections.deque(self.submit(function, *args) for args in itertools.islice(items, buffersize))
-        results = results(self, function, items, futures, deadline, timeout)
-        next(results)  # into its try, so that dropping it cancels
-        return results
+        generator = results(self, function, items, futures, deadline, timeout)
+        next(generator)  # into its try, so that dropping it cancels
+        return generator
 
     def iterate(self, iterable: AsyncIterable[T]) -> Generator[T, None, None]:
         """Iterate over an asynchronous iterable from synchronous code.
 
-        All steps are taken by one task, on demand: nothing is fetched ahead. When the loop is left early, or the iterator
-        is closed or dropped, an asynchronous generator is closed, by the same task, before this goes on.
+        All steps are taken by one task, on demand: nothing is fetched ahead. When the loop is left early, or the
+        iterator is closed or dropped, an asynchronous generator is closed, by the same task, before this goes on.
 
         :raises TypeError: no asynchronous iterable.
         :raises PortalClosed: the portal is closed, or was closed meanwhile.
@@ -342,7 +344,8 @@ class Portal:
     # -- end
 
     def close(self, *, timeout: float | None = None) -> None:
-        """Close the portal: cancel its calls, leave what was entered, close the loop, and wait for the end of its thread.
+        """Close the portal: cancel its calls, leave what was entered, close the loop, and wait for the end of its
+        thread.
 
         Calls under way raise ``PortalClosed``. Closing a closed portal does nothing. On the portal's own thread this
         returns at once, and the closing begins when the calling code waits next.
@@ -385,7 +388,7 @@ class Portal:
             runner.post_quietly(runner.begin_end)
 
 
-# ---- the process's portal ---------------------------------------------------------------------------------------------
+# ---- the process's portal --------------------------------------------------------------------------------------------
 
 _numbers = itertools.count(1)
 _portals: weakref.WeakSet[Portal] = weakref.WeakSet()
@@ -397,8 +400,8 @@ _exiting = False
 def portal() -> Portal:
     """Return the portal of this process, which everybody shares. It is made when it is needed, or was closed.
 
-    It is closed when the interpreter exits, after the exit handlers that were registered after aionest was imported: they
-    may still use it.
+    It is closed when the interpreter exits, after the exit handlers that were registered after aionest was imported:
+    they may still use it.
 
     Thread-safety: any thread. Cancellation: does not wait.
     """
@@ -422,8 +425,8 @@ def shared_run(
     :param debug: debug mode of the portal's loop during the run; ``None`` leaves it.
     Once the portal was closed because the interpreter exits, the calling thread runs it, on a loop of its own.
 
-    Thread-safety: any thread; on the portal's own this is a nested run. Cancellation: Ctrl-C in the waiting thread cancels
-    the coroutine, waits for its end and raises ``KeyboardInterrupt``; a second one raises at once.
+    Thread-safety: any thread; on the portal's own this is a nested run. Cancellation: Ctrl-C in the waiting thread
+    cancels the coroutine, waits for its end and raises ``KeyboardInterrupt``; a second one raises at once.
     """
     coro = _run.check_coroutine(main)
     try:
@@ -437,7 +440,7 @@ def shared_run(
         raise
     if runner.closing and _exiting:
         return _run._run_slow(coro, debug, None, True)  # type: ignore[no-any-return]
-    return runner.carry_out(coro if debug is None else _debugging(coro, debug), None, None)
+    return runner.carry_out(coro if debug is None else _debugging(coro, debug), None, None)  # type: ignore[no-any-return]
 
 
 async def _debugging(coro: Coroutine[Any, Any, T], debug: bool) -> T:
@@ -455,7 +458,8 @@ def _at_exit() -> None:
     _exiting = True
     for runner in reversed(list(runners)):
         if not runner.close(EXIT_GRACE):
-            runner.report(f"Portal {runner.name!r} did not end within {EXIT_GRACE:g} s of interpreter exit", TimeoutError())
+            message = f"Portal {runner.name!r} did not end within {EXIT_GRACE:g} s of interpreter exit"
+            runner.report(message, TimeoutError())
 
 
 def _after_fork() -> None:

@@ -1,8 +1,11 @@
 #include "hub.h"
 #include "err.h"
 #include "fiber.h"
+#include "signals.h"
 
 #define AN_IDLE_MAX 8
+/* Each has a stack of its own, so no recursion limit stops a coroutine that runs itself: memory would. */
+#define AN_SUSPENDED_MAX 250000
 
 static const char stopped_message[] = "Event loop stopped before Future completed.";
 
@@ -424,6 +427,7 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
     PyObject *exc = pop_run(th, run);
     if (th->run == NULL) {
         dismiss(th);
+        an_signals_release(th);
     }
     Py_DECREF(self);
     if (thrown != NULL) {
@@ -549,6 +553,12 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
     }
     if (rec->ending) {
         an_err("NestedRunError", "%s", stopped_message);
+        return -1;
+    }
+    if (AN_UNLIKELY(th->n_blocks >= AN_SUSPENDED_MAX)) {
+        PyErr_Format(PyExc_RecursionError,
+                     "%d nested runs are suspended on this thread at once: does a coroutine run itself over and over?",
+                     AN_SUSPENDED_MAX);
         return -1;
     }
     if (th->run == NULL || (!rec->carried && rec->guest == NULL)) {

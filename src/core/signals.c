@@ -14,7 +14,10 @@ static PyObject *
 on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     an_thread *th = an_thread_peek();
-    an_block *b = th == NULL ? NULL : an_block_newest(th, NULL);
+    an_block *b = th == NULL ? NULL : th->last;
+    while (b != NULL && (b->state != AN_BLOCK_WAITING || !b->signals)) {
+        b = b->prev;
+    }
     if (b == NULL) {
         PyObject *before = an_st->sigint_saved;
         if (before == NULL || before == an_st->o_default_int_handler) {
@@ -123,17 +126,10 @@ an_signals_enter(an_block *b)
     PyErr_Clear(); /* no signals in this interpreter: Ctrl-C stays what it is */
 }
 
-void
-an_signals_leave(an_block *b)
+static void
+give_back(void)
 {
     an_state *st = an_st;
-    if (!b->signals) {
-        return;
-    }
-    b->signals = 0;
-    if (--st->sigint_depth > 0) {
-        return;
-    }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *h = get_handler(), *saved = st->sigint_saved;
     st->sigint_saved = NULL;
@@ -144,6 +140,32 @@ an_signals_leave(an_block *b)
     Py_XDECREF(saved);
     PyErr_Clear();
     PyErr_SetRaisedException(exc);
+}
+
+void
+an_signals_leave(an_block *b)
+{
+    an_state *st = an_st;
+    if (!b->signals) {
+        return;
+    }
+    b->signals = 0;
+    if (--st->sigint_depth == 0) {
+        give_back();
+    }
+}
+
+void
+an_signals_release(an_thread *th)
+{
+    if (!th->is_main || an_st->sigint_depth == 0) {
+        return;
+    }
+    for (an_block *b = th->first; b != NULL; b = b->next) {
+        b->signals = 0;
+    }
+    an_st->sigint_depth = 0;
+    give_back();
 }
 
 static PyMethodDef on_sigint_def = {"_on_sigint", (PyCFunction)(void (*)(void))on_sigint, METH_FASTCALL,

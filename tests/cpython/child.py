@@ -7,6 +7,7 @@ write, so that after a hang or a crash the last lines name the test that was run
     discovered  only with --discover: every module of the suite, with its test ids or why it is skipped
     loaded      keys of the tests found in the module        module-skip   the module is skipped as a whole
     start/end   a test, with its outcome: pass fail error skip xfail uxsuccess
+    broken-off  an exception that unittest lets through (KeyboardInterrupt) ended the test before it had an outcome
     fixture     setUpClass, setUpModule, tearDown... failed or skipped: its tests do not start
     note        an exception that Python could only print (unraisable, or out of a thread)
     ran         all tests are over                            done          all that is left is to exit
@@ -60,19 +61,22 @@ class Result(unittest.TestResult):
         super().__init__()
         self.events = events
         self.running = None
-        self._outcome = "pass"
+        self._outcome = None
         self._texts = []
 
     def startTest(self, test):
         super().startTest(test)
-        self.running, self._outcome, self._texts = key_of(test), "pass", []
+        self.running, self._outcome, self._texts = key_of(test), None, []
         self.events.emit("start", key=self.running)
 
     def stopTest(self, test):
         super().stopTest(test)
         if self.running is None:  # as 3.12.1 calls it, see _set()
             return
-        self.events.emit("end", key=self.running, outcome=self._outcome, text="\n".join(self._texts))
+        if self._outcome is None:
+            self.events.emit("broken-off", key=self.running, text=traceback.format_exc())
+        else:
+            self.events.emit("end", key=self.running, outcome=self._outcome, text="\n".join(self._texts))
         self.running, self._texts = None, []
 
     def _set(self, test, outcome, text):
@@ -81,10 +85,13 @@ class Result(unittest.TestResult):
             event = "end" if hasattr(test, KEY) else "fixture"
             self.events.emit(event, key=key_of(test), outcome=outcome, text=text)
             return
-        if self.ORDER.index(outcome) > self.ORDER.index(self._outcome):
+        if self._outcome is None or self.ORDER.index(outcome) > self.ORDER.index(self._outcome):
             self._outcome = outcome
         if text:
             self._texts.append(text)
+
+    def addSuccess(self, test):
+        self._set(test, "pass", "")
 
     def addError(self, test, err):
         self._set(test, "error", self._exc_info_to_string(err, test))
@@ -98,9 +105,10 @@ class Result(unittest.TestResult):
             self._set(test, outcome, f"{subtest._subDescription()}\n{self._exc_info_to_string(err, test)}")
 
     def addSkip(self, test, reason):
-        if isinstance(test, unittest.case._SubTest):  # the rest of the test does run
-            return
-        self._set(test, "skip", str(reason))
+        if isinstance(test, unittest.case._SubTest):  # the rest of the test does run, but no addSuccess follows
+            self._set(test, "pass", "")
+        else:
+            self._set(test, "skip", str(reason))
 
     def addExpectedFailure(self, test, err):
         self._set(test, "xfail", "")

@@ -194,6 +194,9 @@ class _Watch:
             seconds = time.monotonic() - self.started_at
             self.run.outcomes[event["key"]] = Outcome(event["outcome"], event["text"], seconds)
             self.running = None
+        elif kind == "broken-off":
+            self.run.outcomes[event["key"]] = Outcome("error", event["text"])
+            self.running = None
         elif kind == "fixture":
             self.fixtures[event["key"]] = Outcome(event["outcome"], event["text"])
         elif kind == "note":
@@ -259,6 +262,8 @@ def _after(run, watch, code, left, log):
     if watch.running is not None:
         run.outcomes[watch.running] = Outcome(how, why)
         return [k for k in left if k != watch.running]
+    if "broken-off" in watch.seen:
+        return left
     if "loaded" not in watch.seen:
         run.outcomes[f"{run.module}:load"] = Outcome(how, why)
         run.problems.append(f"{run.module}: cannot be loaded, {len(left)} tests not run")

@@ -222,6 +222,21 @@ def test_a_crash_is_named_with_its_signal_and_the_others_still_run(bench):
     assert (ran.status, ran.totals) == (1, (3, 2, 0))
 
 
+def test_an_exception_that_breaks_off_unittest_itself_is_an_error_of_its_test(bench):
+    bench.cases(
+        "test_interrupt",
+        """
+        def test_1(self): pass
+        def test_2_interrupts(self): raise KeyboardInterrupt("not caught")
+        def test_3(self): pass
+        """,
+    )
+    ran = bench.run()
+    assert ran.outcomes("test_interrupt") == {"test_1": "pass", "test_2_interrupts": "error", "test_3": "pass"}
+    assert "not caught" in ran.text("test_interrupt", "test_2_interrupts")
+    assert (ran.status, ran.totals) == (1, (2, 1, 0))
+
+
 def test_fixtures_that_fail_skip_or_hang_settle_the_tests_that_they_keep_from_starting(bench):
     bench.module(
         "test_fixtures",

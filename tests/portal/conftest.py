@@ -43,7 +43,7 @@ def nothing_left():
     while (left := set(threading.enumerate()) - threads) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left
-    assert not portals._runners
+    assert not portals.runners
     assert not hosts._owners
     assert _core._counters()["suspended"] == 0
     assert fds() <= before

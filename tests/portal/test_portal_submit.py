@@ -164,10 +164,13 @@ def test_map_starts_before_the_first_result_is_asked_for(portal):
 
 
 def test_a_failed_call_of_map_cancels_the_others(portal):
-    cancelled = []
+    begun, cancelled = [], []
 
     async def work(n):
+        begun.append(n)
         if n == 1:
+            while len(begun) < 4:
+                await asyncio.sleep(0)
             raise LookupError(n)
         try:
             await asyncio.sleep(0 if n == 0 else GUARD)
