@@ -1,4 +1,4 @@
-"""One session for all threads of a process: opened when it is needed, again when it was lost, and in each forked worker."""
+"""One session for all threads of a process: opened when needed, again when it was lost, and in each forked worker."""
 
 import threading
 

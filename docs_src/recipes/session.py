@@ -1,4 +1,4 @@
-"""Stands for what the recipes hold open: an MCP session, a database pool, a WebSocket. It must be left where it was entered."""
+"""Stands for an MCP session, a database pool, a WebSocket: what must be left by the task that entered it."""
 
 import asyncio
 from contextlib import asynccontextmanager

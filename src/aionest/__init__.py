@@ -6,25 +6,35 @@ One line makes existing code work::
 
     aionest.apply()
 
-See ``apply`` for what changes, ``run``, ``await_`` and ``block_on`` for direct use.
+See ``apply`` for what changes; ``run``, ``await_`` and ``block_on`` for direct use; ``portal`` and ``hosted`` for loops in a
+thread and resources that outlive a call.
 """
 
 from __future__ import annotations
 
 from ._apply import apply, is_applied, unapply
-from ._errors import AionestError, ForeignLoopError, NestedRunError
+from ._errors import AionestError, ForeignLoopError, NestedRunError, PortalClosed, ResourceLost
 from ._run import await_, block_on, run
 from ._shim import install_shim
+from .hosted import Hosted, hosted
+from .portal import Held, Portal, portal
 
 __all__ = [
     "AionestError",
     "ForeignLoopError",
+    "Held",
+    "Hosted",
     "NestedRunError",
+    "Portal",
+    "PortalClosed",
+    "ResourceLost",
     "apply",
     "await_",
     "block_on",
+    "hosted",
     "install_shim",
     "is_applied",
+    "portal",
     "run",
     "unapply",
 ]

@@ -110,7 +110,8 @@ def apply(loop: asyncio.AbstractEventLoop | None = None, *, shared: bool | None 
 
     :param loop: checked to be a loop that aionest can run, for callers written for nest_asyncio; all loops of the process
         are meant in any case.
-    :param shared: carry out top-level runs of all threads on one background loop. ``None`` decides by itself.
+    :param shared: carry out top-level runs of all threads on one background loop, the process's default portal, in a copy
+        of the caller's context. ``None``: only where Streamlit's runtime runs in this process.
     :param close_loop: let a top-level ``asyncio.run`` make a new loop and close it, as asyncio does.
     :raises TypeError: ``loop`` is no event loop, or one that aionest cannot run (uvloop and others not derived from
         ``asyncio.BaseEventLoop``).
@@ -120,11 +121,10 @@ def apply(loop: asyncio.AbstractEventLoop | None = None, *, shared: bool | None 
     if loop is not None:
         check_loop(loop)
     with _lock:
-        if shared:
-            raise NotImplementedError("apply(shared=True) is not available in this version")
         _undo_nest_asyncio()
         engine()
         _run.options.close_loop = bool(close_loop)
+        _run.options.shared = shared
         if _entry_points:
             return
         _patch(_entry_points, runners, "run", _run.asyncio_run)

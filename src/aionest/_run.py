@@ -21,7 +21,7 @@ import threading
 from asyncio import base_events, coroutines, events, exceptions, futures, runners, tasks
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _core
+from . import _core, _streamlit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -35,6 +35,7 @@ class options:
     """What the last apply() asked for."""
 
     close_loop = False
+    shared: bool | None = None
     exiting = False
 
 
@@ -239,6 +240,9 @@ def close_in_order(loop: Any) -> None:
     if loop.is_closed() or loop.is_running():
         return
     try:
+        from .hosted import leave_all
+
+        loop.run_until_complete(leave_all(loop))
         cancel_all_tasks(loop)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
@@ -371,6 +375,10 @@ def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool
         if close_loop or loop_factory is not None:
             return _run_closing(main, debug, loop_factory)
         main = check_coroutine(main)
+        if options.shared if options.shared is not None else _streamlit.shared_default():
+            from .portal import shared_run
+
+            return shared_run(main, debug=debug)
         return _run_on(persistent_loop(), main, debug)
     if not isinstance(running, base_events.BaseEventLoop):
         _refuse(main)
@@ -412,7 +420,7 @@ del _example_coro
 
 def _run_closing(main: Any, debug: bool | None, loop_factory: Any) -> Any:
     """asyncio's own way: a new loop, closed at the end. Works nested too, since Runner's methods do."""
-    if sys.version_info >= (3, 12):
+    if sys.version_info >= (3, 12) and events._get_running_loop() is None:
         with runners.Runner(debug=debug, loop_factory=loop_factory) as runner:
             return runner.run(main)
     main = check_coroutine(main)

@@ -310,7 +310,7 @@ class _Owner(Generic[T]):
         """A new exception for somebody who is told of the loss."""
         self.told = True
         exc = ResourceLost(f"{self.name} is lost: it failed while it was open. Leave it and enter a new one")
-        if self.ended.fired:
+        if self.state == GONE:
             exc.__cause__ = self.cause
         else:
             self.notices.append(exc)
@@ -475,7 +475,8 @@ class Hosted(Generic[T_co]):
             return await awaitable
         except asyncio.CancelledError:
             if guard.take_back():
-                raise owner.error() from owner.cause
+                exc = owner.error()
+                raise exc from exc.__cause__
             raise
         finally:
             owner.lost.unsubscribe(guard)

@@ -120,6 +120,7 @@ def test_loop_that_was_set_is_used(applied):
 
 def test_run_without_apply(drop_loop):
     """aionest.run and await_ need no apply(); asyncio.run stays asyncio's."""
+    assert not aionest.is_applied()
     stock = asyncio.run
 
     async def main():
@@ -129,18 +130,49 @@ def test_run_without_apply(drop_loop):
                 asyncio.run(coro)
             finally:
                 coro.close()
-        return aionest.run(value(2)), aionest.await_(value(3))
+        own = aionest.run(value(4), loop_factory=asyncio.new_event_loop)
+        return aionest.run(value(2)), aionest.await_(value(3)), own
 
-    assert aionest.run(main()) == (2, 3)
+    assert aionest.run(main()) == (2, 3, 4)
     assert asyncio.run is stock and not aionest.is_applied()
     drop_loop()
     aionest.unapply()
 
 
-def test_shared_is_said_to_be_missing():
-    with pytest.raises(NotImplementedError, match="shared"):
+def test_shared_runs_of_all_threads_use_one_loop(child):
+    r = child(
+        """
+        import asyncio, threading, contextvars, aionest
         aionest.apply(shared=True)
-    assert not aionest.is_applied()
+        var = contextvars.ContextVar("var", default=0)
+
+        async def main():
+            await asyncio.sleep(0.001)
+            return asyncio.get_running_loop(), threading.current_thread().name, var.get()
+
+        async def nested():
+            return asyncio.run(main())
+
+        results = []
+
+        def work(i):
+            var.set(i)
+            results.append(asyncio.run(main()))
+            results.append(asyncio.run(nested()))
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(5)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert len({r[:2] for r in results}) == 1
+        assert results[0][1] != "MainThread"
+        print(sorted(r[2] for r in results))
+        aionest.apply(shared=False)
+        assert asyncio.run(main())[1] == "MainThread"
+        """
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "[0, 0, 1, 1, 2, 2, 3, 3, 4, 4]\n", "")
 
 
 def test_shim(child):

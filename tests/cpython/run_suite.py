@@ -168,8 +168,12 @@ def main(argv=None):
     judge = Judge(suite, args.mode, discovered, expected)
 
     def do(module):
-        run = run_module(suite, module, args.mode, discovered[module])
-        report.add(run, judge.module(run) if args.compare else without_comparison(run))
+        if args.compare:
+            run = judge.run(module)
+            report.add(run, judge.module(run))
+        else:
+            run = run_module(suite, module, args.mode, discovered[module])
+            report.add(run, without_comparison(run))
 
     # The longest first, so that the last one to end is a short one.
     order = sorted(chosen, key=lambda m: -len(discovered[m]))

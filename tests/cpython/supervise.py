@@ -62,6 +62,14 @@ class ModuleRun:
     children: int = 0
     seconds: float = 0.0
 
+    def add(self, other):
+        """Takes over what another run of the same module, with other tests of it, showed."""
+        self.outcomes.update(other.outcomes)
+        self.notes += other.notes
+        self.problems += other.problems
+        self.children += other.children
+        self.seconds += other.seconds
+
     def keys(self, *outcomes):
         return [k for k, o in self.outcomes.items() if o.outcome in outcomes]
 

@@ -66,8 +66,8 @@ class Bench:
         done = subprocess.run(command, env=env, cwd=self.path, capture_output=True, text=True, timeout=GUARD)
         return Ran(done, json.loads(out.read_text()) if done.returncode < 2 else None)
 
-    def compare(self, *arguments, mode="apply"):
-        return self.run("--compare", *arguments, mode=mode)
+    def compare(self, *arguments, mode="apply", **more):
+        return self.run("--compare", *arguments, mode=mode, **more)
 
 
 class Ran:
@@ -523,6 +523,19 @@ def test_what_is_listed_as_close_must_pass_with_close_loop(bench):
     bench.listed(REFUSAL, CLOSE)
     ran = bench.compare()
     assert ran.status == 1 and "fails with close_loop=True too" in ran.output
+
+
+def test_a_test_that_is_listed_as_hanging_takes_little_time_and_holds_up_no_other(bench):
+    bench.cases("test_cmp", "def test_1(self):\n    if MODE != 'stock': time.sleep(1000)\ndef test_2(self): pass")
+    bench.listed("refusal | madeup.test_cmp.T.test_1 | [hang] | asserts that it is refused")
+    begin = time.monotonic()
+    ran = bench.compare("--timeout", str(GUARD), limit=GUARD)
+    assert ran.verdict("test_cmp", "listed") == {"test_1"}
+    assert (ran.status, ran.totals) == (0, (1, 0, 1))
+    assert time.monotonic() - begin < GUARD / 2
+    bench.cases("test_cmp", "def test_1(self): pass")
+    ran = bench.compare()
+    assert ran.status == 1 and "take it off the list" in ran.output
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,14 @@ cancels what is left on it, which `apply(close_loop=True)` does: there it must p
 Thread: any; judge() starts child processes. Uses nothing but the standard library.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from supervise import run_module
 
 TAGS = ("refusal", "close")
 TRIES = 2
+HANG = "[hang]"  # what a hanging test's text begins with; so it can be the words of a line in the list
+LISTED_HANG_LIMIT = 5.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,18 @@ class Judge:
     def __init__(self, suite, mode, discovered, expected):
         self.suite, self.mode, self.discovered, self.expected = suite, mode, discovered, expected
 
+    def run(self, module, mode=None):
+        """Runs a whole module. Tests that are listed because they hang go last, with a short limit of their own."""
+        mode = mode or self.mode
+        keys = self.discovered[module]
+        hanging = [k for k in keys if mode != "stock" and self._applies(e := self.expected.get(k)) and e.words == HANG]
+        if not hanging:
+            return run_module(self.suite, module, mode, keys)
+        run = run_module(self.suite, module, mode, keys, only=[k for k in keys if k not in hanging])
+        quick = replace(self.suite, test_limit=min(self.suite.test_limit, LISTED_HANG_LIMIT))
+        run.add(run_module(quick, module, mode, keys, only=hanging))
+        return run
+
     def module(self, run):
         """The verdict on one module's run: the children that it takes are started here."""
         verdict = Verdict(problems=list(run.problems))
@@ -95,12 +109,12 @@ class Judge:
                 doubtful[key] = outcome
         alone = [k for k in doubtful if k in known and self._fails_each_time(k, self.mode)]
         rest = [k for k in doubtful if k not in alone]
-        together = self._whole(run.module, self.mode) if rest else None
+        together = self.run(run.module) if rest else None
         for key in rest:
             if not (key in together.outcomes and together.outcomes[key].bad):
                 verdict.flaky[key] = _says(doubtful[key])
         real = [k for k in rest if k not in verdict.flaky]
-        on_stock = self._whole(run.module, "stock") if real else None
+        on_stock = self.run(run.module, "stock") if real else None
         for key in alone:
             self._file(verdict, key, doubtful[key], self._fails_each_time(key, "stock"))
         for key in real:
@@ -130,9 +144,6 @@ class Judge:
 
     def _fails_each_time(self, key, mode):
         return all(self._alone(key, mode).bad() for _ in range(TRIES))
-
-    def _whole(self, module, mode):
-        return run_module(self.suite, module, mode, self.discovered[module])
 
     def _check_skips(self, run, verdict):
         if run.skipped is not None:

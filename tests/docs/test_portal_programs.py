@@ -1,4 +1,4 @@
-"""Every program that the pages portal.md, hosted.md and recipes.md show, run as it stands; the pages show nothing else."""
+"""Every program that portal.md, hosted.md and recipes.md show, run as it stands; the pages show nothing else."""
 
 import ast
 import asyncio
@@ -85,13 +85,14 @@ OTHERWISE = {
 
 
 def run(*command):
+    path = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PROGRAMS / "recipes")]
     done = subprocess.run(
         [sys.executable, *command],
         capture_output=True,
         text=True,
         timeout=GUARD,
         cwd=PROGRAMS,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(PROGRAMS)]))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
     )
     assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}\n---\n{done.stderr}"
     return [line.strip() for line in done.stdout.strip().split("\n")]
@@ -112,7 +113,8 @@ def test_every_program_is_on_a_page_and_every_page_shows_programs_that_are_teste
         assert names
         assert "```python" not in text, f"{page.name}: code belongs into docs_src, where it is run"
         shown.update(names)
-    there = {str(path.relative_to(PROGRAMS)) for part in ("portal", "hosted", "recipes") for path in (PROGRAMS / part).glob("*.py")}
+    parts = [path for part in ("portal", "hosted", "recipes") for path in (PROGRAMS / part).glob("*.py")]
+    there = {str(path.relative_to(PROGRAMS)) for path in parts}
     assert shown == there
     assert set(OUTPUT) | OTHERWISE == there
 
@@ -129,7 +131,8 @@ def on_path(monkeypatch):
 
 
 def test_the_pytest_fixture_works():
-    lines = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(PROGRAMS), str(PROGRAMS / "recipes/pytest_fixture.py"))
+    program = str(PROGRAMS / "recipes/pytest_fixture.py")
+    lines = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(PROGRAMS), program)
     assert any(line.startswith("2 passed") for line in lines), lines
 
 

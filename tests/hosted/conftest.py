@@ -1,7 +1,8 @@
 """Fixtures of the tests of hosted().
 
-``run`` runs a coroutine function on a loop that stays open, in four settings: asyncio as it is, with ``aionest.apply()``, with
-that and debug mode, and (3.12 and newer) with eager tasks. What holds on stock asyncio shows that the test is right.
+``run`` runs a coroutine function on a loop that stays open, in four settings: asyncio as it is, with
+``aionest.apply()``, with that and debug mode, and (3.12 and newer) with eager tasks. What holds on stock asyncio shows
+that the test is right.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ SETTINGS = ["stock", "applied", "debug"] + (["eager"] if sys.version_info >= (3,
 
 
 @pytest.fixture(autouse=True)
-def nothing_left():
+def hosted_left_nothing():
     threads = set(threading.enumerate())
     yield
     gc.collect()

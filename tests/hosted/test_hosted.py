@@ -74,7 +74,7 @@ async def until(condition):
         await asyncio.sleep(0.001)
 
 
-# ---- the plain life -----------------------------------------------------------------------------------------------------
+# ---- the plain life --------------------------------------------------------------------------------------------------
 
 
 def test_async_with_gives_the_value_as_is_and_leaves_in_the_owner_task(run):
@@ -193,7 +193,7 @@ def test_all_steps_of_leaving_may_be_asked_for_at_once(run):
     assert log == ["r in", "r out"]
 
 
-# ---- exceptions -----------------------------------------------------------------------------------------------------------
+# ---- exceptions ------------------------------------------------------------------------------------------------------
 
 
 def test_an_exception_of_entering_goes_to_enter(run):
@@ -283,7 +283,7 @@ def test_exceptions_that_end_programs_go_to_who_asked_and_not_to_the_loop(run, k
     assert run(main) == "goes on"
 
 
-# ---- cancellation ---------------------------------------------------------------------------------------------------------
+# ---- cancellation ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["at once", "while entering"])
@@ -430,7 +430,7 @@ def test_scopes_of_the_resource_do_not_reach_the_user_and_the_other_way_round(ru
     run(main)
 
 
-# ---- loss -----------------------------------------------------------------------------------------------------------------
+# ---- loss ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_guarded_wait_ends_at_once_with_the_cause_and_nobody_else_is_disturbed(run):
@@ -559,6 +559,7 @@ def test_on_lost_is_called_once_each_and_its_errors_are_reported(run):
         await until(lambda: len(told) == 2)
         handle.on_lost(told.append)
         assert [type(exc) for exc in told] == [ResourceLost] * 3
+        assert {len(exc.__cause__.exceptions) for exc in told} == {1}
         assert [type(context["exception"]) for context in reported] == [ZeroDivisionError]
         await handle.leave()
 
@@ -608,7 +609,8 @@ def test_a_loss_that_nobody_asks_about_is_reported_when_the_handle_is_dropped(ru
         handle = hosted(grouped(fail))
         await handle.enter()
         fail.set()
-        await until(lambda: not handle.is_open)
+        while handle.is_open:
+            await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
         del handle
         gc.collect()
@@ -617,7 +619,7 @@ def test_a_loss_that_nobody_asks_about_is_reported_when_the_handle_is_dropped(ru
     run(main)
 
 
-# ---- dropped, and the loop's end ------------------------------------------------------------------------------------------
+# ---- dropped, and the loop's end -------------------------------------------------------------------------------------
 
 
 def test_a_dropped_handle_warns_and_the_resource_is_left(run):
@@ -701,7 +703,7 @@ def test_cancelling_all_tasks_as_asyncio_run_does_leaves_everything_quietly(run)
     gc.collect()
 
 
-# ---- other loops and threads ----------------------------------------------------------------------------------------------
+# ---- other loops and threads -----------------------------------------------------------------------------------------
 
 
 def test_a_resource_is_left_and_used_from_other_threads_and_loops(run, elsewhere):
@@ -901,7 +903,7 @@ def test_the_owner_itself_cannot_leave(run):
     assert seen == [1]
 
 
-# ---- nested runs, fork, exit ------------------------------------------------------------------------------------------------
+# ---- nested runs, fork, exit -----------------------------------------------------------------------------------------
 
 
 def test_a_resource_is_entered_used_and_left_in_separate_nested_runs():

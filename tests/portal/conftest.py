@@ -31,7 +31,7 @@ def fds():
 
 
 @pytest.fixture(autouse=True)
-def nothing_left():
+def portals_left_nothing():
     """Threads, owner tasks, runners and descriptors are back to what they were."""
     threads = set(threading.enumerate())
     before = fds()

@@ -201,7 +201,7 @@ def test_a_cancellation_inside_comes_back_as_asyncios(portal):
         portal.call(cancel_myself)
 
 
-# ---- bad input --------------------------------------------------------------------------------------------------------
+# ---- bad input -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("timeout", ["1", True, [], 1j])
@@ -234,7 +234,7 @@ def test_wrong_things_are_refused_and_no_coroutine_is_left_unawaited(portal):
     gc.collect()
 
 
-# ---- timeout ----------------------------------------------------------------------------------------------------------
+# ---- timeout ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05, -1])
@@ -313,7 +313,7 @@ def test_a_call_that_could_not_begin_in_time_never_begins(portal, start):
     assert not begun
 
 
-# ---- on the portal's own thread ---------------------------------------------------------------------------------------
+# ---- on the portal's own thread --------------------------------------------------------------------------------------
 
 
 def test_a_call_on_the_portals_own_thread_is_a_nested_run(portal):
@@ -405,7 +405,7 @@ def test_a_call_from_another_loop_that_runs_on_the_portals_thread(portal):
     assert portal.call(outer, timeout=GUARD) == "inner"
 
 
-# ---- from a thread whose loop runs ------------------------------------------------------------------------------------
+# ---- from a thread whose loop runs -----------------------------------------------------------------------------------
 
 
 def test_the_callers_own_loop_goes_on_during_a_call(portal):
@@ -487,7 +487,7 @@ def test_a_thread_with_a_loop_that_aionest_cannot_drive_is_blocked(portal):
         asyncio._set_running_loop(None)
 
 
-# ---- many threads -----------------------------------------------------------------------------------------------------
+# ---- many threads ----------------------------------------------------------------------------------------------------
 
 
 def storm(portal, threads, calls):

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from aionest._errors import PortalClosed
-from aionest.portal import Portal, portal as default_portal
+from aionest.portal import Portal
+from aionest.portal import portal as default_portal
 
 GUARD = 60
 
@@ -187,7 +188,7 @@ def test_background_tasks_generators_and_executor_end_with_the_portal(portal):
     assert log == ["executor", "task", "generator"]
 
 
-# ---- the loop dies ------------------------------------------------------------------------------------------------------
+# ---- the loop dies ---------------------------------------------------------------------------------------------------
 
 
 def test_stop_called_by_a_stranger_ends_the_portal_in_good_order(portal, start):
@@ -258,7 +259,7 @@ def test_a_loop_that_breaks_tells_everybody(portal, start):
     gc.collect()
 
 
-# ---- dropped --------------------------------------------------------------------------------------------------------------
+# ---- dropped ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_dropped_portal_warns_and_ends(start):
@@ -274,7 +275,7 @@ def test_a_dropped_portal_warns_and_ends(start):
     gc.collect()
 
 
-# ---- the default one --------------------------------------------------------------------------------------------------------
+# ---- the default one -------------------------------------------------------------------------------------------------
 
 
 def test_the_default_portal_is_one_and_is_made_anew_after_a_close(start):

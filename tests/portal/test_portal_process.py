@@ -8,7 +8,7 @@ import pytest
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
-# ---- Ctrl-C -----------------------------------------------------------------------------------------------------------
+# ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
 def test_ctrl_c_cancels_the_call_and_raises(child):
@@ -150,7 +150,7 @@ def test_an_exception_of_any_signal_handler_cancels_the_call(child):
     """, returncode=7) == ["a call in a handler", "cancelled"]
 
 
-# ---- fork -------------------------------------------------------------------------------------------------------------
+# ---- fork ------------------------------------------------------------------------------------------------------------
 
 FORK = ("-W", "ignore::DeprecationWarning")  # that of forking with threads, which is what is tested
 
@@ -247,14 +247,15 @@ def test_a_pool_of_forked_processes_uses_the_default_portal(child):
     """, options=FORK) == ["[0, 2, 4, 6, 8]"]
 
 
-# ---- interpreter exit -------------------------------------------------------------------------------------------------
+# ---- interpreter exit ------------------------------------------------------------------------------------------------
 
 
 def test_exit_with_an_idle_portal(child):
-    assert child("p = Portal(); print(p.call(asyncio.sleep, 0, 1)); Portal(); print(portal().call(asyncio.sleep, 0, 2))") == [
-        "1",
-        "2",
-    ]
+    assert child("""
+        p = Portal(); print(p.call(asyncio.sleep, 0, 1))
+        Portal()
+        print(portal().call(asyncio.sleep, 0, 2))
+    """) == ["1", "2"]
 
 
 def test_exit_with_calls_under_way(child):

@@ -45,7 +45,11 @@ def in_session(number, function):
 
 def test_each_call_works_for_the_script_run_of_its_caller(loaded, start):
     with Portal() as p:
-        calls = [start(in_session, n, lambda: [p.call(seen), p.run(seen()), p.submit(seen).result(GUARD)]) for n in range(20)]
+
+        def use():
+            return [p.call(seen), p.run(seen()), p.submit(seen).result(GUARD)]
+
+        calls = [start(in_session, n, use) for n in range(20)]
         for n, call in enumerate(calls):
             assert call.result() == [n, n, n]
         assert p.call(seen) is None
