@@ -20,6 +20,8 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures
+import os
+import select
 import sys
 import threading
 import types
@@ -43,11 +45,42 @@ _allocate_lock = _thread.allocate_lock
 _modules = sys.modules
 
 
+class _EventfdLoop(asyncio.SelectorEventLoop):
+    """Woken by an eventfd instead of asyncio's pair of sockets: a third less for each call from another thread.
+
+    The eventfd is watched edge-triggered, so it need not be read, and behind the selector's back, which ignores events of
+    descriptors that it does not know.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._eventfd = -1
+        poll = getattr(self._selector, "_selector", None)  # type: ignore[attr-defined]
+        if isinstance(poll, select.epoll):
+            self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            poll.register(self._eventfd, select.EPOLLIN | select.EPOLLET)
+
+    def _write_to_self(self) -> None:
+        try:
+            os.eventfd_write(self._eventfd, 1)
+        except OSError:  # closed, or never opened: asyncio's own has the same silence
+            super()._write_to_self()  # type: ignore[misc]
+
+    def close(self) -> None:
+        super().close()
+        self._close_eventfd()
+
+    def _close_eventfd(self) -> None:
+        fd, self._eventfd = self._eventfd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
 def _new_loop() -> asyncio.AbstractEventLoop:
     """A loop that the engine can drive, whatever the policy makes (uvloop's, for one)."""
     if sys.platform == "win32":
         return asyncio.ProactorEventLoop()  # subprocesses need it
-    return asyncio.SelectorEventLoop()
+    return _EventfdLoop() if hasattr(os, "eventfd") else asyncio.SelectorEventLoop()
 
 
 def seconds_of(timeout: float | None) -> float | None:
@@ -457,6 +490,8 @@ class Runner:
         for part in (selector, getattr(loop, "_ssock", None), getattr(loop, "_csock", None)):
             if part is not None:
                 part.close()
+        if isinstance(loop, _EventfdLoop):
+            loop._close_eventfd()
         loop._closed = True
 
     # -- after fork(), in the child

@@ -149,6 +149,27 @@ wake(an_loop *rec, PyObject *loop)
     return PyObject_CallMethodNoArgs(loop, an_st->s__write_to_self);
 }
 
+/* Since 3.14 a handle of call_soon_threadsafe has a lock: cancelling it from another thread waits for a callback that runs
+ * at the moment. asyncio's own class does that. */
+static PyObject *
+threadsafe_handle(PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    if (an_st->o_ThreadSafeHandle == NULL) {
+        return an_handle_new(loop, callback, args, nargs, context);
+    }
+    PyObject *tuple = PyTuple_New(nargs);
+    if (tuple == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < nargs; i++) {
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    }
+    PyObject *v[4] = {callback, tuple, loop, context == NULL ? Py_None : context};
+    PyObject *h = PyObject_Vectorcall(an_st->o_ThreadSafeHandle, v, 4, NULL);
+    Py_DECREF(tuple);
+    return h;
+}
+
 static PyObject *
 call_soon_threadsafe(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -161,7 +182,7 @@ call_soon_threadsafe(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
                     (rec->overrides & AN_OVR_CALL_SOON))) {
         return stock_call(an_st->stock_call_soon_threadsafe, self, args, nargs, kwnames);
     }
-    PyObject *h = an_handle_new(self, args[0], args + 1, nargs - 1, context);
+    PyObject *h = threadsafe_handle(self, args[0], args + 1, nargs - 1, context);
     if (h != NULL && an_ring_push(&rec->ready, h) < 0) {
         Py_CLEAR(h);
     }

@@ -35,6 +35,7 @@
 #define AN_IMPORTS(X)                                                                                                  \
     X(Handle, "asyncio.events", "Handle", 1)                                                                           \
     X(TimerHandle, "asyncio.events", "TimerHandle", 1)                                                                 \
+    X(ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle", 0)                                                      \
     X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop", 1)                                                        \
     X(run_until_complete_cb, "asyncio.base_events", "_run_until_complete_cb", 1)                                       \
     X(BaseSelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop", 1)                                    \
