@@ -74,16 +74,16 @@ class Result(unittest.TestResult):
         if self.running is None:  # as 3.12.1 calls it, see _set()
             return
         if self._outcome is None:
-            self.events.emit("broken-off", key=self.running, text=traceback.format_exc())
+            self.events.emit("broken-off", key=self.running, texts=[traceback.format_exc()])
         else:
-            self.events.emit("end", key=self.running, outcome=self._outcome, text="\n".join(self._texts))
+            self.events.emit("end", key=self.running, outcome=self._outcome, texts=self._texts)
         self.running, self._texts = None, []
 
     def _set(self, test, outcome, text):
         if self.running is None:
             # Either a fixture, or a test that is skipped without being started (unittest of 3.12.1).
             event = "end" if hasattr(test, KEY) else "fixture"
-            self.events.emit(event, key=key_of(test), outcome=outcome, text=text)
+            self.events.emit(event, key=key_of(test), outcome=outcome, texts=[text])
             return
         if self._outcome is None or self.ORDER.index(outcome) > self.ORDER.index(self._outcome):
             self._outcome = outcome

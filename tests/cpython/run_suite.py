@@ -113,7 +113,7 @@ def last_line(text):
 
 def without_comparison(run):
     """All that is bad, as it came."""
-    ours = {key: f"[{run.outcomes[key].outcome}] {run.outcomes[key].text}" for key in run.bad()}
+    ours = {key: "\n".join(run.outcomes[key].says()) for key in run.bad()}
     return Verdict(ours=ours, problems=list(run.problems))
 
 

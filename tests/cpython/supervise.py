@@ -39,13 +39,23 @@ class Suite:
 
 @dataclass
 class Outcome:
+    """How a test ended, and what was said about it: a text for each failure, as body and tearDown can both fail."""
+
     outcome: str
-    text: str = ""
+    texts: list = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def bad(self):
         return self.outcome in BAD
+
+    @property
+    def text(self):
+        return "\n".join(self.texts)
+
+    def says(self):
+        """Each text with the outcome in front."""
+        return [f"[{self.outcome}] {text}" for text in self.texts or [""]]
 
 
 @dataclass
@@ -200,13 +210,13 @@ class _Watch:
             self.running = event["key"]
         elif kind == "end":
             seconds = time.monotonic() - self.started_at
-            self.run.outcomes[event["key"]] = Outcome(event["outcome"], event["text"], seconds)
+            self.run.outcomes[event["key"]] = Outcome(event["outcome"], event["texts"], seconds)
             self.running = None
         elif kind == "broken-off":
-            self.run.outcomes[event["key"]] = Outcome("error", event["text"])
+            self.run.outcomes[event["key"]] = Outcome("error", event["texts"])
             self.running = None
         elif kind == "fixture":
-            self.fixtures[event["key"]] = Outcome(event["outcome"], event["text"])
+            self.fixtures[event["key"]] = Outcome(event["outcome"], event["texts"])
         elif kind == "note":
             self.run.notes.append({"test": self.running, "kind": event["kind"], "text": event["text"]})
         elif kind == "done":
@@ -252,7 +262,7 @@ def run_module(suite, module, mode, keys, *, only=None):
         whole = False
         if todo and time.monotonic() > deadline:
             run.problems.append(f"{module}: {len(todo)} tests not run within {suite.module_limit:.0f} s")
-            run.outcomes.update((k, Outcome("lost", "the module took too long")) for k in todo)
+            run.outcomes.update((k, Outcome("lost", ["the module took too long"])) for k in todo)
             break
     if run.loaded is not None and set(run.loaded) != set(keys):
         odd = sorted(set(run.loaded) ^ set(keys))
@@ -268,26 +278,26 @@ def _after(run, watch, code, left, log):
     if run.skipped is not None:
         return []
     if watch.running is not None:
-        run.outcomes[watch.running] = Outcome(how, why)
+        run.outcomes[watch.running] = Outcome(how, [why])
         return [k for k in left if k != watch.running]
     if "broken-off" in watch.seen:
         return left
     if "loaded" not in watch.seen:
-        run.outcomes[f"{run.module}:load"] = Outcome(how, why)
+        run.outcomes[f"{run.module}:load"] = Outcome(how, [why])
         run.problems.append(f"{run.module}: cannot be loaded, {len(left)} tests not run")
         return []
     left = _settle(run, watch.fixtures, left)
     if "ran" not in watch.seen:
         # Between two tests: the fixtures of the next one, or the tearDown of the last class.
         culprit = left[0] if left else f"{run.module}:exit"
-        run.outcomes[culprit] = Outcome(how, f"before it started: {why}" if left else why)
+        run.outcomes[culprit] = Outcome(how, [f"before it started: {why}" if left else why])
         return left[1:]
     for key in left:
-        run.outcomes[key] = Outcome("lost", "loaded, but never started")
+        run.outcomes[key] = Outcome("lost", ["loaded, but never started"])
     if left:
         run.problems.append(f"{run.module}: {len(left)} tests were loaded but never started, {left[0]} is one")
     if watch.hung or code:
-        run.outcomes[f"{run.module}:exit"] = Outcome(how, why)
+        run.outcomes[f"{run.module}:exit"] = Outcome(how, [why])
     elif run.mode != "stock" and not watch.applied:
         run.problems.append(f"{run.module}: when its tests were over, aionest was no longer applied")
     return []
@@ -300,7 +310,7 @@ def _settle(run, fixtures, left):
         prefix = where.rstrip(")") + "."
         covered = [k for k in left if step.startswith("setUp") and k.startswith(prefix)]
         if covered:
-            run.outcomes.update((k, Outcome(outcome.outcome, f"{name}: {outcome.text}")) for k in covered)
+            run.outcomes.update((k, Outcome(outcome.outcome, [f"{name}: {outcome.text}"])) for k in covered)
             left = [k for k in left if k not in covered]
         elif outcome.bad:
             run.outcomes[name] = outcome

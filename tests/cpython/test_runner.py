@@ -90,7 +90,7 @@ class Ran:
         return {self._short(k, name) for k in self.module(name)["verdict"][kind]}
 
     def text(self, name, short):
-        return next(v["text"] for k, v in self.module(name)["outcomes"].items() if self._short(k, name) == short)
+        return next("\n".join(v["texts"]) for k, v in self.module(name)["outcomes"].items() if self._short(k, name) == short)
 
     @staticmethod
     def _short(key, name):
@@ -523,6 +523,20 @@ def test_what_is_listed_as_close_must_pass_with_close_loop(bench):
     bench.listed(REFUSAL, CLOSE)
     ran = bench.compare()
     assert ran.status == 1 and "fails with close_loop=True too" in ran.output
+
+
+def test_a_listed_failure_does_not_hide_another_one_of_the_same_test(bench):
+    bench.cases(
+        "test_cmp",
+        """
+        def tearDown(self): self.assertNotEqual(MODE, "apply", "loop is open")
+        def test_closes(self): self.assertEqual(MODE, "stock", "something else")
+        """,
+    )
+    bench.listed(CLOSE)
+    ran = bench.compare()
+    assert ran.verdict("test_cmp", "ours") == {"test_closes"}
+    assert ran.status == 1 and "in another way" in ran.output
 
 
 def test_a_test_that_is_listed_as_hanging_takes_little_time_and_holds_up_no_other(bench):

@@ -13,9 +13,9 @@ test that passes, or is not there at all, fails the run.
 
 A line of a list has four fields:
 
-    TAG | test id | words that the failure's text contains | reason
+    TAG | test id | words that the text of each of its failures contains | reason
 
-TAG `refusal`: the test asserts that nesting is refused. TAG `close`: it asserts that asyncio.run closes its loop or
+A test whose body and tearDown both fail has two failures: a listed one must not hide another. TAG `refusal`: the test asserts that nesting is refused. TAG `close`: it asserts that asyncio.run closes its loop or
 cancels what is left on it, which `apply(close_loop=True)` does: there it must pass, and that is checked each time.
 
 Thread: any; judge() starts child processes. Uses nothing but the standard library.
@@ -73,7 +73,7 @@ class Verdict:
 
 
 def _says(outcome):
-    return f"[{outcome.outcome}] {outcome.text}"
+    return "\n".join(outcome.says())
 
 
 class Judge:
@@ -128,7 +128,7 @@ class Judge:
 
     def _is_listed(self, key, outcome):
         entry = self.expected.get(key)
-        return self._applies(entry) and entry.words in _says(outcome)
+        return self._applies(entry) and all(entry.words in text for text in outcome.says())
 
     def _file(self, verdict, key, outcome, fails_on_stock):
         if fails_on_stock:

@@ -1,0 +1,117 @@
+"""The main job: the loader flow on a real MCP server over stdio, with stock asyncio, its patches and aionest side by side.
+
+Sets up what it needs under --cache: an environment with the MCP SDK and the rivals beside aionest, another one for the
+server (mcp-server-time). Each flow runs in a process of its own, with a limit; server processes that a flow leaves behind
+are counted and ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+FLOW = Path(__file__).parent.parent / "examples" / "loader_flow" / "flow.py"
+MODES = ["stock", "nest_asyncio", "nest_asyncio2", "aionest", "portal"]
+STEPS = ["load", "call", "nested call", "leave"]
+
+
+def environment(folder, requirements, *, system_packages=False):
+    """A virtual environment with these packages, made once."""
+    python = folder / "bin" / "python"
+    stamp = folder / ".ready"
+    if not stamp.exists() or stamp.read_text() != repr(requirements):
+        print(f"setting up {folder.name} ...", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements], check=True)
+        stamp.write_text(repr(requirements))
+    return python
+
+
+def servers():
+    """Process ids of time servers that run."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if b"mcp-server-time" in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:
+                pass
+    return found
+
+
+def run_flow(python, mode, server, timeout):
+    before = servers()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p.endswith("site-packages"))}
+    process = subprocess.Popen(
+        [python, FLOW, mode, server],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=env if mode in ("aionest", "portal") else None,
+    )
+    try:
+        out, err = process.communicate(timeout=timeout)
+        ended = f"exit {process.returncode}"
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        ended = "hung, killed"
+    left = servers() - before
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    results = {r["step"]: r for r in map(json.loads, out.splitlines())}
+    tracebacks = err.count("Traceback (most recent call last)")
+    return results, f"{ended}; servers left: {len(left)}; tracebacks in the log: {tracebacks}", err
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True, help="folder for the environments")
+    parser.add_argument("--verbose", action="store_true", help="print each flow's error output")
+    args = parser.parse_args()
+    cache = args.cache.resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    if sys.version_info >= (3, 15):
+        print("note: the MCP SDK's own dependencies may have no build for this Python yet")
+    tag = "%d.%d" % sys.version_info[:2]
+    server = environment(cache / f"server-{tag}", ["mcp-server-time", "mcp<2"]).parent / "mcp-server-time"
+    python = environment(cache / f"client-{tag}", ["mcp>=1.24,<2", "nest_asyncio==1.6.0", "nest-asyncio2", "greenlet>=3.2,<4"])
+
+    print("\nA loader with synchronous load(), call() and cleanup(), each an asyncio.run of its own; a real MCP server over stdio.\n")
+    print(f"{'':14}" + "".join(f"{s:42}" for s in STEPS))
+    worst = 0
+    for mode in MODES:
+        results, ended, err = run_flow(python, mode, server, 90)
+        cells = []
+        for s in STEPS:
+            r = results.get(s)
+            if r is None:
+                cells.append("not reached")
+            else:
+                cells.append(f"{'ok' if r['ok'] else 'FAILED'}  {r['text'][:24 if r['ok'] else 30]}  {r['ms']:.0f} ms")
+        print(f"{mode:14}" + "".join(f"{c:42}" for c in cells))
+        print(f"{'':14}{ended}")
+        if args.verbose and err:
+            print(err)
+        if mode == "aionest":
+            worst += sum(not results.get(s, {"ok": False})["ok"] for s in ("load", "call", "nested call"))
+        elif mode == "portal":
+            worst += sum(not results.get(s, {"ok": False})["ok"] for s in STEPS)
+    print(
+        "\naionest: the unchanged loader with one line, aionest.apply(). Leaving the session in another run than the one that\n"
+        "opened it is not done yet: anyio's scopes would have to outlive their task.\n"
+        "portal: the same loader written with aionest.portal().enter(), which keeps the session in a task of its own."
+    )
+    return 1 if worst else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
