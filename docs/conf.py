@@ -1,0 +1,16 @@
+"""Sphinx configuration; built with -W -n (make docs)."""
+
+project = "aionest"
+author = "The aionest authors"
+copyright = "2026, The aionest authors"
+version = release = "0.1.0"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx"]
+intersphinx_mapping: dict = {}
+myst_enable_extensions = ["colon_fence"]
+html_theme = "furo"
+exclude_patterns = ["requirements.txt"]
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+nitpick_ignore_regex = [("py:.*", ".*")]  # references into the standard library are not resolved offline
+suppress_warnings = ["myst.xref_missing"]
