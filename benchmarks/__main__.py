@@ -167,9 +167,7 @@ def main():
     if args.json:
         print(json.dumps({"about": about(), "results": results}, indent=2))
     missed = [
-        r["workload"]
-        for r in results
-        if (r["ms"] if "ms" in r else r["ours"]) > r["target"] * (1 + args.tolerance)
+        r["workload"] for r in results if (r["ms"] if "ms" in r else r["ours"]) > r["target"] * (1 + args.tolerance)
     ]
     if args.check and missed:
         print(f"missed by more than the tolerance: {', '.join(missed)}", file=sys.stderr)

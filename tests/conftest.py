@@ -16,6 +16,7 @@ import pytest
 import aionest
 from aionest import _core, _run
 
+
 def drop_persistent_loop():
     """Close the loop that top-level runs of this thread share, as the thread's end would."""
     _run.close_persistent_loops()
@@ -83,7 +84,13 @@ def child(source, *args, timeout=60, env=None, signal_after=None, dev=True):
     """Run a program in a child process of its own; its exit status, output and errors."""
     full = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
     p = subprocess.Popen(
-        [sys.executable, *(["-X", "dev", "-W", "error::ResourceWarning"] if dev else []), "-c", textwrap.dedent(source), *args],
+        [
+            sys.executable,
+            *(["-X", "dev", "-W", "error::ResourceWarning"] if dev else []),
+            "-c",
+            textwrap.dedent(source),
+            *args,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -83,9 +83,13 @@ def main():
         print("note: the MCP SDK's own dependencies may have no build for this Python yet")
     tag = "%d.%d" % sys.version_info[:2]
     server = environment(cache / f"server-{tag}", ["mcp-server-time", "mcp<2"]).parent / "mcp-server-time"
-    python = environment(cache / f"client-{tag}", ["mcp>=1.24,<2", "nest_asyncio==1.6.0", "nest-asyncio2", "greenlet>=3.2,<4"])
+    python = environment(
+        cache / f"client-{tag}", ["mcp>=1.24,<2", "nest_asyncio==1.6.0", "nest-asyncio2", "greenlet>=3.2,<4"]
+    )
 
-    print("\nA loader with synchronous load(), call() and cleanup(), each an asyncio.run of its own; a real MCP server over stdio.\n")
+    print(
+        "\nA loader with synchronous load(), call() and cleanup(), each an asyncio.run of its own; a real MCP server over stdio.\n"
+    )
     print(f"{'':14}" + "".join(f"{s:42}" for s in STEPS))
     worst = 0
     for mode in MODES:
@@ -96,7 +100,7 @@ def main():
             if r is None:
                 cells.append("not reached")
             else:
-                cells.append(f"{'ok' if r['ok'] else 'FAILED'}  {r['text'][:24 if r['ok'] else 30]}  {r['ms']:.0f} ms")
+                cells.append(f"{'ok' if r['ok'] else 'FAILED'}  {r['text'][: 24 if r['ok'] else 30]}  {r['ms']:.0f} ms")
         print(f"{mode:14}" + "".join(f"{c:42}" for c in cells))
         print(f"{'':14}{ended}")
         if args.verbose and err:

@@ -102,7 +102,9 @@ def check_loop(loop: Any) -> None:
     raise TypeError(f"apply() takes an asyncio event loop or None, not {type(loop).__name__}")
 
 
-def apply(loop: asyncio.AbstractEventLoop | None = None, *, shared: bool | None = None, close_loop: bool = False) -> None:
+def apply(
+    loop: asyncio.AbstractEventLoop | None = None, *, shared: bool | None = None, close_loop: bool = False
+) -> None:
     """Make nested asyncio work in this process.
 
     Afterwards ``asyncio.run``, ``loop.run_until_complete``, ``loop.run_forever`` and ``asyncio.Runner.run`` may be called

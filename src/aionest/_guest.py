@@ -122,7 +122,7 @@ class Guest:
         inner, outer = self.inner, self.outer
         inner._check_closed()
         _run.check_not_running(inner)
-        selector = getattr(inner, "_selector", None)
+        selector: Any = getattr(inner, "_selector", None)
         if not isinstance(outer, base_events.BaseEventLoop) or not hasattr(selector, "fileno"):
             raise RuntimeError(
                 f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"

@@ -99,7 +99,7 @@ def cleanup(loop: Any) -> None:
 
 def run_forever(self: Any) -> None:
     """Run until stop() is called; inside a running loop, suspend the caller until then."""
-    running = events._get_running_loop()
+    running: Any = events._get_running_loop()
     if running is None:
         setup(self)
         try:
@@ -358,9 +358,7 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None, loop_factory
     return _run_slow(main, debug, loop_factory, False)  # type: ignore[no-any-return]
 
 
-def asyncio_run(
-    main: Any, *, debug: bool | None = None, loop_factory: Callable[[], Any] | None = None
-) -> Any:
+def asyncio_run(main: Any, *, debug: bool | None = None, loop_factory: Callable[[], Any] | None = None) -> Any:
     """Run a coroutine to its end and return its result; may be called while a loop runs (see ``aionest.run``)."""
     if debug is None and loop_factory is None:
         result = _core.run_nested(main)
@@ -572,4 +570,3 @@ def block_on(future: asyncio.Future[T]) -> T:
     if not engine.on:
         engine.install()
     return _core.block_on(future)  # type: ignore[no-any-return]
-

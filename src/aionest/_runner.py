@@ -536,5 +536,3 @@ def _too_late(timeout: float, ended: bool) -> str:
 
 
 runners: dict[Runner, None] = {}  # those whose thread runs, oldest first
-
-

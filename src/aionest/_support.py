@@ -12,7 +12,7 @@ from typing import Any
 
 def _source(handle: Any) -> str:
     try:
-        return format_helpers._format_callback_source(  # type: ignore[attr-defined,no-any-return]
+        return format_helpers._format_callback_source(  # type: ignore[attr-defined,no-any-return,call-arg]
             handle._callback, handle._args, debug=handle._loop.get_debug()
         )
     except TypeError:  # before the keyword came

@@ -10,7 +10,7 @@ an_handle_layout an_hl;
 static PyObject *free_handles[AN_HANDLE_FREE_MAX];
 static int n_free_handles = 0;
 
-/* ---- layout --------------------------------------------------------------------------------------------------- */
+/* ---- layout ------------------------------------------------------------ */
 
 static int
 find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
@@ -48,7 +48,7 @@ find_layout(void)
     return 0;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------ */
 
 static int
 handle_traverse(PyObject *h, visitproc visit, void *arg)
@@ -232,7 +232,7 @@ an_handle_cancelled_one(void)
     return h;
 }
 
-/* ---- cancel ---------------------------------------------------------------------------------------------------- */
+/* ---- cancel ------------------------------------------------------------ */
 
 static PyObject *
 stock_cancel(PyObject *h, PyObject *base)
@@ -308,7 +308,7 @@ an_handle_cancelled(PyObject *h)
     return r;
 }
 
-/* ---- run ------------------------------------------------------------------------------------------------------- */
+/* ---- run ------------------------------------------------------------ */
 
 static AN_NOINLINE int
 report(PyObject *h)
@@ -389,7 +389,7 @@ an_handle_run(PyObject *h)
     return 0;
 }
 
-/* ---- types ------------------------------------------------------------------------------------------------------ */
+/* ---- types ------------------------------------------------------------ */
 
 static PyMethodDef handle_methods[] = {
     {"cancel", handle_cancel, METH_NOARGS, "cancel($self, /)\n--\n\nCancel the callback; see asyncio.Handle.cancel."},

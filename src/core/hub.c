@@ -9,7 +9,7 @@
 
 static const char stopped_message[] = "Event loop stopped before Future completed.";
 
-/* ---- runs ---------------------------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------ */
 
 static an_run *
 push_run(an_thread *th, an_run_kind kind, PyObject *loop, an_loop *rec, PyObject *base)
@@ -52,7 +52,7 @@ pop_run(an_thread *th, an_run *run)
     return old.exc;
 }
 
-/* ---- moves of a hub ------------------------------------------------------------------------------------------------- */
+/* ---- moves of a hub ------------------------------------------------------------ */
 
 typedef enum { MOVE_PARK, MOVE_END } hub_move;
 
@@ -331,7 +331,7 @@ tramp_main(PyObject *ignored, PyObject *noargs)
     Py_RETURN_NONE;
 }
 
-/* ---- idle fibers ----------------------------------------------------------------------------------------------------- */
+/* ---- idle fibers ------------------------------------------------------------ */
 
 static void
 dismiss_one(PyObject *fiber, PyObject *self)
@@ -392,7 +392,7 @@ an_hub_settle(an_thread *th)
     PyErr_SetRaisedException(exc);
 }
 
-/* ---- carrying --------------------------------------------------------------------------------------------------------- */
+/* ---- carrying ------------------------------------------------------------ */
 
 int
 an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
@@ -542,7 +542,7 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     return rc;
 }
 
-/* ---- leaving ------------------------------------------------------------------------------------------------------------ */
+/* ---- leaving ------------------------------------------------------------ */
 
 int
 an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
@@ -599,7 +599,7 @@ an_hub_leave(an_thread *th)
     return rc;
 }
 
-/* ---- ending -------------------------------------------------------------------------------------------------------------- */
+/* ---- ending ------------------------------------------------------------ */
 
 static int
 drain(an_thread *th, an_block *b, PyObject *self)
@@ -690,7 +690,7 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
     return left;
 }
 
-/* ---- module ---------------------------------------------------------------------------------------------------------------- */
+/* ---- module ------------------------------------------------------------ */
 
 static PyMethodDef hub_main_def = {"hub", hub_main, METH_NOARGS, NULL};
 static PyMethodDef tramp_main_def = {"trampoline", tramp_main, METH_NOARGS, NULL};

@@ -83,6 +83,10 @@ int an_loop_put_back(PyObject *loop);
 /* Look again at what the loop overrides and at its selector. 0 | -1+exc; runs Python */
 int an_loop_refresh(an_loop *rec, PyObject *loop);
 
+/* SELECTOR is loop._selector: take note of its parts if it is a stock EpollSelector. 0 | -1+exc; runs Python */
+int an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector);
+
+/* poll.c */
 double an_loop_now(void);                                       /* CLOCK_MONOTONIC, seconds */
 int an_loop_time(an_loop *rec, PyObject *loop, double *now);    /* the loop's own clock. 0 | -1+exc; may run Python */
 

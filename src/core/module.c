@@ -6,7 +6,7 @@
 #include "nested.h"
 #include "signals.h"
 
-/* ---- methods for BaseEventLoop ------------------------------------------------------------------------------------ */
+/* ---- methods for BaseEventLoop ------------------------------------------------------------ */
 
 static PyObject *
 run_once(PyObject *self, PyObject *noargs)
@@ -72,7 +72,7 @@ other_descriptors(PyObject *module, PyObject *noargs)
     return r;
 }
 
-/* ---- functions ------------------------------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------ */
 
 static PyObject *
 carry(PyObject *module, PyObject *loop)

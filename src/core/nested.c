@@ -209,7 +209,7 @@ an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an
     return r;
 }
 
-/* ---- Python ------------------------------------------------------------------------------------------------------------ */
+/* ---- Python ------------------------------------------------------------ */
 
 PyObject *
 an_py_run_nested(PyObject *module, PyObject *main)

@@ -318,7 +318,7 @@ loop_stop(PyObject *self, PyObject *noargs)
     Py_RETURN_NONE;
 }
 
-/* ---- create_task --------------------------------------------------------------------------------------------------- */
+/* ---- create_task ------------------------------------------------------------ */
 
 static PyObject *
 create_task(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

@@ -212,7 +212,7 @@ an_task_honour_cancel(PyObject *task)
     return -1;
 }
 
-/* ---- contexts ----------------------------------------------------------------------------------------------------- */
+/* ---- contexts ------------------------------------------------------------ */
 
 static int
 remember(an_contexts *c, PyObject *context)

@@ -15,8 +15,6 @@ import sys
 import threading
 import weakref
 
-import pytest
-
 import aionest
 from aionest import _core
 
@@ -260,7 +258,7 @@ def test_timers_against_a_model():
             when = base + rnd.randrange(200)
             handles.append((when, i, loop.call_at(when, log.append, i)))
         cancelled = set()
-        for when, i, h in handles:
+        for _, i, h in handles:
             if rnd.random() < 0.6:
                 h.cancel()
                 cancelled.add(i)
@@ -531,7 +529,7 @@ def test_entered_context_is_an_error_of_the_callback():
 def test_loop_is_collected_with_its_record(applied):
     before = _core._counters()["records"]
     loop = asyncio.new_event_loop()
-    loop.call_later(60, lambda: loop)
+    loop.call_later(60, lambda own=loop: own)
     queue = loop._ready
     assert _core._counters()["records"] == before + 1
     loop.close()

@@ -13,13 +13,14 @@ import concurrent.futures
 import dataclasses
 import fnmatch
 import json
+import signal
 import sys
 import threading
 import time
 from pathlib import Path
 
 from child import MODES
-from supervise import Suite, discover, find_python, run_module
+from supervise import Suite, discover, find_python, run_module, stop
 from verdict import Judge, ListError, Verdict, read_list
 
 EXPECTED = Path(__file__).with_name("expected")
@@ -81,7 +82,11 @@ class Report:
             self.stock += len(verdict.stock)
             extra = [
                 f"{len(found)} {name}"
-                for name, found in (("flaky", verdict.flaky), ("as on stock", verdict.stock), ("listed", verdict.listed))
+                for name, found in (
+                    ("flaky", verdict.flaky),
+                    ("as on stock", verdict.stock),
+                    ("listed", verdict.listed),
+                )
                 if found
             ]
             if run.skipped is not None:
@@ -177,9 +182,14 @@ def main(argv=None):
 
     # The longest first, so that the last one to end is a short one.
     order = sorted(chosen, key=lambda m: -len(discovered[m]))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for future in [pool.submit(do, module) for module in order]:
-            future.result()
+        try:
+            for future in [pool.submit(do, module) for module in order]:
+                future.result()
+        except BaseException:
+            stop()
+            raise
 
     problems = what_is_missing(discovered, chosen, expected, report)
     for text in problems:

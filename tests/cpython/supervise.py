@@ -14,8 +14,8 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,10 +102,27 @@ def _environment(tmp):
     return env
 
 
+_live = set()
+_stopping = threading.Event()
+
+
+class Stopped(Exception):
+    """Raised in the threads that run modules when the run as a whole is broken off."""
+
+
+def stop():
+    """Ends all children, and lets no new one start: nothing may outlive a run that is interrupted."""
+    _stopping.set()
+    for child in list(_live):
+        child.kill()
+
+
 class _Child:
     """One child process: its events as they come, and its end."""
 
     def __init__(self, suite, arguments, only=None):
+        if _stopping.is_set():
+            raise Stopped
         self.tmp = tempfile.mkdtemp(prefix="aiosuite-")
         self.cwd = os.path.join(self.tmp, "cwd")
         os.mkdir(self.cwd)
@@ -129,6 +146,7 @@ class _Child:
                 env=_environment(self.tmp),
                 start_new_session=True,
             )
+        _live.add(self)
 
     def read(self):
         """Events that came since the last call."""
@@ -157,6 +175,7 @@ class _Child:
 
     def close(self):
         self.kill()
+        _live.discard(self)
         self._events.close()
         shutil.rmtree(self.tmp, ignore_errors=True)
 
@@ -254,6 +273,8 @@ def run_module(suite, module, mode, keys, *, only=None):
         try:
             watch = _Watch(suite, run, child, deadline)
             watch.follow()
+            if _stopping.is_set():
+                raise Stopped
             code = child.process.wait()
             left = [k for k in todo if k not in run.outcomes]
             todo = _after(run, watch, code, left, child.log())

@@ -90,7 +90,9 @@ class Ran:
         return {self._short(k, name) for k in self.module(name)["verdict"][kind]}
 
     def text(self, name, short):
-        return next("\n".join(v["texts"]) for k, v in self.module(name)["outcomes"].items() if self._short(k, name) == short)
+        return next(
+            "\n".join(v["texts"]) for k, v in self.module(name)["outcomes"].items() if self._short(k, name) == short
+        )
 
     @staticmethod
     def _short(key, name):
@@ -176,7 +178,12 @@ def test_a_hang_is_named_shows_where_and_the_others_still_run(bench):
         """,
     )
     ran = bench.run(limit=5)
-    assert ran.outcomes("test_hang") == {"test_1": "pass", "test_2_hangs": "hang", "test_3": "pass", "test_4_fails": "fail"}
+    assert ran.outcomes("test_hang") == {
+        "test_1": "pass",
+        "test_2_hangs": "hang",
+        "test_3": "pass",
+        "test_4_fails": "fail",
+    }
     assert "sits_here" in ran.text("test_hang", "test_2_hangs")
     assert (ran.status, ran.totals) == (1, (2, 2, 0))
     assert is_gone(int((bench.package / "pid").read_text())), "what the hanging test started is still there"
@@ -192,6 +199,30 @@ def is_gone(pid):
             return True
         time.sleep(0.05)
     return False
+
+
+def test_nothing_outlives_a_run_that_is_ended_from_outside(bench):
+    bench.cases(
+        "test_hang",
+        """
+        def test_1(self):
+            with open(os.path.join(HERE, "half"), "w") as file:
+                file.write(str(os.getpid()))
+            os.rename(os.path.join(HERE, "half"), os.path.join(HERE, "pid"))
+            time.sleep(1000)
+        """,
+    )
+    bench.cases("test_later", "def test_1(self): open(os.path.join(HERE, 'later'), 'w').close()")
+    command = [sys.executable, str(HERE / "run_suite.py"), "--suite", "madeup", "--mode", "stock", "-j", "1"]
+    runner = subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=str(bench.path)), stderr=subprocess.DEVNULL)
+    pid_file = bench.package / "pid"
+    end = time.monotonic() + GUARD
+    while not pid_file.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    runner.terminate()
+    assert runner.wait(GUARD) == 143
+    assert is_gone(int(pid_file.read_text()))
+    assert not (bench.package / "later").exists()
 
 
 def test_a_crash_is_named_with_its_signal_and_the_others_still_run(bench):
@@ -611,7 +642,10 @@ def test_exceptions_that_python_can_only_print_are_noted_with_their_test(bench):
         """,
     )
     notes = bench.run().module("test_notes")["notes"]
-    assert [(n["test"].rpartition(".")[2], n["kind"]) for n in notes] == [("test_2", "unraisable"), ("test_3", "thread")]
+    assert [(n["test"].rpartition(".")[2], n["kind"]) for n in notes] == [
+        ("test_2", "unraisable"),
+        ("test_3", "thread"),
+    ]
     assert "in del" in notes[0]["text"]
 
 

@@ -15,8 +15,9 @@ A line of a list has four fields:
 
     TAG | test id | words that the text of each of its failures contains | reason
 
-A test whose body and tearDown both fail has two failures: a listed one must not hide another. TAG `refusal`: the test asserts that nesting is refused. TAG `close`: it asserts that asyncio.run closes its loop or
-cancels what is left on it, which `apply(close_loop=True)` does: there it must pass, and that is checked each time.
+A test whose body and tearDown both fail has two failures: a listed one must not hide another. TAG `refusal`: the test
+asserts that nesting is refused. TAG `close`: it asserts that asyncio.run closes its loop or cancels what is left on it,
+which `apply(close_loop=True)` does: there it must pass, and that is checked each time.
 
 Thread: any; judge() starts child processes. Uses nothing but the standard library.
 """
@@ -53,7 +54,9 @@ def read_list(path):
             continue
         fields = [part.strip() for part in line.split("|")]
         if len(fields) != 4 or fields[0] not in TAGS or not all(fields):
-            raise ListError(f"{path.name}:{number}: want `TAG | test id | words | reason`, TAG one of {', '.join(TAGS)}")
+            raise ListError(
+                f"{path.name}:{number}: want `TAG | test id | words | reason`, TAG one of {', '.join(TAGS)}"
+            )
         entry = Expected(*fields)
         if entry.key in entries:
             raise ListError(f"{path.name}:{number}: {entry.key} is listed twice")

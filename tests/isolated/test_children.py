@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 PRELUDE = """
@@ -556,5 +555,3 @@ print(asyncio.run(level(20_000)))
         timeout=600,
         dev=False,
     )
-
-

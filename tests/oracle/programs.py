@@ -245,7 +245,7 @@ def trace(program, *, nested, loop_class, debug=False):
             task.cancel()
             await asyncio.wait([task], timeout=100)
         machine.log("end", task.done() and (task.cancelled() or task.result()))
-        for name, task in sorted(machine.tasks.items()):
+        for _, task in sorted(machine.tasks.items()):
             task.cancel()
         for name, task in sorted(machine.tasks.items()):
             await asyncio.wait([task], timeout=100)

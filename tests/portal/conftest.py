@@ -126,4 +126,3 @@ def child():
         return done.stdout.split("\n")[:-1]
 
     return run
-

@@ -12,7 +12,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 def test_ctrl_c_cancels_the_call_and_raises(child):
-    assert child("""
+    assert (
+        child("""
         begun = threading.Event()
         async def work():
             begun.set()
@@ -31,7 +32,9 @@ def test_ctrl_c_cancels_the_call_and_raises(child):
                 except KeyboardInterrupt:
                     print("interrupted")
                 print(p.call(asyncio.sleep, 0, "works"))
-    """) == ["cancelled", "interrupted", "works"] * 3
+    """)
+        == ["cancelled", "interrupted", "works"] * 3
+    )
 
 
 def test_ctrl_c_while_the_work_refuses_to_end(child):
@@ -132,7 +135,8 @@ def test_ctrl_c_while_entering_and_leaving(child):
 
 
 def test_an_exception_of_any_signal_handler_cancels_the_call(child):
-    assert child("""
+    assert child(
+        """
         begun = threading.Event()
         async def work():
             begun.set()
@@ -147,7 +151,9 @@ def test_an_exception_of_any_signal_handler_cancels_the_call(child):
         p = Portal()
         interrupt_when(begun, signal.SIGTERM)
         p.call(work)
-    """, returncode=7) == ["a call in a handler", "cancelled"]
+    """,
+        returncode=7,
+    ) == ["a call in a handler", "cancelled"]
 
 
 # ---- fork ------------------------------------------------------------------------------------------------------------
@@ -157,7 +163,8 @@ FORK = ("-W", "ignore::DeprecationWarning")  # that of forking with threads, whi
 
 @needs_fork
 def test_a_forked_child_starts_a_portal_of_its_own_and_the_parents_goes_on(child):
-    assert child("""
+    assert child(
+        """
         async def where():
             await asyncio.sleep(0.001)
             return os.getpid()
@@ -177,12 +184,15 @@ def test_a_forked_child_starts_a_portal_of_its_own_and_the_parents_goes_on(child
             assert p.call(where) == portal().call(where) == os.getpid()
         p.close()
         print("parent")
-    """, options=FORK) == ["child"] * 3 + ["parent"]
+    """,
+        options=FORK,
+    ) == ["child"] * 3 + ["parent"]
 
 
 @needs_fork
 def test_what_the_parent_holds_is_gone_in_the_child_and_stays_in_the_parent(child):
-    assert child("""
+    assert child(
+        """
         @asynccontextmanager
         async def resource():
             try:
@@ -206,12 +216,15 @@ def test_what_the_parent_holds_is_gone_in_the_child_and_stays_in_the_parent(chil
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert held.call(use) == 2
         held.close()
-    """, options=FORK) == ["PortalClosed", "left in parent"]
+    """,
+        options=FORK,
+    ) == ["PortalClosed", "left in parent"]
 
 
 @needs_fork
 def test_fork_while_other_threads_are_in_calls(child):
-    assert child("""
+    assert child(
+        """
         p, stop = Portal(), threading.Event()
         async def work(): await asyncio.sleep(0)
         def calls():
@@ -230,12 +243,15 @@ def test_fork_while_other_threads_are_in_calls(child):
         for t in threads: t.join()
         p.close()
         print("done")
-    """, options=FORK) == ["done"]
+    """,
+        options=FORK,
+    ) == ["done"]
 
 
 @needs_fork
 def test_a_pool_of_forked_processes_uses_the_default_portal(child):
-    assert child("""
+    assert child(
+        """
         import multiprocessing
         async def work(n):
             await asyncio.sleep(0)
@@ -244,7 +260,9 @@ def test_a_pool_of_forked_processes_uses_the_default_portal(child):
         assert use(1) == 2
         with multiprocessing.get_context("fork").Pool(2) as pool:
             print(pool.map(use, range(5)))
-    """, options=FORK) == ["[0, 2, 4, 6, 8]"]
+    """,
+        options=FORK,
+    ) == ["[0, 2, 4, 6, 8]"]
 
 
 # ---- interpreter exit ------------------------------------------------------------------------------------------------
@@ -316,7 +334,8 @@ def test_exit_handlers_registered_after_the_import_may_use_the_portal(child):
 
 
 def test_exit_handlers_registered_before_the_import_can_still_run_things(child):
-    assert child("""
+    assert child(
+        """
         import atexit, asyncio
         def bye():
             print(shared_run(asyncio.sleep(0, "run")))
@@ -333,7 +352,9 @@ def test_exit_handlers_registered_before_the_import_can_still_run_things(child):
             yield
             print("left")
         held = portal().enter(resource())
-    """, header="") == ["left", "run", "PortalClosed"]
+    """,
+        header="",
+    ) == ["left", "run", "PortalClosed"]
 
 
 @pytest.mark.skipif(sys.version_info[:3] == (3, 12, 1), reason="3.12.1 starts no threads in exit handlers")
@@ -350,7 +371,8 @@ def test_a_shared_run_that_comes_first_in_an_exit_handler(child):
 
 
 def test_use_in_a_finalizer_at_the_very_end_is_refused_and_does_not_hang(child):
-    assert child("""
+    assert (
+        child("""
         class Last:
             def __init__(self, portal): self.portal = portal
             def __del__(self, write=os.write, sleep=asyncio.sleep, finalizing=sys.is_finalizing):
@@ -360,18 +382,25 @@ def test_use_in_a_finalizer_at_the_very_end_is_refused_and_does_not_hang(child):
                     write(1, f"{finalizing()} {type(exc).__name__}\\n".encode())
         used = Portal(); used.call(asyncio.sleep, 0)
         last = Last(used), Last(Portal()), Last(portal())
-    """) == ["True PortalClosed"] * 3
+    """)
+        == ["True PortalClosed"] * 3
+    )
 
 
 def test_exit_while_the_loop_is_blocked_does_not_wait_for_ever(child):
-    lines = child("""
+    lines = child(
+        """
         import aionest.portal
         sys.modules["aionest.portal"].EXIT_GRACE = 0.2
         begun = threading.Event()
         portal().submit(lambda: (begun.set(), time.sleep(30)))
         begun.wait()
         print("exit")
-    """, stderr="did not end within 0.2 s", options=(), timeout=20)
+    """,
+        stderr="did not end within 0.2 s",
+        options=(),
+        timeout=20,
+    )
     assert lines == ["exit"]
 
 
@@ -421,6 +450,7 @@ def test_tasks_of_the_main_threads_loop_may_use_portals_when_it_is_closed_at_exi
 
 def test_os_exit_and_a_crash_of_the_main_thread_do_not_hang(child):
     assert child("portal().call(asyncio.sleep, 0); print(1, flush=True); os._exit(3)", returncode=3) == ["1"]
-    assert child(
-        "portal().call(asyncio.sleep, 0); raise LookupError('main')", returncode=1, stderr="LookupError: main"
-    ) == []
+    assert (
+        child("portal().call(asyncio.sleep, 0); raise LookupError('main')", returncode=1, stderr="LookupError: main")
+        == []
+    )

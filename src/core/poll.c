@@ -1,0 +1,429 @@
+/* poll.c - what happens between two batches: due timers, I/O, the sleep.                         Level 4: loop, handle.
+ *
+ * As BaseEventLoop._run_once and EpollSelector.select, without a Python frame while nothing is ready.
+ *
+ * Thread   the loop's; the GIL is released while it sleeps
+ */
+#include "handle.h"
+#include "loop.h"
+
+#include <math.h>
+#include <time.h>
+#ifdef __linux__
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#endif
+
+#define AN_MAX_SELECT_TIMEOUT (24.0 * 3600.0) /* as base_events.MAXIMUM_SELECT_TIMEOUT */
+#define AN_MIN_SCHEDULED_TIMER_HANDLES 100    /* as base_events._MIN_SCHEDULED_TIMER_HANDLES */
+#define AN_POLL_SKIP_MAX 64
+#define AN_GIL_EVERY 64
+
+/* ---- time ------------------------------------------------------------ */
+
+double
+an_loop_now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+int
+an_loop_time(an_loop *rec, PyObject *loop, double *now)
+{
+    if (AN_LIKELY(!(rec->overrides & AN_OVR_TIME))) {
+        *now = an_loop_now();
+        return 0;
+    }
+    PyObject *v = PyObject_CallMethodNoArgs(loop, an_st->s_time);
+    if (v == NULL) {
+        return -1;
+    }
+    *now = PyFloat_AsDouble(v);
+    Py_DECREF(v);
+    return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* ---- timers ------------------------------------------------------------ */
+
+/* Drop the cancelled ones: all when they are many, else those at the head. As asyncio does. */
+static int
+purge_timers(an_loop *rec)
+{
+    PyObject *list = rec->scheduled;
+    Py_ssize_t n = PyList_GET_SIZE(list);
+    if (n > AN_MIN_SCHEDULED_TIMER_HANDLES && rec->timer_cancelled_count * 2 > n) {
+        PyObject *fresh = PyList_New(0), *heap = rec->scheduled;
+        if (fresh == NULL) {
+            return -1;
+        }
+        rec->scheduled = fresh;
+        rec->timer_cancelled_count = 0;
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(heap); i++) {
+            PyObject *h = PyList_GET_ITEM(heap, i);
+            int c = an_handle_cancelled(h);
+            if (c == 0) {
+                c = an_heap_push(rec, h);
+            }
+            else if (c > 0) {
+                c = PyObject_SetAttrString(h, "_scheduled", Py_False);
+            }
+            if (c < 0) {
+                Py_DECREF(heap);
+                return -1;
+            }
+        }
+        Py_DECREF(heap); /* may run Python: the record is whole again */
+        return 0;
+    }
+    while (PyList_GET_SIZE(rec->scheduled) > 0) {
+        int c = an_handle_cancelled(PyList_GET_ITEM(rec->scheduled, 0));
+        if (c <= 0) {
+            return c;
+        }
+        PyObject *h = an_heap_pop(rec);
+        if (h == NULL) {
+            return -1;
+        }
+        rec->timer_cancelled_count--;
+        int r = PyObject_SetAttrString(h, "_scheduled", Py_False);
+        Py_DECREF(h);
+        if (r < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+timer_when(PyObject *h, double *when)
+{
+    PyObject *w;
+    if (AN_LIKELY(PyObject_TypeCheck(h, (PyTypeObject *)an_st->o_TimerHandle))) {
+        w = AN_HSLOT(h, when);
+        if (AN_LIKELY(w != NULL && PyFloat_CheckExact(w))) {
+            *when = PyFloat_AS_DOUBLE(w);
+            return 0;
+        }
+    }
+    w = PyObject_GetAttrString(h, "_when");
+    if (w == NULL) {
+        return -1;
+    }
+    *when = PyFloat_AsDouble(w);
+    Py_DECREF(w);
+    return *when == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+int
+an_loop_timer_due(an_loop *rec, PyObject *loop)
+{
+    double now, when;
+    if (AN_LIKELY(PyList_GET_SIZE(rec->scheduled) == 0)) {
+        return 0;
+    }
+    PyObject *h = Py_NewRef(PyList_GET_ITEM(rec->scheduled, 0));
+    int r = timer_when(h, &when) < 0 || an_loop_time(rec, loop, &now) < 0 ? -1 : when < now + rec->clock_resolution;
+    Py_DECREF(h);
+    return r;
+}
+
+static int
+collect_timers(an_loop *rec, PyObject *loop)
+{
+    double now;
+    if (PyList_GET_SIZE(rec->scheduled) == 0) {
+        return 0;
+    }
+    if (an_loop_time(rec, loop, &now) < 0) {
+        return -1;
+    }
+    double end = now + rec->clock_resolution;
+#if AN_PY314
+    if (!(end > now)) {
+        end = nextafter(now, INFINITY);
+    }
+#endif
+    while (PyList_GET_SIZE(rec->scheduled) > 0) {
+        double when;
+        if (timer_when(PyList_GET_ITEM(rec->scheduled, 0), &when) < 0) {
+            return -1;
+        }
+        if (when >= end) {
+            break;
+        }
+        PyObject *h = an_heap_pop(rec);
+        if (h == NULL) {
+            return -1;
+        }
+        int r = 0;
+        if (Py_IS_TYPE(h, (PyTypeObject *)an_st->type_timer)) {
+            Py_SETREF(AN_HSLOT(h, scheduled), Py_NewRef(Py_False));
+        }
+        else {
+            r = PyObject_SetAttrString(h, "_scheduled", Py_False);
+        }
+        if (r == 0) {
+            r = an_ring_push(&rec->ready, h);
+        }
+        Py_DECREF(h);
+        if (r < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- poll ------------------------------------------------------------ */
+
+/* seconds until the next thing to do; negative: for ever */
+static int
+compute_timeout(an_loop *rec, PyObject *loop, double *timeout)
+{
+    *timeout = -1.0;
+    if (rec->ready.len > 0 || rec->stopping) {
+        *timeout = 0.0;
+        return 0;
+    }
+    if (PyList_GET_SIZE(rec->scheduled) > 0) {
+        double when, now;
+        if (timer_when(PyList_GET_ITEM(rec->scheduled, 0), &when) < 0 || an_loop_time(rec, loop, &now) < 0) {
+            return -1;
+        }
+        double t = when - now;
+        *timeout = t < 0.0 ? 0.0 : t > AN_MAX_SELECT_TIMEOUT ? AN_MAX_SELECT_TIMEOUT : t;
+    }
+    return 0;
+}
+
+static int
+poll_python(an_loop *rec, PyObject *loop, double timeout)
+{
+    PyObject *t = timeout < 0.0 ? Py_NewRef(Py_None)
+                  : timeout == 0.0 ? Py_NewRef(an_st->zero)
+                                   : PyFloat_FromDouble(timeout);
+    PyObject *selector = t == NULL ? NULL : PyObject_GetAttr(loop, an_st->s__selector);
+    PyObject *events = selector == NULL ? NULL : PyObject_CallMethodOneArg(selector, an_st->s_select, t);
+    Py_XDECREF(t);
+    Py_XDECREF(selector);
+    if (events == NULL) {
+        return -1;
+    }
+    PyObject *r = PyObject_CallMethodOneArg(loop, an_st->s__process_events, events);
+    Py_DECREF(events);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+#ifdef __linux__
+
+/* As BaseSelectorEventLoop._process_events for one side of one key. */
+static int
+add_io_handle(an_loop *rec, PyObject *loop, PyObject *fileobj, PyObject *handle, PyObject *remover)
+{
+    if (handle == Py_None) {
+        return 0;
+    }
+    int c = an_handle_cancelled(handle);
+    if (c < 0) {
+        return -1;
+    }
+    if (c == 0) {
+        return an_ring_push(&rec->ready, handle);
+    }
+    PyObject *r = PyObject_CallMethodOneArg(loop, remover, fileobj);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+/* The wake-up pipe has bytes: what BaseSelectorEventLoop._read_from_self does, without a handle. Zero bytes only wake;
+ * others are signal numbers. 0 | -1+exc */
+static int
+drain_wakeups(an_loop *rec, PyObject *loop)
+{
+    char buf[512];
+    ssize_t n = recv(rec->wake_fd, buf, sizeof buf, MSG_DONTWAIT);
+    for (ssize_t i = 0; i < n; i++) {
+        if (buf[i] != 0) {
+            PyObject *data = PyBytes_FromStringAndSize(buf, n);
+            PyObject *r = data == NULL ? NULL : PyObject_CallMethodOneArg(loop, an_st->s__process_self_data, data);
+            Py_XDECREF(data);
+            Py_XDECREF(r);
+            return r == NULL ? -1 : 0;
+        }
+    }
+    return 0;
+}
+
+/* 1 if HANDLE is the one that asyncio made for its own wake-up pipe */
+static int
+is_wakeup_reader(PyObject *handle, PyObject *loop)
+{
+    if (!PyObject_TypeCheck(handle, (PyTypeObject *)an_st->o_Handle)) {
+        return 0;
+    }
+    PyObject *cb = AN_HSLOT(handle, callback);
+    return cb != NULL && PyMethod_Check(cb) && PyMethod_GET_FUNCTION(cb) == an_st->stock_read_from_self &&
+           PyMethod_GET_SELF(cb) == loop;
+}
+
+static int
+process_event(an_loop *rec, PyObject *loop, const struct epoll_event *ev)
+{
+    an_state *st = an_st;
+    PyObject *fd = PyLong_FromLong(ev->data.fd), *key;
+    if (fd == NULL) {
+        return -1;
+    }
+    if (rec->fdmap == NULL) {
+        Py_DECREF(fd);
+        return 0;
+    }
+    int found = PyDict_GetItemRef(rec->fdmap, fd, &key);
+    Py_DECREF(fd);
+    if (found <= 0) {
+        return found;
+    }
+    int rc = -1;
+    /* SelectorKey(fileobj, fd, events, data=(reader, writer)) */
+    if (!PyTuple_Check(key) || PyTuple_GET_SIZE(key) != 4) {
+        PyErr_SetString(PyExc_RuntimeError, "the loop's selector holds something that is no SelectorKey");
+        goto done;
+    }
+    PyObject *fileobj = PyTuple_GET_ITEM(key, 0), *data = PyTuple_GET_ITEM(key, 3);
+    long want = PyLong_AsLong(PyTuple_GET_ITEM(key, 2));
+    if (!PyTuple_Check(data) || PyTuple_GET_SIZE(data) != 2) {
+        PyErr_SetString(PyExc_RuntimeError, "the loop's selector holds a key that asyncio did not make");
+        goto done;
+    }
+    PyObject *reader = Py_NewRef(PyTuple_GET_ITEM(data, 0)), *writer = Py_NewRef(PyTuple_GET_ITEM(data, 1));
+    rc = 0;
+    if (ev->data.fd == rec->wake_fd && !rec->debug && is_wakeup_reader(reader, loop)) {
+        rc = drain_wakeups(rec, loop);
+        Py_DECREF(reader);
+        Py_DECREF(writer);
+        goto done;
+    }
+    /* EVENT_READ 1, EVENT_WRITE 2; hang-ups and errors wake both sides, as in EpollSelector.select */
+    if ((ev->events & ~(uint32_t)EPOLLOUT) && (want & 1)) {
+        rc = add_io_handle(rec, loop, fileobj, reader, st->s__remove_reader);
+    }
+    if (rc == 0 && (ev->events & ~(uint32_t)EPOLLIN) && (want & 2)) {
+        rc = add_io_handle(rec, loop, fileobj, writer, st->s__remove_writer);
+    }
+    Py_DECREF(reader);
+    Py_DECREF(writer);
+done:
+    Py_DECREF(key);
+    return rc;
+}
+
+static AN_NOINLINE int
+poll_epoll(an_loop *rec, PyObject *loop, double timeout)
+{
+    Py_ssize_t nfds = PyDict_GET_SIZE(rec->fdmap);
+    if (nfds > rec->evcap || rec->evbuf == NULL) {
+        int cap = nfds < 16 ? 16 : (int)nfds * 2;
+        void *buf = PyMem_Realloc(rec->evbuf, (size_t)cap * sizeof(struct epoll_event));
+        if (buf == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        rec->evbuf = buf;
+        rec->evcap = cap;
+    }
+    int max = nfds > 0 ? (int)nfds : 1, n, err;
+    int epfd = rec->epfd;
+    struct epoll_event *buf = rec->evbuf;
+    if (timeout == 0.0 && ++rec->polls_skipped % AN_GIL_EVERY != 0) {
+        n = epoll_wait(epfd, buf, max, 0);
+        err = errno;
+    }
+    else {
+        int ms = timeout < 0.0 ? -1 : timeout == 0.0 ? 0 : (int)ceil(timeout * 1e3);
+        rec->sleeping = 1;
+        Py_BEGIN_ALLOW_THREADS
+        n = epoll_wait(epfd, buf, max, ms);
+        err = errno;
+        Py_END_ALLOW_THREADS
+        rec->sleeping = 0;
+    }
+    rec->woken = 0;
+    if (n < 0) {
+        if (err == EINTR) {
+            return PyErr_CheckSignals();
+        }
+        errno = err;
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    /* events are handled in Python's sight: keep the buffer to ourselves meanwhile */
+    int cap = rec->evcap, rc = 0;
+    rec->evbuf = NULL;
+    rec->evcap = 0;
+    for (int i = 0; i < n && rc == 0; i++) {
+        rc = process_event(rec, loop, &buf[i]);
+    }
+    if (rec->evbuf == NULL) {
+        rec->evbuf = buf;
+        rec->evcap = cap;
+    }
+    else {
+        PyMem_Free(buf);
+    }
+    return rc;
+}
+
+#endif
+
+int
+an_loop_poll(an_loop *rec, PyObject *loop, int wait)
+{
+    double timeout;
+    if (AN_UNLIKELY(PyList_GET_SIZE(rec->scheduled) > 0) && purge_timers(rec) < 0) {
+        return -1;
+    }
+    if (compute_timeout(rec, loop, &timeout) < 0) {
+        return -1;
+    }
+    if (!wait) {
+        timeout = 0.0;
+    }
+    PyObject *selector = PyObject_GetAttr(loop, an_st->s__selector);
+    if (selector == NULL) {
+        return -1;
+    }
+    if (AN_UNLIKELY(selector != rec->selector) && an_loop_look_at_selector(rec, loop, selector) < 0) {
+        Py_DECREF(selector);
+        return -1;
+    }
+    Py_DECREF(selector);
+    int rc;
+#ifdef __linux__
+    if (AN_LIKELY(rec->epfd >= 0)) {
+        if (timeout == 0.0 && rec->polls_skipped % AN_POLL_SKIP_MAX != AN_POLL_SKIP_MAX - 1 && rec->ready.len > 0 &&
+            PyDict_GET_SIZE(rec->fdmap) <= rec->internal_fds &&
+            (rec->sighandlers == NULL || PyDict_GET_SIZE(rec->sighandlers) == 0)) {
+            /* nothing but the loop's own wake-up pipe could be ready, and there is work: what other threads added is in
+             * the queue already */
+            rec->polls_skipped++;
+            rc = 0;
+        }
+        else {
+            rc = poll_epoll(rec, loop, timeout);
+        }
+    }
+    else
+#endif
+    {
+        rc = poll_python(rec, loop, timeout);
+    }
+    if (rc < 0 || collect_timers(rec, loop) < 0) {
+        return -1;
+    }
+    rec->todo = (Py_ssize_t)rec->ready.len;
+    rec->inplace = 0;
+    return 0;
+}

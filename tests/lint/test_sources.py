@@ -1,0 +1,55 @@
+"""Rules of the C sources and of the tree that no compiler checks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+CORE = ROOT / "src" / "core"
+LEVELS = {
+    "compat": 0, "ring-inl": 0, "state": 1, "err": 1, "layout": 2, "task": 2, "fiber": 2, "handle": 3, "thread": 3,
+    "loop": 4, "heap": 4, "poll": 4, "sched": 4, "ready": 4, "attrs": 4, "stream": 4, "block": 5, "signals": 5, "hub": 6,
+    "suspend": 7, "nested": 8, "drive": 8, "module": 9,
+}  # fmt: skip
+C_FILES = sorted([*CORE.glob("*.c"), *CORE.glob("*.h")])
+
+
+def test_every_source_is_built():
+    built = re.findall(r"'(\w+\.c)'", (CORE / "meson.build").read_text())
+    assert sorted(built) == sorted(p.name for p in CORE.glob("*.c"))
+
+
+def test_every_module_is_installed():
+    listed = re.findall(r"'src/aionest/([\w.]+)'", (ROOT / "meson.build").read_text())
+    there = [
+        p.name for p in (ROOT / "src" / "aionest").iterdir() if p.suffix in (".py", ".pyi") or p.name == "py.typed"
+    ]
+    assert sorted(listed) == sorted(there)
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=lambda p: p.name)
+def test_c_file(path):
+    text = path.read_text()
+    lines = text.splitlines()
+    assert len(lines) <= 800
+    assert all(len(line) <= 128 for line in lines)
+    level = LEVELS[path.stem]
+    for name in re.findall(r'#include "([\w-]+)\.h"', text):
+        # handles look at their loop's record, and a loop at its thread's: these two pairs know each other
+        assert LEVELS[name] <= level or (path.stem, name) in {("handle", "loop")}, name
+    if path.name != "fiber.c":
+        assert "greenlet.h>" not in text and "PyGreenlet_" not in text
+    if path.name != "compat.h":
+        assert "PY_VERSION_HEX" not in text and "Py_GIL_DISABLED" not in text
+    for name, body in re.findall(r"\n(\w+_dealloc)\(PyObject \*\w+\)\n\{(.*?)\n\}", text, re.S):
+        assert "Py_DECREF(tp)" in body, name
+
+
+@pytest.mark.parametrize("path", [p for p in C_FILES if p.suffix == ".h"], ids=lambda p: p.name)
+def test_headers_say_their_level_and_thread(path):
+    head = path.read_text().split("*/")[0]
+    assert f"Level {LEVELS[path.stem]}" in head
+    assert "Thread" in head
