@@ -179,11 +179,11 @@ class Work:
     __slots__ = ("cancelled", "coro", "lock", "runner", "task")
 
     def __init__(self, runner: Runner, coro: Coroutine[Any, Any, Any], lock: Any) -> None:
-        self.runner = runner
-        self.coro = coro
-        self.lock = lock
+        self.runner: Runner = runner
+        self.coro: Coroutine[Any, Any, Any] = coro
+        self.lock: Any = lock
         self.task: asyncio.Future[Any] | None = None
-        self.cancelled = False
+        self.cancelled: bool = False
 
     # in the loop's thread
 
@@ -301,21 +301,22 @@ class Runner:
         _apply.engine()
         self.name = name
         self.loop: Any = _new_loop()
-        self.create_task = self.loop.create_task
-        self.post = self.loop.call_soon_threadsafe
+        self.create_task: Any = self.loop.create_task
+        self.post: Any = self.loop.call_soon_threadsafe
         self.pending: set[Work] = set()
-        self.closing = False  # no new work; set by any thread, never taken back
+        self.closing: bool = False  # no new work; set by any thread, never taken back
         self.death: BaseException | None = None
         self.ending: asyncio.Task[None] | None = None
         self.stayed: Any = None
         self.ended: Future[None] = Future()
-        self.thread = _streamlit.PortalThread(target=self.main, name=name, daemon=True)
+        self.thread: threading.Thread = _streamlit.PortalThread(target=self.main, name=name, daemon=True)
+        runners[self] = None
         try:
             self.thread.start()
         except BaseException:
+            del runners[self]
             self.loop.close()
             raise
-        runners[self] = None
 
     # -- in any thread
 
