@@ -240,9 +240,9 @@ def close_in_order(loop: Any) -> None:
     if loop.is_closed() or loop.is_running():
         return
     try:
-        from .hosted import leave_all
-
-        loop.run_until_complete(leave_all(loop))
+        hosted: Any = sys.modules.get("aionest.hosted")
+        if hosted is not None:
+            loop.run_until_complete(hosted.leave_all(loop))
         cancel_all_tasks(loop)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
@@ -268,9 +268,14 @@ def close_persistent_loops() -> None:
         close_in_order(loop)
 
 
+exit_hooks: list[Callable[[], None]] = []  # what else is closed at interpreter exit, by modules that are loaded on use
+
+
 def _at_exit() -> None:
     options.exiting = True
     close_persistent_loops()
+    for hook in exit_hooks:
+        hook()
     _core.end_suspended(None, "the interpreter exits: this nested run cannot be completed")
 
 

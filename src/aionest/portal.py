@@ -14,7 +14,6 @@ How calls are carried out is in ``_runner``.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import collections
 import concurrent.futures
 import itertools
@@ -473,9 +472,8 @@ def _after_fork() -> None:
         each._runner = None
 
 
-# Handlers run in the reverse order: the main thread's own loop first, whose tasks may use portals, then the portals.
-atexit.unregister(_run._at_exit)
-atexit.register(_at_exit)
-atexit.register(_run._at_exit)
+# After the main thread's own loop, whose tasks may use portals. The handler that calls this was registered when aionest was
+# imported, so handlers that were registered later may use portals, however late the first one was made.
+_run.exit_hooks.append(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
