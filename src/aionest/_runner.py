@@ -63,7 +63,7 @@ class _EventfdLoop(asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         try:
             os.eventfd_write(self._eventfd, 1)
-        except OSError:  # closed, or never opened: asyncio's own has the same silence
+        except (OSError, ValueError):  # never opened, or closed by now
             super()._write_to_self()  # type: ignore[misc]
 
     def close(self) -> None:

@@ -269,6 +269,23 @@ carry(an_thread *th, PyObject **target)
     }
 }
 
+void
+an_hub_bury(an_thread *th)
+{
+    PyObject *corpse = th->corpse;
+    if (AN_LIKELY(corpse == NULL)) {
+        return;
+    }
+    th->corpse = NULL;
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *base = th->run != NULL && th->run->base != NULL ? th->run->base : th->tramp;
+    if (base != NULL && !an_fiber_active(corpse) && an_fiber_set_parent(corpse, base) < 0) {
+        PyErr_Clear(); /* of another thread's making: its chain is not ours */
+    }
+    Py_DECREF(corpse);
+    PyErr_SetRaisedException(exc);
+}
+
 static PyObject *
 hub_main(PyObject *ignored, PyObject *noargs)
 {
@@ -291,9 +308,11 @@ hub_main(PyObject *ignored, PyObject *noargs)
                 PyErr_WriteUnraisable(self);
             }
             Py_XDECREF(target);
+            Py_XSETREF(th->corpse, Py_NewRef(self));
             break;
         }
         int rc = an_fiber_switch(target);
+        an_hub_bury(th);
         Py_DECREF(target);
         if (rc < 0) {
             /* thrown in from outside: greenlet ends us */
@@ -325,6 +344,7 @@ tramp_main(PyObject *ignored, PyObject *noargs)
             PyErr_WriteUnraisable(self);
             break;
         }
+        an_hub_bury(th);
         Py_DECREF(hub);
     }
     Py_DECREF(self);
@@ -334,7 +354,7 @@ tramp_main(PyObject *ignored, PyObject *noargs)
 /* ---- idle fibers ------------------------------------------------------------ */
 
 static void
-dismiss_one(PyObject *fiber, PyObject *self)
+dismiss_one(an_thread *th, PyObject *fiber, PyObject *self)
 {
     if (!an_fiber_active(fiber)) {
         return;
@@ -342,6 +362,7 @@ dismiss_one(PyObject *fiber, PyObject *self)
     if (an_fiber_set_parent(fiber, self) < 0 || an_fiber_switch(fiber) < 0) {
         PyErr_WriteUnraisable(fiber);
     }
+    an_hub_bury(th);
 }
 
 /* Let all idle hubs and the trampoline end. Keeps the current exception. MAY SWITCH */
@@ -357,13 +378,13 @@ dismiss(an_thread *th)
     th->dismissing++;
     PyObject *fiber;
     while (self != NULL && (fiber = an_ring_pop(&th->idle)) != NULL) {
-        dismiss_one(fiber, self);
+        dismiss_one(th, fiber, self);
         Py_DECREF(fiber);
     }
     if (self != NULL && th->tramp != NULL) {
         fiber = th->tramp;
         th->tramp = NULL;
-        dismiss_one(fiber, self);
+        dismiss_one(th, fiber, self);
         Py_DECREF(fiber);
     }
     th->dismissing--;
@@ -417,6 +438,7 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
         }
         th->in_hub = 1;
         rc = hub == NULL ? -1 : an_fiber_switch(hub);
+        an_hub_bury(th);
         Py_XDECREF(hub);
     }
     th->in_hub = in_hub;
@@ -464,6 +486,7 @@ lend_base(an_thread *th)
         th->in_base_iter = th->inplace_depth = 0;
         Py_XSETREF(th->idle_base, self);
         int rc = an_fiber_switch(fiber);
+        an_hub_bury(th);
         Py_DECREF(fiber);
         Py_CLEAR(th->idle_base);
         th->in_hub = 0;
@@ -595,6 +618,7 @@ an_hub_leave(an_thread *th)
     }
     th->in_base_iter = th->inplace_depth = th->polling = 0;
     int rc = an_fiber_switch(fiber);
+    an_hub_bury(th);
     Py_DECREF(fiber);
     return rc;
 }
@@ -608,6 +632,7 @@ drain(an_thread *th, an_block *b, PyObject *self)
     Py_INCREF(b);
     an_run *run = before == NULL ? NULL : push_run(th, AN_RUN_DRAINING, NULL, NULL, self);
     int rc = run == NULL || an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(fiber);
+    an_hub_bury(th);
     PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
     th->in_hub = 0;
     if (run != NULL) {

@@ -35,6 +35,11 @@ int an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec);
 /* Leave this stack, whose block is linked already. 0 when somebody came back | -1+exc. MAY SWITCH */
 int an_hub_leave(an_thread *th);
 
+/* First thing on a stack that goes on. A hub that ends gives control to its parent, so it made this stack its parent; the
+ * next one that ends does the same, and dead fibers that own one another in a long chain would be freed recursively. So
+ * the dead one gets the base for its parent instead. Keeps the current exception. */
+void an_hub_bury(an_thread *th);
+
 /* After a stack went on: let go of what adopted runs needed, if nothing needs it any more. */
 void an_hub_settle(an_thread *th);
 

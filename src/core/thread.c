@@ -19,6 +19,7 @@ thread_traverse(PyObject *self, visitproc visit, void *arg)
     }
     Py_VISIT(th->idle_base);
     Py_VISIT(th->tramp);
+    Py_VISIT(th->corpse);
     Py_VISIT(th->context);
     return 0;
 }
@@ -31,6 +32,7 @@ thread_clear(PyObject *self)
     an_ring_clear(&th->idle);
     Py_CLEAR(th->idle_base);
     Py_CLEAR(th->tramp);
+    Py_CLEAR(th->corpse);
     Py_CLEAR(th->context);
     return 0;
 }

@@ -54,6 +54,7 @@ typedef struct an_thread {
     Py_ssize_t n_blocks;
     long long seq;
     long long slept_ns;   /* total time that stacks of this thread were suspended inside their handles */
+    PyObject *corpse;     /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
     PyObject *context;    /* an empty context for wake-ups */
 } an_thread;
 

@@ -134,6 +134,33 @@ def test_ctrl_c_while_entering_and_leaving(child):
     """) == ["undone", "interrupted", "undone", "interrupted", "False"]
 
 
+@pytest.mark.parametrize("setting", ["stock", "applied"])
+def test_ctrl_c_in_a_call_from_inside_the_main_threads_loop(child, setting):
+    assert child(f"""
+        if {setting == "applied"}:
+            aionest.apply()
+        begun = threading.Event()
+        async def work():
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                print("cancelled")
+        async def main():
+            try:
+                p.call(work)
+            finally:
+                print("main ends")
+        with Portal() as p:
+            interrupt_when(begun)
+            try:
+                asyncio.run(main())
+            except KeyboardInterrupt:
+                print("interrupted")
+            print(p.call(asyncio.sleep, 0, "works"))
+    """) == ["cancelled", "main ends", "interrupted", "works"]
+
+
 def test_an_exception_of_any_signal_handler_cancels_the_call(child):
     assert child(
         """
