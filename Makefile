@@ -3,6 +3,7 @@
 #   make test             the tests, on the installed wheel            PYTHON=python3.12 make test
 #   make run              the main job: the loader flow on a real MCP server, stock asyncio and aionest side by side
 #   make cpython          CPython's own test_asyncio with aionest applied, compared with stock by test id
+#   make refs             references counted, with a debug build as PYTHON
 #   make long             leak, soak and scale tests (minutes)
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make lint | docs | bench | clean
@@ -20,10 +21,14 @@ PYTEST := $(CURDIR)/$(PY) -m pytest
 # asyncio in Python code of the tests is the installed one; the package is imported from the environment, not from src
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: test run cpython long asan lint docs bench clean
+
+.PHONY: test refs run cpython long asan lint docs bench clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(ARGS)
+
+refs: $(VENV)/.test
+	$(PYTEST) tests/core tests/isolated -m "not long" $(ARGS)
 
 run: $(VENV)/.installed
 	$(PY) tools/demo.py --cache .venv/demo
@@ -35,7 +40,8 @@ long: $(VENV)/.test
 	$(PYTEST) tests -m long --timeout 900 $(ARGS)
 
 asan: .venv/asan-$(TAG)/.asan
-	tools/asan.sh .venv/asan-$(TAG)/bin/python -m pytest tests -m "not long and not noasan" --timeout 600 $(ARGS)
+	tools/asan.sh .venv/asan-$(TAG)/bin/python -m pytest tests/core tests/apply tests/oracle tests/isolated \
+		-m "not long and not noasan" --timeout 600 $(ARGS)
 
 lint: $(VENV)/.lint
 	$(PY) -m ruff check src tests benchmarks tools
