@@ -8,7 +8,7 @@ tasks) nothing needs to be found.
 from __future__ import annotations
 
 import asyncio
-from asyncio import events
+from asyncio import events, tasks
 from typing import Any
 
 from . import _core
@@ -30,7 +30,11 @@ class _Loop:
         pass
 
     def run(self) -> None:
-        before = events._get_running_loop()
+        before: Any = events._get_running_loop()
+        # since 3.14 a thread has one current task, whatever the loop: the caller's steps aside
+        task = asyncio.current_task(before) if before is not None else None
+        if task is not None:
+            tasks._leave_task(before, task)
         events._set_running_loop(self)  # type: ignore[arg-type]
         try:
             while self.steps:
@@ -38,6 +42,8 @@ class _Loop:
                 callback(*args)
         finally:
             events._set_running_loop(before)
+            if task is not None:
+                tasks._enter_task(before, task)
 
 
 def probe() -> tuple[int, int, int] | None:

@@ -149,6 +149,7 @@ def write_json(path, args, hello, report):
 
 def main(argv=None):
     args = parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     begin = time.monotonic()
     suite = Suite(find_python(args.python), args.suite, args.test_timeout, args.timeout)
     try:
@@ -182,11 +183,16 @@ def main(argv=None):
 
     # The longest first, so that the last one to end is a short one.
     order = sorted(chosen, key=lambda m: -len(discovered[m]))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         try:
-            for future in [pool.submit(do, module) for module in order]:
-                future.result()
+            futures = [pool.submit(do, module) for module in order]
+            # With a limit: a signal that comes just before an endless wait is seen only when that is over.
+            while concurrent.futures.wait(futures, 0.5, concurrent.futures.FIRST_EXCEPTION).not_done:
+                if any(future.done() and future.exception() for future in futures):
+                    break
+            for future in futures:
+                if future.done():
+                    future.result()
         except BaseException:
             stop()
             raise

@@ -250,6 +250,9 @@ class _Watch:
             if over:
                 return
             now = time.monotonic()
+            if _stopping.is_set():
+                self.child.kill()
+                return
             if now - self.started_at > self.suite.test_limit or now > self.deadline:
                 self.hung = True
                 self.child.dump()

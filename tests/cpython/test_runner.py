@@ -214,13 +214,15 @@ def test_nothing_outlives_a_run_that_is_ended_from_outside(bench):
     )
     bench.cases("test_later", "def test_1(self): open(os.path.join(HERE, 'later'), 'w').close()")
     command = [sys.executable, str(HERE / "run_suite.py"), "--suite", "madeup", "--mode", "stock", "-j", "1"]
-    runner = subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=str(bench.path)), stderr=subprocess.DEVNULL)
-    pid_file = bench.package / "pid"
-    end = time.monotonic() + GUARD
-    while not pid_file.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    runner.terminate()
-    assert runner.wait(GUARD) == 143
+    output = (bench.path / "output").open("w+")
+    environment = dict(os.environ, PYTHONPATH=str(bench.path))
+    with output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as runner:
+        pid_file = bench.package / "pid"
+        while not pid_file.exists():
+            assert runner.poll() is None, (bench.path / "output").read_text()
+            time.sleep(0.05)
+        runner.terminate()
+        assert runner.wait(GUARD) == 143, (bench.path / "output").read_text()
     assert is_gone(int(pid_file.read_text()))
     assert not (bench.package / "later").exists()
 
