@@ -16,7 +16,9 @@ import threading
 from asyncio import base_events, events, runners
 from typing import Any
 
-from . import _core, _errors, _probe, _run, _support
+from . import _core, _errors, _groups, _probe, _run, _support
+from ._anyio import asyncgens as _asyncgens
+from ._anyio import install as _anyio
 
 _lock = threading.RLock()
 _MISSING: Any = object()
@@ -135,6 +137,12 @@ def apply(
         if runner is not None:
             _patch(_entry_points, runner, "run", _run.runner_run)
             _patch(_entry_points, runner, "close", _run.runner_close)
+        for (owner, name), value in _groups.replacements().items():
+            _patch(_entry_points, owner, name, value)
+        for name, value in _asyncgens.methods.items():
+            _patch(_entry_points, base_events.BaseEventLoop, name, value)
+        _asyncgens.rehook()
+        _anyio.watch()
 
 
 def unapply() -> None:
@@ -148,6 +156,7 @@ def unapply() -> None:
     with _lock:
         if not _engine_on:
             _restore(_entry_points)
+            _anyio.unwatch()
             return
         loops = _core._records()
         for loop in loops:
@@ -157,6 +166,7 @@ def unapply() -> None:
                     f"unapply() is not possible while {loop!r} is run by aionest or nested runs are suspended on it"
                 )
         _restore(_entry_points)
+        _anyio.unwatch()
         _restore(_saved)
         _engine_on = _run.engine.on = False
         for loop in loops:

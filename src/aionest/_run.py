@@ -22,6 +22,7 @@ from asyncio import base_events, coroutines, events, exceptions, futures, runner
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core, _streamlit
+from ._anyio import asyncgens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -161,8 +162,13 @@ def run_until_complete(self: Any, future: Any) -> Any:
 
 
 def close(self: Any) -> None:
-    """Close the loop; runs that are still suspended on it end with RuntimeError."""
+    """Close the loop; runs that are still suspended on it end with RuntimeError.
+
+    Resources that were left open by tasks that are done (an MCP session nobody left) are closed first.
+    """
     if not self.is_running() and not self.is_closed():
+        if events._get_running_loop() is None and asyncgens.has_kept(self):
+            _finish(self, asyncgens.close_all(self))
         _core.end_suspended(self, "Event loop was closed before Future completed.")
     _stock_close(self)
 
@@ -234,6 +240,14 @@ def persistent_loop() -> Any:
     return loop
 
 
+def _finish(loop: Any, closing: Any) -> None:
+    """Run a closing coroutine; its error is reported, since the loop is closed in any case."""
+    try:
+        loop.run_until_complete(closing)
+    except Exception as exc:
+        loop.call_exception_handler({"message": "Exception while a loop's resources were closed", "exception": exc})
+
+
 def close_in_order(loop: Any) -> None:
     """Cancel what is left, close asynchronous generators and the executor, then the loop."""
     _all_loops.discard(loop)
@@ -243,6 +257,8 @@ def close_in_order(loop: Any) -> None:
         hosted: Any = sys.modules.get("aionest.hosted")
         if hosted is not None:
             loop.run_until_complete(hosted.leave_all(loop))
+        if asyncgens.has_kept(loop):
+            loop.run_until_complete(asyncgens.close_all(loop))
         cancel_all_tasks(loop)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())

@@ -1,0 +1,209 @@
+"""A small MCP server over stdio, standard library only, that can misbehave on request.
+
+Usage: bare.py [--fault NAME] [--tools N] [--page N] [--pid-file FILE] [--name NAME]
+
+It starts in some 30 ms and speaks protocol 2025-06-18. Tools: ``echo`` (text), ``add`` (a, b), ``sleep`` (seconds), ``pid``,
+``count`` (calls so far), ``big`` (size), ``die`` (exit code), ``fail``, ``progress`` (steps), ``change`` (adds a tool and says
+so), ``log`` (message), ``env`` (name). One resource and one prompt.
+
+Faults: crash (message on stderr, exit 3), junk (text on stdout before and between messages), hang (never answers
+initialize), slow (answers it after a second), stubborn (ignores end of input and SIGTERM), child (starts a process of its
+own that outlives it unless its group is ended), bad-schema (a tool whose schema is not one), no-tools.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--fault", default="")
+parser.add_argument("--tools", type=int, default=0)
+parser.add_argument("--page", type=int, default=100)
+parser.add_argument("--pid-file")
+parser.add_argument("--name", default="bare")
+options = parser.parse_args()
+
+write_lock = threading.Lock()
+calls = 0
+extra: list[dict] = []
+cancelled: set = set()
+
+
+def send(message: dict) -> None:
+    data = json.dumps({"jsonrpc": "2.0", **message})
+    with write_lock:
+        sys.stdout.write(data + "\n")
+        sys.stdout.flush()
+
+
+def tool(name: str, description: str, properties: dict, required=(), **annotations) -> dict:
+    schema = {"type": "object", "properties": properties, "required": list(required)}
+    return {"name": name, "description": description, "inputSchema": schema, "annotations": annotations}
+
+
+TOOLS = [
+    tool("echo", "Give the text back", {"text": {"type": "string", "description": "what to say"}}, ["text"], readOnlyHint=True),
+    tool("add", "Add two numbers", {"a": {"type": "number"}, "b": {"type": "number", "default": 1}}, ["a"], readOnlyHint=True),
+    tool("sleep", "Wait for some seconds", {"seconds": {"type": "number"}}, ["seconds"], idempotentHint=True),
+    tool("pid", "The server's process id", {}, readOnlyHint=True),
+    tool("count", "How many calls there were", {}),
+    tool("big", "A result of that many characters", {"size": {"type": "integer"}}, ["size"]),
+    tool("die", "End the server in the middle of the call", {"code": {"type": "integer"}}),
+    tool("fail", "Report an error", {"message": {"type": "string"}}),
+    tool("progress", "Report progress", {"steps": {"type": "integer"}, "delay": {"type": "number"}}, ["steps"]),
+    tool("change", "Add a tool and tell that the list has changed", {"name": {"type": "string"}}, ["name"]),
+    tool("log", "Send a log message", {"message": {"type": "string"}, "level": {"type": "string"}}, ["message"]),
+    tool("env", "An environment variable of the server", {"name": {"type": "string"}}, ["name"]),
+]
+
+
+def all_tools() -> list[dict]:
+    if options.fault == "no-tools":
+        return []
+    found = [*TOOLS, *extra]
+    if options.fault == "bad-schema":
+        found.append({"name": "odd", "description": "odd", "inputSchema": {"type": "object", "properties": {"a": {"type": 7}}}})
+    return found + [tool(f"tool{n}", f"Tool number {n}", {}) for n in range(options.tools)]
+
+
+def text(value: object, **more) -> dict:
+    return {"content": [{"type": "text", "text": str(value)}], "isError": False, **more}
+
+
+def call(name: str, arguments: dict, token: object, request: object) -> dict:
+    global calls
+    calls += 1
+    if name == "echo":
+        return text(arguments["text"])
+    if name == "add":
+        total = arguments["a"] + arguments.get("b", 1)
+        return text(total, structuredContent={"sum": total})
+    if name == "sleep":
+        end = time.monotonic() + arguments["seconds"]
+        while time.monotonic() < end and request not in cancelled:
+            time.sleep(0.01)
+        return text("slept" if request not in cancelled else "cancelled")
+    if name == "pid":
+        return text(os.getpid())
+    if name == "count":
+        return text(calls)
+    if name == "big":
+        return text("x" * arguments["size"])
+    if name == "die":
+        sys.stderr.write("dying as told\n")
+        sys.stderr.flush()
+        os._exit(arguments.get("code", 9))
+    if name == "fail":
+        return {**text(arguments.get("message", "it failed")), "isError": True}
+    if name == "progress":
+        for step in range(arguments["steps"]):
+            if token is not None:
+                params = {"progressToken": token, "progress": step + 1, "total": arguments["steps"], "message": f"step {step + 1}"}
+                send({"method": "notifications/progress", "params": params})
+            time.sleep(arguments.get("delay", 0.01))
+        return text("done")
+    if name == "change":
+        extra.append(tool(arguments["name"], "Added later", {}))
+        send({"method": "notifications/tools/list_changed"})
+        return text("changed")
+    if name == "log":
+        send({"method": "notifications/message", "params": {"level": arguments.get("level", "info"), "data": arguments["message"]}})
+        return text("logged")
+    if name == "env":
+        return text(os.environ.get(arguments["name"], ""))
+    if name.startswith("tool") or name in {t["name"] for t in extra}:
+        return text(name)
+    return {**text(f"Unknown tool: {name}"), "isError": True}
+
+
+def answer(method: str, params: dict, request: object) -> dict:
+    if method == "initialize":
+        if options.fault == "slow":
+            time.sleep(1)
+        return {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"tools": {"listChanged": True}, "resources": {}, "prompts": {}, "logging": {}},
+            "serverInfo": {"name": options.name, "version": "1.0"},
+        }
+    if method == "tools/list":
+        tools = all_tools()
+        start = int(params.get("cursor") or 0)
+        result = {"tools": tools[start : start + options.page]}
+        if start + options.page < len(tools):
+            result["nextCursor"] = str(start + options.page)
+        return result
+    if method == "tools/call":
+        token = (params.get("_meta") or {}).get("progressToken")
+        return call(params["name"], params.get("arguments") or {}, token, request)
+    if method == "resources/list":
+        return {"resources": [{"uri": "memo://one", "name": "one", "mimeType": "text/plain", "description": "A memo"}]}
+    if method == "resources/templates/list":
+        return {"resourceTemplates": []}
+    if method == "resources/read":
+        return {"contents": [{"uri": params["uri"], "mimeType": "text/plain", "text": "the first memo"}]}
+    if method == "prompts/list":
+        return {"prompts": [{"name": "greet", "description": "Greet", "arguments": [{"name": "who", "required": True}]}]}
+    if method == "prompts/get":
+        who = (params.get("arguments") or {}).get("who", "you")
+        return {"messages": [{"role": "user", "content": {"type": "text", "text": f"Greet {who}"}}]}
+    if method in ("ping", "logging/setLevel"):
+        return {}
+    raise LookupError(method)
+
+
+def serve(message: dict) -> None:
+    request = message["id"]
+    try:
+        result = answer(message["method"], message.get("params") or {}, request)
+    except LookupError:
+        send({"id": request, "error": {"code": -32601, "message": f"Method not found: {message['method']}"}})
+    except Exception as exc:
+        send({"id": request, "error": {"code": -32602, "message": f"{type(exc).__name__}: {exc}"}})
+    else:
+        send({"id": request, "result": result})
+    if options.fault == "junk":
+        with write_lock:
+            sys.stdout.write("a line that is no message\n")
+            sys.stdout.flush()
+
+
+def main() -> None:
+    if options.pid_file:
+        with open(options.pid_file, "a") as file:
+            file.write(f"{os.getpid()}\n")
+    if options.fault == "crash":
+        sys.stderr.write("cannot start: no such database\n")
+        sys.exit(3)
+    if options.fault == "junk":
+        print("Welcome to the server!", flush=True)
+    if options.fault == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if options.fault == "child":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdin=subprocess.DEVNULL)
+        if options.pid_file:
+            with open(options.pid_file, "a") as file:
+                file.write(f"{child.pid}\n")
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message.get("method") == "notifications/cancelled":
+            cancelled.add((message.get("params") or {}).get("requestId"))
+        if "id" not in message or "method" not in message:
+            continue
+        if options.fault == "hang":
+            continue
+        if message["method"] == "tools/call":
+            threading.Thread(target=serve, args=(message,), daemon=True).start()
+        else:
+            serve(message)
+    while options.fault == "stubborn":
+        time.sleep(1)
+
+
+main()

@@ -1,0 +1,27 @@
+"""asyncio.TaskGroup left by another task than the one that entered it.
+
+Contract: only a group whose parent task is done is touched; the leaving task becomes its parent, so that a child's error
+or a cancellation reaches the one who waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+_group: Any = getattr(asyncio, "TaskGroup", None)
+_aexit: Any = getattr(_group, "__aexit__", None)
+
+
+def aexit(self: Any, exc_type: Any, exc_val: Any, exc_tb: Any) -> Any:
+    """Wait for the group's tasks, as asyncio does."""
+    parent = getattr(self, "_parent_task", None)
+    if parent is not None and parent.done():
+        self._parent_task = asyncio.current_task()
+        self._parent_cancel_requested = False
+    return _aexit(self, exc_type, exc_val, exc_tb)
+
+
+def replacements() -> dict[tuple[Any, str], Any]:
+    """What takes the place of asyncio's own functions (nothing before 3.11)."""
+    return {} if _aexit is None else {(_group, "__aexit__"): aexit}
