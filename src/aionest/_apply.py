@@ -137,7 +137,9 @@ def apply(
         if runner is not None:
             _patch(_entry_points, runner, "run", _run.runner_run)
             _patch(_entry_points, runner, "close", _run.runner_close)
-        for (owner, name), value in _groups.replacements().items():
+        from . import _subprocess
+
+        for (owner, name), value in {**_groups.replacements(), **_subprocess.replacements()}.items():
             _patch(_entry_points, owner, name, value)
         for name, value in _asyncgens.methods.items():
             _patch(_entry_points, base_events.BaseEventLoop, name, value)

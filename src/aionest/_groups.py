@@ -17,9 +17,14 @@ def aexit(self: Any, exc_type: Any, exc_val: Any, exc_tb: Any) -> Any:
     """Wait for the group's tasks, as asyncio does."""
     parent = getattr(self, "_parent_task", None)
     if parent is not None and parent.done():
-        self._parent_task = asyncio.current_task()
-        self._parent_cancel_requested = False
+        return _leave(self, exc_type, exc_val, exc_tb)
     return _aexit(self, exc_type, exc_val, exc_tb)
+
+
+async def _leave(self: Any, exc_type: Any, exc_val: Any, exc_tb: Any) -> Any:
+    self._parent_task = asyncio.current_task()
+    self._parent_cancel_requested = False
+    return await _aexit(self, exc_type, exc_val, exc_tb)
 
 
 def replacements() -> dict[tuple[Any, str], Any]:
