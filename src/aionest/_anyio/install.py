@@ -93,7 +93,9 @@ def install(backend: Any) -> None:
     wrong = probe.unexpected(backend)
     if wrong:
         warnings.warn(
-            "this version of anyio is not known to aionest (" + ", ".join(wrong) + "): its cancel scopes must be left by the "
+            "this version of anyio is not known to aionest ("
+            + ", ".join(wrong)
+            + "): its cancel scopes must be left by the "
             "task that entered them, as without aionest. Upgrade aionest, or use anyio 4.4 to 4.16",
             RuntimeWarning,
             stacklevel=2,

@@ -1,0 +1,51 @@
+"""MCP tools for synchronous and asynchronous Python: a loader whose sessions stay open.
+
+    from aionest.mcp import ToolsLoader
+
+    with ToolsLoader(config={"time": {"command": "mcp-server-time"}}) as loader:
+        print(loader.call("time.get_current_time", {"timezone": "UTC"}))
+"""
+
+from __future__ import annotations
+
+from ._connection import ServerStatus
+from .bundle import ToolsBundle
+from .config import ConfigError, ServerConfig, ToolsConfig
+from .errors import (
+    AuthError,
+    CallTimeout,
+    ProtocolError,
+    ServerLost,
+    ServerUnavailable,
+    ToolFailed,
+    ToolNotFound,
+    ToolsError,
+    UsageError,
+)
+from .loader import Diff, ToolsLoader
+from .retriever import ToolsRetriever
+from .tool import ArgumentsError, Tool, ToolResult, ToolSchemaError
+
+__all__ = [
+    "ArgumentsError",
+    "AuthError",
+    "CallTimeout",
+    "ConfigError",
+    "Diff",
+    "ProtocolError",
+    "ServerConfig",
+    "ServerLost",
+    "ServerStatus",
+    "ServerUnavailable",
+    "Tool",
+    "ToolFailed",
+    "ToolNotFound",
+    "ToolResult",
+    "ToolSchemaError",
+    "ToolsBundle",
+    "ToolsConfig",
+    "ToolsError",
+    "ToolsLoader",
+    "ToolsRetriever",
+    "UsageError",
+]

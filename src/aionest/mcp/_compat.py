@@ -1,0 +1,139 @@
+"""The one place that knows how the SDK's 1.x and 2.x lines differ.
+
+Contract: everything else of this package calls these functions and sees plain dictionaries with the protocol's own
+(camelCase) names. Imports of this module fail with advice if the SDK is missing or of another line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+try:
+    import anyio
+    from mcp import ClientSession, types
+    from mcp.client.sse import sse_client
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.shared._httpx_utils import create_mcp_http_client
+    from mcp.shared.message import SessionMessage
+except ImportError as exc:
+    raise ImportError(
+        'aionest.mcp needs the MCP SDK, 1.24 up to (not including) 3: pip install "aionest[mcp]"'
+    ) from exc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+VERSION = metadata.version("mcp")
+V2 = int(VERSION.split(".")[0]) >= 2
+
+__all__ = [
+    "V2",
+    "VERSION",
+    "ClientSession",
+    "SessionMessage",
+    "anyio",
+    "call_tool",
+    "dump",
+    "encode",
+    "http_streams",
+    "initialize",
+    "notification",
+    "pages",
+    "parse",
+    "types",
+]
+
+if V2:
+
+    def parse(line: bytes) -> Any:
+        """One line of a server's output as a session message. Raises ValueError for anything else."""
+        return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
+
+    def encode(message: Any) -> bytes:
+        """A session message as one line."""
+        return bytes(message.message.model_dump_json(by_alias=True, exclude_unset=True), "utf-8") + b"\n"
+
+else:
+
+    def parse(line: bytes) -> Any:
+        """One line of a server's output as a session message. Raises ValueError for anything else."""
+        return SessionMessage(types.JSONRPCMessage.model_validate_json(line))
+
+    def encode(message: Any) -> bytes:
+        """A session message as one line."""
+        return bytes(message.message.model_dump_json(by_alias=True, exclude_none=True), "utf-8") + b"\n"
+
+
+def dump(model: Any) -> Any:
+    """An SDK model as a plain dictionary with the protocol's names."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def notification(message: Any) -> str:
+    """The method of a notification that came in, or an empty string."""
+    return str(getattr(getattr(message, "root", message), "method", ""))
+
+
+def _seconds(timeout: float | None) -> Any:
+    if timeout is None or V2:
+        return timeout
+    return timedelta(seconds=timeout)
+
+
+async def initialize(session: Any) -> dict[str, Any]:
+    """Shake hands, in whichever form the server speaks."""
+    try:
+        result = await session.initialize()
+    except Exception as exc:
+        error = getattr(exc, "error", None)
+        if V2 and getattr(error, "code", None) == -32601 and hasattr(session, "discover"):
+            return dump(await session.discover())  # type: ignore[no-any-return]
+        raise
+    return dump(result)  # type: ignore[no-any-return]
+
+
+async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
+    """All pages of a list: ``what`` is tools, resources, resource_templates or prompts."""
+    found: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    cursor: str | None = None
+    while True:
+        params = types.PaginatedRequestParams(cursor=cursor) if cursor is not None else None
+        result = dump(await getattr(session, f"list_{what}")(params=params))
+        found += result.get(field, [])
+        cursor = result.get("nextCursor")
+        if not cursor or cursor in seen:  # a server that gives the same page for ever
+            return found
+        seen.add(cursor)
+
+
+async def call_tool(session: Any, name: str, arguments: dict[str, Any], timeout: float | None, progress: Any) -> Any:
+    """Call a tool; an SDK result. The SDK's own deadline comes a little after ours, as a net."""
+    net = None if timeout is None else timeout + 1.0
+    return await session.call_tool(name, arguments, read_timeout_seconds=_seconds(net), progress_callback=progress)
+
+
+async def read_resource(session: Any, uri: str) -> dict[str, Any]:
+    """A resource's contents."""
+    if V2:
+        return dump(await session.read_resource(uri))  # type: ignore[no-any-return]
+    from pydantic import AnyUrl
+
+    return dump(await session.read_resource(AnyUrl(uri)))  # type: ignore[no-any-return]
+
+
+@contextlib.asynccontextmanager
+async def http_streams(
+    transport: str, url: str, headers: dict[str, str], connect_timeout: float, auth: Any
+) -> AsyncIterator[tuple[Any, Any]]:
+    """The two streams of an HTTP server; 1.x yields three things, 2.x two."""
+    if transport == "sse":
+        async with sse_client(url, headers=headers or None, timeout=connect_timeout, auth=auth) as streams:
+            yield streams[0], streams[1]
+        return
+    client = create_mcp_http_client(headers=headers or None, auth=auth)
+    async with client, streamable_http_client(url, http_client=client) as streams:
+        yield streams[0], streams[1]

@@ -1,0 +1,223 @@
+"""References in configuration values: ``${VAR}`` and its relatives, .env files, and what must not be shown.
+
+Contract: ``interpolate`` replaces references once (what comes out is not looked at again) and raises ``Unresolved``, which
+names the variable and never any value. ``mask_url``, ``mask_args`` and ``mask_auth`` give text that may be logged. Nothing
+here keeps state; every function may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+HIDDEN = "***"
+
+Inputs = Mapping[str, str] | Callable[[str], str | None] | None
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_TOKEN_LIKE = re.compile(
+    r"key|token|secret|passw|pwd|sig(nature)?$|auth|credential|bearer|jwt|session|^code$|cookie|private", re.IGNORECASE
+)
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_QUERY = re.compile(r"([?&;#])([^=&;#\s]+)=([^&;#\s]*)")
+_FLAG = re.compile(r"(--?[A-Za-z0-9][\w.-]*|[A-Za-z_][\w.-]*)([=:])(.*)\Z", re.DOTALL)
+
+
+class Unresolved(LookupError):
+    """A reference has no value. ``variable`` is its name, ``hint`` says what to do about it."""
+
+    def __init__(self, variable: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.variable = variable
+        self.message = message
+        self.hint = hint
+
+
+class Scope:
+    """Where references get their values.
+
+    Parameters:
+        workspace: what ``${workspaceFolder}`` means.
+        environ: the process environment, ``os.environ`` unless given.
+        extra: values of a .env file; they come before the environment, as the file was named on purpose.
+        inputs: values for ``${input:id}``, as a mapping or a function of the id.
+        defaults: values for inputs which ``inputs`` doesn't know.
+    """
+
+    def __init__(
+        self,
+        workspace: Path,
+        environ: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None,
+        inputs: Inputs = None,
+        defaults: Mapping[str, str] | None = None,
+    ) -> None:
+        self.workspace = workspace
+        self.environ = os.environ if environ is None else environ
+        self.extra = extra or {}
+        self.inputs = inputs
+        self.defaults = defaults or {}
+
+    def variable(self, name: str) -> str | None:
+        """The value of an environment variable, or None."""
+        value = self.extra.get(name)
+        return self.environ.get(name) if value is None else value
+
+    def input(self, name: str) -> str:
+        """The value of an input; raises Unresolved if there is none."""
+        value = self.inputs(name) if callable(self.inputs) else (self.inputs or {}).get(name)
+        if value is None:
+            value = self.defaults.get(name)
+        if value is None:
+            raise Unresolved(f"input:{name}", f"no value for input {name!r}", "pass it with inputs={...}")
+        if not isinstance(value, str):
+            raise Unresolved(f"input:{name}", f"the value given for input {name!r} is not text")
+        return value
+
+
+def _closing(text: str, start: int) -> int:
+    """The index of the brace that ends a reference whose name begins at ``start``; -1 if there is none."""
+    depth = 1
+    at = start
+    while at < len(text):
+        if text.startswith("${", at):
+            depth += 1
+            at += 1
+        elif text[at] == "}":
+            depth -= 1
+            if not depth:
+                return at
+        at += 1
+    return -1
+
+
+def _one(body: str, scope: Scope) -> str:
+    """The value of the reference ``${body}``."""
+    fixed = {
+        "userHome": lambda: str(Path.home()),
+        "workspaceFolder": lambda: str(scope.workspace),
+        "workspaceFolderBasename": lambda: scope.workspace.name,
+        "pathSeparator": lambda: os.sep,
+        "/": lambda: os.sep,
+    }.get(body)
+    if fixed is not None:
+        return fixed()
+    if body.startswith("input:"):
+        return scope.input(body[6:])
+    name, given, default = body.partition(":-")
+    prefixed = name.startswith("env:")
+    name = name[4:] if prefixed else name
+    # names with other characters exist on Windows, so after env: nearly everything goes
+    if not (name if prefixed else _NAME.match(name)) or "=" in name or "\0" in name:
+        known = "${VAR}, ${VAR:-default}, ${env:VAR}, ${userHome}, ${workspaceFolder} and ${input:id}"
+        # the text may be a password with such a beginning, so it isn't quoted
+        raise Unresolved("", "a reference of unknown form", f"known are {known}; write $${{ for a literal ${{")
+    value = scope.variable(name)
+    if given and not value:
+        return interpolate(default, scope)
+    if value is None:
+        raise Unresolved(name, f"variable {name!r} is not set", f"set it, or write ${{{name}:-default}}")
+    return value
+
+
+def interpolate(text: str, scope: Scope) -> str:
+    """The text with its references replaced.
+
+    ``${VAR}``, ``${env:VAR}``, ``${VAR:-default}`` (the default counts for an empty value too, and may contain references),
+    ``${userHome}``, ``${workspaceFolder}``, ``${input:id}``; ``$${`` stands for a literal ``${``.
+
+    Raises:
+        Unresolved: a variable or input has no value, or the reference is of no known form.
+    """
+    out: list[str] = []
+    at = 0
+    while True:
+        start = text.find("${", at)
+        if start < 0:
+            return "".join((*out, text[at:]))
+        if start > at and text[start - 1] == "$":
+            out.append(text[at : start - 1] + "${")
+            at = start + 2
+            continue
+        end = _closing(text, start + 2)
+        if end < 0:
+            return "".join((*out, text[at:]))
+        out.append(text[at:start])
+        out.append(_one(text[start + 2 : end], scope))
+        at = end + 1
+
+
+def has_reference(text: str) -> bool:
+    """Whether ``interpolate`` might change the text."""
+    return "${" in text
+
+
+def input_ids(value: Any) -> set[str]:
+    """The ids of all ``${input:id}`` in a value and its parts."""
+    if isinstance(value, str):
+        return set(re.findall(r"(?<!\$)\$\{input:([^}]*)\}", value))
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return set().union(*map(input_ids, value)) if isinstance(value, (list, tuple)) else set()
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The variables in a .env file, with python-dotenv's quoting rules and without interpolation.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: a line is not of the form NAME=value; the message has the line's number, not its text.
+    """
+    from dotenv.parser import parse_stream
+
+    values: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            for binding in parse_stream(stream):
+                if binding.error:
+                    raise ValueError(f"line {binding.original.line} is not of the form NAME=value")
+                # NAME without = sets nothing
+                if binding.key is not None and binding.value is not None:
+                    values[binding.key] = binding.value
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    return values
+
+
+def token_like(name: str) -> bool:
+    """Whether a name looks like that of a secret."""
+    return _TOKEN_LIKE.search(name) is not None
+
+
+def mask_url(url: str) -> str:
+    """The URL without user info, and without the values of query parameters that look like secrets."""
+    url = _USERINFO.sub(HIDDEN + "@", url)
+    return _QUERY.sub(lambda m: f"{m[1]}{m[2]}={HIDDEN if token_like(m[2]) else m[3]}", url)
+
+
+def mask_args(args: list[str]) -> list[str]:
+    """The arguments, with the values of those that look like secrets hidden."""
+    shown: list[str] = []
+    hide = False
+    for arg in args:
+        flag = _FLAG.match(arg)
+        if hide and not arg.startswith("--"):
+            shown.append(HIDDEN)
+            hide = False
+            continue
+        hide = arg.startswith("-") and "=" not in arg and " " not in arg and token_like(arg.lstrip("-"))
+        if flag is not None and token_like(flag[1]) and not flag[3].startswith("//"):
+            shown.append(flag[1] + flag[2] + HIDDEN)
+        else:
+            shown.append(mask_url(arg))
+    return shown
+
+
+def mask_auth(auth: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+    """The auth setting with everything hidden but its type."""
+    if isinstance(auth, dict):
+        return {key: value if key == "type" else HIDDEN for key, value in auth.items()}
+    return auth

@@ -1,0 +1,259 @@
+"""A server process and its three pipes, as the two streams of a session.
+
+Contract
+  * The process leads a group of its own; the whole group is ended with it, so wrappers (npx, uvx) and grandchildren go too.
+  * A spawn that has begun is never cancelled half-way; the ending runs to its end even if its caller is cancelled, and is
+    bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL.
+  * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``.
+  * The end of the process while it is in use raises ServerExited out of the context manager, through its task group.
+
+Used by one task (the owner of the session), in its loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ._compat import anyio, encode, parse
+from .errors import ServerExited
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+GRACE = 2.0  # seconds, as in the SDK
+CHUNK = 1 << 16
+INHERITED = (
+    ["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "TMPDIR"]
+    if sys.platform != "win32"
+    else [
+        "APPDATA",
+        "HOMEDRIVE",
+        "HOMEPATH",
+        "LOCALAPPDATA",
+        "PATH",
+        "PATHEXT",
+        "PROCESSOR_ARCHITECTURE",
+        "SYSTEMDRIVE",
+    ]
+    + ["SYSTEMROOT", "TEMP", "USERNAME", "USERPROFILE"]
+)
+
+
+class Tail:
+    """The last lines of a server's stderr."""
+
+    def __init__(self, server: str, lines: int = 200) -> None:
+        self.lines: collections.deque[str] = collections.deque(maxlen=lines)
+        self.log = logging.getLogger(f"aionest.mcp.server.{server}")
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Add what came in."""
+        parts = (self._rest + data).split(b"\n")
+        self._rest = parts.pop()[-8192:]
+        for part in parts:
+            self.add(part.decode("utf-8", "replace").rstrip("\r"))
+
+    def add(self, line: str) -> None:
+        """Add one line."""
+        self.lines.append(line)
+        self.log.debug("%s", line)
+
+    def text(self, count: int = 15) -> str:
+        """The last lines."""
+        rest = [self._rest.decode("utf-8", "replace")] if self._rest.strip() else []
+        return "\n".join([*self.lines, *rest][-count:]).strip()
+
+
+def environment(env: dict[str, str]) -> dict[str, str]:
+    """What a server process gets: a few variables of this process, and the user's own, which win."""
+    return {**{name: os.environ[name] for name in INHERITED if name in os.environ}, **env}
+
+
+def _signal_group(pid: int, number: int) -> bool:
+    """Send a signal to the process's group. False if there is none any more."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _group_alive(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+async def _ended(process: Any, seconds: float) -> bool:
+    if process.returncode is not None:
+        return True
+    waiting = asyncio.ensure_future(process.wait())
+    done, _ = await asyncio.wait({waiting}, timeout=seconds)
+    if not done:
+        waiting.cancel()
+    return bool(done)
+
+
+async def stop(process: Any, grace: float = GRACE) -> None:
+    """End the process and its group."""
+    if process.stdin is not None:
+        process.stdin.close()
+    posix = hasattr(os, "killpg")
+    if not await _ended(process, grace):
+        if posix:
+            _signal_group(process.pid, signal.SIGTERM)
+        else:
+            process.terminate()
+        if not await _ended(process, grace):
+            if posix:
+                _signal_group(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+            await process.wait()
+    if posix and _signal_group(
+        process.pid, signal.SIGTERM
+    ):  # its children, which may have ignored the end of their parent
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+            if not _group_alive(process.pid):
+                return
+        _signal_group(process.pid, signal.SIGKILL)
+
+
+async def _spawn(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> Any:
+    """Start the process; a cancellation waits until it is there, and then ends it."""
+    spawning = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            command,
+            *args,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await _finish(_stop_when_there(spawning))
+        raise
+
+
+async def _stop_when_there(spawning: Any) -> None:
+    await stop(await spawning)
+
+
+async def _finish(awaitable: Any) -> None:
+    """Run to the end, whatever is cancelled meanwhile; a cancellation is raised afterwards."""
+    task = asyncio.ensure_future(awaitable)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as exc:
+                if task.done():
+                    break
+                cancelled = exc
+            except Exception:
+                break
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
+@contextlib.asynccontextmanager
+async def streams(
+    command: str,
+    args: list[str],
+    env: dict[str, str],
+    cwd: str | None,
+    tail: Tail,
+    on_process: Callable[[Any], None] = lambda process: None,
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Start the server and give the two streams of a session.
+
+    :raises OSError: the command cannot be started.
+    :raises ServerExited: (out of the context manager, in a group) the process ended by itself.
+    """
+    process = await _spawn(command, args, environment(env), cwd)
+    on_process(process)
+    incoming, read_stream = anyio.create_memory_object_stream(32)
+    write_stream, outgoing = anyio.create_memory_object_stream(0)
+    closing = False
+
+    async def read() -> None:
+        rest: list[bytes] = []
+        while True:
+            data = await process.stdout.read(CHUNK)
+            if not data:
+                break
+            head, *more = data.split(b"\n")
+            rest.append(head)
+            for piece in more:
+                line, rest = b"".join(rest), [piece]
+                if not line.strip():
+                    continue
+                try:
+                    message = parse(line)
+                except ValueError:
+                    tail.log.warning("a line on stdout that is no message: %.200r", line)
+                    tail.add(f"(stdout) {line[:200].decode('utf-8', 'replace')}")
+                    continue
+                try:
+                    await incoming.send(message)
+                except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                    return
+        if not closing:
+            await _ended(process, 0.2)
+            await asyncio.sleep(0)  # what it said last on stderr
+            raise ServerExited(process.returncode, tail.text())
+
+    async def write() -> None:
+        async for message in outgoing:
+            process.stdin.write(encode(message))
+            try:
+                await process.stdin.drain()
+            except ConnectionError:
+                return  # the reader notices, and knows more
+
+    async def listen() -> None:
+        while True:
+            data = await process.stderr.read(CHUNK)
+            if not data:
+                return
+            tail.feed(data)
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(listen)
+            group.start_soon(read)
+            group.start_soon(write)
+            try:
+                yield read_stream, write_stream
+            finally:
+                closing = True
+                await _finish(stop(process))
+                group.cancel_scope.cancel()
+    finally:
+        closing = True
+        if process.returncode is None:
+            await _finish(stop(process))
+        for stream in (incoming, read_stream, write_stream, outgoing):
+            stream.close()
+        process._transport.close()

@@ -1,0 +1,102 @@
+"""Which configuration files may start something.
+
+Contract: a configuration found in the working directory runs nothing until a person named or accepted it once. What is
+remembered are hashes, no paths and no contents; whatever cannot be read is not trusted. The methods of one object may be
+called from any thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+from ._formats import write_atomic
+from .config import ToolsConfig
+
+__all__ = ["Trust"]
+
+
+class Trust:
+    """Remembers which configurations were accepted.
+
+    Accepting is about what would be started or contacted (commands, arguments, environment, folders, URLs, headers, auth)
+    as written in the file, without interpolation. Other settings and comments may change; any change of these asks again.
+    The contents of .env files and of the programs themselves are not covered.
+
+    Parameters:
+        file: where to remember it; a file in the user's state folder unless given.
+    """
+
+    def __init__(self, file: str | Path | None = None) -> None:
+        if file is None:
+            import platformdirs
+
+            file = platformdirs.user_state_path("aionest", appauthor=False) / "trust.json"
+        self.file = Path(file)
+        self._lock = threading.RLock()
+
+    def is_trusted(self, config: str | Path | ToolsConfig) -> bool:
+        """Whether the configuration was accepted as it is now.
+
+        Parameters:
+            config: the file. Better the loaded ToolsConfig, which cannot change between this answer and its use.
+        """
+        marks = self._marks(config)
+        with self._lock:
+            return marks is not None and self._read().get(marks[0]) == marks[1]
+
+    def accept(self, config: str | Path | ToolsConfig) -> None:
+        """Trust the configuration as it is now.
+
+        Raises:
+            ValueError: it has no file, or the file cannot be read.
+            OSError: it cannot be remembered.
+        """
+        marks = self._marks(config)
+        if marks is None:
+            raise ValueError("only a configuration file that can be read can be accepted")
+        with self._lock:
+            self._write({**self._read(), marks[0]: marks[1]})
+
+    def revoke(self, config: str | Path | ToolsConfig) -> bool:
+        """No longer trust the file, whatever it holds; whether it was remembered.
+
+        Raises:
+            OSError: this cannot be remembered.
+        """
+        path = config.config_file if isinstance(config, ToolsConfig) else Path(config)
+        if path is None:
+            return False
+        with self._lock:
+            known = self._read()
+            if known.pop(_path_mark(path), None) is None:
+                return False
+            self._write(known)
+            return True
+
+    def _marks(self, config: str | Path | ToolsConfig) -> tuple[str, str] | None:
+        """What stands for the path, and for the path with its commands."""
+        loaded = config if isinstance(config, ToolsConfig) else ToolsConfig(config)
+        if loaded.config_file is None or any(error.server is None for error in loaded.errors):
+            return None
+        commands = {name: server.content_hash() for name, server in sorted(loaded.servers.items())}
+        path = _path_mark(loaded.config_file)
+        return path, hashlib.sha256(json.dumps([path, commands]).encode()).hexdigest()
+
+    def _read(self) -> dict[str, str]:
+        try:
+            data = json.loads(self.file.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {k: v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
+
+    def _write(self, known: dict[str, str]) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomic(self.file, json.dumps(known, indent=1, sort_keys=True) + "\n", mode=0o600)
+
+
+def _path_mark(path: Path) -> str:
+    return hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()
