@@ -49,8 +49,20 @@ def tool(name: str, description: str, properties: dict, required=(), **annotatio
 
 
 TOOLS = [
-    tool("echo", "Give the text back", {"text": {"type": "string", "description": "what to say"}}, ["text"], readOnlyHint=True),
-    tool("add", "Add two numbers", {"a": {"type": "number"}, "b": {"type": "number", "default": 1}}, ["a"], readOnlyHint=True),
+    tool(
+        "echo",
+        "Give the text back",
+        {"text": {"type": "string", "description": "what to say"}},
+        ["text"],
+        readOnlyHint=True,
+    ),
+    tool(
+        "add",
+        "Add two numbers",
+        {"a": {"type": "number"}, "b": {"type": "number", "default": 1}},
+        ["a"],
+        readOnlyHint=True,
+    ),
     tool("sleep", "Wait for some seconds", {"seconds": {"type": "number"}}, ["seconds"], idempotentHint=True),
     tool("pid", "The server's process id", {}, readOnlyHint=True),
     tool("count", "How many calls there were", {}),
@@ -69,7 +81,9 @@ def all_tools() -> list[dict]:
         return []
     found = [*TOOLS, *extra]
     if options.fault == "bad-schema":
-        found.append({"name": "odd", "description": "odd", "inputSchema": {"type": "object", "properties": {"a": {"type": 7}}}})
+        found.append(
+            {"name": "odd", "description": "odd", "inputSchema": {"type": "object", "properties": {"a": {"type": 7}}}}
+        )
     return found + [tool(f"tool{n}", f"Tool number {n}", {}) for n in range(options.tools)]
 
 
@@ -105,7 +119,12 @@ def call(name: str, arguments: dict, token: object, request: object) -> dict:
     if name == "progress":
         for step in range(arguments["steps"]):
             if token is not None:
-                params = {"progressToken": token, "progress": step + 1, "total": arguments["steps"], "message": f"step {step + 1}"}
+                params = {
+                    "progressToken": token,
+                    "progress": step + 1,
+                    "total": arguments["steps"],
+                    "message": f"step {step + 1}",
+                }
                 send({"method": "notifications/progress", "params": params})
             time.sleep(arguments.get("delay", 0.01))
         return text("done")
@@ -114,7 +133,12 @@ def call(name: str, arguments: dict, token: object, request: object) -> dict:
         send({"method": "notifications/tools/list_changed"})
         return text("changed")
     if name == "log":
-        send({"method": "notifications/message", "params": {"level": arguments.get("level", "info"), "data": arguments["message"]}})
+        send(
+            {
+                "method": "notifications/message",
+                "params": {"level": arguments.get("level", "info"), "data": arguments["message"]},
+            }
+        )
         return text("logged")
     if name == "env":
         return text(os.environ.get(arguments["name"], ""))
@@ -149,7 +173,9 @@ def answer(method: str, params: dict, request: object) -> dict:
     if method == "resources/read":
         return {"contents": [{"uri": params["uri"], "mimeType": "text/plain", "text": "the first memo"}]}
     if method == "prompts/list":
-        return {"prompts": [{"name": "greet", "description": "Greet", "arguments": [{"name": "who", "required": True}]}]}
+        return {
+            "prompts": [{"name": "greet", "description": "Greet", "arguments": [{"name": "who", "required": True}]}]
+        }
     if method == "prompts/get":
         who = (params.get("arguments") or {}).get("who", "you")
         return {"messages": [{"role": "user", "content": {"type": "text", "text": f"Greet {who}"}}]}

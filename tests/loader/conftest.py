@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
+
 def running():
     """Server processes below this one that run."""
     found = []
@@ -34,7 +35,11 @@ def make_loader():
     made = []
 
     def make(config, **options):
-        loader = ToolsLoader(config=config, **options) if isinstance(config, dict) else ToolsLoader(config_file=config, **options)
+        loader = (
+            ToolsLoader(config=config, **options)
+            if isinstance(config, dict)
+            else ToolsLoader(config_file=config, **options)
+        )
         made.append(loader)
         loader.load()
         return loader

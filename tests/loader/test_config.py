@@ -195,7 +195,10 @@ def test_every_field_broken(value, field):
     assert "server 'bad'" in config.get_errors()[0]
     assert not config.set("other", value) and config.list() == ["good"]
     if isinstance(value, dict):
-        for make in (lambda: ServerConfig(name="s", **value), lambda: ServerConfig.model_validate({"name": "s", **value})):
+        for make in (
+            lambda: ServerConfig(name="s", **value),
+            lambda: ServerConfig.model_validate({"name": "s", **value}),
+        ):
             with pytest.raises(ConfigError) as caught:
                 make()
             exc = caught.value
@@ -237,7 +240,12 @@ def test_other_warnings():
         }
     )
     assert config.errors == []
-    assert [(w.server, w.field) for w in config.warnings] == [("a", "timeout"), ("b", "headers"), ("c", "args"), ("d", "name")]
+    assert [(w.server, w.field) for w in config.warnings] == [
+        ("a", "timeout"),
+        ("b", "headers"),
+        ("c", "args"),
+        ("d", "name"),
+    ]
     assert "milliseconds" in str(config.warnings[0]) and SECRET not in str(config.warnings)
 
 
@@ -261,7 +269,14 @@ def test_secrets_are_not_shown():
         url=f"https://user:{SECRET}@h/mcp?api_key={SECRET}&q=shown&access_token={SECRET}",
         headers={"Authorization": f"Bearer {SECRET}", "X": SECRET},
         env={"A": SECRET},
-        args=["--token", SECRET, f"--api-key={SECRET}", f"postgres://u:{SECRET}@db/x", "plain", f"Authorization: {SECRET}"],
+        args=[
+            "--token",
+            SECRET,
+            f"--api-key={SECRET}",
+            f"postgres://u:{SECRET}@db/x",
+            "plain",
+            f"Authorization: {SECRET}",
+        ],
         auth={"type": "oauth", "client_secret": SECRET},
     )
     public = made.public()
@@ -428,7 +443,10 @@ def test_resolved(tmp_path, monkeypatch):
     ],
 )
 def test_unset_variables(tmp_path, field, value, where):
-    fields = {"url" if field in ("url", "headers") else "command": "http://h" if field == "headers" else "x", field: value}
+    fields = {
+        "url" if field in ("url", "headers") else "command": "http://h" if field == "headers" else "x",
+        field: value,
+    }
     config = ToolsConfig(write(tmp_path / "f.json", json.dumps({"srv": fields}, indent=1)))
     assert config.get_errors() == []
     with pytest.raises(ConfigError) as caught:
@@ -526,7 +544,10 @@ def test_shapes_and_formats(tmp_path, shape, suffix):
     assert config.save(), config.get_errors()
     again = ToolsConfig(file)
     assert again.get_errors() == [] and again.list() == ["b c", "c"]
-    assert again.raw == {"b c": {"url": "http://other/mcp", "headers": {"H": "v"}}, "c": {"command": "new", "env": {"Q": "1"}}}
+    assert again.raw == {
+        "b c": {"url": "http://other/mcp", "headers": {"H": "v"}},
+        "c": {"command": "new", "env": {"Q": "1"}},
+    }
     assert _formats.parse(file.read_text(), fmt).data.keys() >= SHAPES[shape].keys() - {"a", "b c"}
     for name in again.list():
         assert again.remove(name)
@@ -630,7 +651,11 @@ def test_missing_files(tmp_path):
         ("f.yaml", "# c\nmcpServers:\n  good: {command: x}\n  bad:\n    command: x\n    timeout: no\n", {"timeout": 6}),
         ("f.yaml", "bad:\n  env:\n    A: [1]\n", {"env.A": 3}),
         ("f.json", '{"mcpServers": {\n"bad": {\n // c\n"command": "x",\n"args": [\n"a",\n5.5]}}}', {"args[1]": 7}),
-        ("f.toml", '[mcpServers.good]\ncommand = "x"\n[mcpServers.bad]\ncommand = "x"\n\ntimeout = "no"\n', {"timeout": 6}),
+        (
+            "f.toml",
+            '[mcpServers.good]\ncommand = "x"\n[mcpServers.bad]\ncommand = "x"\n\ntimeout = "no"\n',
+            {"timeout": 6},
+        ),
         ("f.toml", "[mcpServers]\nbad = {command = 5}\n", {"command": 2}),
     ],
 )
@@ -644,7 +669,10 @@ def test_yaml_numbers_stay_as_written(tmp_path):
     config = ToolsConfig(
         write(tmp_path / "f.yaml", "s:\n  command: x\n  env: {A: 0755, B: 1.10, C: 0x1F}\n  args: [-1, 1e3]\n")
     )
-    assert config.servers["s"].env == {"A": "0755", "B": "1.10", "C": "0x1F"} and config.servers["s"].args == ["-1", "1e3"]
+    assert config.servers["s"].env == {"A": "0755", "B": "1.10", "C": "0x1F"} and config.servers["s"].args == [
+        "-1",
+        "1e3",
+    ]
 
 
 def test_yaml_anchors_and_merges(tmp_path):

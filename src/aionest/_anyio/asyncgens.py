@@ -229,7 +229,7 @@ async def _close(entry: Abandoned) -> None:
         )
 
 
-def _is_kept(agen: Any, birth: Birth, loop: Any) -> bool:
+def _is_kept(agen: Any, birth: Birth) -> bool:
     """Has the task that took its first step ended, and not the generator?"""
     task = birth.task()
     return agen.ag_frame is not None and not agen.ag_running and (task is None or task.done())
@@ -240,7 +240,7 @@ async def close_kept(loop: Any) -> None:
     entries: list[tuple[int, Any]] = [(e.number, e) for e in list(abandoned.values()) if e.loop is loop]
     for agen in list(loop._asyncgens):
         birth = born.get(id(agen))
-        if birth is not None and birth.ref() is agen and _is_kept(agen, birth, loop):
+        if birth is not None and birth.ref() is agen and _is_kept(agen, birth):
             entries.append((birth.number, Abandoned(agen, loop, birth.number, set())))
     entries.sort(key=lambda pair: pair[0])
     for _, entry in entries:
@@ -270,7 +270,7 @@ def has_kept(loop: Any) -> bool:
         return True
     for agen in list(loop._asyncgens):
         birth = born.get(id(agen))
-        if birth is not None and birth.ref() is agen and _is_kept(agen, birth, loop):
+        if birth is not None and birth.ref() is agen and _is_kept(agen, birth):
             return True
     return False
 
@@ -304,6 +304,8 @@ methods: dict[str, Any] = {
 def rehook() -> None:
     """A loop that runs in this thread already has asyncio's own hooks set: give it ours."""
     loop: Any = events._get_running_loop()
+    if loop is None:
+        return
     hooks = sys.get_asyncgen_hooks()
-    if loop is not None and getattr(hooks.firstiter, "__self__", None) is loop and hasattr(loop, "_asyncgens"):
+    if getattr(hooks.firstiter, "__self__", None) is loop and hasattr(loop, "_asyncgens"):
         sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)

@@ -1,9 +1,9 @@
 """MCP tools for synchronous and asynchronous Python: a loader whose sessions stay open.
 
-    from aionest.mcp import ToolsLoader
+from aionest.mcp import ToolsLoader
 
-    with ToolsLoader(config={"time": {"command": "mcp-server-time"}}) as loader:
-        print(loader.call("time.get_current_time", {"timezone": "UTC"}))
+with ToolsLoader(config={"time": {"command": "mcp-server-time"}}) as loader:
+    print(loader.call("time.get_current_time", {"timezone": "UTC"}))
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ if V2:
 
     def parse(line: bytes) -> Any:
         """One line of a server's output as a session message. Raises ValueError for anything else."""
-        return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
+        adapter: Any = types.jsonrpc_message_adapter  # type: ignore[attr-defined]
+        return SessionMessage(adapter.validate_json(line, by_name=False))
 
     def encode(message: Any) -> bytes:
         """A session message as one line."""

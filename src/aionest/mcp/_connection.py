@@ -163,7 +163,11 @@ class Connection:
             await _call_back(self.callbacks.log, self.name, level, params.data)
 
     async def _on_message(self, message: Any) -> None:
-        if _compat.notification(message) == "notifications/tools/list_changed" and self._refresh is None and not self.closing:
+        if (
+            _compat.notification(message) == "notifications/tools/list_changed"
+            and self._refresh is None
+            and not self.closing
+        ):
             self._refresh = asyncio.ensure_future(self._read_again())
             self._refresh.add_done_callback(lambda task: None if task.cancelled() else task.exception())
 
@@ -331,10 +335,19 @@ class Connection:
             except Exception as exc:
                 self.status.failed_calls += 1
                 if isinstance(exc, (TimeoutError, asyncio.TimeoutError)) and not isinstance(exc, ResourceLost):
-                    raise CallTimeout(f"server {self.name!r} did not answer the {what} within {limit:g} s", server=self.name) from exc
+                    raise CallTimeout(
+                        f"server {self.name!r} did not answer the {what} within {limit:g} s", server=self.name
+                    ) from exc
                 cause = exc.__cause__ if isinstance(exc, ResourceLost) and exc.__cause__ is not None else exc
                 error_kind, _ = kind(cause)
-                gone = isinstance(exc, ResourceLost) or error_kind in ("lost", "session", "exited", "refused", "auth", "http")
+                gone = isinstance(exc, ResourceLost) or error_kind in (
+                    "lost",
+                    "session",
+                    "exited",
+                    "refused",
+                    "auth",
+                    "http",
+                )
                 if gone and self.host is host:
                     if error_kind == "lost":
                         await asyncio.sleep(0.05)  # the process may be about to tell why
@@ -345,7 +358,9 @@ class Connection:
                 if gone:
                     self.status.state, self.status.error, self.status.error_code = "lost", str(error), error.code
                     if not isinstance(error, ServerLost) and error_kind == "exited":
-                        error = ServerLost(f"{error}. It went away during the {what}; call again to start it anew", server=self.name)
+                        error = ServerLost(
+                            f"{error}. It went away during the {what}; call again to start it anew", server=self.name
+                        )
                 raise error from exc
             finally:
                 self.status.open_calls -= 1

@@ -620,7 +620,9 @@ def edit(text: str, fmt: str, at: Path_, changes: dict[str, Any], force: bool = 
         held = current if isinstance(current, dict) else {}
         if value is DELETE and name not in held:
             continue
-        steps = [((*at, name), value)] if value is DELETE or name not in held else _steps(held[name], value, (*at, name))
+        steps = (
+            [((*at, name), value)] if value is DELETE or name not in held else _steps(held[name], value, (*at, name))
+        )
         for path, new in steps:
             text = _step(text, fmt, path, new, force)
     return text
@@ -653,7 +655,9 @@ def _step(text: str, fmt: str, path: Path_, value: Any, force: bool) -> str:
         raise FormatError("the change cannot be written into this layout", tree.line(*path), "edit the file by hand")
     lost = _comments(text, fmt) - _comments(made, fmt)
     if (lost or lossy) and not force:
-        raise FormatError("the change would lose comments", tree.line(*path), "use force=True, or edit the file by hand")
+        raise FormatError(
+            "the change would lose comments", tree.line(*path), "use force=True, or edit the file by hand"
+        )
     return made
 
 
@@ -792,7 +796,9 @@ def _json_delete(text: str, parent: Node, key: Any) -> str:
     elif whole:
         made = text[:before] + text[min(behind + 1, len(text)) :]
     else:
-        made = text[:start] + text[end:].lstrip(" ") if gone.comma is not None else text[:start].rstrip(" ") + text[end:]
+        made = (
+            text[:start] + text[end:].lstrip(" ") if gone.comma is not None else text[:start].rstrip(" ") + text[end:]
+        )
     previous = parent.members[index - 1] if index else None
     if gone.comma is None and previous is not None and previous.comma is not None:
         made = made[: previous.comma] + made[previous.comma + 1 :]
@@ -815,7 +821,9 @@ def _yaml_step(tree: Tree, path: Path_, value: Any) -> tuple[str, bool]:
         head = text if not text or text.endswith("\n") else text + "\n"
         return head + render(put({}, path, value), "yaml"), False
     columns = [
-        m.node.start - _line_start(text, m.node.start) for m in tree.root.members if m.node.kind == "map" and not m.node.flow
+        m.node.start - _line_start(text, m.node.start)
+        for m in tree.root.members
+        if m.node.kind == "map" and not m.node.flow
     ]
     unit = columns[0] if columns and 1 <= columns[0] <= 8 else 2
     parent = _find(tree, path[:-1])
@@ -904,7 +912,9 @@ def _yaml_delete(tree: Tree, path: Path_, parent: Node) -> str:
 
 
 def _toml_name(path: Path_) -> str:
-    return ".".join(key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False) for key in path)
+    return ".".join(
+        key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False) for key in path
+    )
 
 
 def _trimmed(text: str) -> str:

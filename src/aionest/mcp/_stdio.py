@@ -193,6 +193,10 @@ async def streams(
     """
     process = await _spawn(command, args, environment(env), cwd)
     on_process(process)
+    incoming: Any
+    read_stream: Any
+    write_stream: Any
+    outgoing: Any
     incoming, read_stream = anyio.create_memory_object_stream(32)
     write_stream, outgoing = anyio.create_memory_object_stream(0)
     closing = False

@@ -27,7 +27,9 @@ class ToolsBundle:
     @property
     def description(self) -> str:
         """What its tools are for."""
-        return "\n".join(f"{tool.original_name}: {tool.description}" for tool in self.tools.values() if tool.description)
+        return "\n".join(
+            f"{tool.original_name}: {tool.description}" for tool in self.tools.values() if tool.description
+        )
 
     def get_all(self) -> list[Tool]:
         """Its tools."""

@@ -88,7 +88,9 @@ class ConfigError(UsageError):
         return _error, (self.message, self.file, self.server, self.field, self.line, self.hint)
 
 
-def _error(message: str, file: Path | None, server: str | None, field: str | None, line: int | None, hint: str) -> ConfigError:
+def _error(
+    message: str, file: Path | None, server: str | None, field: str | None, line: int | None, hint: str
+) -> ConfigError:
     return ConfigError(message, file=file, server=server, field=field, line=line, hint=hint)
 
 
@@ -253,7 +255,9 @@ class ServerConfig(BaseModel):
                 error names server, field and variable, no values.
         """
         workspace = self._source.workspace or Path.cwd()
-        scope = Scope(workspace, environ, None, self._source.inputs if inputs is None else inputs, self._source.defaults)
+        scope = Scope(
+            workspace, environ, None, self._source.inputs if inputs is None else inputs, self._source.defaults
+        )
 
         def replace(value: Any, where: str) -> Any:
             if isinstance(value, str):
@@ -295,7 +299,9 @@ class ServerConfig(BaseModel):
         made, errors, _ = _build(self.name, data, self._source, literal=True)
         if made is None:
             raise _several(errors)
-        made._written = self._written or {key: getattr(self, key) for key in ("command", "args", "cwd", "env_file", "url")}
+        made._written = self._written or {
+            key: getattr(self, key) for key in ("command", "args", "cwd", "env_file", "url")
+        }
         return made
 
     def content_hash(self) -> str:
@@ -309,7 +315,9 @@ class ServerConfig(BaseModel):
         parts = {key: getattr(self, key) for key in keys}
         if self._source.workspace is not None and (self.env_file or self.cwd or "${workspaceFolder" in repr(parts)):
             parts["workspace"] = str(self._source.workspace)
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(
+            json.dumps(parts, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
+        ).hexdigest()
 
     def public(self) -> dict[str, Any]:
         """All fields as plain data, with secrets replaced by "***", and references of a resolved one as they were written."""
@@ -446,7 +454,9 @@ def _check(config: ServerConfig, literal: bool = False) -> list[_Problem]:
     elif config.transport == "stdio":
         if config.command is None:
             hint = "" if config.url is None else "type stdio doesn't use the url"
-            missing = "command" if config.url is not None or "transport" in config.model_fields_set else "command or url"
+            missing = (
+                "command" if config.url is not None or "transport" in config.model_fields_set else "command or url"
+            )
             found.append(_Problem("command", f"a server needs a {missing}", hint))
         else:
             found += _check_command(config.command, open_(config.command))
@@ -459,7 +469,9 @@ def _check(config: ServerConfig, literal: bool = False) -> list[_Problem]:
             found.append(_Problem(where, "must not have null characters"))
         if where != "command" and text is not None and not text.strip():
             found.append(_Problem(where, "must not be empty"))
-    found += [_Problem(f"args[{i}]", "must not have null characters") for i, arg in enumerate(config.args) if "\0" in arg]
+    found += [
+        _Problem(f"args[{i}]", "must not have null characters") for i, arg in enumerate(config.args) if "\0" in arg
+    ]
     for key, value in config.env.items():
         if not key or "=" in key or "\0" in key:
             found.append(_Problem("env", "names of variables must not be empty, nor have = or null characters"))
@@ -502,7 +514,11 @@ def _check_url(url: str) -> list[_Problem]:
     problem = _Problem("url", "must be an http:// or https:// URL with a host")
     try:
         parts = urlsplit(url)
-        good = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        good = (
+            parts.scheme.lower() in ("http", "https")
+            and bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+        )
     except ValueError:
         good = False
     return [] if good and not re.search(r"[\s\0]", url) else [problem]
@@ -640,7 +656,9 @@ class ToolsConfig:
         inputs: values for ``${input:id}`` of the servers: a mapping, or a function of the id.
     """
 
-    def __init__(self, config_file: str | Path | None = "mcp.yaml", load: bool = True, *, inputs: Inputs = None) -> None:
+    def __init__(
+        self, config_file: str | Path | None = "mcp.yaml", load: bool = True, *, inputs: Inputs = None
+    ) -> None:
         self.config_file = None if config_file is None else Path(config_file)
         self._inputs = inputs
         self._lock = threading.RLock()
@@ -658,7 +676,9 @@ class ToolsConfig:
             self.load()
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any], base_dir: str | Path | None = None, *, inputs: Inputs = None) -> ToolsConfig:
+    def from_dict(
+        cls, mapping: Mapping[str, Any], base_dir: str | Path | None = None, *, inputs: Inputs = None
+    ) -> ToolsConfig:
         """A configuration without a file, of any of the shapes.
 
         Parameters:
@@ -839,13 +859,17 @@ class ToolsConfig:
                 value = _rebased(other.raw[name], _workspace(Path(path)))
                 if name in self._raw:
                     if not _formats.same(self._raw[name], value):
-                        self._warnings.append(ConfigError("is there already, not imported", file=Path(path), server=name))
+                        self._warnings.append(
+                            ConfigError("is there already, not imported", file=Path(path), server=name)
+                        )
                     continue
                 if self.set(name, value):
                     added.append(name)
                     ids = ", ".join(sorted(input_ids(value)))
                     if ids:
-                        self._warnings.append(ConfigError(f"wants inputs: {ids}", server=server.name, hint="pass inputs=..."))
+                        self._warnings.append(
+                            ConfigError(f"wants inputs: {ids}", server=server.name, hint="pass inputs=...")
+                        )
         return added
 
     # -- files
@@ -909,7 +933,9 @@ class ToolsConfig:
                 self._errors.append(ConfigError(f"not saved: {exc.strerror}", file=target))
                 return False
             except UnicodeEncodeError:
-                self._errors.append(ConfigError("not saved: it has characters that cannot be written as UTF-8", file=target))
+                self._errors.append(
+                    ConfigError("not saved: it has characters that cannot be written as UTF-8", file=target)
+                )
                 return False
             if own or self.config_file is None:
                 self.config_file = target
@@ -966,7 +992,9 @@ class ToolsConfig:
             return None if tree is None else tree.line(*at, server, *keys)
 
         workspace = _workspace(self.config_file) if self.config_file is not None else self._base
-        defaults = {d["id"]: d["default"] for d in _input_definitions(self._root, at) if isinstance(d.get("default"), str)}
+        defaults = {
+            d["id"]: d["default"] for d in _input_definitions(self._root, at) if isinstance(d.get("default"), str)
+        }
         return _Source(self.config_file, workspace, line, self._inputs, defaults)
 
     def _absorb(self, root: Any, tree: _formats.Tree | None) -> None:
@@ -980,7 +1008,9 @@ class ToolsConfig:
         if not isinstance(root, Mapping):
             hint = "write the servers below mcpServers:"
             self._errors.append(
-                ConfigError("the content must be a mapping", file=self.config_file, line=None if tree is None else 1, hint=hint)
+                ConfigError(
+                    "the content must be a mapping", file=self.config_file, line=None if tree is None else 1, hint=hint
+                )
             )
             return
         self._root = dict(root)
@@ -1006,7 +1036,9 @@ class ToolsConfig:
             # readers of JSON silently take the last one
             if path[: len(at)] == at and len(path) > len(at):
                 server, inner = str(path[len(at)]), ".".join(map(str, path[len(at) + 1 :])) or None
-                self._errors.append(_error("the key appears twice", self.config_file, server, inner, line_, "remove one"))
+                self._errors.append(
+                    _error("the key appears twice", self.config_file, server, inner, line_, "remove one")
+                )
         for name, value in found.items():
             made, errors, warned = _build(name, value, source)
             self._errors += errors
@@ -1017,7 +1049,9 @@ class ToolsConfig:
     def _drop_problems(self, name: Any) -> None:
         """What was said about a server that is no longer so."""
         self._errors = [error for error in self._errors if error.server is None or error.server != str(name)]
-        self._warnings = [warning for warning in self._warnings if warning.server is None or warning.server != str(name)]
+        self._warnings = [
+            warning for warning in self._warnings if warning.server is None or warning.server != str(name)
+        ]
 
 
 def _default_wrapper(fmt: str) -> tuple[str, ...]:
@@ -1029,7 +1063,9 @@ def _input_definitions(root: Mapping[Any, Any], at: tuple[str, ...]) -> _Dicts:
     holder: Any = root.get("mcp") if at[:1] == ("mcp",) else root
     found = holder.get("inputs") if isinstance(holder, Mapping) else None
     return (
-        [dict(d) for d in found if isinstance(d, Mapping) and isinstance(d.get("id"), str)] if isinstance(found, list) else []
+        [dict(d) for d in found if isinstance(d, Mapping) and isinstance(d.get("id"), str)]
+        if isinstance(found, list)
+        else []
     )
 
 

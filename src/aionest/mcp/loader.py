@@ -230,7 +230,12 @@ class ToolsLoader:
         if self.strict and self._config_errors:
             raise UsageError("; ".join(self._config_errors.values()))
         return Diff(
-            tuple(added), tuple(removed), tuple(changed), tuple(kept), tuple(c.name for c in failed), time.monotonic() - begin
+            tuple(added),
+            tuple(removed),
+            tuple(changed),
+            tuple(kept),
+            tuple(c.name for c in failed),
+            time.monotonic() - begin,
         )
 
     def _file_stamp(self) -> tuple[int, int, int] | None:
@@ -253,9 +258,9 @@ class ToolsLoader:
         """Make new tables of tools. In the loop's thread."""
         described = {}
         for connection in self._connections.values():
-            for tool in connection.tools:
-                if _wanted(connection.config, tool["name"]):
-                    described[connection.name, tool["name"]] = tool
+            for one in connection.tools:
+                if _wanted(connection.config, one["name"]):
+                    described[connection.name, one["name"]] = one
         prefixed = [(self._connections[server].config.prefix or server, name) for server, name in described]
         names = unique_names(prefixed)
         tools: dict[str, Tool] = {}
@@ -393,7 +398,12 @@ class ToolsLoader:
         return one, given
 
     async def _call(
-        self, tool: Tool, arguments: dict[str, Any], timeout: float | None, progress: Callable[..., Any] | None, check: bool
+        self,
+        tool: Tool,
+        arguments: dict[str, Any],
+        timeout: float | None,
+        progress: Callable[..., Any] | None,
+        check: bool,
     ) -> ToolResult:
         connection = await self._connection(tool.server)
         ttl = connection.config.cache_ttl if tool.read_only else 0
@@ -418,7 +428,9 @@ class ToolsLoader:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[key] = (time.monotonic() + ttl, result)
         if check and result.is_error:
-            raise ToolFailed(f"tool {tool.name!r} failed: {result.text or 'it did not say why'}", server=tool.server, result=result)
+            raise ToolFailed(
+                f"tool {tool.name!r} failed: {result.text or 'it did not say why'}", server=tool.server, result=result
+            )
         return result
 
     def _progress_listener(self, tool: Tool, progress: Callable[..., Any] | None) -> Any:
@@ -436,7 +448,9 @@ class ToolsLoader:
     async def _connection(self, server: str) -> Connection:
         if server not in self._connections:
             if server not in self.config.servers:
-                raise UsageError(f"no server {server!r} is configured; there are: {', '.join(self.config.servers) or 'none'}")
+                raise UsageError(
+                    f"no server {server!r} is configured; there are: {', '.join(self.config.servers) or 'none'}"
+                )
             # a child after fork(), or a server that was not loaded yet
             self._connections[server] = Connection(self.config.servers[server], self._callbacks, self._publish)
         return self._connections[server]
@@ -478,14 +492,20 @@ class ToolsLoader:
             if server is None and (not connection.is_open or capability not in connection.capabilities):
                 continue
             found[connection.name] = await connection.request(
-                lambda session: _compat.pages(session, what, name), timeout=None, repeatable=True, what=f"list of {what}"
+                lambda session: _compat.pages(session, what, name),
+                timeout=None,
+                repeatable=True,
+                what=f"list of {what}",
             )
         return found
 
     async def _read(self, server: str, uri: str, timeout: float | None) -> list[dict[str, Any]]:
         connection = await self._connection(server)
         result = await connection.request(
-            lambda session: _compat.read_resource(session, uri), timeout=timeout, repeatable=True, what="reading of a resource"
+            lambda session: _compat.read_resource(session, uri),
+            timeout=timeout,
+            repeatable=True,
+            what="reading of a resource",
         )
         return list(result.get("contents", []))
 
@@ -544,7 +564,9 @@ class ToolsLoader:
         await self.load_async()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
         await self.cleanup_async()
 
     def __repr__(self) -> str:

@@ -121,7 +121,11 @@ class ToolsRetriever:
             for name, counts in self._counts.items():
                 count: float = counts.get(word, 0)
                 if not count and len(word) >= 3:
-                    count = 0.5 * sum(n for other, n in counts.items() if other.startswith(word) or word.startswith(other) and len(other) > 3)
+                    count = 0.5 * sum(
+                        n
+                        for other, n in counts.items()
+                        if other.startswith(word) or word.startswith(other) and len(other) > 3
+                    )
                 if count:
                     hits[name] = count
             idf = math.log(1 + (total - len(hits) + 0.5) / (len(hits) + 0.5))

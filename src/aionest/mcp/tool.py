@@ -102,7 +102,9 @@ class Tool:
                 server=self.server,
             ) from None
         except Exception as exc:  # references that lead nowhere, patterns that are none
-            raise ToolSchemaError(f"the schema of tool {self.name!r} cannot be used: {exc}", server=self.server) from None
+            raise ToolSchemaError(
+                f"the schema of tool {self.name!r} cannot be used: {exc}", server=self.server
+            ) from None
         if not errors:
             return
         problems = []
@@ -114,7 +116,9 @@ class Tool:
                 near = [n for name in extra for n in difflib.get_close_matches(name, list(self.properties), 1)]
                 text += f" (did you mean {', '.join(near)}?)" if near else ""
             problems.append(f"{path}: {text}" if path else text)
-        raise ArgumentsError(f"arguments of {self.name!r} do not fit: " + "; ".join(problems), problems, server=self.server)
+        raise ArgumentsError(
+            f"arguments of {self.name!r} do not fit: " + "; ".join(problems), problems, server=self.server
+        )
 
     def coerce(self, strings: Mapping[str, str]) -> dict[str, Any]:
         """Give texts from a command line or a form the types that the schema wants.
@@ -129,7 +133,8 @@ class Tool:
             if schema is None and closed and self.properties:
                 near = difflib.get_close_matches(name, list(self.properties), 2)
                 problems.append(
-                    f"{name}: no such argument" + (f", did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(self.properties)}")
+                    f"{name}: no such argument"
+                    + (f", did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(self.properties)}")
                 )
                 continue
             try:
@@ -137,7 +142,9 @@ class Tool:
             except ValueError as exc:
                 problems.append(f"{name}: {exc}")
         if problems:
-            raise ArgumentsError(f"arguments of {self.name!r} do not fit: " + "; ".join(problems), problems, server=self.server)
+            raise ArgumentsError(
+                f"arguments of {self.name!r} do not fit: " + "; ".join(problems), problems, server=self.server
+            )
         return found
 
     def call(self, arguments: Mapping[str, Any] | None = None, **options: Any) -> ToolResult:
@@ -210,7 +217,10 @@ def _typed(text: str, schema: dict[str, Any]) -> Any:
             except ValueError:
                 if kind == "array" and not text.lstrip().startswith(("[", "{")):
                     items = schema.get("items")
-                    return [_typed(part.strip(), items if isinstance(items, dict) else {"type": "string"}) for part in text.split(",")]
+                    return [
+                        _typed(part.strip(), items if isinstance(items, dict) else {"type": "string"})
+                        for part in text.split(",")
+                    ]
                 continue
             if kind == "json" or isinstance(value, list if kind == "array" else dict):
                 return value
@@ -283,5 +293,3 @@ class ToolResult:
 
 
 __all__ = ["ArgumentsError", "Tool", "ToolResult", "ToolSchemaError"]
-
-

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def to_function(tool: Tool) -> Callable[..., Any]:
             parameters.append(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation))
         else:
             default = schema.get("default") if isinstance(schema, dict) else None
-            kind = Optional[annotation] if default is None and annotation is not Any else annotation
+            kind = (annotation | None) if default is None and annotation is not Any else annotation
             parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
     if rest or tool.input_schema.get("additionalProperties"):
         parameters.append(inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD))

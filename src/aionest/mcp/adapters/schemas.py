@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def to_openai(tool: Tool) -> dict[str, Any]:
     """An entry of ``tools`` for chat completions."""
     schema = {"type": "object", "properties": {}, **tool.input_schema}
-    return {"type": "function", "function": {"name": tool.name, "description": tool.description[:1024], "parameters": schema}}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description[:1024], "parameters": schema},
+    }
 
 
 def call_openai(tools: Mapping[str, Tool], tool_call: Mapping[str, Any], **options: Any) -> ToolResult:
@@ -43,4 +46,8 @@ def call_openai(tools: Mapping[str, Tool], tool_call: Mapping[str, Any], **optio
 
 def to_anthropic(tool: Tool) -> dict[str, Any]:
     """An entry of ``tools`` for messages."""
-    return {"name": tool.name, "description": tool.description, "input_schema": {"type": "object", "properties": {}, **tool.input_schema}}
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "input_schema": {"type": "object", "properties": {}, **tool.input_schema},
+    }

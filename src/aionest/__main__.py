@@ -1,0 +1,5 @@
+"""python -m aionest: the command line."""
+
+from aionest.cli import main
+
+main()
