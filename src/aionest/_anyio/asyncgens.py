@@ -303,9 +303,10 @@ methods: dict[str, Any] = {
 
 def rehook() -> None:
     """A loop that runs in this thread already has asyncio's own hooks set: give it ours."""
-    loop: Any = events._get_running_loop()
-    if loop is None:
+    running = events._get_running_loop()
+    if running is None:
         return
+    loop: Any = running
     hooks = sys.get_asyncgen_hooks()
-    if getattr(hooks.firstiter, "__self__", None) is loop and hasattr(loop, "_asyncgens"):
+    if getattr(hooks.firstiter, "__self__", None) is running and hasattr(loop, "_asyncgens"):
         sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)

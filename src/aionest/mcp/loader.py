@@ -261,7 +261,11 @@ class ToolsLoader:
             for one in connection.tools:
                 if _wanted(connection.config, one["name"]):
                     described[connection.name, one["name"]] = one
-        prefixed = [(self._connections[server].config.prefix or server, name) for server, name in described]
+        prefixed: list[tuple[str, str]] = []
+        for server, name in described:
+            pair = (self._connections[server].config.prefix or server, name)
+            # two servers may have been given one prefix
+            prefixed.append(pair if pair not in prefixed else (f"{pair[0]}_{server}", name))
         names = unique_names(prefixed)
         tools: dict[str, Tool] = {}
         by_server: dict[tuple[str, str], Tool] = {}

@@ -1,39 +1,87 @@
 """Tools for LangChain, with both a synchronous and an asynchronous form.
 
-Contract: LangChain is imported on use. A tool that reports an error raises ToolException.
+Contract: LangChain is imported on use. A tool that reports an error raises ToolException. Arguments reach the server as the
+model gave them, also those with names that LangChain injects itself (``config``, ``run_manager``).
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
+
+from ..errors import ToolsError
 
 if TYPE_CHECKING:
     from ..tool import Tool, ToolResult
 
 
-def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
-    """A ``StructuredTool`` whose ``invoke`` works from any thread, and ``ainvoke`` on any loop.
-
-    :param handle_tool_error: give the text of an error as the result instead of raising it.
-    :raises ImportError: langchain-core is not installed.
-    """
+@functools.lru_cache(maxsize=1)
+def _classes() -> tuple[Any, Any]:
     try:
         from langchain_core.tools import StructuredTool, ToolException
     except ImportError as exc:
         raise ImportError("tools for LangChain need langchain-core: pip install langchain-core") from exc
 
-    def outcome(result: ToolResult) -> tuple[str, dict[str, Any]]:
+    class MCPStructuredTool(StructuredTool):
+        """LangChain finds what to inject by the signature of these; without names there, it leaves the arguments alone."""
+
+        def _run(self, /, *args: Any, **kwargs: Any) -> Any:
+            return self.func(*args, **kwargs)  # type: ignore[misc]
+
+        async def _arun(self, /, *args: Any, **kwargs: Any) -> Any:
+            return await self.coroutine(*args, **kwargs)  # type: ignore[misc]
+
+    return MCPStructuredTool, ToolException
+
+
+def _content(result: ToolResult) -> Any:
+    """A text, or LangChain's content blocks if there are images."""
+    if not result.images:
+        return str(result)
+    blocks: list[dict[str, Any]] = []
+    for block in result.content:
+        if block.get("type") == "text":
+            blocks.append({"type": "text", "text": block.get("text", "")})
+        elif block.get("type") == "image":
+            blocks.append(
+                {"type": "image", "base64": block.get("data"), "mime_type": block.get("mimeType") or "image/png"}
+            )
+    return blocks or str(result)
+
+
+def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
+    """A ``StructuredTool`` whose ``invoke`` works from any thread, and ``ainvoke`` on any loop.
+
+    Its artifact is the result as JSON.
+
+    :param handle_tool_error: give the text of an error as the result, so that the model sees it. Otherwise ToolException is
+        raised for what the tool reports, and ToolsError for arguments that do not fit and servers that are not there.
+    :raises ImportError: langchain-core is not installed.
+    """
+    structured_tool, tool_exception = _classes()
+
+    def outcome(result: ToolResult) -> tuple[Any, dict[str, Any]]:
         if result.is_error:
-            raise ToolException(result.text or f"{tool.name} failed")
-        return str(result), result.to_json()
+            raise tool_exception(str(result) or f"{tool.name} failed and did not say why")
+        return _content(result), result.to_json()
 
-    def call(**arguments: Any) -> tuple[str, dict[str, Any]]:
-        return outcome(tool.call(arguments))
+    def call(**arguments: Any) -> tuple[Any, dict[str, Any]]:
+        try:
+            return outcome(tool.call(arguments))
+        except ToolsError as exc:
+            if handle_tool_error:
+                raise tool_exception(str(exc)) from exc
+            raise
 
-    async def acall(**arguments: Any) -> tuple[str, dict[str, Any]]:
-        return outcome(await tool.acall(arguments))
+    async def acall(**arguments: Any) -> tuple[Any, dict[str, Any]]:
+        try:
+            return outcome(await tool.acall(arguments))
+        except ToolsError as exc:
+            if handle_tool_error:
+                raise tool_exception(str(exc)) from exc
+            raise
 
-    return StructuredTool(
+    return structured_tool(
         name=tool.name,
         description=tool.description or tool.title or tool.name,
         args_schema={"properties": {}, **tool.input_schema},

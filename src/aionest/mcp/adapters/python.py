@@ -1,18 +1,24 @@
 """Tools as plain Python functions, with signature, annotations and docstring made from the schema.
 
-Contract: names that are no Python identifiers are left to ``**arguments``.
+Contract: arguments that are left out are not sent, so the server's own defaults hold. Names that are no Python identifiers
+can be given through ``**``.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import keyword
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import ToolFailed
+from ..tool import _kinds, _resolved, _values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..tool import Tool
+    from ..tool import Tool, ToolResult
 
 _TYPES: dict[str, Any] = {
     "string": str,
@@ -21,12 +27,26 @@ _TYPES: dict[str, Any] = {
     "boolean": bool,
     "array": list,
     "object": dict,
+    "null": type(None),
 }
 
 
-def _annotation(schema: Any) -> Any:
-    kind = schema.get("type") if isinstance(schema, dict) else None
-    return _TYPES.get(kind, Any) if isinstance(kind, str) else Any
+def _annotation(schema: Any, root: dict[str, Any], depth: int = 0) -> Any:
+    found: list[Any] = []
+    for kind, own in _kinds(schema, root):
+        one: Any = _TYPES.get(kind, Any)
+        if kind == "values":
+            values = _values(own)
+            fits = values and all(value is None or isinstance(value, (str, int)) for value in values)
+            one = Literal[tuple(values)] if fits else Any  # type: ignore[valid-type]
+        elif kind == "array" and isinstance(own.get("items"), dict) and depth < 4:
+            one = list[_annotation(own["items"], root, depth + 1)]  # type: ignore[misc]
+        elif kind == "object":
+            one = dict[str, Any]
+        if one is Any:
+            return Any
+        found.append(one)
+    return functools.reduce(operator.or_, found) if found else Any
 
 
 def to_function(tool: Tool) -> Callable[..., Any]:
@@ -34,42 +54,90 @@ def to_function(tool: Tool) -> Callable[..., Any]:
 
     It gives the structured result if there is one, else the text, and raises ``ToolFailed`` if the tool reports an error.
     """
-    parameters: list[inspect.Parameter] = []
-    rest = False
-    required = [name for name in tool.required if name in tool.properties]
-    for name in [*required, *(n for n in tool.properties if n not in required)]:
-        if not name.isidentifier() or keyword.iskeyword(name):
-            rest = True
-            continue
-        schema = tool.properties[name]
-        annotation = _annotation(schema)
-        if name in required:
-            parameters.append(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation))
-        else:
-            default = schema.get("default") if isinstance(schema, dict) else None
-            kind = (annotation | None) if default is None and annotation is not Any else annotation
-            parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
-    if rest or tool.input_schema.get("additionalProperties"):
-        parameters.append(inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD))
-    signature = inspect.Signature(parameters, return_annotation=Any)
+    signature = _signature(tool)
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        given.update(given.pop("arguments", {}))
-        result = tool.call(given, check=True)
-        return result.structured if result.structured is not None else result.text
+        return _outcome(tool, tool.call(_given(tool, signature, args, kwargs)))
 
-    function.__name__ = tool.name if tool.name.isidentifier() else "tool"
-    function.__qualname__ = function.__name__
+    return _dressed(function, tool, signature)
+
+
+def to_async_function(tool: Tool) -> Callable[..., Any]:
+    """``to_function()`` as a coroutine function, for any loop."""
+    signature = _signature(tool)
+
+    async def function(*args: Any, **kwargs: Any) -> Any:
+        return _outcome(tool, await tool.acall(_given(tool, signature, args, kwargs)))
+
+    return _dressed(function, tool, signature)
+
+
+def _signature(tool: Tool) -> inspect.Signature:
+    root, properties = tool.input_schema, tool.properties
+    required = [name for name in dict.fromkeys(tool.required) if name in properties]
+    usable = [name for name in properties if name.isidentifier() and not keyword.iskeyword(name)]
+    # a required argument that has no usable name could not be seen in the order of positions
+    positional = all(name in usable for name in required)
+    parameters: list[inspect.Parameter] = []
+    for name in [*(n for n in required if n in usable), *(n for n in usable if n not in required)]:
+        annotation = _annotation(properties[name], root)
+        if name in required:
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(name, kind, annotation=annotation))
+            continue
+        default = _resolved(properties[name], root).get("default")
+        if default is None and annotation is not Any:
+            annotation = annotation | None
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        )
+    others = root.get("additionalProperties")
+    if len(usable) < len(properties) or others is True or isinstance(others, dict) or not properties:
+        name = "arguments"
+        while name in properties:
+            name = f"_{name}"
+        parameters.append(inspect.Parameter(name, inspect.Parameter.VAR_KEYWORD, annotation=Any))
+    return inspect.Signature(parameters, return_annotation=Any)
+
+
+def _given(tool: Tool, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    given = dict(signature.bind(*args, **kwargs).arguments)
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            given.update(given.pop(parameter.name, {}))
+    return {name: value for name, value in given.items() if value is not None or not _left_out(tool, name)}
+
+
+def _left_out(tool: Tool, name: str) -> bool:
+    """Does None for it mean that it is not given? So it does where the schema has no null."""
+    if name in tool.required or name not in tool.properties:
+        return False
+    root = tool.input_schema
+    for kind, own in _kinds(tool.properties[name], root):
+        if kind in ("null", "any") or (kind == "values" and None in _values(own)):
+            return False
+    return True
+
+
+def _outcome(tool: Tool, result: ToolResult) -> Any:
+    if result.is_error:
+        why = str(result) or "it did not say why"
+        raise ToolFailed(f"tool {tool.name!r} failed: {why}", server=tool.server or None, result=result)
+    return result.structured if result.structured is not None else str(result)
+
+
+def _dressed(function: Any, tool: Tool, signature: inspect.Signature) -> Any:
+    name = tool.name.replace("-", "_")
+    function.__name__ = function.__qualname__ = name if name.isidentifier() and not keyword.iskeyword(name) else "tool"
     function.__doc__ = _docstring(tool)
-    function.__signature__ = signature  # type: ignore[attr-defined]
-    function.__annotations__ = {p.name: p.annotation for p in parameters if p.annotation is not inspect.Parameter.empty}
+    function.__signature__ = signature
+    function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()} | {"return": Any}
     return function
 
 
 def _docstring(tool: Tool) -> str:
     lines = [tool.description or tool.title or tool.name, ""]
     for name, schema in tool.properties.items():
-        text = schema.get("description", "") if isinstance(schema, dict) else ""
-        lines.append(f":param {name}: {text}".rstrip().rstrip(":") if not text else f":param {name}: {text}")
+        text = str(_resolved(schema, tool.input_schema).get("description") or "")
+        lines.append(f":param {name}: {' '.join(text.split())}".rstrip())
     return "\n".join(lines).strip()

@@ -1,0 +1,1 @@
+"""The Streamlit app: ``aionest app``, or ``streamlit run`` on main.py."""

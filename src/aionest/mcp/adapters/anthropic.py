@@ -1,0 +1,70 @@
+"""Tools as Anthropic wants them described, and the calls that its models make carried out.
+
+Contract: dictionaries, or the library's own objects, in; dictionaries out. No library is imported.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from ..tool import ArgumentsError
+from .openai import _field, _found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..tool import Tool, ToolResult
+
+_MEDIA = ("image/png", "image/jpeg", "image/gif", "image/webp")
+
+
+def to_anthropic(tool: Tool) -> dict[str, Any]:
+    """An entry of ``tools`` for messages."""
+    return {
+        "name": tool.name,
+        "description": tool.description or tool.title or tool.name,
+        "input_schema": {**tool.input_schema, "type": "object", "properties": tool.properties},
+    }
+
+
+def call_anthropic(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any, **options: Any) -> ToolResult:
+    """Carry out a ``tool_use`` block of a model's answer.
+
+    :param tools: the tools by name, or just the tools.
+    :param options: of the call: ``timeout``, ``progress``.
+    :raises UsageError: no such tool, or arguments that do not fit.
+    """
+    tool, arguments = _prepared(tools, tool_use)
+    return tool.call(arguments, **options)
+
+
+async def acall_anthropic(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any, **options: Any) -> ToolResult:
+    """``call_anthropic()`` for coroutines of any loop."""
+    tool, arguments = _prepared(tools, tool_use)
+    return await tool.acall(arguments, **options)
+
+
+def anthropic_block(tool_use: Any, result: ToolResult) -> dict[str, Any]:
+    """The ``tool_result`` block for a call that was carried out; with its images."""
+    content: list[dict[str, Any]] = [{"type": "text", "text": str(result)}] if str(result) else []
+    for kind, data in result.images:
+        if kind in _MEDIA:
+            source = {"type": "base64", "media_type": kind, "data": base64.b64encode(data).decode()}
+            content.append({"type": "image", "source": source})
+    return {
+        "type": "tool_result",
+        "tool_use_id": _field(tool_use, "id"),
+        "content": content,
+        "is_error": result.is_error,
+    }
+
+
+def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any) -> tuple[Tool, dict[str, Any]]:
+    tool = _found(tools, _field(tool_use, "name"))
+    arguments = _field(tool_use, "input")
+    if not isinstance(arguments, dict):
+        raise ArgumentsError(
+            f"arguments of {tool.name!r} are no JSON object", ["not an object"], server=tool.server or None
+        )
+    return tool, arguments

@@ -1,0 +1,83 @@
+"""Tools as OpenAI wants them described, and the calls that its models make carried out.
+
+Contract: dictionaries, or the library's own objects, in; dictionaries out. No library is imported. Chat completions and the
+responses interface are both understood.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ToolNotFound
+from ..tool import ArgumentsError
+
+if TYPE_CHECKING:
+    from ..tool import Tool, ToolResult
+
+DESCRIPTION = 1024  # characters that the interface takes
+
+
+def to_openai(tool: Tool, *, responses: bool = False) -> dict[str, Any]:
+    """An entry of ``tools`` for chat completions, or for the responses interface."""
+    function = {
+        "name": tool.name,
+        "description": (tool.description or tool.title or tool.name)[:DESCRIPTION],
+        "parameters": {**tool.input_schema, "type": "object", "properties": tool.properties},
+    }
+    return {"type": "function", **function} if responses else {"type": "function", "function": function}
+
+
+def call_openai(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **options: Any) -> ToolResult:
+    """Carry out a tool call of a model's answer.
+
+    :param tools: the tools by name, or just the tools.
+    :param tool_call: an entry of ``message.tool_calls``, or an output item of type ``function_call``.
+    :param options: of the call: ``timeout``, ``progress``.
+    :raises UsageError: no such tool, or arguments that are no JSON object or do not fit.
+    """
+    tool, arguments = _prepared(tools, tool_call)
+    return tool.call(arguments, **options)
+
+
+async def acall_openai(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **options: Any) -> ToolResult:
+    """``call_openai()`` for coroutines of any loop."""
+    tool, arguments = _prepared(tools, tool_call)
+    return await tool.acall(arguments, **options)
+
+
+def openai_message(tool_call: Any, result: ToolResult) -> dict[str, Any]:
+    """What to append to the conversation for a call that was carried out."""
+    if _field(tool_call, "function") is None:
+        return {"type": "function_call_output", "call_id": _field(tool_call, "call_id"), "output": str(result)}
+    return {"role": "tool", "tool_call_id": _field(tool_call, "id"), "content": str(result)}
+
+
+def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any) -> tuple[Tool, dict[str, Any]]:
+    function = _field(tool_call, "function")
+    function = tool_call if function is None else function
+    tool = _found(tools, _field(function, "name"))
+    given = _field(function, "arguments") or "{}"
+    try:
+        arguments = json.loads(given) if isinstance(given, (str, bytes)) else given
+    except ValueError as exc:
+        raise ArgumentsError(
+            f"arguments of {tool.name!r} are no JSON: {exc}", [str(exc)], server=tool.server or None
+        ) from None
+    if not isinstance(arguments, dict):
+        raise ArgumentsError(
+            f"arguments of {tool.name!r} are no JSON object", ["not an object"], server=tool.server or None
+        )
+    return tool, arguments
+
+
+def _field(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+
+
+def _found(tools: Mapping[str, Tool] | Iterable[Tool], name: Any) -> Tool:
+    known = dict(tools) if isinstance(tools, Mapping) else {tool.name: tool for tool in tools}
+    if name not in known:
+        raise ToolNotFound(f"no tool {name!r}; there are: {', '.join(known) or 'none'}")
+    return known[name]

@@ -1,0 +1,325 @@
+"""Tools in the forms of other libraries: what they look like there, and that calls arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import inspect
+import json
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest.mcp.adapters.anthropic import acall_anthropic, anthropic_block, call_anthropic, to_anthropic
+from aionest.mcp.adapters.openai import acall_openai, call_openai, openai_message, to_openai
+from aionest.mcp.adapters.python import to_async_function, to_function
+from aionest.mcp.bundle import ToolsBundle
+from aionest.mcp.errors import ServerUnavailable, ToolFailed, ToolNotFound
+from aionest.mcp.tool import ArgumentsError, Tool, ToolResult
+
+IMAGE = {"type": "image", "data": base64.b64encode(b"png").decode(), "mimeType": "image/png"}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "unit": {"$ref": "#/$defs/Unit", "default": "celsius"},
+        "city": {"type": "string", "description": "Where"},
+        "days": {"type": "integer"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "config": {"type": "string"},
+        "from": {"type": "string"},
+    },
+    "required": ["city", "days"],
+    "$defs": {"Unit": {"enum": ["celsius", "fahrenheit"]}},
+    "additionalProperties": False,
+}
+
+
+class Memory:
+    """Echoes its arguments, or does what the city says."""
+
+    def call(self, tool, arguments=None, timeout=None, progress=None):
+        tool.validate(arguments)
+        self.last, self.timeout = arguments, timeout
+        city = arguments.get("city")
+        if city == "down":
+            raise ServerUnavailable("server 'weather' is down", server="weather")
+        if city == "fail":
+            return ToolResult([{"type": "text", "text": "no such city"}], is_error=True)
+        if city == "image":
+            return ToolResult([{"type": "text", "text": "look"}, IMAGE])
+        return ToolResult([{"type": "text", "text": json.dumps(arguments)}], structured=dict(arguments), tool=tool.name)
+
+    async def acall(self, tool, arguments=None, timeout=None, progress=None):
+        await asyncio.sleep(0)
+        return self.call(tool, arguments, timeout, progress)
+
+
+@pytest.fixture
+def tool():
+    return Tool(
+        "weather__forecast", "weather", "forecast", description="The forecast", input_schema=SCHEMA,
+        annotations={"readOnlyHint": True}, caller=Memory(),
+    )  # fmt: skip
+
+
+ARGUMENTS = {"city": "Oslo", "days": 2}
+
+
+# -- LangChain
+
+
+@pytest.fixture
+def langchain(tool):
+    pytest.importorskip("langchain_core")
+    from aionest.mcp.adapters.langchain import to_langchain
+
+    return to_langchain(tool)
+
+
+def test_langchain_both_forms(langchain, tool):
+    from langchain_core.tools import StructuredTool
+
+    assert isinstance(langchain, StructuredTool) and langchain.func and langchain.coroutine
+    assert langchain.name == "weather__forecast" and langchain.args_schema["required"] == ["city", "days"]
+    assert json.loads(langchain.invoke(ARGUMENTS)) == ARGUMENTS
+    assert json.loads(asyncio.run(langchain.ainvoke(ARGUMENTS))) == ARGUMENTS
+    found = []
+    thread = threading.Thread(target=lambda: found.append(langchain.invoke(ARGUMENTS)))
+    thread.start()
+    thread.join()
+    assert json.loads(found[0]) == ARGUMENTS
+
+
+def test_langchain_messages_have_the_artifact(langchain):
+    call = {"type": "tool_call", "id": "1", "name": langchain.name, "args": ARGUMENTS}
+    for message in (langchain.invoke(call), asyncio.run(langchain.ainvoke(call))):
+        assert message.tool_call_id == "1" and message.artifact["structuredContent"] == ARGUMENTS
+    message = langchain.invoke({**call, "args": {"city": "image", "days": 1}})
+    assert message.content[0]["text"] == "look" and message.content[1]["base64"] == IMAGE["data"]
+
+
+def test_langchain_leaves_arguments_alone(langchain, tool):
+    given = {**ARGUMENTS, "config": "mine", "from": "x"}
+    assert json.loads(langchain.invoke(given)) == given
+    assert json.loads(asyncio.run(langchain.ainvoke(given))) == given
+    odd = {"type": "object", "properties": {name: {} for name in ("run_manager", "self", "callbacks", "args")}}
+    from aionest.mcp.adapters.langchain import to_langchain
+
+    other = to_langchain(Tool("odd", input_schema=odd, caller=Memory()))
+    given = dict.fromkeys(odd["properties"], "mine")
+    assert json.loads(other.invoke(given)) == given
+    assert json.loads(asyncio.run(other.ainvoke(given))) == given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"city": "fail", "days": 1}, "no such city"),
+        ({"city": "down", "days": 1}, "is down"),
+        ({"city": 1}, "expected string"),
+    ],
+)
+def test_langchain_errors(tool, langchain, arguments, said):
+    from langchain_core.tools import ToolException
+
+    from aionest.mcp.adapters.langchain import to_langchain
+
+    assert said in langchain.invoke(arguments)
+    assert said in asyncio.run(langchain.ainvoke(arguments))
+    message = langchain.invoke({"type": "tool_call", "id": "1", "name": langchain.name, "args": arguments})
+    assert message.status == "error"
+    expected = ToolException if "fail" in arguments.values() else (ServerUnavailable, ArgumentsError)
+    with pytest.raises(expected, match=said):
+        to_langchain(tool, handle_tool_error=False).invoke(arguments)
+
+
+def test_langchain_bundle(tool, langchain):
+    assert [each.name for each in ToolsBundle("weather", {tool.name: tool}).to_langchain()] == [tool.name]
+
+
+@pytest.mark.parametrize(("module", "name"), [("langchain_core", "langchain"), ("strands", "strands")])
+def test_a_missing_library_is_named(module, name):
+    program = f"""
+import sys
+sys.modules[{module!r}] = None
+from aionest.mcp.adapters.{name} import to_{name}
+from aionest.mcp.tool import Tool
+try:
+    to_{name}(Tool("a"))
+except ImportError as exc:
+    print(exc)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert "pip install" in run.stdout, run.stderr
+
+
+# -- Strands
+
+
+def test_strands(tool):
+    pytest.importorskip("strands")
+    from strands.types.tools import AgentTool
+
+    from aionest.mcp.adapters.strands import to_strands
+
+    found = to_strands(tool)
+    assert isinstance(found, AgentTool) and found.tool_name == tool.name
+    assert found.tool_spec["inputSchema"]["json"]["required"] == ["city", "days"]
+
+    async def last(arguments):
+        events = [event async for event in found.stream({"toolUseId": "7", "name": tool.name, "input": arguments}, {})]
+        return events[-1].tool_result
+
+    good = asyncio.run(last(ARGUMENTS))
+    assert (
+        good["status"] == "success" and good["toolUseId"] == "7" and json.loads(good["content"][0]["text"]) == ARGUMENTS
+    )
+    image = asyncio.run(last({"city": "image", "days": 1}))
+    assert image["content"][1]["image"] == {"format": "png", "source": {"bytes": b"png"}}
+    for arguments in ({"city": "fail", "days": 1}, {"city": "down", "days": 1}, {}):
+        assert asyncio.run(last(arguments))["status"] == "error"
+
+
+def test_a_strands_agent_calls_it(tool):
+    strands = pytest.importorskip("strands")
+    from strands.models.model import Model
+
+    from aionest.mcp.adapters.strands import to_strands
+
+    class Scripted(Model):
+        turns = 0
+
+        def update_config(self, **config):
+            pass
+
+        def get_config(self):
+            return {}
+
+        def structured_output(self, *args, **kwargs):
+            raise NotImplementedError
+
+        async def stream(self, messages, tool_specs=None, system_prompt=None, **kwargs):
+            self.turns += 1
+            yield {"messageStart": {"role": "assistant"}}
+            if self.turns == 1:
+                use = {"toolUse": {"toolUseId": "1", "name": tool_specs[0]["name"]}}
+                yield {"contentBlockStart": {"start": use}}
+                yield {"contentBlockDelta": {"delta": {"toolUse": {"input": json.dumps(ARGUMENTS)}}}}
+            else:
+                yield {"contentBlockStart": {"start": {}}}
+                yield {"contentBlockDelta": {"delta": {"text": "done"}}}
+            yield {"contentBlockStop": {}}
+            yield {"messageStop": {"stopReason": "tool_use" if self.turns == 1 else "end_turn"}}
+
+    agent = strands.Agent(model=Scripted(), tools=[to_strands(tool)], callback_handler=None)
+    assert "done" in str(agent("what is the weather?"))
+    assert tool.caller.last == ARGUMENTS
+
+
+# -- OpenAI and Anthropic
+
+
+def test_openai(tool):
+    described = to_openai(tool)
+    assert described["function"]["name"] == tool.name and described["function"]["parameters"]["required"] == [
+        "city",
+        "days",
+    ]
+    assert to_openai(tool, responses=True)["name"] == tool.name
+    assert to_openai(Tool("a", input_schema={}))["function"]["parameters"] == {"type": "object", "properties": {}}
+    call = {"id": "1", "type": "function", "function": {"name": tool.name, "arguments": json.dumps(ARGUMENTS)}}
+    as_object = SimpleNamespace(id="1", function=SimpleNamespace(**call["function"]))
+    item = {"type": "function_call", "call_id": "2", "name": tool.name, "arguments": json.dumps(ARGUMENTS)}
+    for tools in ({tool.name: tool}, [tool], ToolsBundle("weather", {tool.name: tool})):
+        for one in (call, as_object, item):
+            assert call_openai(tools, one, timeout=5).structured == ARGUMENTS
+            assert tool.caller.timeout == 5
+    result = asyncio.run(acall_openai([tool], call))
+    assert openai_message(call, result) == {"role": "tool", "tool_call_id": "1", "content": result.text}
+    assert openai_message(item, result)["call_id"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error"),
+    [
+        ("no", "{}", ToolNotFound),
+        (None, "{", ArgumentsError),
+        (None, "[]", ArgumentsError),
+        (None, '{"city": 1}', ArgumentsError),
+    ],
+)
+def test_openai_calls_that_are_wrong(tool, name, arguments, error):
+    with pytest.raises(error):
+        call_openai([tool], {"id": "1", "function": {"name": name or tool.name, "arguments": arguments}})
+
+
+def test_anthropic(tool):
+    assert to_anthropic(tool)["input_schema"]["required"] == ["city", "days"]
+    use = {"type": "tool_use", "id": "1", "name": tool.name, "input": {"city": "image", "days": 1}}
+    block = anthropic_block(use, call_anthropic([tool], use))
+    assert block["tool_use_id"] == "1" and not block["is_error"]
+    assert [part["type"] for part in block["content"]] == ["text", "image"]
+    failed = {**use, "input": {"city": "fail", "days": 1}}
+    assert anthropic_block(failed, asyncio.run(acall_anthropic([tool], SimpleNamespace(**failed))))["is_error"]
+    with pytest.raises(ToolNotFound):
+        call_anthropic([tool], {**use, "name": "no"})
+    with pytest.raises(ArgumentsError):
+        call_anthropic([tool], {**use, "input": None})
+
+
+# -- plain functions
+
+
+def test_the_signature(tool):
+    function = to_function(tool)
+    signature = inspect.signature(function)
+    assert [*signature.parameters] == ["city", "days", "unit", "tags", "note", "config", "arguments"]
+    assert signature.parameters["city"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert signature.parameters["unit"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert signature.parameters["unit"].default == "celsius"
+    assert function.__annotations__ == {
+        "city": str,
+        "days": int,
+        "unit": Literal["celsius", "fahrenheit"],
+        "tags": list[str] | None,
+        "note": str | None,
+        "config": str | None,
+        "arguments": Any,
+        "return": Any,
+    }
+    assert function.__name__ == "weather__forecast"
+    assert function.__doc__.startswith("The forecast") and ":param city: Where" in function.__doc__
+
+
+def test_functions_call(tool):
+    function = to_function(tool)
+    assert function("Oslo", 2) == ARGUMENTS == function(days=2, city="Oslo")
+    assert function("Oslo", 2, tags=None, note=None) == {**ARGUMENTS, "note": None}  # null is for note alone
+    assert function("Oslo", 2, **{"from": "x"}) == {**ARGUMENTS, "from": "x"}
+    assert asyncio.run(to_async_function(tool)("Oslo", 2)) == ARGUMENTS
+    assert inspect.iscoroutinefunction(to_async_function(tool))
+    assert function("image", 1) == "look"
+    with pytest.raises(TypeError):
+        function("Oslo")
+    with pytest.raises(TypeError):
+        function("Oslo", 2, "celsius")
+    with pytest.raises(ArgumentsError):
+        function("Oslo", "2")
+    with pytest.raises(ToolFailed, match="no such city") as caught:
+        function("fail", 1)
+    assert caught.value.result.is_error
+
+
+def test_odd_names():
+    schema = {"properties": {"class": {}, "arguments": {}, "b-c": {}}, "required": ["class", "arguments"]}
+    function = to_function(Tool("3-d", input_schema=schema, caller=Memory()))
+    assert function.__name__ == "tool"
+    assert function(arguments=1, **{"class": 2, "b-c": 3}) == {"arguments": 1, "class": 2, "b-c": 3}
+    assert to_function(Tool("a", caller=Memory()))(x=1) == {"x": 1}
