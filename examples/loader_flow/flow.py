@@ -1,8 +1,8 @@
 """The loader flow, as it is found in applications: a synchronous loader that keeps an MCP session open between calls.
 
-Usage: flow.py stock|nest_asyncio|nest_asyncio2|aionest|portal SERVER_COMMAND
+Usage: flow.py stock|nest_asyncio|nest_asyncio2|aionest|threads|portal SERVER_COMMAND
 
-Nothing in the Loader knows which of them is in place. Prints one JSON line per step: load() opens a session with a real
+Nothing in the Loader knows which of them is in place; ``threads`` is aionest with each step in a thread of its own. Prints one JSON line per step: load() opens a session with a real
 server over stdio in one asyncio.run, call() uses it in the next, cleanup() leaves it in a third. ``portal`` is the same
 loader written for aionest: the session lives on a loop of its own, in a task of its own.
 """
@@ -12,11 +12,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 import time
 
 MODE, SERVER = sys.argv[1], sys.argv[2]
 if MODE == "portal":
     import aionest
+elif MODE == "threads":
+    import aionest
+
+    aionest.apply(shared=True)
 elif MODE != "stock":
     __import__(MODE).apply()
 
@@ -89,8 +94,15 @@ def step(name, f):
     print(json.dumps({"step": name, **outcome, "ms": round((time.perf_counter() - start) * 1e3, 1)}), flush=True)
 
 
+def in_a_thread(name, f):
+    thread = threading.Thread(target=step, args=(name, f))
+    thread.start()
+    thread.join()
+
+
+do = in_a_thread if MODE == "threads" else step
 loader = PortalLoader() if MODE == "portal" else Loader()
-step("load", loader.load)
-step("call", loader.call)
-step("nested call", lambda: asyncio.run(nested(loader)))
-step("leave", loader.cleanup)
+do("load", loader.load)
+do("call", loader.call)
+do("nested call", lambda: asyncio.run(nested(loader)))
+do("leave", loader.cleanup)

@@ -92,7 +92,8 @@ def tools() -> None:
         for problem in problems:
             st.error(problem)
         if not problems:
-            st.button("Cancel", help="Stops the call")
+            slot = st.empty()
+            slot.button("Cancel", help="Stops the call")  # any click reruns the script, which ends the call
             begin = time.time()
             try:
                 result = call(loader, tool, given)
@@ -101,6 +102,7 @@ def tools() -> None:
                 history.insert(0, {"tool": tool.name, "arguments": given, "at": begin, "error": str(exc)})
             else:
                 history.insert(0, {"tool": tool.name, "arguments": given, "at": begin, "result": result})
+            slot.empty()
             del history[50:]
     for position, entry in enumerate(history):
         when = time.strftime("%H:%M:%S", time.localtime(entry["at"]))
