@@ -5,8 +5,6 @@ from __future__ import annotations
 import psutil
 import pytest
 
-pytest.importorskip("mcp")
-
 
 def running():
     """Server processes below this one that run."""
@@ -20,11 +18,18 @@ def running():
     return found
 
 
+def close_default_portal():
+    from aionest import portal
+
+    portal().close()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """Here the process's portal stays open between tests; what must not stay are servers."""
+    """Loaders use the process's portal, which is closed after each test; what must not stay are servers."""
     before = {p.pid for p in running()}
     yield
+    close_default_portal()
     assert not [p for p in running() if p.pid not in before]
 
 
