@@ -25,12 +25,21 @@ export PYTHONDONTWRITEBYTECODE := 1
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 
-.PHONY: test refs run cpython long asan lint docs bench clean
+.PHONY: test anyio refs run cpython long asan lint docs bench clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS)
 	@if $(PY) -c "import mcp" 2>/dev/null; then $(PYTEST) $(SDK_TESTS) -m "not long" $(ARGS); \
 	else echo "NOT RUN: tests of aionest.mcp, the command line and the app: the MCP SDK is not there for this Python"; fi
+
+# the oldest anyio that is supported
+anyio: .venv/anyio-$(TAG)/.ready
+	.venv/anyio-$(TAG)/bin/python -m pytest tests/scopes -m "not long" $(ARGS)
+
+.venv/anyio-$(TAG)/.ready: $(SOURCES)
+	$(PYTHON) -m venv .venv/anyio-$(TAG)
+	.venv/anyio-$(TAG)/bin/python -m pip install -q --disable-pip-version-check pytest pytest-timeout hypothesis psutil anyio==4.4.0 .
+	touch $@
 
 refs: $(VENV)/.test
 	$(PYTEST) tests/core tests/isolated -m "not long" $(ARGS)

@@ -188,6 +188,37 @@ for _ in range(2):
     assert r.returncode == 0 and len(r.stdout.split()) == 2, r
 
 
+def test_streamable_http_sessions(child):
+    http = SERVER.parent / "http_echo.py"
+    r = child(
+        program(
+            f"""
+import socket, subprocess
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0)); port = probe.getsockname()[1]
+server = subprocess.Popen([sys.executable, {str(http)!r}, str(port)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close(); break
+    except OSError:
+        time.sleep(0.05)
+url = f"http://127.0.0.1:{{port}}/mcp"
+client = MultiServerMCPClient({{f"s{{n}}": {{"url": url, "transport": "streamable_http"}} for n in range(3)}})
+sessions = asyncio.run(enter_all())
+for n in (1, 0, 2):
+    assert asyncio.run(say(sessions[n])) == "hi"
+    asyncio.run(leave(sessions[n]))
+server.terminate(); server.wait()
+print("left")
+"""
+        ),
+        dev=False,
+    )
+    assert (r.returncode, r.stdout) == (0, "left\n"), r
+    assert "Traceback" not in r.stderr and "was destroyed" not in r.stderr, r
+
+
 def test_no_server_is_left():
     here = psutil.Process(os.getpid())
     assert not [p for p in here.children(recursive=True) if str(SERVER) in " ".join(p.cmdline())]
