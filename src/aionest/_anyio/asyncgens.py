@@ -150,8 +150,8 @@ _SKIPPED = (
 _SUSPENDABLE = (types.AsyncGeneratorType, types.CoroutineType, types.GeneratorType)
 
 
-def _reachable(agen: Any, wanted: set[Any]) -> set[Any]:
-    """Which of the wanted objects the generator's frame holds, directly or through what it waits in."""
+def _reachable(agen: Any, wanted: set[Any] | None = None) -> set[Any]:
+    """Which of the wanted scopes, or which open ones, the generator holds, directly or through what it waits in."""
     found: set[Any] = set()
     seen: set[int] = {id(agen)}
     todo: list[Any] = [agen]  # before 3.11 a generator refers to a frame object, since then to what its frame holds
@@ -165,7 +165,7 @@ def _reachable(agen: Any, wanted: set[Any]) -> set[Any]:
             seen.add(id(one))
             looked_at += 1
             if isinstance(one, _backend.CancelScope):
-                if one in wanted:
+                if one._active if wanted is None else one in wanted:
                     found.add(one)
                 continue
             _skip_globals(one, seen)
@@ -230,13 +230,17 @@ async def _close(entry: Abandoned) -> None:
 
 
 def _is_kept(agen: Any, birth: Birth) -> bool:
-    """Has the task that took its first step ended, and not the generator?"""
+    """Has the task that took its first step ended, and not the generator, with a scope open inside it?"""
     task = birth.task()
-    return agen.ag_frame is not None and not agen.ag_running and (task is None or task.done())
+    if agen.ag_frame is None or agen.ag_running or not (task is None or task.done()):
+        return False
+    return bool(_reachable(agen))
 
 
 async def close_kept(loop: Any) -> None:
     """Close the generators of tasks that are done, outermost first, one after the other."""
+    if _backend is None:
+        return
     entries: list[tuple[int, Any]] = [(e.number, e) for e in list(abandoned.values()) if e.loop is loop]
     for agen in list(loop._asyncgens):
         birth = born.get(id(agen))
