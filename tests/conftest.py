@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import textwrap
 import threading
 
+import psutil
 import pytest
 
 import aionest
@@ -105,11 +107,27 @@ def child(source, *args, timeout=60, env=None, signal_after=None, dev=True):
             p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=timeout)
     except BaseException:
-        p.kill()
-        out, err = p.communicate()
-        print(out, err, file=sys.stderr)
+        # what it started may hold the pipes open
+        for process in [*psutil.Process(p.pid).children(recursive=True), p]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            print(*p.communicate(timeout=10), file=sys.stderr)
         raise
     return subprocess.CompletedProcess(p.args, p.returncode, out, err)
+
+
+def is_alive(pid):
+    """False for a zombie too: not every machine's first process reaps what is handed to it."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(name="is_alive")
+def is_alive_fixture():
+    return is_alive
 
 
 @pytest.fixture(name="child")

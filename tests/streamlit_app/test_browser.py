@@ -32,7 +32,7 @@ BAD_WORDS = ("Traceback", "cancel scope", "CancelledError", "was never awaited",
 
 
 @pytest.fixture
-def app(tmp_path):
+def app(tmp_path, is_alive):
     """A running app: its process, address and configuration. Stopped by SIGTERM; then its log must be clean."""
     pids = tmp_path / "pids"
     config = tmp_path / "mcp.json"
@@ -68,10 +68,10 @@ def app(tmp_path):
     text = log.read()
     log.close()
     assert not [word for word in BAD_WORDS if word in text], text
-    end = time.monotonic() + 5
-    while any(psutil.pid_exists(n) for n in process.pids()) and time.monotonic() < end:
+    end = time.monotonic() + 15
+    while any(is_alive(n) for n in process.pids()) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not [n for n in process.pids() if psutil.pid_exists(n)]
+    assert not [n for n in process.pids() if is_alive(n)]
 
 
 @pytest.fixture(scope="module")
