@@ -25,7 +25,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 
-.PHONY: test anyio refs run cpython long asan lint docs bench clean
+.PHONY: test anyio sdk refs run cpython long asan lint docs bench clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS)
@@ -39,6 +39,17 @@ anyio: .venv/anyio-$(TAG)/.ready
 .venv/anyio-$(TAG)/.ready: $(SOURCES)
 	$(PYTHON) -m venv .venv/anyio-$(TAG)
 	.venv/anyio-$(TAG)/bin/python -m pip install -q --disable-pip-version-check pytest pytest-timeout hypothesis psutil anyio==4.4.0 .
+	touch $@
+
+# the MCP SDK's oldest supported release, the first of its 2.x line, the newest
+SDKS := 1.24.0 2.0.0 2
+sdk: $(SDKS:%=.venv/mcp-%-$(TAG)/.ready)
+	@set -e; for v in $(SDKS); do echo "== mcp $$v"; .venv/mcp-$$v-$(TAG)/bin/python -m pytest tests/loader tests/mcp -m "not long" $(ARGS); done
+
+.venv/mcp-%-$(TAG)/.ready: $(SOURCES)
+	$(PYTHON) -m venv .venv/mcp-$*-$(TAG)
+	.venv/mcp-$*-$(TAG)/bin/python -m pip install -q --disable-pip-version-check pytest pytest-timeout hypothesis psutil \
+		"mcp==$*$(if $(findstring .,$*),,.*)" ".[mcp]"
 	touch $@
 
 refs: $(VENV)/.test

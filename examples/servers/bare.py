@@ -4,7 +4,7 @@ Usage: bare.py [--fault NAME] [--tools N] [--page N] [--pid-file FILE] [--name N
 
 It starts in some 30 ms and speaks protocol 2025-06-18. Tools: ``echo`` (text), ``add`` (a, b), ``sleep`` (seconds), ``pid``,
 ``count`` (calls so far), ``big`` (size), ``die`` (exit code), ``fail``, ``progress`` (steps), ``change`` (adds a tool and says
-so), ``log`` (message), ``env`` (name). One resource and one prompt.
+so), ``log`` (message), ``env`` (name), ``ask`` (method, params: a request to the client), ``cancellations``. One resource and one prompt.
 
 Faults: crash (message on stderr, exit 3), junk (text on stdout before and between messages), hang (never answers
 initialize), slow (answers it after a second), stubborn (ignores end of input and SIGTERM), child (starts a process of its
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ write_lock = threading.Lock()
 calls = 0
 extra: list[dict] = []
 cancelled: set = set()
+asked: dict[str, queue.Queue] = {}
 
 
 def send(message: dict) -> None:
@@ -73,6 +75,8 @@ TOOLS = [
     tool("change", "Add a tool and tell that the list has changed", {"name": {"type": "string"}}, ["name"]),
     tool("log", "Send a log message", {"message": {"type": "string"}, "level": {"type": "string"}}, ["message"]),
     tool("env", "An environment variable of the server", {"name": {"type": "string"}}, ["name"]),
+    tool("ask", "Ask the client", {"method": {"type": "string"}, "params": {"type": "object"}}, ["method"]),
+    tool("cancellations", "How many requests the client has cancelled", {}),
 ]
 
 
@@ -142,6 +146,13 @@ def call(name: str, arguments: dict, token: object, request: object) -> dict:
         return text("logged")
     if name == "env":
         return text(os.environ.get(arguments["name"], ""))
+    if name == "cancellations":
+        return text(len(cancelled))
+    if name == "ask":
+        number, reply = f"ask-{calls}", queue.Queue()
+        asked[number] = reply
+        send({"id": number, "method": arguments["method"], "params": arguments.get("params") or {}})
+        return text(json.dumps(reply.get(timeout=60)))
     if name.startswith("tool") or name in {t["name"] for t in extra}:
         return text(name)
     return {**text(f"Unknown tool: {name}"), "isError": True}
@@ -220,6 +231,8 @@ def main() -> None:
         message = json.loads(line)
         if message.get("method") == "notifications/cancelled":
             cancelled.add((message.get("params") or {}).get("requestId"))
+        if "method" not in message and message.get("id") in asked:
+            asked.pop(message["id"]).put(message.get("result") or message.get("error"))
         if "id" not in message or "method" not in message:
             continue
         if options.fault == "hang":

@@ -6,9 +6,13 @@ Contract: everything else of this package calls these functions and sees plain d
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -37,12 +41,15 @@ __all__ = [
     "anyio",
     "call_tool",
     "dump",
+    "elicited",
     "encode",
     "http_streams",
     "initialize",
     "notification",
     "pages",
     "parse",
+    "rooted",
+    "sampled",
     "types",
 ]
 
@@ -114,7 +121,55 @@ async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
 async def call_tool(session: Any, name: str, arguments: dict[str, Any], timeout: float | None, progress: Any) -> Any:
     """Call a tool; an SDK result. The SDK's own deadline comes a little after ours, as a net."""
     net = None if timeout is None else timeout + 1.0
-    return await session.call_tool(name, arguments, read_timeout_seconds=_seconds(net), progress_callback=progress)
+    # 1.x takes the next number for the request before it first waits, and does not tell the server of a cancellation
+    request = None if V2 else getattr(session, "_request_id", None)
+    try:
+        return await session.call_tool(name, arguments, read_timeout_seconds=_seconds(net), progress_callback=progress)
+    except asyncio.CancelledError:
+        if request is not None:
+            # in a task of its own: the caller does not wait for a server that may not be reading
+            task = asyncio.ensure_future(_tell_cancelled(session, request))
+            _telling.add(task)
+            task.add_done_callback(_telling.discard)
+        raise
+
+
+_telling: set[asyncio.Future[None]] = set()
+
+
+async def _tell_cancelled(session: Any, request: Any) -> None:
+    params = types.CancelledNotificationParams(requestId=request, reason="the caller does not wait any more")
+    notice: Any = types.CancelledNotification(method="notifications/cancelled", params=params)
+    with contextlib.suppress(Exception):  # the session may be gone: then there is nobody to tell
+        await asyncio.wait_for(session.send_notification(types.ClientNotification(notice)), 1.0)
+
+
+def sampled(answer: Any) -> Any:
+    """What a sampling callback gave, as the SDK's type: a string is the assistant's text, a mapping holds the fields."""
+    if isinstance(answer, str):
+        answer = {"content": {"type": "text", "text": answer}}
+    if isinstance(answer, Mapping):
+        return types.CreateMessageResult.model_validate({"role": "assistant", "model": "unnamed", **answer})
+    return answer
+
+
+def elicited(answer: Any) -> Any:
+    """What an elicitation callback gave, as the SDK's type: a mapping is accepted content, None declines."""
+    if answer is None:
+        return types.ElicitResult(action="decline")
+    if isinstance(answer, Mapping):
+        return types.ElicitResult(action="accept", content=dict(answer))
+    return answer
+
+
+def rooted(answer: Any) -> Any:
+    """What a roots callback gave, as the SDK's type: an iterable of paths or ``file:`` URIs."""
+    if isinstance(answer, (str, os.PathLike)):
+        answer = [answer]
+    if isinstance(answer, Iterable) and not hasattr(answer, "roots"):
+        uris = [str(a) if "://" in str(a) else Path(a).absolute().as_uri() for a in answer]
+        return types.ListRootsResult.model_validate({"roots": [{"uri": uri} for uri in uris]})
+    return answer
 
 
 async def read_resource(session: Any, uri: str) -> dict[str, Any]:

@@ -127,21 +127,23 @@ class Connection:
 
     def _make_session(self, read: Any, write: Any) -> Any:
         given: dict[str, Any] = {"message_handler": self._on_message, "logging_callback": self._on_log}
-        for name, keyword in (
-            ("sampling", "sampling_callback"),
-            ("elicitation", "elicitation_callback"),
-            ("roots", "list_roots_callback"),
+        for name, keyword, convert in (
+            ("sampling", "sampling_callback", _compat.sampled),
+            ("elicitation", "elicitation_callback", _compat.elicited),
+            ("roots", "list_roots_callback", _compat.rooted),
         ):
             function = getattr(self.callbacks, name)
             if function is not None:
-                given[keyword] = self._answering(function)
+                given[keyword] = self._answering(function, convert, with_params=name != "roots")
         info = _compat.types.Implementation(name="aionest", version="0.1")
         return _compat.ClientSession(read, write, client_info=info, **given)
 
     @staticmethod
-    def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
-        async def answer(*args: Any) -> Any:
-            return await _call_back(function, *args)
+    def _answering(
+        function: Callable[..., Any], convert: Callable[[Any], Any], with_params: bool
+    ) -> Callable[..., Any]:
+        async def answer(context: Any, params: Any = None) -> Any:
+            return convert(await _call_back(function, *([params] if with_params else [])))
 
         return answer
 

@@ -65,7 +65,11 @@ class ToolsLoader:
     :param on_log: called with (server, level, data) for log messages of servers.
     :param on_progress: called with (tool name, progress, total, message) for calls that give no callback of their own.
     :param on_state: called with a ``ServerStatus`` when a server's state changes.
-    :param sampling, elicitation, roots: answer requests of servers, with the SDK's types.
+    :param sampling: answers a server's request for a completion: called with the SDK's request parameters; gives the text,
+        a mapping with ``content``, ``model`` and ``role``, or the SDK's result.
+    :param elicitation: answers a server's question to the person: called with the SDK's request parameters; gives a mapping
+        of the answers (accepted), None (declined), or the SDK's result.
+    :param roots: called without arguments; gives paths or ``file:`` URIs, or the SDK's result.
 
     Callbacks may be plain functions, which run in a thread, or coroutine functions, which run on the portal's loop.
 

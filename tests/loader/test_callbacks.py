@@ -1,0 +1,106 @@
+"""What a server asks of the client, and what it is told: sampling, elicitation, roots, cancellations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest.mcp import CallTimeout
+
+SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
+ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
+SAMPLE = {"messages": [{"role": "user", "content": {"type": "text", "text": "2+2?"}}], "maxTokens": 5}
+QUESTION = {
+    "message": "Your name?",
+    "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}},
+}
+
+
+def ask(loader, method, params=None):
+    return json.loads(loader.call("one.ask", {"method": method, "params": params or {}}).text)
+
+
+def plain(params):
+    time.sleep(0.01)  # a plain function runs in a thread: it may block
+    return params.messages[0].content.text + " four"
+
+
+async def coroutine(params):
+    await asyncio.sleep(0.01)
+    return {"content": {"type": "text", "text": "four"}, "model": "small"}
+
+
+@pytest.mark.parametrize(("sampling", "said", "model"), [(plain, "2+2? four", "unnamed"), (coroutine, "four", "small")])
+def test_sampling(make_loader, sampling, said, model):
+    answer = ask(make_loader(ONE, sampling=sampling), "sampling/createMessage", SAMPLE)
+    assert (answer["content"]["text"], answer["model"], answer["role"]) == (said, model, "assistant")
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"), [({"name": "Ada"}, {"action": "accept", "content": {"name": "Ada"}}), (None, "decline")]
+)
+def test_elicitation(make_loader, given, answer):
+    asked = []
+
+    def elicitation(params):
+        asked.append(params.message)
+        return given
+
+    got = ask(make_loader(ONE, elicitation=elicitation), "elicitation/create", QUESTION)
+    assert asked == ["Your name?"]
+    assert (got == answer) if given else (got["action"] == answer)
+
+
+def test_roots(make_loader, tmp_path):
+    answer = ask(make_loader(ONE, roots=lambda: [tmp_path, "file:///srv/data"]), "roots/list")
+    assert [root["uri"] for root in answer["roots"]] == [tmp_path.as_uri(), "file:///srv/data"]
+
+
+@pytest.mark.parametrize("method", ["sampling/createMessage", "elicitation/create", "roots/list"])
+def test_without_a_callback_the_server_gets_an_error(make_loader, method):
+    params = {"sampling/createMessage": SAMPLE, "elicitation/create": QUESTION}.get(method)
+    assert "code" in ask(make_loader(ONE), method, params)
+
+
+def test_a_callback_that_fails_is_an_error_for_the_server_only(make_loader):
+    def roots():
+        raise RuntimeError("no disk")
+
+    loader = make_loader(ONE, roots=roots)
+    assert "code" in ask(loader, "roots/list")
+    assert loader.call("one.echo", {"text": "on"}).text == "on"
+
+
+def cancellations(loader, number):
+    end = time.monotonic() + 20
+    while int(loader.call("one.cancellations").text) < number and time.monotonic() < end:
+        time.sleep(0.02)
+    return int(loader.call("one.cancellations").text)
+
+
+def test_the_server_is_told_of_a_deadline(make_loader):
+    loader = make_loader(ONE)
+    with pytest.raises(CallTimeout):
+        loader.call("one.sleep", {"seconds": 60}, timeout=0.2)
+    assert cancellations(loader, 1) == 1
+
+
+def test_the_server_is_told_of_a_cancelled_call(make_loader):
+    loader = make_loader(ONE)
+
+    async def main():
+        task = asyncio.create_task(loader.acall("one.sleep", {"seconds": 60}))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert cancellations(loader, 1) == 1
