@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from asyncio import base_events, events, runners
+from asyncio import base_events, events, runners, selector_events
 from typing import Any
 
 from . import _core, _errors, _groups, _probe, _run, _support
@@ -85,6 +85,7 @@ def engine() -> None:
                 _patch(_saved, cls, name, descriptor)
         for name in ("run_forever", "run_until_complete", "close"):
             _patch(_saved, base, name, _run.loop_methods[name])
+        _patch(_saved, selector_events.BaseSelectorEventLoop, "close", _run.selector_loop_close)
         _engine_on = _run.engine.on = True
         # A loop that runs already gets its record now, while its frames can be told apart from ours.
         running = events._get_running_loop()

@@ -18,7 +18,7 @@ import os
 import signal
 import sys
 import threading
-from asyncio import base_events, coroutines, events, exceptions, futures, runners, tasks
+from asyncio import base_events, coroutines, events, exceptions, futures, runners, selector_events, tasks
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core, _streamlit
@@ -48,6 +48,7 @@ class engine:
 
 
 _stock_close: Any = base_events.BaseEventLoop.close
+_stock_selector_close: Any = selector_events.BaseSelectorEventLoop.close
 _stock_asyncio_run: Any = runners.run
 _stock_runner_run: Any = getattr(getattr(runners, "Runner", None), "run", None)
 _stock_runner_close: Any = getattr(getattr(runners, "Runner", None), "close", None)
@@ -166,11 +167,21 @@ def close(self: Any) -> None:
 
     Resources that were left open by tasks that are done (an MCP session nobody left) are closed first.
     """
+    _close_kept(self)
     if not self.is_running() and not self.is_closed():
-        if events._get_running_loop() is None and asyncgens.has_kept(self):
-            _finish(self, asyncgens.close_all(self))
         _core.end_suspended(self, "Event loop was closed before Future completed.")
     _stock_close(self)
+
+
+def selector_close(self: Any) -> None:
+    """Close the resources before the self-pipe: by it other threads, such as those that wait for child processes, are heard."""
+    _close_kept(self)
+    _stock_selector_close(self)
+
+
+def _close_kept(loop: Any) -> None:
+    if not (loop.is_running() or loop.is_closed()) and events._get_running_loop() is None and asyncgens.has_kept(loop):
+        _finish(loop, asyncgens.close_all(loop))
 
 
 loop_methods: dict[str, Callable[..., Any]] = {
@@ -178,6 +189,7 @@ loop_methods: dict[str, Callable[..., Any]] = {
     "run_until_complete": functools.wraps(base_events.BaseEventLoop.run_until_complete)(run_until_complete),
     "close": functools.wraps(base_events.BaseEventLoop.close)(close),
 }
+selector_loop_close = functools.wraps(selector_events.BaseSelectorEventLoop.close)(selector_close)
 
 
 # ---- the persistent loop of a thread ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import random
 import sys
+import threading
 import time
 
 import pytest
@@ -461,3 +462,34 @@ def test_a_thousand_left_in_random_order(applied):
 
 async def count_tasks():
     return len(asyncio.all_tasks())
+
+
+def test_a_loop_that_closes_hears_other_threads(applied):
+    # child watchers report a process's end from a thread of their own: closing a session waits for that
+    heard = []
+
+    @contextlib.asynccontextmanager
+    async def resource():
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            try:
+                yield
+            finally:
+                loop = asyncio.get_running_loop()
+                told = asyncio.Event()
+                threading.Timer(0.05, loop.call_soon_threadsafe, (told.set,)).start()
+                with anyio.move_on_after(30, shield=True):
+                    await told.wait()
+                    heard.append(time.monotonic())
+                heard.append(told.is_set())
+                group.cancel_scope.cancel()
+
+    begin = time.monotonic()
+    loop = asyncio.new_event_loop()
+
+    async def enter():
+        await resource().__aenter__()
+
+    loop.run_until_complete(enter())
+    loop.close()
+    assert heard[1:] == [True] and heard[0] - begin < 25
