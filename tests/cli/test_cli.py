@@ -182,3 +182,13 @@ def test_interrupted_it_leaves_nothing(home, number):
 def test_doctor(home):
     report = json.loads(aionest(home, "doctor", "--json").stdout)
     assert report["self-test"] == "ok"
+
+
+def test_demo(home):
+    result = aionest(home, "demo", "--json")
+    found = json.loads(result.stdout)
+    assert result.returncode == 0 and set(found) == {"stock", "aionest", "threads"}
+    for mode in ("aionest", "threads"):
+        assert [found[mode][s]["detail"] for s in ("load", "call", "cleanup")] == ["upper", "STILL OPEN", "left"]
+    # what it is all about: without it the call in the next run fails
+    assert found["stock"]["load"]["ok"] and not found["stock"]["call"]["ok"]

@@ -23,6 +23,7 @@ from rich.table import Table
 from aionest.mcp import ServerStatus, ToolsConfig, ToolsError, ToolsLoader, UsageError
 from aionest.mcp.trust import Trust
 
+from . import demo as _demo
 from . import doctor as _doctor
 
 if TYPE_CHECKING:
@@ -547,6 +548,28 @@ def doctor(json_: bool = JsonOption) -> None:
         for key, value in report.items():
             out.print(f"[bold]{key}[/]: {escape(str(value))}")
     raise typer.Exit(0 if report["self-test"] == "ok" else 5)
+
+
+@app.command()
+def demo(json_: bool = JsonOption) -> None:
+    """A session with a real server opened in one run, used in the next, left in a third: stock asyncio and aionest."""
+    found = {}
+    for mode, title in _demo.MODES.items():
+        if json_:
+            found[mode] = _demo.run(mode)
+            continue
+        with err.status(f"{title} ..."):
+            found[mode] = _demo.run(mode)
+    if json_:
+        _print(found)
+    else:
+        table = Table("step", *_demo.MODES.values())
+        for step in _demo.STEPS:
+            cells = [found[mode][step] for mode in _demo.MODES]
+            table.add_row(step, *(f"[{'green' if c['ok'] else 'red'}]{escape(c['detail'])}[/]" for c in cells))
+        out.print(table)
+    good = all(found[mode][step]["ok"] for mode in ("aionest", "threads") for step in _demo.STEPS)
+    raise typer.Exit(0 if good else 5)
 
 
 @app.command("app", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
