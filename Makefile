@@ -3,6 +3,7 @@
 #   make test             the tests, on the installed wheel            PYTHON=python3.12 make test
 #   make run              the main job: the loader flow on a real MCP server, stock asyncio and aionest side by side
 #   make cpython          CPython's own test_asyncio with aionest applied, compared with stock by test id
+#   make sdk              the loader on the oldest, the first 2.x and the newest MCP SDK
 #   make refs             references counted, with a debug build as PYTHON
 #   make long             leak, soak and scale tests (minutes)
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -62,7 +63,8 @@ cpython: $(VENV)/.installed
 	$(PY) tests/cpython/run_suite.py --mode apply --compare --python $(PY) $(ARGS)
 
 long: $(VENV)/.test
-	$(PYTEST) tests -m long --timeout 900 $(ARGS)
+	@[ -f .venv/servers/.ready ] || tools/get-servers.sh .venv/servers $(PYTHON) || [ $$? = 3 ]
+	AIONEST_SERVERS=$(if $(shell command -v npm),$(CURDIR)/.venv/servers) $(PYTEST) tests -m long --timeout 900 $(ARGS)
 
 asan: .venv/asan-$(TAG)/.asan
 	tools/asan.sh .venv/asan-$(TAG)/bin/python -m pytest tests/core tests/apply tests/oracle tests/isolated \
