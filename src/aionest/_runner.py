@@ -353,6 +353,26 @@ class Runner:
             task = None
             del work  # these hold the exception, whose traceback holds this frame
 
+    async def carry_over(self, coro: Coroutine[Any, Any, T]) -> T:
+        """``carry_out()`` for a coroutine of another loop, of any kind. Cancelling it cancels the work."""
+        lock = LoopLock(asyncio.get_running_loop())
+        lock.future = lock.loop.create_future()
+        work = Work(self, coro, lock)
+        self.pending.add(work)
+        try:
+            try:
+                self.send(work)
+                await lock.future
+            except BaseException as exc:
+                if not self.post_quietly(work.cancel):
+                    work.drop()
+                if isinstance(exc, RuntimeError) and self.closing and not isinstance(exc, PortalClosed):
+                    raise self.refusal("is closed") from self.death
+                raise
+            return work.outcome()  # type: ignore[no-any-return]
+        finally:
+            del work  # it holds the exception, whose traceback holds this frame
+
     def send(self, work: Work) -> None:
         """Post it with what else there is to see to."""
         if self.closing:

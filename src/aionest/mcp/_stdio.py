@@ -177,6 +177,35 @@ async def _finish(awaitable: Any) -> None:
     task.result()
 
 
+class Outgoing(anyio.abc.ObjectSendStream[Any]):
+    """The session's messages, written by the task that sends them: no other task, and no turn of the loop, in between.
+
+    A message is in the pipe's buffer as a whole, or not at all, however the sender is cancelled.
+    """
+
+    def __init__(self, process: Any) -> None:
+        self._process = process
+        self._closed = False
+        self._draining = asyncio.Lock()  # before Python 3.10.6 only one task may wait for room
+
+    async def send(self, item: Any) -> None:
+        if self._closed:
+            raise anyio.ClosedResourceError
+        pipe = self._process.stdin
+        pipe.write(encode(item))
+        try:
+            async with self._draining:
+                await pipe.drain()
+        except ConnectionError:
+            pass  # the reader of stdout notices, and knows more
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._closed = True
+
+
 @contextlib.asynccontextmanager
 async def streams(
     command: str,
@@ -195,10 +224,8 @@ async def streams(
     on_process(process)
     incoming: Any
     read_stream: Any
-    write_stream: Any
-    outgoing: Any
     incoming, read_stream = anyio.create_memory_object_stream(32)
-    write_stream, outgoing = anyio.create_memory_object_stream(0)
+    write_stream = Outgoing(process)
     closing = False
 
     async def read() -> None:
@@ -220,21 +247,16 @@ async def streams(
                     tail.add(f"(stdout) {line[:200].decode('utf-8', 'replace')}")
                     continue
                 try:
-                    await incoming.send(message)
+                    try:
+                        incoming.send_nowait(message)  # as nearly always: the session waits for it
+                    except anyio.WouldBlock:
+                        await incoming.send(message)
                 except (anyio.ClosedResourceError, anyio.BrokenResourceError):
                     return
         if not closing:
             await _ended(process, 0.2)
             await asyncio.sleep(0)  # what it said last on stderr
             raise ServerExited(process.returncode, tail.text())
-
-    async def write() -> None:
-        async for message in outgoing:
-            process.stdin.write(encode(message))
-            try:
-                await process.stdin.drain()
-            except ConnectionError:
-                return  # the reader notices, and knows more
 
     async def listen() -> None:
         while True:
@@ -247,7 +269,6 @@ async def streams(
         async with anyio.create_task_group() as group:
             group.start_soon(listen)
             group.start_soon(read)
-            group.start_soon(write)
             try:
                 yield read_stream, write_stream
             finally:
@@ -258,6 +279,6 @@ async def streams(
         closing = True
         if process.returncode is None:
             await _finish(stop(process))
-        for stream in (incoming, read_stream, write_stream, outgoing):
+        for stream in (incoming, read_stream, write_stream):
             stream.close()
         process._transport.close()

@@ -143,10 +143,10 @@ class ToolsLoader:
             running: Any = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        runner = home._runner
-        if runner is not None and runner.loop is running:
+        runner = home._runner or home._start()
+        if runner.loop is running:
             return await function(*args)
-        return await asyncio.wrap_future(home.submit(function, *args))
+        return await runner.carry_over(function(*args))
 
     # -- loading
 

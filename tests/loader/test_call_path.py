@@ -1,0 +1,103 @@
+"""The short cuts of a call: the quick check of arguments, the way over from another loop, sending by the caller's task."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest import Portal, PortalClosed
+from aionest.mcp import ArgumentsError, CallTimeout, ToolsLoader
+from aionest.mcp import tool as tool_module
+from aionest.mcp.tool import Tool
+
+SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
+ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
+
+KINDS = ["string", "integer", "number", "boolean", "null", "array", ["string", "null"]]
+VALUES = ["", "5", 0, 5, -1.5, 2.0, float("nan"), True, False, None, [], ["a"], {}, {"a": 1}]
+
+
+def fits(tool, arguments):
+    try:
+        tool.validate(arguments)
+    except ArgumentsError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"additionalProperties": False}, {"additionalProperties": True}, {"minProperties": 2}]
+)
+@pytest.mark.parametrize("required", [[], ["a"], ["a", "b"]])
+def test_the_quick_check_agrees_with_the_validator(more, required, monkeypatch):
+    for kind in KINDS:
+        schema = {
+            "type": "object",
+            "properties": {"a": {"type": kind, "title": "A"}, "b": {}},
+            "required": required,
+            **more,
+        }
+        other = {**schema, "properties": {"a": {"type": kind}, "b": {"type": "string", "description": "B"}}}
+        for one, value in itertools.product((schema, other), VALUES):
+            quick, slow = Tool("t", input_schema=one), Tool("t", input_schema=one)
+            with monkeypatch.context() as patch:
+                patch.setattr(tool_module, "_plain", lambda schema: None)
+                expected = [fits(slow, given) for given in ({}, {"a": value}, {"a": value, "b": "x"}, {"c": value})]
+            found = [fits(quick, given) for given in ({}, {"a": value}, {"a": value, "b": "x"}, {"c": value})]
+            assert found == expected, (one, value)
+
+
+def test_acall_on_another_loop(make_loader):
+    loader = make_loader(ONE)
+
+    async def main():
+        assert (await loader.acall("one.echo", {"text": "hi"})).text == "hi"
+        with pytest.raises(CallTimeout):
+            await loader.acall("one.sleep", {"seconds": 5}, timeout=0.1)
+        task = asyncio.ensure_future(loader.acall("one.sleep", {"seconds": 5}))
+        await asyncio.sleep(0.1)
+        begin = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - begin < 1
+        while loader.status["one"].open_calls:
+            await asyncio.sleep(0.01)
+        return await asyncio.gather(*(loader.acall("one.add", {"a": i}) for i in range(50)))
+
+    assert [r.structured["sum"] for r in asyncio.run(main())] == list(range(1, 51))
+
+
+def test_the_portal_is_closed_under_a_call_from_another_loop():
+    portal = Portal()
+    loader = ToolsLoader(config=ONE, portal=portal)
+    loader.load()
+
+    async def main():
+        threading.Timer(0.2, portal.close).start()
+        with pytest.raises(Exception) as told:
+            await asyncio.wait_for(loader.acall("one.sleep", {"seconds": 30}), 20)
+        assert not isinstance(told.value, (asyncio.TimeoutError, asyncio.CancelledError))
+        portal.close()
+        with pytest.raises(PortalClosed):
+            await loader.acall("one.echo", {"text": "hi"})
+
+    asyncio.run(main())
+
+
+def test_long_messages_at_once_arrive_whole(make_loader):
+    loader = make_loader(ONE)
+    texts = [str(i) * 200_000 for i in range(8)]  # each is more than a pipe holds
+
+    async def main():
+        return await asyncio.gather(*(loader.acall("one.echo", {"text": text}) for text in texts))
+
+    assert [result.text for result in asyncio.run(main())] == texts

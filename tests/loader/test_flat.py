@@ -1,0 +1,129 @@
+"""Thousands of calls and reloads leave nothing behind: memory, descriptors, threads and processes stay what they were."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest.importorskip("mcp")
+
+SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
+MEMORY = 24 << 20  # bytes that the allocator may keep; a leak of 3 KiB for each call would exceed it
+
+pytestmark = pytest.mark.long
+
+
+def bare(*args):
+    return {"command": sys.executable, "args": [str(SERVER), *args]}
+
+
+class Usage:
+    """What this process has now."""
+
+    def __init__(self, loader, processes):
+        gc.collect()
+        tasks = loader.portal.call(lambda: len(asyncio.all_tasks()))
+        me = psutil.Process()
+        self.memory = me.memory_info().rss
+        self.counts = {
+            "descriptors": me.num_fds() if hasattr(me, "num_fds") else me.num_handles(),
+            "threads": threading.active_count(),
+            "processes": len(processes()),
+            "tasks": tasks,
+        }
+
+
+def stays(loader, processes, before):
+    """Counts are as they were (what is ending may take a moment to be gone), memory about as it was."""
+    end = time.monotonic() + 10
+    while True:
+        now = Usage(loader, processes)
+        if now.counts == before.counts or time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    assert now.counts == before.counts
+    assert now.memory - before.memory < MEMORY, (before.memory, now.memory)
+
+
+def test_ten_thousand_calls(make_loader, processes):
+    loader = make_loader({"a": bare(), "b": bare()})
+
+    def calls(n):
+        for i in range(n):
+            assert loader.call("a__echo", {"text": str(i)}).text == str(i)
+
+    async def gathered(n):
+        # a hundred at once, on a loop that is not the portal's
+        for first in range(0, n, 100):
+            found = await asyncio.gather(*(loader.acall("b__add", {"a": first, "b": i}) for i in range(100)))
+            assert [result.structured["sum"] for result in found] == list(range(first, first + 100))
+
+    def crowd(n):
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            list(pool.map(calls, [n // 16] * 16))
+
+    def failures(n):
+        for _ in range(n):
+            assert loader.call("a__fail", {"message": "no"}).is_error
+
+    def all_kinds(factor):
+        calls(4 * factor)
+        asyncio.run(gathered(3 * factor))
+        crowd(2 * factor)
+        failures(factor)
+
+    all_kinds(100)  # caches and pools fill
+    before = Usage(loader, processes)
+    all_kinds(1000)
+    stays(loader, processes, before)
+    status = loader.status
+    assert sum(s.calls for s in status.values()) >= 10_000
+    assert {s.connections for s in status.values()} == {1} and {s.open_calls for s in status.values()} == {0}
+
+
+def test_a_thousand_reloads(make_loader, processes, tmp_path):
+    file = tmp_path / "mcp.json"
+
+    def write(number):
+        # replaced as a whole, and longer or later each time: reload() sees at once that it is another
+        beside = file.with_suffix(".new")
+        servers = {"a": bare(), "b": bare("--name", f"number{number}"), "c": bare()}
+        beside.write_text(json.dumps({"mcpServers": servers}))
+        os.replace(beside, file)
+
+    write(0)
+    loader = make_loader(str(file))
+    kept = {name: loader.status[name].pid for name in ("a", "c")}
+
+    def unchanged(n):
+        for _ in range(n):
+            diff = loader.reload()
+            assert not diff and not diff.failed
+
+    def changed(first, n):
+        for number in range(first, first + n):
+            pid = loader.status["b"].pid
+            write(number)
+            diff = loader.reload()
+            assert diff.changed == ("b",) and set(diff.kept) == {"a", "c"} and not diff.failed
+            assert loader.status["b"].server == f"number{number}" and loader.status["b"].pid != pid
+            assert loader.call("b.echo", {"text": "hi"}).text == "hi"
+
+    unchanged(50)
+    changed(1, 5)
+    before = Usage(loader, processes)
+    unchanged(1000)
+    stays(loader, processes, before)
+    changed(100, 30)
+    stays(loader, processes, before)
+    assert {name: loader.status[name].pid for name in kept} == kept
