@@ -1,0 +1,397 @@
+"""The assistant page: a chat with a model that may call the loaded tools, each with the person's consent.
+
+Contract: the conversation is one object in ``st.session_state``, complete at any moment a rerun can end the script: a
+stopped answer keeps its text, and every call that was proposed gets an answer before the model is asked again. A rerun cancels
+what runs. The key is never sent to the browser; one from the environment goes to the environment's endpoint only.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import queue
+import threading
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+import aionest
+from aionest.app.chat import ChatError, Endpoint, Reply, stream
+from aionest.mcp import ToolsConfig, ToolsError
+from aionest.mcp.adapters.openai import to_openai
+from aionest.streamlit import LOOK, call, tools_loader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aionest.mcp import Tool, ToolsLoader
+
+ROUNDS = 10  # answers of the model to one message, before the person is asked
+TOOLS = 128  # that endpoints take
+LONGEST = 50_000  # characters of a tool's result that go to the model
+USUAL_BASE = "https://api.openai.com/v1"
+
+REFUSED = "The person refused this call."
+STOPPED = "The person stopped this call."
+PASSED_OVER = "This call was not run: the person went on without it."
+
+
+@dataclass
+class Entry:
+    """A message, and what the page shows besides it."""
+
+    message: dict[str, Any]
+    note: str = ""
+    tool: str = ""
+    arguments: str = ""
+
+
+@dataclass
+class Chat:
+    """The conversation of a browser session."""
+
+    entries: list[Entry] = field(default_factory=list)
+    always: set[str] = field(default_factory=set)
+    approved: str = ""  # the id of the call to run in this rerun
+    waiting: bool = False  # it is the model's turn
+    rounds: int = 0
+    error: str = ""
+    _run: int = 0
+    _stop: Callable[[], None] | None = None
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    # Streamlit starts the next run of the script while the one before is still being stopped, so the new run itself ends
+    # the step that is going on, and what the old one does afterwards counts no more.
+
+    def enter(self) -> int:
+        """A run of the script begins: whatever step an earlier one has going is stopped. The run's number."""
+        with self._guard:
+            self._run += 1
+            if self._stop is not None:
+                self._stop()
+                self._stop = None
+            return self._run
+
+    def begin(self, run: int, stop: Callable[[], None]) -> bool:
+        """A step begins, which ``stop`` ends. False: the run has been replaced."""
+        with self._guard:
+            if self._run == run:
+                self._stop = stop
+            return self._run == run
+
+    def finish(self, run: int, *, stopped: bool = False) -> bool:
+        """The step is over. False: another run has ended it."""
+        with self._guard:
+            if self._run != run or self._stop is None:
+                return False
+            if stopped:
+                self._stop()
+            self._stop = None
+            return True
+
+    def open_calls(self) -> list[dict[str, Any]]:
+        """Calls that have no answer yet."""
+        answered = set()
+        for entry in reversed(self.entries):
+            if entry.message["role"] == "tool":
+                answered.add(entry.message["tool_call_id"])
+            else:
+                calls = entry.message.get("tool_calls", [])
+                return [one for one in calls if one["id"] not in answered]
+        return []
+
+    def answer(self, call: dict[str, Any], text: str, note: str = "") -> None:
+        """The result of a call; after the last one it is the model's turn."""
+        function = call["function"]
+        if len(text) > LONGEST:
+            text = f"{text[:LONGEST]}\n[{len(text) - LONGEST} more characters left out]"
+        message = {"role": "tool", "tool_call_id": call["id"], "content": text}
+        self.entries.append(Entry(message, note, function["name"], function["arguments"]))
+        self.waiting = not self.open_calls()
+
+    def settle(self, text: str, note: str) -> None:
+        """Answer all open calls without running them, and leave the turn to the person."""
+        for one in self.open_calls():
+            self.answer(one, text, note)
+        self.waiting = False
+
+    def say(self, text: str) -> None:
+        """A message of the person."""
+        self.settle(PASSED_OVER, "not run")
+        self.entries.append(Entry({"role": "user", "content": text}))
+        self.waiting, self.rounds, self.error = True, 0, ""
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What the model gets; answers that were stopped before their first word are no message."""
+        return [
+            e.message
+            for e in self.entries
+            if e.message.get("content") or e.message["role"] != "assistant" or e.message.get("tool_calls")
+        ]
+
+
+def assistant() -> None:
+    """Chat with a model that may call tools."""
+    st.title("Assistant")
+    state = st.session_state
+    if "assistant chat" not in state:
+        state["assistant chat"] = Chat()
+    chat: Chat = state["assistant chat"]
+    run = chat.enter()
+    endpoint = _settings(chat)
+    ready = bool(endpoint.base and endpoint.model)
+    prompt = st.chat_input(
+        "Write a message" if ready else "Set an endpoint first", disabled=not ready, key="assistant prompt"
+    )
+    if prompt and prompt.strip():
+        chat.say(prompt)
+    if not ready:
+        st.info(
+            "No endpoint yet. Enter the base URL of any OpenAI-compatible endpoint and a model in the sidebar, or set "
+            "`OPENAI_BASE_URL`, `OPENAI_MODEL` and `OPENAI_API_KEY` before the app is started."
+        )
+    loader = _loader()
+    tools = dict(list(loader.tools.items())[:TOOLS]) if loader is not None else {}
+    if ready and not chat.entries:
+        st.caption(f"{endpoint.model} · {len(tools)} tools. No tool runs unless you say so.")
+    if loader is not None and len(loader.tools) > TOOLS:
+        st.caption(f"The model is told of the first {TOOLS} of {len(loader.tools)} tools.")
+    for entry in chat.entries:
+        _show(entry)
+    if ready:
+        _go_on(chat, run, endpoint, loader, tools)
+
+
+def _loader() -> ToolsLoader | None:
+    file = ToolsConfig.find()
+    return tools_loader(str(file)) if file is not None and file.exists() else None
+
+
+# -- settings
+
+
+def _settings(chat: Chat) -> Endpoint:
+    """Draw them; the endpoint as it stands."""
+    environ = os.environ
+    state = st.session_state
+    # apart from the widgets' own state, which Streamlit drops when another page is looked at
+    if "assistant settings" not in state:
+        base = environ.get("OPENAI_BASE_URL") or ""
+        state["assistant settings"] = {"base": base, "model": environ.get("OPENAI_MODEL") or "", "key": ""}
+    kept: dict[str, str] = state["assistant settings"]
+
+    def take_key() -> None:
+        kept["key"] = state["assistant key"].strip()
+        state["assistant key"] = ""  # so the browser has it no longer
+
+    with st.sidebar:
+        st.subheader("Endpoint")
+        base = st.text_input("Base URL", value=kept["base"], placeholder=USUAL_BASE, key="assistant base").strip()
+        kept["base"] = base
+        kept["model"] = st.text_input("Model", value=kept["model"], key="assistant model").strip()
+        # whoever may choose the endpoint must not thereby get the key of the one who started the app
+        home = environ.get("OPENAI_BASE_URL") or USUAL_BASE
+        inherited = environ.get("OPENAI_API_KEY") or "" if base.rstrip("/") == home.strip().rstrip("/") else ""
+        known = "kept for this session" if kept["key"] else "from the environment" if inherited else "none"
+        st.text_input("API key", type="password", placeholder=known, key="assistant key", on_change=take_key)
+        if kept["key"] and st.button("Forget the key"):
+            kept["key"] = ""
+            st.rerun()
+        if chat.entries and st.button("New chat"):
+            state["assistant chat"] = Chat()
+            st.rerun()
+    return Endpoint(base, kept["model"], kept["key"] or inherited)
+
+
+# -- what was said
+
+
+def _shown(text: str) -> str:
+    """Text of a model for ``st.markdown``: no images, whose addresses could carry what was said to anybody's server."""
+    return text.replace("![", "!\u200b[")
+
+
+def _show(entry: Entry) -> None:
+    message = entry.message
+    if message["role"] == "tool":
+        with st.expander(f":material/build: {entry.tool} · {entry.note}"):
+            _show_arguments(entry.arguments)
+            st.text(message["content"])
+        return
+    if not message["content"] and not entry.note:
+        return  # only calls, which are shown with their results
+    with st.chat_message(message["role"]):
+        if message["role"] == "user":
+            st.text(message["content"])
+        elif message["content"]:
+            st.markdown(_shown(message["content"]))
+        if entry.note:
+            st.caption(entry.note)
+
+
+def _show_arguments(written: str) -> None:
+    try:
+        written = json.dumps(json.loads(written or "{}"), ensure_ascii=False, indent=1)
+    except (ValueError, RecursionError):
+        pass  # as the model wrote it
+    st.code(written, language="json", wrap_lines=True)
+
+
+# -- the next step
+
+
+def _go_on(chat: Chat, run: int, endpoint: Endpoint, loader: ToolsLoader | None, tools: dict[str, Tool]) -> None:
+    """One step: a call, a question to the person, or an answer of the model. A step that is done reruns the script."""
+    calls = chat.open_calls()
+    if calls:
+        _next_call(chat, run, calls[0], loader, tools)
+        if len(calls) > 1:
+            st.caption(f"{len(calls) - 1} more to decide after this.")
+    elif chat.error:
+        st.error(chat.error)
+        if st.button("Try again", key="assistant again"):
+            chat.error, chat.waiting = "", True
+            st.rerun()
+    elif chat.waiting and chat.rounds >= ROUNDS:
+        st.warning(f"The model has answered {ROUNDS} times to this message and wants to go on.")
+        if st.button("Let it go on", key="assistant more"):
+            chat.rounds = 0
+            st.rerun()
+    elif chat.waiting:
+        _ask(chat, run, endpoint, tools)
+        st.rerun()
+
+
+def _next_call(
+    chat: Chat, run: int, proposed: dict[str, Any], loader: ToolsLoader | None, tools: dict[str, Tool]
+) -> None:
+    function = proposed["function"]
+    tool = tools.get(function["name"])
+    wrong, given = "", {}
+    if tool is None or loader is None:
+        wrong = f"There is no tool {function['name']!r}."
+    else:
+        try:
+            given = json.loads(function["arguments"] or "{}")
+            if not isinstance(given, dict):
+                raise ValueError("not an object")
+            tool.validate(given)
+        except (ToolsError, ValueError, RecursionError) as exc:
+            wrong = f"The arguments cannot be used: {exc}"
+    if wrong:  # for the model to mend; there is nothing to consent to
+        chat.answer(proposed, wrong, "not possible")
+        st.rerun()
+    assert tool is not None and loader is not None
+    if chat.approved == proposed["id"] or tool.name in chat.always:
+        chat.approved = ""
+        _run(chat, run, proposed, loader, tool, given)
+        st.rerun()
+    with st.container(border=True):
+        st.markdown(f":material/build: **{tool.title or tool.name}** · {tool.server}")
+        _show_arguments(function["arguments"])
+        if tool.destructive:
+            st.caption("This tool may change or delete things.")
+        always = st.checkbox("Always for this tool in this chat", key=f"assistant always {proposed['id']}")
+        left, right, _ = st.columns([1, 1, 4])
+        if left.button("Run", type="primary", key=f"assistant run {proposed['id']}"):
+            if always:
+                chat.always.add(tool.name)
+            chat.approved = proposed["id"]
+            st.rerun()
+        if right.button("Refuse", key=f"assistant refuse {proposed['id']}"):
+            chat.answer(proposed, REFUSED, "refused")
+            st.rerun()
+
+
+def _run(
+    chat: Chat, run: int, proposed: dict[str, Any], loader: ToolsLoader, tool: Tool, given: dict[str, Any]
+) -> None:
+    def stop() -> None:
+        chat.answer(proposed, STOPPED, "stopped")
+        chat.settle(PASSED_OVER, "not run")
+
+    if not chat.begin(run, stop):
+        st.stop()
+    try:
+        st.button("Stop", key="assistant stop")  # any click reruns the script, which ends the call
+        result = call(loader, tool, given)
+        text, note = str(result) or "The tool gave nothing.", f"done in {result.duration * 1e3:.0f} ms"
+        if result.is_error:
+            note = "failed"
+    except ToolsError as exc:
+        text, note = f"The call failed: {exc}", "failed"
+    except BaseException:  # the script is being stopped
+        chat.finish(run, stopped=True)
+        raise
+    if not chat.finish(run):
+        st.stop()  # no rerun from here: the run that ended this step goes on
+    chat.answer(proposed, text, note)
+
+
+def _ask(chat: Chat, run: int, endpoint: Endpoint, tools: dict[str, Tool]) -> None:
+    """Show an answer while it arrives; a stop at any point keeps what has come."""
+    messages, described = chat.messages(), [to_openai(tool) for tool in tools.values()]
+    reply = Reply()
+    entry = Entry({"role": "assistant", "content": ""})
+    news: queue.SimpleQueue[None] = queue.SimpleQueue()
+    begin = time.monotonic()
+    error = ""
+
+    async def pump() -> None:
+        async with aclosing(stream(endpoint, messages, described, reply)) as pieces:
+            async for _ in pieces:
+                news.put(None)
+
+    future = aionest.portal().submit(pump)
+
+    def stop() -> None:
+        future.cancel()
+        entry.message, entry.note, chat.waiting = {"role": "assistant", "content": reply.text}, "Stopped.", False
+        chat.entries.append(entry)
+
+    if not chat.begin(run, stop):
+        future.cancel()
+        st.stop()
+    try:
+        with st.chat_message("assistant"):
+            slot = st.empty()
+        st.button("Stop", key="assistant stop")  # any click reruns the script, which ends the answer
+        while not future.done():
+            try:
+                news.get(timeout=LOOK)
+                while not news.empty():
+                    news.get()
+            except queue.Empty:
+                pass
+            # each of these lets Streamlit stop the script here, by an exception
+            if reply.text:
+                slot.markdown(_shown(reply.text))
+            else:
+                slot.caption(f"Waiting for the model: {time.monotonic() - begin:.0f} s")
+        future.result()
+    except ChatError as exc:
+        error = str(exc)
+    except concurrent.futures.CancelledError:
+        error = "The request was ended because the app is closing."
+    except BaseException:  # the script is being stopped
+        chat.finish(run, stopped=True)
+        raise
+    if not chat.finish(run):
+        st.stop()  # no rerun from here: the run that ended this step goes on
+    chat.waiting, chat.error = False, error
+    chat.rounds += 1
+    if error:
+        if reply.text:
+            entry.message["content"], entry.note = reply.text, "Not complete."
+            chat.entries.append(entry)
+        return
+    chat.entries.append(entry)
+    entry.message = reply.message(taken=len(chat.entries))
+    if reply.finish == "length":
+        entry.note = "Cut off: the endpoint's limit was reached."
+    elif not reply.text and not reply.calls:
+        entry.note = "The model gave an empty answer."
