@@ -3,17 +3,19 @@
 asyncio connects the pipes of a new process in a task of its own. When that task is cancelled (the loop is shut down while
 processes start), pipes that were not connected yet count as open for ever, and who waits for the process waits for ever.
 
-Contract: asyncio's own close() runs first; pipes that are not connected by then are closed and forgotten, so that the end
-of the process is the end of the transport. Runs in the loop's thread.
+Contract: asyncio's own functions run first; only when the connecting is over without success, pipes that are not connected
+are closed and forgotten, so that the end of the process is the end of the transport. Runs in the loop's thread.
 """
 
 from __future__ import annotations
 
+import inspect
 from asyncio import base_subprocess
 from typing import Any
 
 _transport: Any = base_subprocess.BaseSubprocessTransport
 _close: Any = _transport.close
+_connect_pipes: Any = _transport._connect_pipes
 
 
 class _NotConnected:
@@ -31,22 +33,44 @@ class _NotConnected:
         return iter(())
 
 
+def connect_pipes(self: Any, waiter: Any) -> Any:
+    """The coroutine that connects the pipes, kept to tell how far it came."""
+    self._connecting = _connected(self, waiter)
+    return self._connecting
+
+
+async def _connected(transport: Any, waiter: Any) -> None:
+    try:
+        await _connect_pipes(transport, waiter)
+    finally:
+        if transport._closed:
+            _forget(transport)
+
+
 def close(self: Any) -> None:
     """Close the pipes and kill the process, as asyncio does."""
     _close(self)
-    if self._pending_calls is not None:
-        self._pending_calls = _NotConnected(self)
-    missing = [fd for fd, pipe in self._pipes.items() if pipe is None]
-    process = self._proc
+    coro = getattr(self, "_connecting", None)
+    # while the pipes are being connected they are not to be closed: the connecting sees to the rest when it ends
+    if coro is not None and inspect.getcoroutinestate(coro) == inspect.CORO_CLOSED:
+        _forget(self)
+
+
+def _forget(transport: Any) -> None:
+    if transport._pending_calls is None or isinstance(transport._pending_calls, _NotConnected):
+        return  # connected, or seen to
+    transport._pending_calls = _NotConnected(transport)
+    missing = [fd for fd, pipe in transport._pipes.items() if pipe is None]
+    process = transport._proc
     for fd in missing:
-        del self._pipes[fd]
+        del transport._pipes[fd]
         stream = None if process is None else (process.stdin, process.stdout, process.stderr)[fd]
         if stream is not None:
             stream.close()
-    if missing and self._returncode is not None and not self._finished:
-        self._try_finish()
+    if missing and transport._returncode is not None and not transport._finished:
+        transport._try_finish()
 
 
 def replacements() -> dict[tuple[Any, str], Any]:
-    """What takes the place of asyncio's own function."""
-    return {(_transport, "close"): close}
+    """What takes the place of asyncio's own functions."""
+    return {(_transport, "close"): close, (_transport, "_connect_pipes"): connect_pipes}

@@ -31,3 +31,32 @@ def test_a_failing_start_beside_a_good_one(child, close_loop):
         timeout=30,
     )
     assert (r.returncode, r.stdout) == (0, "returned\n"), r
+
+
+@pytest.mark.parametrize("pipes", ["-1", "None"])
+def test_a_start_that_is_cancelled_while_its_pipes_are_connected(child, pipes):
+    r = child(
+        f"""
+        import asyncio, sys
+        import aionest
+        aionest.apply()
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            arguments = (sys.executable, "-c", "import time; time.sleep(100)")
+            start = loop.subprocess_exec(
+                asyncio.SubprocessProtocol, *arguments, stdin={pipes}, stdout={pipes}, stderr={pipes}
+            )
+            task = loop.create_task(start)
+            loop.call_soon(task.cancel)
+            try:
+                await task
+            except asyncio.CancelledError:
+                print("cancelled")
+
+        asyncio.run(main())
+        """,
+        dev=False,
+        timeout=30,
+    )
+    assert (r.returncode, r.stdout) == (0, "cancelled\n") and "Exception ignored" not in r.stderr, r
