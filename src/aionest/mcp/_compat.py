@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -27,8 +28,10 @@ except ImportError as exc:
         'aionest.mcp needs the MCP SDK, 1.24 up to (not including) 3: pip install "aionest[mcp]"'
     ) from exc
 
+from .errors import leaves
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 VERSION = metadata.version("mcp")
 V2 = int(VERSION.split(".")[0]) >= 2
@@ -51,6 +54,7 @@ __all__ = [
     "rooted",
     "sampled",
     "types",
+    "with_status",
 ]
 
 if V2:
@@ -78,6 +82,22 @@ else:
 def dump(model: Any) -> Any:
     """An SDK model as a plain dictionary with the protocol's names."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Refused(Exception):
+    """An answer with an HTTP status that says no."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.response = SimpleNamespace(status_code=status)
+
+
+def with_status(exc: BaseException, status: int) -> BaseException:
+    """The failure itself, or the refusal with that status which 2.x has put into general words."""
+    for one in leaves(exc) if status else ():
+        if getattr(getattr(one, "error", None), "message", None) in ("Server returned an error response", "Not Found"):
+            return Refused(status)
+    return exc
 
 
 def notification(message: Any) -> str:
@@ -183,13 +203,28 @@ async def read_resource(session: Any, uri: str) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def http_streams(
-    transport: str, url: str, headers: dict[str, str], connect_timeout: float, auth: Any
+    transport: str,
+    url: str,
+    headers: dict[str, str],
+    connect_timeout: float,
+    auth: Any,
+    on_refused: Callable[[int], None],
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """The two streams of an HTTP server; 1.x yields three things, 2.x two."""
+    """The two streams of an HTTP server; 1.x yields three things, 2.x two.
+
+    :param on_refused: called with the status of answers of 400 and above. 2.x does not tell it in its errors.
+    """
     if transport == "sse":
         async with sse_client(url, headers=headers or None, timeout=connect_timeout, auth=auth) as streams:
             yield streams[0], streams[1]
         return
+
+    async def look(response: Any) -> None:
+        # 405 is fine: the server has no stream of its own
+        if response.status_code >= 400 and response.status_code != 405:
+            on_refused(response.status_code)
+
     client = create_mcp_http_client(headers=headers or None, auth=auth)
+    client.event_hooks["response"].append(look)
     async with client, streamable_http_client(url, http_client=client) as streams:
         yield streams[0], streams[1]

@@ -107,6 +107,7 @@ class Connection:
         self._next_attempt = 0.0
         self._reaping: set[asyncio.Task[Any]] = set()
         self._refresh: asyncio.Task[Any] | None = None
+        self._refused = 0  # the latest HTTP status that said no
         self._stops: set[Callable[[str], None]] = set()
 
     # -- the session
@@ -120,7 +121,9 @@ class Connection:
             streams = _stdio.streams(config.command, list(config.args), env, cwd, self.tail, self._have_process)
         else:
             headers = {**config.headers, **_credentials(config)}
-            streams = _compat.http_streams(config.transport, config.url, headers, config.connect_timeout, None)
+            streams = _compat.http_streams(
+                config.transport, config.url, headers, config.connect_timeout, None, self._have_status
+            )
         async with streams as (read, write), self._make_session(read, write) as session:
             self._welcome(await _compat.initialize(session))
             yield session
@@ -150,6 +153,9 @@ class Connection:
     def _have_process(self, process: Any) -> None:
         self.process = process
         self.status.pid = process.pid
+
+    def _have_status(self, status: int) -> None:
+        self._refused = status
 
     def _welcome(self, result: dict[str, Any]) -> None:
         info = result.get("serverInfo") or {}
@@ -218,6 +224,7 @@ class Connection:
 
     async def _connect(self) -> None:
         await self._drop()
+        self._refused = 0
         self.status.state, self.status.error = "connecting", None
         begin = time.monotonic()
         attempt = asyncio.ensure_future(self._attempt())
@@ -238,7 +245,14 @@ class Connection:
             raise error
         exc = attempt.exception()
         if exc is not None:
-            error = explain(exc, self.name, self.tail.text())
+            exc = _compat.with_status(exc, self._refused)
+            if kind(exc)[0] == "session" and not hasattr(exc, "response"):
+                # there is no session that could be forgotten: these are the SDK's words for a 404
+                error = ServerUnavailable(
+                    f"server {self.name!r} answered HTTP 404: is its url right?", server=self.name
+                )
+            else:
+                error = explain(exc, self.name, self.tail.text())
             self._failed(error, "failed")
             raise error from exc
         self.host, self.session = attempt.result()
@@ -327,6 +341,7 @@ class Connection:
                 await self.connect(now=attempt == 2)
             host, session = self.host, self.session
             begin = time.monotonic()
+            self._refused = 0
             self.status.open_calls += 1
             self.status.calls += 1
             try:
@@ -341,6 +356,7 @@ class Connection:
                         f"server {self.name!r} did not answer the {what} within {limit:g} s", server=self.name
                     ) from exc
                 cause = exc.__cause__ if isinstance(exc, ResourceLost) and exc.__cause__ is not None else exc
+                cause = _compat.with_status(cause, self._refused)
                 error_kind, _ = kind(cause)
                 gone = isinstance(exc, ResourceLost) or error_kind in (
                     "lost",

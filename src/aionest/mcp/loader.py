@@ -383,6 +383,9 @@ class ToolsLoader:
 
         Cancellation: Ctrl-C and the cancellation of a task that waits here cancel the call.
         """
+        absent = self._absent(tool)
+        if absent is not None:
+            self.portal.call(self._awake, absent)
         one, given = self._prepare(tool, arguments)
         return self.portal.call(self._call, one, given, timeout, progress, check)  # type: ignore[no-any-return]
 
@@ -396,8 +399,26 @@ class ToolsLoader:
         check: bool = False,
     ) -> ToolResult:
         """``call()`` for coroutines of any loop."""
+        absent = self._absent(tool)
+        if absent is not None:
+            await self._there(self._awake, absent)
         one, given = self._prepare(tool, arguments)
         return await self._there(self._call, one, given, timeout, progress, check)  # type: ignore[no-any-return]
+
+    def _absent(self, tool: str | Tool) -> str | None:
+        """The server that a name begins with, if it has failed before any of its tools was known."""
+        if isinstance(tool, Tool) or tool in self._tools:
+            return None
+        for separator in (".", "/", "__"):
+            server, _, rest = tool.partition(separator)
+            connection = self._connections.get(server) if rest else None
+            if connection is not None and connection.failure is not None and not connection.tools:
+                return server
+        return None
+
+    async def _awake(self, server: str) -> None:
+        connection = await self._connection(server)
+        await connection.connect()
 
     def _prepare(self, tool: str | Tool, arguments: Mapping[str, Any] | None) -> tuple[Tool, dict[str, Any]]:
         one = tool if isinstance(tool, Tool) else self.find(tool)

@@ -1,0 +1,200 @@
+"""HTTP servers that fail in each of the ways they do, beside a good one that must not notice."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest.mcp import AuthError, CallTimeout, ServerUnavailable, ToolsError
+
+SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
+SECRET = "a-token-nobody-may-read"
+TOOLS = [
+    {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": name == "echo"}}
+    for name in ("echo", "slow", "fail", "drop", "deny")
+]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Streamable HTTP with plain JSON answers; the path says what goes wrong."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def reply(self, status, body=b"", kind="application/json", **headers):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.reply(405)
+
+    def do_DELETE(self):
+        self.server.sessions.discard(self.headers.get("Mcp-Session-Id"))
+        self.reply(200)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        path = self.path.strip("/")
+        status = int(path) if path.isdigit() else self.server.status
+        if status:
+            return self.reply(status, b'{"error": "as told"}')
+        if path == "html":
+            return self.reply(200, b"<html>Welcome</html>", "text/html")
+        if path == "hang":
+            self.server.stop.wait(30)
+            self.close_connection = True
+            return None
+        if path == "redirect":
+            return self.reply(307, Location=f"http://127.0.0.1:{self.server.server_port}/mcp")
+        session = self.headers.get("Mcp-Session-Id")
+        method = body.get("method")
+        if method == "initialize":
+            session = uuid.uuid4().hex
+            self.server.sessions.add(session)
+            result = {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "web", "version": "1"},
+            }
+        elif session not in self.server.sessions:
+            return self.reply(404)
+        elif "id" not in body:
+            return self.reply(202)
+        elif method == "tools/list":
+            result = {"tools": TOOLS}
+        elif method == "tools/call":
+            name = body["params"]["name"]
+            self.server.calls.append(name)
+            if name == "slow":
+                self.server.stop.wait(30)
+            if name == "fail":
+                return self.reply(500)
+            if name == "deny":
+                return self.reply(401)
+            if name == "drop":
+                self.close_connection = True
+                return None
+            result = {"content": [{"type": "text", "text": "here"}]}
+        else:
+            result = {}
+        answer = json.dumps({"jsonrpc": "2.0", "id": body["id"], "result": result}).encode()
+        return self.reply(200, answer, Mcp_Session_Id=session)
+
+
+@pytest.fixture
+def web():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.sessions, server.calls, server.stop, server.status = set(), [], threading.Event(), 0
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.stop.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def load(web, make_loader):
+    def load(path="mcp", **more):
+        one = {"url": f"{web.url}/{path}", "headers": {"Authorization": f"Bearer {SECRET}"}, **more}
+        good = {"command": sys.executable, "args": [str(SERVER)]}
+        return make_loader({"web": one, "good": good})
+
+    return load
+
+
+def good_one_works(loader):
+    assert loader.call("good.echo", {"text": "on"}).text == "on"
+
+
+@pytest.mark.parametrize("path", ["401", "403", "404", "500", "503", "html", "hang", "redirect-loop"])
+def test_at_connect(load, path):
+    begin = time.monotonic()
+    loader = load("307" if path == "redirect-loop" else path, connect_timeout=2)
+    assert time.monotonic() - begin < 25
+    assert set(loader.errors) == {"web"}
+    message = loader.errors["web"]
+    assert "web" in message and SECRET not in message
+    if path.isdigit():
+        assert path in message
+    if path in ("401", "403"):
+        assert loader.status["web"].error_code == "auth"
+        with pytest.raises(AuthError):
+            loader.call("web.echo")
+    good_one_works(loader)
+
+
+def test_a_redirect_is_followed(load):
+    loader = load("redirect")
+    assert not loader.errors
+    assert loader.call("web.echo").text == "here"
+
+
+@pytest.mark.parametrize("url", ["http://no-such-host.invalid/mcp", "http://127.0.0.1:9/mcp"])
+def test_nobody_there(make_loader, url):
+    loader = make_loader({"web": {"url": url, "connect_timeout": 10}})
+    assert set(loader.errors) == {"web"} and loader.status["web"].error_code == "unreachable"
+    with pytest.raises(ServerUnavailable):
+        loader.call("web.echo")
+
+
+def test_a_call_to_a_server_that_is_back_after_it_failed_at_load(web, make_loader):
+    web.status = 503
+    loader = make_loader({"web": {"url": f"{web.url}/mcp"}})
+    assert set(loader.errors) == {"web"}
+    web.status = 0
+    end = time.monotonic() + 30
+    while True:
+        try:
+            assert loader.call("web.echo").text == "here"
+            break
+        except ServerUnavailable:  # it is not tried again at once
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    assert not loader.errors
+
+
+def test_a_slow_call_ends_at_its_deadline(load, web):
+    loader = load()
+    with pytest.raises(CallTimeout):
+        loader.call("web.slow", timeout=0.3)
+    assert loader.call("web.echo").text == "here"
+    good_one_works(loader)
+
+
+@pytest.mark.parametrize("tool", ["fail", "drop", "deny"])
+def test_in_the_middle_of_a_call(load, web, tool):
+    loader = load()
+    with pytest.raises(ToolsError) as caught:
+        loader.call(f"web.{tool}", timeout=20)
+    assert not isinstance(caught.value, CallTimeout), caught.value
+    assert isinstance(caught.value, AuthError) == (tool == "deny")
+    assert web.calls == [tool], "what may have had an effect is not sent twice"
+    assert loader.call("web.echo", timeout=20).text == "here"
+    good_one_works(loader)
+
+
+def test_a_server_that_forgot_the_session(load, web):
+    loader = load()
+    assert loader.call("web.echo").text == "here"
+    web.sessions.clear()  # as after a restart
+    assert loader.call("web.echo", timeout=20).text == "here"
+    assert loader.status["web"].connections == 2
