@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from ._apply import apply, is_applied, unapply
 from ._errors import AionestError, ForeignLoopError, NestedRunError, PortalClosed, ResourceLost
 from ._run import await_, block_on, run
-from ._shim import install_shim
 
 if TYPE_CHECKING:
+    from ._shim import install_shim
     from .hosted import Hosted, hosted
     from .portal import Held, Portal, portal
 
@@ -47,7 +47,14 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_LAZY = {"Hosted": "hosted", "hosted": "hosted", "Held": "portal", "Portal": "portal", "portal": "portal"}
+_LAZY = {
+    "install_shim": "_shim",
+    "Hosted": "hosted",
+    "hosted": "hosted",
+    "Held": "portal",
+    "Portal": "portal",
+    "portal": "portal",
+}
 
 
 class _Package(types.ModuleType):

@@ -6,7 +6,6 @@ import hook runs in whatever thread imports anyio's backend, under that module's
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import warnings
 from typing import Any
@@ -28,9 +27,11 @@ class _Finder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != BACKEND or self.busy or not _watching:
             return None
+        from importlib import util  # apply() does not wait for it
+
         self.busy = True
         try:
-            spec = importlib.util.find_spec(name)
+            spec = util.find_spec(name)
         finally:
             self.busy = False
         if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
