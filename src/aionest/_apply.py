@@ -1,7 +1,7 @@
 """apply() and unapply(): which of asyncio's classes and functions are ours, and how they get back.
 
 Contract
-  * Classes and modules are patched, never instances; calling twice changes nothing; any thread, any time, with or without
+  * Classes and modules are patched, never loops or tasks; calling twice changes nothing; any thread, any time, with or without
     a loop, before or while loops run.
   * Two parts: the engine (methods of BaseEventLoop) and the entry points (asyncio.run, asyncio.Runner). ``engine()`` alone
     is enough for aionest.run() and await_().
@@ -83,6 +83,11 @@ def engine() -> None:
         for cls, attributes in _core.other_descriptors():
             for name, descriptor in attributes.items():
                 _patch(_saved, cls, name, descriptor)
+        for name in ("_scheduled_tasks", "_all_tasks") if sys.version_info < (3, 14) else ():
+            tasks: Any = vars(asyncio.tasks).get(name)
+            add = _core.task_set_add(tasks) if tasks is not None else None
+            if add is not None:
+                _patch(_saved, tasks, "add", add)
         for name in ("run_forever", "run_until_complete", "close"):
             _patch(_saved, base, name, _run.loop_methods[name])
         _patch(_saved, selector_events.BaseSelectorEventLoop, "close", _run.selector_loop_close)

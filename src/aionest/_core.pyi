@@ -75,6 +75,9 @@ def loop_descriptors() -> dict[str, Any]:
 def other_descriptors() -> list[tuple[type[Any], dict[str, Any]]]:
     """What it puts on other classes of asyncio."""
 
+def task_set_add(weakset: Any, /) -> Callable[[Any], None] | None:
+    """``WeakSet.add`` for this set, without Python frames; None if it cannot be done."""
+
 def refresh(loop: asyncio.AbstractEventLoop, /) -> None:
     """Look again at what ``loop`` overrides."""
 

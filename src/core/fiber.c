@@ -1,4 +1,5 @@
 #include "fiber.h"
+#include "chunks.h"
 
 #include <greenlet.h>
 
@@ -24,6 +25,7 @@ an_fiber_current(void)
 PyObject *
 an_fiber_new(PyObject *run, PyObject *parent)
 {
+    an_chunks_install();
     return (PyObject *)PyGreenlet_New(run, (PyGreenlet *)parent);
 }
 

@@ -1,10 +1,12 @@
 /* module.c - aionest._core: one init per part, in the order of their levels.                     Level 9: all. */
+#include "chunks.h"
 #include "err.h"
 #include "fiber.h"
 #include "handle.h"
 #include "layout.h"
 #include "nested.h"
 #include "signals.h"
+#include "taskset.h"
 
 /* ---- methods for BaseEventLoop ------------------------------------------------------------ */
 
@@ -178,11 +180,12 @@ counters(PyObject *module, PyObject *noargs)
 {
     an_state *st = an_st;
     an_thread *th = an_thread_peek();
-    return Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:L,s:L,s:L}", "records", st->n_records, "blocks",
+    return Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:L,s:L,s:L}", "records", st->n_records, "blocks",
                          st->n_blocks, "fibers", st->n_hubs, "threads", st->n_threads, "handles", st->n_handles,
                          "hubs_idle", th == NULL ? 0 : (Py_ssize_t)th->idle.len, "suspended",
                          th == NULL ? 0 : th->n_blocks, "pending", th == NULL ? 0 : (Py_ssize_t)th->pending.len,
-                         "switches", st->n_switches, "in_place", st->n_inplace, "total_suspended", st->n_suspended);
+                         "chunk_blocks", an_chunks_blocks(), "switches", st->n_switches, "in_place", st->n_inplace,
+                         "total_suspended", st->n_suspended);
 }
 
 static PyObject *
@@ -224,6 +227,8 @@ static PyMethodDef functions[] = {
      "loop_descriptors($module, /)\n--\n\nThe attributes that aionest puts on asyncio.BaseEventLoop, by name."},
     {"other_descriptors", other_descriptors, METH_NOARGS,
      "other_descriptors($module, /)\n--\n\nWhat it puts on other classes of asyncio: [(class, attributes by name), ...]."},
+    {"task_set_add", an_py_task_set_add, METH_O,
+     "task_set_add($module, weakset, /)\n--\n\nWeakSet.add for this set, without Python frames; None if it cannot be done."},
     {"refresh", refresh, METH_O, "refresh($module, loop, /)\n--\n\nLook again at what loop overrides."},
     {"_records", records, METH_NOARGS, "_records($module, /)\n--\n\nThe loops that have a record."},
     {"_put_back", put_back, METH_O, "_put_back($module, loop, /)\n--\n\nGive loop its plain attributes back."},

@@ -378,6 +378,36 @@ poll_epoll(an_loop *rec, PyObject *loop, double timeout)
 
 #endif
 
+/* 1 if nothing but the loop's own wake-up pipe could be ready and there is work: what other threads added is in the queue
+ * already. Not more often than AN_POLL_SKIP_MAX times on end: the loop may have been given another selector. */
+static inline int
+may_skip(an_loop *rec)
+{
+    return rec->epfd >= 0 && rec->ready.len > 0 && rec->polls_skipped % AN_POLL_SKIP_MAX != AN_POLL_SKIP_MAX - 1 &&
+           PyDict_GET_SIZE(rec->fdmap) <= rec->internal_fds &&
+           (rec->sighandlers == NULL || PyDict_GET_SIZE(rec->sighandlers) == 0);
+}
+
+static int
+poll_selector(an_loop *rec, PyObject *loop, double timeout)
+{
+    PyObject *selector = PyObject_GetAttr(loop, an_st->s__selector);
+    if (selector == NULL) {
+        return -1;
+    }
+    int rc = AN_UNLIKELY(selector != rec->selector) ? an_loop_look_at_selector(rec, loop, selector) : 0;
+    Py_DECREF(selector);
+    if (rc < 0) {
+        return -1;
+    }
+#ifdef __linux__
+    if (AN_LIKELY(rec->epfd >= 0)) {
+        return poll_epoll(rec, loop, timeout);
+    }
+#endif
+    return poll_python(rec, loop, timeout);
+}
+
 int
 an_loop_poll(an_loop *rec, PyObject *loop, int wait)
 {
@@ -391,34 +421,12 @@ an_loop_poll(an_loop *rec, PyObject *loop, int wait)
     if (!wait) {
         timeout = 0.0;
     }
-    PyObject *selector = PyObject_GetAttr(loop, an_st->s__selector);
-    if (selector == NULL) {
-        return -1;
+    int rc = 0;
+    if (timeout == 0.0 && may_skip(rec)) {
+        rec->polls_skipped++;
     }
-    if (AN_UNLIKELY(selector != rec->selector) && an_loop_look_at_selector(rec, loop, selector) < 0) {
-        Py_DECREF(selector);
-        return -1;
-    }
-    Py_DECREF(selector);
-    int rc;
-#ifdef __linux__
-    if (AN_LIKELY(rec->epfd >= 0)) {
-        if (timeout == 0.0 && rec->polls_skipped % AN_POLL_SKIP_MAX != AN_POLL_SKIP_MAX - 1 && rec->ready.len > 0 &&
-            PyDict_GET_SIZE(rec->fdmap) <= rec->internal_fds &&
-            (rec->sighandlers == NULL || PyDict_GET_SIZE(rec->sighandlers) == 0)) {
-            /* nothing but the loop's own wake-up pipe could be ready, and there is work: what other threads added is in
-             * the queue already */
-            rec->polls_skipped++;
-            rc = 0;
-        }
-        else {
-            rc = poll_epoll(rec, loop, timeout);
-        }
-    }
-    else
-#endif
-    {
-        rc = poll_python(rec, loop, timeout);
+    else {
+        rc = poll_selector(rec, loop, timeout);
     }
     if (rc < 0 || collect_timers(rec, loop) < 0) {
         return -1;

@@ -294,6 +294,14 @@ timer_handle_cancelled(PyObject *self, PyObject *handle)
     Py_RETURN_NONE;
 }
 
+/* Each new future and task asks. */
+static PyObject *
+loop_get_debug(PyObject *self, PyObject *noargs)
+{
+    an_loop *rec = an_loop_get(self);
+    return rec == NULL ? NULL : PyBool_FromLong(rec->debug);
+}
+
 static PyObject *
 loop_stop(PyObject *self, PyObject *noargs)
 {
@@ -374,6 +382,34 @@ create_task(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *k
     return t;
 }
 
+/* _asyncio.Future(loop=LOOP) as type_call does it, but with a dict of arguments that is kept: to make and drop one for each
+ * future costs as much as the future. While it is in use (__init__ can run Python, and so come here again) it is not in its
+ * place. new ref | NULL+exc */
+static PyObject *
+make_future(PyObject *loop)
+{
+    an_state *st = an_st;
+    PyTypeObject *tp = (PyTypeObject *)st->o_CFuture;
+    PyObject *kwargs = st->future_kwargs, *f = NULL;
+    st->future_kwargs = NULL;
+    if (kwargs == NULL && (kwargs = PyDict_New()) == NULL) {
+        return NULL;
+    }
+    if (PyDict_SetItem(kwargs, st->s_loop, loop) == 0) {
+        f = tp->tp_new(tp, st->empty_tuple, kwargs);
+        if (f != NULL && tp->tp_init(f, st->empty_tuple, kwargs) < 0) {
+            Py_CLEAR(f);
+        }
+    }
+    if (f == NULL || PyDict_SetItem(kwargs, st->s_loop, Py_None) < 0) {
+        Py_DECREF(kwargs); /* the next call makes a new one */
+        Py_XDECREF(f);
+        return NULL;
+    }
+    Py_XSETREF(st->future_kwargs, kwargs);
+    return f;
+}
+
 static PyObject *
 create_future(PyObject *self, PyObject *noargs)
 {
@@ -385,7 +421,8 @@ create_future(PyObject *self, PyObject *noargs)
         return NULL;
     }
     Py_INCREF(type);
-    PyObject *f = PyObject_Vectorcall(type, &self, 0, an_st->kw_loop);
+    PyObject *f = AN_LIKELY(type == an_st->o_CFuture) ? make_future(self)
+                                                      : PyObject_Vectorcall(type, &self, 0, an_st->kw_loop);
     Py_DECREF(type);
     return f;
 }
@@ -435,6 +472,7 @@ PyMethodDef an_sched_methods[] = {
      "call_later($self, delay, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_later."},
     {"create_task", FAST(create_task), "create_task($self, coro, /, **kwargs)\n--\n\nSee asyncio.loop.create_task."},
     {"create_future", create_future, METH_NOARGS, "create_future($self, /)\n--\n\nSee asyncio.loop.create_future."},
+    {"get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\nSee asyncio.loop.get_debug."},
     {"time", loop_time, METH_NOARGS, "time($self, /)\n--\n\nSee asyncio.loop.time."},
     {"stop", loop_stop, METH_NOARGS, "stop($self, /)\n--\n\nSee asyncio.loop.stop."},
     {"_timer_handle_cancelled", timer_handle_cancelled, METH_O,
