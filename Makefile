@@ -7,6 +7,7 @@
 #   make refs             references counted, with a debug build as PYTHON
 #   make long             leak, soak and scale tests (minutes)
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make dist             source distribution and wheel, and the wheel tried out
 #   make lint | docs | bench | bench-loader | clean
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 
-.PHONY: test anyio sdk refs run cpython long asan lint docs bench bench-loader clean
+.PHONY: test anyio sdk refs run cpython long asan lint dist docs bench bench-loader clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS)
@@ -74,6 +75,11 @@ lint: $(VENV)/.lint
 	$(PY) -m ruff check src tests benchmarks tools
 	$(PY) -m ruff format --check src tests benchmarks tools
 	$(PY) -m mypy
+
+# sdist and wheel, and the wheel tried out in an environment of its own
+dist:
+	tools/check-build.sh $(PYTHON)
+	tools/dist.sh $(PYTHON)
 
 docs: $(VENV)/.docs
 	$(PY) -m sphinx -q -W -n -b html docs .venv/docs
