@@ -54,6 +54,7 @@ sdk: $(SDKS:%=.venv/mcp-%-$(TAG)/.ready)
 		"mcp==$*$(if $(findstring .,$*),,.*)" ".[mcp]"
 	touch $@
 
+# greenlet is compiled for a debug build (below): a release build of it does not count the references that it takes
 refs: $(VENV)/.test
 	$(PYTEST) tests/core tests/isolated -m "not long" $(ARGS)
 
@@ -103,7 +104,7 @@ clean:
 
 $(VENV)/.installed: $(PY) $(SOURCES)
 	$(PY) -m pip install -q --disable-pip-version-check --force-reinstall --no-deps --no-cache-dir . -Csetup-args=-Dstrict=$(if $(CI),true,false)
-	$(PY) -m pip install -q --disable-pip-version-check "greenlet>=3.2,<4"
+	$(PY) -m pip install -q --disable-pip-version-check $(if $(findstring d,$(TAG)),--no-binary greenlet) "greenlet>=3.2,<4"
 	touch $@
 
 .venv/asan-$(TAG)/.asan: .venv/asan-$(TAG)/bin/python $(SOURCES) tests/requirements.txt
