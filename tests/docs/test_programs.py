@@ -1,0 +1,124 @@
+"""Every program that the documentation shows does what it says, and so do the README's and the quickstart's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAMS = ROOT / "docs_src"
+
+# what each prints; lines that come from several threads at once are in a set
+EXPECTED = {
+    "hosted/lost.py": ["told: the server went away", "raised: the server went away"],
+    "hosted/steps.py": ["in kitchen", "left kitchen", "in cellar and attic", "left cellar", "left attic"],
+    "portal/context.py": ["hello Ann", "Ann"],
+    "portal/first.py": [
+        "42", "8", "2", "[2, 4, 6]", "[0, 1, 2]", "the call was not done within 0.05 s and was cancelled",
+    ],
+    "portal/from_async.py": ["False"],
+    "recipes/app_session.py": [],
+    "recipes/at_exit.py": ["end of the program", "BYE", "session closed"],
+    "recipes/cached_property.py": ["ONE TWO", "session closed", "THREE", "session closed"],
+    "recipes/celery_task.py": ["ONE", "session closed"],
+    "recipes/django_view.py": ["ONE", "session closed"],
+    "recipes/flask_view.py": ["ONE TWO THREE", "session closed"],
+    "recipes/notebook.py": ["ONE", "TWO THREE", "session closed"],
+    "recipes/session.py": [],
+    "recipes/sync_callback.py": ["ONE", "others went on", "session closed"],
+}  # fmt: skip
+NEEDS = {"recipes/celery_task.py": "celery", "recipes/django_view.py": "django", "recipes/flask_view.py": "flask"}
+ELSEWHERE = {"recipes/gui_callback.py", "recipes/pytest_fixture.py", "recipes/streamlit_app.py"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """All of it runs in processes of its own."""
+    return
+
+
+def run(command, **options):
+    env = {**os.environ, "PYTHONPATH": "", **options.pop("env", {})}
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, env=env, **options)
+
+
+def test_no_program_is_left_out():
+    there = {p.relative_to(PROGRAMS).as_posix() for p in PROGRAMS.glob("*/*.py")}
+    assert {p for p in there if p.split("/")[0] in ("hosted", "portal", "recipes")} == set(EXPECTED) | ELSEWHERE
+
+
+def test_each_is_shown_in_the_documentation():
+    pages = "".join(p.read_text() for p in (ROOT / "docs").glob("*.md"))
+    for path in PROGRAMS.glob("*/*.py"):
+        assert f"docs_src/{path.relative_to(PROGRAMS).as_posix()}" in pages, path
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_program(name):
+    if name in NEEDS and find_spec(NEEDS[name]) is None:
+        pytest.skip(f"{NEEDS[name]} is not there for this Python")
+    path = PROGRAMS / name
+    result = run([sys.executable, path.name], cwd=path.parent)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == EXPECTED[name]
+
+
+def test_the_pytest_fixtures():
+    path = PROGRAMS / "recipes" / "pytest_fixture.py"
+    result = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path.name], cwd=path.parent)
+    assert result.returncode == 0, result.stdout
+    assert "2 passed" in result.stdout
+
+
+@pytest.mark.skipif(find_spec("streamlit") is None, reason="Streamlit is not there for this Python")
+def test_the_streamlit_app():
+    program = """
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file("streamlit_app.py", default_timeout=60).run()
+app.run()
+assert not app.exception, app.exception
+print(*(m.value for m in app.markdown))
+"""
+    result = run([sys.executable, "-c", program], cwd=PROGRAMS / "recipes")
+    assert result.returncode == 0, result.stderr
+    assert "ONE" in result.stdout
+
+
+@pytest.mark.skipif(
+    find_spec("_tkinter") is None or not (os.environ.get("DISPLAY") or shutil.which("xvfb-run")),
+    reason="no tkinter, or neither a display nor xvfb-run",
+)
+def test_the_gui():
+    program = """
+import tkinter, gui_callback
+root = tkinter.Tk()
+entry, button, label = gui_callback.build(root)
+entry.insert(0, "one")
+button.invoke()
+for _ in range(1000):
+    root.update()
+    if label["text"]:
+        break
+    root.after(10)
+print(label["text"])
+root.destroy()
+"""
+    command = [] if os.environ.get("DISPLAY") else ["xvfb-run", "-a"]
+    result = run([*command, sys.executable, "-c", program], cwd=PROGRAMS / "recipes")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["ONE", "session", "closed"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_the_first_example(page):
+    block = re.search(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S).group(1)
+    result = run([sys.executable, "-X", "dev", "-c", block])
+    assert (result.returncode, result.stdout, result.stderr) == (0, "works\n", "")
