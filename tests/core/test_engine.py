@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import logging
@@ -477,6 +478,40 @@ def test_loop_moves_between_threads_while_idle(applied):
     loop.close()
 
 
+def test_suspended_run_goes_on_in_its_own_thread_only(applied):
+    """Its loop is carried on by another thread, and its thread by another loop, before both meet again."""
+    loop, another = asyncio.new_event_loop(), asyncio.new_event_loop()
+    future, log = loop.create_future(), []
+
+    async def caller():
+        value = loop.run_until_complete(future)
+        log.append((value, asyncio.get_running_loop() is loop, asyncio.current_task() is tasks[0]))
+        await asyncio.sleep(0.001)
+        log.append(threading.current_thread().name)
+
+    async def start():
+        tasks.append(asyncio.ensure_future(caller()))
+        await asyncio.sleep(0.001)
+
+    async def finish():
+        future.set_result("done")
+        await asyncio.sleep(0.001)
+
+    async def until_done():
+        await tasks[0]
+
+    tasks = []
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="own") as own:
+        own.submit(loop.run_until_complete, start()).result()
+        loop.run_until_complete(finish())
+        own.submit(another.run_until_complete, asyncio.sleep(0.001)).result()
+        assert log == []
+        own.submit(loop.run_until_complete, until_done()).result()
+    assert log == [("done", True, True), "own_0"]
+    loop.close()
+    another.close()
+
+
 def test_threads_each_with_nested_runs(applied):
     results = []
 
@@ -865,3 +900,59 @@ def test_selectors(applied, selector):
         assert loop.run_until_complete(main()) == list(range(5))
     finally:
         loop.close()
+
+
+def test_future_whose_cancel_fails(run):
+    """The caller's task waits for nothing afterwards, and goes on."""
+
+    class Stubborn(asyncio.Future):
+        def cancel(self, *args, **kwargs):
+            raise LookupError("no")
+
+    async def victim():
+        task = asyncio.current_task()
+        task.cancel()
+        with pytest.raises(LookupError):
+            aionest.block_on(Stubborn(loop=asyncio.get_running_loop()))
+        assert task._fut_waiter is None
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return sync("goes on", 0.001)
+
+    async def main():
+        return await asyncio.create_task(victim())
+
+    assert run(main) == "goes on"
+
+
+def test_other_threads_are_heard_when_the_loops_own_clock_lets_them_run(applied):
+    class Loop(asyncio.SelectorEventLoop):
+        at_next_look = None
+
+        def time(self):
+            call, self.at_next_look = self.at_next_look, None
+            if call is not None:
+                call()
+            return super().time()
+
+    loop = Loop()
+
+    async def main():
+        timer = loop.call_later(3600, int)
+        future = loop.create_future()
+
+        def other():
+            t = threading.Thread(target=loop.call_soon_threadsafe, args=(future.set_result, "heard"))
+            t.start()
+            t.join()
+
+        def arm():
+            loop.at_next_look = other  # the next look is that of the poll, before it sleeps
+
+        loop.call_soon(arm)
+        value = await future
+        timer.cancel()
+        return value
+
+    assert loop.run_until_complete(main()) == "heard"
+    loop.close()
