@@ -51,17 +51,12 @@ static PyObject *
 block_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     an_block *b = (an_block *)self;
-    if (b->state == AN_BLOCK_NEW) {
-        b->early = 1;
-    }
-    else if (b->state == AN_BLOCK_WAITING) {
-        an_thread *th = b->th;
-        an_block_wake(b);
-        if (th != NULL && th == an_thread_peek() && an_block_after_wake != NULL) {
-            an_block_after_wake(th);
-            if (PyErr_Occurred()) {
-                return NULL;
-            }
+    an_thread *th = b->state == AN_BLOCK_WAITING ? b->th : NULL;
+    an_block_wake(b);
+    if (th != NULL && th == an_thread_peek() && an_block_after_wake != NULL) {
+        an_block_after_wake(th);
+        if (PyErr_Occurred()) {
+            return NULL;
         }
     }
     Py_RETURN_NONE;
@@ -165,6 +160,9 @@ carries(an_thread *th, an_loop *rec)
 void
 an_block_wake(an_block *b)
 {
+    if (b->state == AN_BLOCK_NEW) {
+        b->early = 1;
+    }
     if (b->state != AN_BLOCK_WAITING || b->th == NULL) {
         return;
     }

@@ -4,7 +4,7 @@
  * hub (or base stack) that carries the loop hands over when it holds nothing of its own.
  *
  *      state      wake()      interrupt()   resumed
- *      NEW        OVER        -             -          the future was done before the stack left
+ *      NEW        NEW, early  -             -          the future was done before the stack left: it does not leave
  *      WAITING    READY       READY         -
  *      READY      READY       READY         OVER       the first reason stays
  *      OVER       OVER        OVER          -

@@ -642,10 +642,16 @@ an_hub_leave(an_thread *th)
 static int
 drain(an_thread *th, an_block *b, PyObject *self)
 {
-    PyObject *fiber = Py_NewRef(b->fiber), *loop = Py_NewRef(b->loop), *before = an_running_loop();
+    PyObject *fiber = Py_NewRef(b->fiber), *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL;
     Py_INCREF(b);
     an_run *run = before == NULL ? NULL : push_run(th, AN_RUN_DRAINING, NULL, NULL, self);
-    int rc = run == NULL || an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(fiber);
+    int rc = run == NULL ? -1 : 0;
+    if (rc == 0 && before != Py_None) {
+        rc = an_task_swap(before, NULL, &task); /* since 3.14 a thread has one current task, whatever its loop */
+    }
+    if (rc == 0) {
+        rc = an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(fiber);
+    }
     an_hub_bury(th);
     PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
     th->in_hub = 0;
@@ -655,9 +661,10 @@ drain(an_thread *th, an_block *b, PyObject *self)
             Py_XSETREF(exc, late);
         }
     }
-    if (before != NULL && an_set_running_loop(before) < 0) {
+    if (before != NULL && (an_set_running_loop(before) < 0 || (task != NULL && an_task_swap(before, task, NULL) < 0))) {
         PyErr_WriteUnraisable(loop);
     }
+    Py_XDECREF(task);
     Py_XDECREF(before);
     Py_DECREF(fiber);
     Py_DECREF(loop);

@@ -448,6 +448,35 @@ def test_close_ends_suspended_runs(applied):
     assert _core._counters()["suspended"] == 0
 
 
+def test_close_of_another_loop_inside_a_task(run):
+    """The task stays the current one, whatever ran while the other loop's runs were ended."""
+    ended = []
+
+    async def caller(loop):
+        try:
+            loop.run_until_complete(asyncio.sleep(60))
+        except RuntimeError:
+            ended.append(asyncio.current_task() in tasks)
+
+    async def start(loop):
+        tasks.extend(loop.create_task(caller(loop)) for _ in range(3))
+        await asyncio.sleep(0.01)
+
+    async def main():
+        task = asyncio.current_task()
+        other = asyncio.new_event_loop()
+        other.run_until_complete(start(other))
+        other.close()
+        assert asyncio.current_task() is task
+        await asyncio.sleep(0.001)
+        assert asyncio.current_task() is task
+        return sync("goes on", 0.001)
+
+    tasks = []
+    assert run(main) == "goes on"
+    assert ended == [True] * 3
+
+
 def test_nested_run_forever(run):
     async def main():
         loop = asyncio.get_running_loop()
@@ -710,6 +739,61 @@ def test_cancel_around_a_guest(applied):
         loop.close()
 
     asyncio.run(main())
+
+
+def test_guest_goes_on_while_a_greenlet_inside_it_sleeps(applied):
+    """The greenlet's stack leaves no context: those of the stack below stay entered as long as it sleeps."""
+
+    async def inside():
+        other = asyncio.create_task(asyncio.sleep(0.001, "other"))
+        return await asyncio.gather(in_greenlet(), other)
+
+    async def in_greenlet():
+        return greenlet.greenlet(lambda: sync("slept", 0.01)).switch()
+
+    async def main():
+        inner = asyncio.new_event_loop()
+        try:
+            return await asyncio.wait_for(run_inside(inner), 30)
+        finally:
+            inner.close()
+
+    async def run_inside(inner):
+        return inner.run_until_complete(inside())
+
+    assert asyncio.run(main()) == ["slept", "other"]
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_guest_whose_pump_is_queued_by_a_stack_that_then_sleeps(applied, at):
+    """As when a finalizer that nests runs right after the outer loop's call_soon."""
+
+    class Outer(asyncio.SelectorEventLoop):
+        countdown = None
+
+        def call_soon(self, *args, **kwargs):
+            handle = super().call_soon(*args, **kwargs)
+            if self.countdown is not None and type(getattr(args[0], "__self__", None)).__name__ == "Guest":
+                self.countdown -= 1
+                if self.countdown == 0:
+                    asyncio.run(asyncio.sleep(0.005))
+            return handle
+
+    outer, inner = Outer(), asyncio.new_event_loop()
+
+    async def inside():
+        for _ in range(6):
+            await asyncio.sleep(0.001)
+            sync(1, 0.001)
+        return "done"
+
+    async def main():
+        outer.countdown = at + 1
+        return inner.run_until_complete(asyncio.wait_for(inside(), 30))
+
+    assert outer.run_until_complete(main()) == "done"
+    inner.close()
+    outer.close()
 
 
 def test_guest_wakes_for_other_threads_and_io(applied):

@@ -152,7 +152,8 @@ def test_long_chains_of_handles(child):
             loop._scheduled.clear()
         loop.close()
         print("lives")
-        """
+        """,
+        dev=False,
     )
     assert (r.returncode, r.stdout) == (0, "lives\n"), r.stderr
 
