@@ -21,16 +21,20 @@ from . import _core, _run
 
 
 class Guest:
-    """The pump of one inner loop."""
+    """The pump of one inner loop.
+
+    A finalizer may run between any two lines here, and may put the stack to sleep: other stacks then go through the same
+    methods. So what tells whether the pump is queued is set before it is queued, and which loop is the running one is
+    asked, not remembered.
+    """
 
     def __init__(self, inner: Any, outer: Any) -> None:
         self.inner, self.outer = inner, outer
-        self.context = contextvars.Context()
         self.done = outer.create_future()
-        self.scheduled: Any = None  # the pump's handle, while one is queued
+        self.queued = False
+        self.handle: Any = None  # the pump's last one
         self.timer: Any = None
         self.fd = -1
-        self.inside = 0
         self.inner_hooks: Any = None
         self.outer_hooks: Any = None
 
@@ -40,11 +44,10 @@ class Guest:
         self.outer_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(*self.inner_hooks)
         events._set_running_loop(self.inner)
-        self.inside += 1
 
     def leave(self) -> None:
-        self.inside -= 1
-        self.inner_hooks = sys.get_asyncgen_hooks()
+        if events._get_running_loop() is self.inner:
+            self.inner_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(*self.outer_hooks)
         events._set_running_loop(self.outer)
 
@@ -53,7 +56,7 @@ class Guest:
         self.leave()
         self.schedule()
         outer_guest = _guests.get(self.outer)
-        if outer_guest is not None and outer_guest.inside:
+        if outer_guest is not None:
             outer_guest.suspend()
 
     def resume(self) -> None:
@@ -66,21 +69,28 @@ class Guest:
 
     def kick(self) -> None:
         """Something was added to the inner loop's queue."""
-        if not self.inside:
+        if events._get_running_loop() is not self.inner:
             self.schedule()
 
     def schedule(self) -> None:
-        if self.scheduled is None and not self.done.done():
-            self.scheduled = self.outer.call_soon(self.pump, context=self.context)
+        if self.queued or self.done.done():
+            return
+        self.queued = True
+        try:
+            # A context of its own for each: one whose stack sleeps in somebody's greenlet stays entered meanwhile.
+            self.handle = self.outer.call_soon(self.pump, context=contextvars.Context())
+        except BaseException:
+            self.queued = False
+            raise
 
     def pump(self) -> None:
-        self.scheduled = None
+        self.queued = False
         self.disarm()
         if self.done.done():
             return
         inner = self.inner
-        self.enter()
         try:
+            self.enter()
             inner._run_once()
         except BaseException as exc:
             self.finish(exc)
@@ -103,13 +113,13 @@ class Guest:
 
     def arm(self) -> None:
         """Nothing to do now: come back when the inner selector or timer says so."""
-        if self.scheduled is not None:
+        if self.queued:
             return
         self.outer.add_reader(self.fd, self.schedule)
         scheduled = self.inner._scheduled
         if scheduled:
             delay = max(0.0, scheduled[0]._when - self.inner.time())
-            self.timer = self.outer.call_later(delay, self.schedule, context=self.context)
+            self.timer = self.outer.call_later(delay, self.schedule, context=contextvars.Context())
 
     def disarm(self) -> None:
         if self.timer is not None:
@@ -127,23 +137,22 @@ class Guest:
             raise RuntimeError(
                 f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"
             )
-        hooks = sys.get_asyncgen_hooks()
-        _run.setup_nested(inner)
-        self.inner_hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(*hooks)
-        events._set_running_loop(outer)
+        hooks = self.inner_hooks = self.outer_hooks = sys.get_asyncgen_hooks()
         self.fd = selector.fileno()
         _guests[inner] = self
         _core.set_guest(inner, self)
         try:
+            _run.setup_nested(inner)
+            self.inner_hooks = sys.get_asyncgen_hooks()
+            sys.set_asyncgen_hooks(*hooks)
+            events._set_running_loop(outer)
             self.schedule()
             exc = _core.block_on(self.done)
         finally:
             if not self.done.done():
                 self.done.cancel()
-            if self.scheduled is not None:
-                self.scheduled.cancel()
-                self.scheduled = None
+            if self.handle is not None:
+                self.handle.cancel()
             self.disarm()
             _core.set_guest(inner, None)
             del _guests[inner]

@@ -50,9 +50,6 @@ get_scheduled(PyObject *self, void *closure)
     if (rec == NULL) {
         return NULL;
     }
-    if (rec->scheduled == NULL) { /* after tp_clear */
-        return PyList_New(0);
-    }
     return Py_NewRef(rec->scheduled);
 }
 

@@ -51,17 +51,12 @@ static PyObject *
 block_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     an_block *b = (an_block *)self;
-    if (b->state == AN_BLOCK_NEW) {
-        b->early = 1;
-    }
-    else if (b->state == AN_BLOCK_WAITING) {
-        an_thread *th = b->th;
-        an_block_wake(b);
-        if (th != NULL && th == an_thread_peek() && an_block_after_wake != NULL) {
-            an_block_after_wake(th);
-            if (PyErr_Occurred()) {
-                return NULL;
-            }
+    an_thread *th = b->state == AN_BLOCK_WAITING ? b->th : NULL;
+    an_block_wake(b);
+    if (th != NULL && th == an_thread_peek() && an_block_after_wake != NULL) {
+        an_block_after_wake(th);
+        if (PyErr_Occurred()) {
+            return NULL;
         }
     }
     Py_RETURN_NONE;
@@ -112,6 +107,9 @@ an_block_unlink(an_block *b)
 {
     an_thread *th = b->th;
     b->state = AN_BLOCK_OVER;
+    if (th == NULL) {
+        return; /* its thread's end did it */
+    }
     b->th = NULL;
     if (b->prev != NULL) {
         b->prev->next = b->next;
@@ -147,10 +145,29 @@ nudge(an_thread *th)
     PyErr_SetRaisedException(exc);
 }
 
+/* 1 if a run of TH is REC's */
+static int
+carries(an_thread *th, an_loop *rec)
+{
+    for (an_run *run = th->run; run != NULL; run = run->prev) {
+        if (run->rec == rec) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void
 an_block_wake(an_block *b)
 {
+    if (b->state == AN_BLOCK_NEW) {
+        b->early = 1;
+    }
     if (b->state != AN_BLOCK_WAITING || b->th == NULL) {
+        return;
+    }
+    if (AN_UNLIKELY(b->th != an_thread_peek()) && !carries(b->th, b->rec)) {
+        b->missed = 1;
         return;
     }
     b->state = AN_BLOCK_READY;
@@ -161,6 +178,16 @@ an_block_wake(an_block *b)
         return;
     }
     nudge(b->th);
+}
+
+void
+an_block_wake_missed(an_thread *th, an_loop *rec)
+{
+    for (an_block *b = th->first; b != NULL; b = b->next) {
+        if (b->missed && b->rec == rec) {
+            an_block_wake(b);
+        }
+    }
 }
 
 void

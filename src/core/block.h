@@ -4,15 +4,18 @@
  * hub (or base stack) that carries the loop hands over when it holds nothing of its own.
  *
  *      state      wake()      interrupt()   resumed
- *      NEW        OVER        -             -          the future was done before the stack left
+ *      NEW        NEW, early  -             -          the future was done before the stack left: it does not leave
  *      WAITING    READY       READY         -
  *      READY      READY       READY         OVER       the first reason stays
  *      OVER       OVER        OVER          -
  *
+ * A stack belongs to its thread. When the loop goes on in another one, a wake-up there is only noted (missed): the run goes
+ * on when its own thread carries the loop again, or ends.
+ *
  * Invariants
  *   B1  a block is in its thread's list exactly while WAITING or READY, and in `pending` exactly while READY
  *   B2  fiber is the stack that an_suspend() left; nobody else switches to it meanwhile
- *   B3  th is NULL once the block is over
+ *   B3  th is NULL once the block is over; a thread that ends leaves none of its blocks behind that is not
  * Owns     fiber, loop, rec, future, task, exc, contexts: strong. th, prev, next: borrowed.
  * Thread   its own; an_block_wake by any with the GIL
  */
@@ -40,6 +43,7 @@ typedef struct an_block {
     int in_hub, in_base_iter, inplace_depth; /* the stack's own, put back when it goes on */
     int interrupts;  /* Ctrl-C that this run has taken */
     int early;       /* its future called back before the stack had left */
+    int missed;      /* its future called back while another thread carried the loop; still WAITING */
     int signals;     /* it holds the SIGINT handler */
     long long number;
     PyObject *fiber, *loop, *future, *task, *exc;
@@ -57,6 +61,9 @@ void an_block_unlink(an_block *b); /* -> OVER */
 
 void an_block_wake(an_block *b);                      /* never fails; does not switch */
 void an_block_interrupt(an_block *b, PyObject *exc);  /* EXC is stolen; the future loses its callback; runs Python */
+
+/* TH carries REC again: wake the blocks that missed their wake-up meanwhile. */
+void an_block_wake_missed(an_thread *th, an_loop *rec);
 
 void an_block_detach(an_block *b);                    /* take the callback off the future; runs Python */
 

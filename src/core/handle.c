@@ -251,7 +251,7 @@ drop_callback(PyObject *h)
 {
     /* asyncio leaves None behind; the values go last, their release can run anything */
     PyObject *callback = AN_HSLOT(h, callback), *args = AN_HSLOT(h, args);
-    Py_SETREF(AN_HSLOT(h, cancelled), Py_NewRef(Py_True));
+    Py_XSETREF(AN_HSLOT(h, cancelled), Py_NewRef(Py_True));
     AN_HSLOT(h, callback) = Py_NewRef(Py_None);
     AN_HSLOT(h, args) = Py_NewRef(Py_None);
     Py_XDECREF(callback);
@@ -299,12 +299,11 @@ an_handle_cancelled(PyObject *h)
         }
         return c == NULL ? 0 : PyObject_IsTrue(c);
     }
+    Py_INCREF(h); /* its property may take it out of the queue */
     c = PyObject_GetAttr(h, an_st->s__cancelled);
-    if (c == NULL) {
-        return -1;
-    }
-    int r = PyObject_IsTrue(c);
-    Py_DECREF(c);
+    int r = c == NULL ? -1 : PyObject_IsTrue(c);
+    Py_XDECREF(c);
+    Py_DECREF(h);
     return r;
 }
 
@@ -345,8 +344,9 @@ an_handle_run(PyObject *h)
         return run_foreign(h);
     }
     PyObject *context = AN_HSLOT(h, context), *callback = AN_HSLOT(h, callback), *args = AN_HSLOT(h, args), *r = NULL;
-    if (AN_UNLIKELY(!PyContext_CheckExact(context) || !PyTuple_CheckExact(args))) {
-        return run_foreign(h); /* a duck-typed context: asyncio calls its run() */
+    if (AN_UNLIKELY(context == NULL || args == NULL || callback == NULL || !PyContext_CheckExact(context) ||
+                    !PyTuple_CheckExact(args))) {
+        return run_foreign(h); /* a duck-typed context: asyncio calls its run(); a deleted slot: it raises AttributeError */
     }
     Py_INCREF(context);
     Py_INCREF(callback);

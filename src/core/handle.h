@@ -6,7 +6,8 @@
  * and a free list.
  *
  * Invariants
- *   D1  every slot of a live handle of ours is set, as asyncio.Handle.__init__ leaves it
+ *   D1  every slot of a handle that the engine made is set, as asyncio.Handle.__init__ leaves it; but whoever holds it may
+ *       delete a slot, so none is taken for granted once Python has seen the handle
  *   D2  a handle on the free list is untracked and owns nothing
  * Owns     the slots, strong
  * Thread   any, with the GIL

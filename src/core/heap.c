@@ -9,7 +9,8 @@
 static int
 plain(PyObject *h)
 {
-    return Py_IS_TYPE(h, (PyTypeObject *)an_st->type_timer) && PyFloat_CheckExact(AN_HSLOT(h, when));
+    return Py_IS_TYPE(h, (PyTypeObject *)an_st->type_timer) && AN_HSLOT(h, when) != NULL &&
+           PyFloat_CheckExact(AN_HSLOT(h, when));
 }
 
 static inline long long

@@ -27,6 +27,9 @@ push_run(an_thread *th, an_run_kind kind, PyObject *loop, an_loop *rec, PyObject
     th->run = run;
     if (rec != NULL) {
         rec->carried++;
+        if (AN_UNLIKELY(rec->n_blocks > 0)) {
+            an_block_wake_missed(th, rec);
+        }
     }
     return run;
 }
@@ -224,6 +227,10 @@ carry(an_thread *th, PyObject **target)
         if (AN_UNLIKELY(rec->overrides & AN_OVR_RUN_ONCE)) {
             run->polled = 1;
             rc = iterate_override(run);
+            run = th->run;
+            if (rc == 0 && (run == NULL || run->rec != rec)) {
+                continue; /* this stack slept in there, and the run that it began in is over */
+            }
         }
         else {
             PyObject *due = NULL;
@@ -254,8 +261,12 @@ carry(an_thread *th, PyObject **target)
                 run->polled = 1;
                 th->sigint_raised = 0;
                 th->polling = 1;
+                Py_INCREF(loop); /* a signal handler or a method of the loop's own may sleep in there, too */
+                Py_INCREF(rec);
                 rc = an_loop_poll(rec, loop, 1);
                 th->polling = 0;
+                Py_DECREF(rec);
+                Py_DECREF(loop);
             }
         }
         if (AN_UNLIKELY(rc < 0)) {
@@ -523,6 +534,9 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
         if (!th->in_base_iter) {
             rec->inflight = 0;
         }
+        if (rec->n_blocks > 0) {
+            an_block_wake_missed(th, rec);
+        }
         if (an_loop_refresh(rec, loop) < 0) {
             return -1;
         }
@@ -628,10 +642,16 @@ an_hub_leave(an_thread *th)
 static int
 drain(an_thread *th, an_block *b, PyObject *self)
 {
-    PyObject *fiber = Py_NewRef(b->fiber), *loop = Py_NewRef(b->loop), *before = an_running_loop();
+    PyObject *fiber = Py_NewRef(b->fiber), *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL;
     Py_INCREF(b);
     an_run *run = before == NULL ? NULL : push_run(th, AN_RUN_DRAINING, NULL, NULL, self);
-    int rc = run == NULL || an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(fiber);
+    int rc = run == NULL ? -1 : 0;
+    if (rc == 0 && before != Py_None) {
+        rc = an_task_swap(before, NULL, &task); /* since 3.14 a thread has one current task, whatever its loop */
+    }
+    if (rc == 0) {
+        rc = an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(fiber);
+    }
     an_hub_bury(th);
     PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
     th->in_hub = 0;
@@ -641,9 +661,10 @@ drain(an_thread *th, an_block *b, PyObject *self)
             Py_XSETREF(exc, late);
         }
     }
-    if (before != NULL && an_set_running_loop(before) < 0) {
+    if (before != NULL && (an_set_running_loop(before) < 0 || (task != NULL && an_task_swap(before, task, NULL) < 0))) {
         PyErr_WriteUnraisable(loop);
     }
+    Py_XDECREF(task);
     Py_XDECREF(before);
     Py_DECREF(fiber);
     Py_DECREF(loop);
@@ -667,7 +688,7 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
     if (self == NULL) {
         return -1;
     }
-    int in_hub = th->in_hub;
+    int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
     for (;;) {
         an_block *b = th->last;
         left = 0;
@@ -680,7 +701,12 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
             break;
         }
         if (b->state == AN_BLOCK_WAITING) {
-            end_block(b, message);
+            if (b->missed) {
+                an_block_wake(b);
+            }
+            else {
+                end_block(b, message);
+            }
         }
         if (b->state != AN_BLOCK_READY || drain(th, b, self) < 0) {
             PyObject *exc = PyErr_GetRaisedException();
@@ -696,6 +722,9 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
         }
     }
     th->in_hub = in_hub;
+    th->in_base_iter = in_base_iter;
+    th->inplace_depth = inplace;
+    th->polling = polling;
     for (size_t i = th->pending.len; i > 0; i--) {
         PyObject *b = an_ring_pop(&th->pending);
         if (b != NULL && ((an_block *)b)->state == AN_BLOCK_READY && an_ring_push(&th->pending, b) < 0) {
@@ -715,6 +744,22 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
     return left;
 }
 
+/* The thread ends, or a forked child does not have it: nobody can come to its record any more. */
+static void
+thread_end(an_thread *th)
+{
+    if (th->n_blocks > 0 && th == an_thread_peek() && !Py_IsFinalizing() &&
+        an_hub_end_suspended(th, NULL, "The thread ended before Future completed.") < 0) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    while (th->first != NULL) {
+        an_block_unlink(th->first); /* its stack cannot go on: no wake-up may look for it */
+    }
+    while (th->run != NULL) {
+        Py_XDECREF(pop_run(th, th->run));
+    }
+}
+
 /* ---- module ------------------------------------------------------------ */
 
 static PyMethodDef hub_main_def = {"hub", hub_main, METH_NOARGS, NULL};
@@ -724,6 +769,7 @@ int
 an_hub_init(PyObject *module)
 {
     an_block_after_wake = after_wake;
+    an_thread_at_end = thread_end;
     if ((an_st->hub_main = PyCFunction_New(&hub_main_def, NULL)) == NULL ||
         (an_st->tramp_main = PyCFunction_New(&tramp_main_def, NULL)) == NULL) {
         return -1;

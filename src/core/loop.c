@@ -59,11 +59,9 @@ loop_clear(PyObject *self)
     forget(rec);
     an_ring_clear(&rec->ready);
     Py_CLEAR(rec->loop_ref);
-    /* a record in use keeps a list here: others may still look at it */
-    if (rec->scheduled != NULL) {
-        PyObject *old = rec->scheduled;
-        rec->scheduled = NULL;
-        Py_DECREF(old);
+    /* the list stays: finalizers that run later in the same collection may still come here by the loop */
+    if (rec->scheduled != NULL && PyList_SetSlice(rec->scheduled, 0, PY_SSIZE_T_MAX, NULL) < 0) {
+        PyErr_Clear();
     }
     Py_CLEAR(rec->current_handle);
     Py_CLEAR(rec->selector);
@@ -82,6 +80,7 @@ loop_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     unlink_record((an_loop *)self);
     (void)loop_clear(self);
+    Py_CLEAR(((an_loop *)self)->scheduled);
     PyMem_Free(((an_loop *)self)->evbuf);
     an_st->n_records--;
     tp->tp_free(self);
@@ -475,10 +474,10 @@ run_debug(an_loop *rec, PyObject *loop, PyObject *h)
         return -1;
     }
     rec->current_handle = Py_NewRef(h);
-    if (PyObject_SetAttr(loop, an_st->s__current_handle, h) < 0) {
-        return -1;
+    int rc = PyObject_SetAttr(loop, an_st->s__current_handle, h);
+    if (rc == 0) {
+        rc = an_handle_run(h);
     }
-    int rc = an_handle_run(h);
     PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
     Py_XSETREF(rec->current_handle, before);
     if (PyObject_SetAttr(loop, an_st->s__current_handle, Py_None) < 0) {
@@ -526,7 +525,7 @@ an_loop_step(an_loop *rec, PyObject *loop, PyObject **due)
         if (AN_UNLIKELY(rec->debug)) {
             rc = run_debug(rec, loop, h);
         }
-        else if (due != NULL && an_handle_is_plain(h) &&
+        else if (due != NULL && an_handle_is_plain(h) && AN_HSLOT(h, callback) != NULL &&
                  Py_IS_TYPE(AN_HSLOT(h, callback), (PyTypeObject *)an_st->type_block)) {
             *due = Py_NewRef(AN_HSLOT(h, callback));
         }

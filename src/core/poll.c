@@ -108,12 +108,11 @@ timer_when(PyObject *h, double *when)
             return 0;
         }
     }
+    Py_INCREF(h); /* its property may take it out of the heap */
     w = PyObject_GetAttrString(h, "_when");
-    if (w == NULL) {
-        return -1;
-    }
-    *when = PyFloat_AsDouble(w);
-    Py_DECREF(w);
+    *when = w == NULL ? -1.0 : PyFloat_AsDouble(w);
+    Py_XDECREF(w);
+    Py_DECREF(h);
     return *when == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
@@ -160,7 +159,7 @@ collect_timers(an_loop *rec, PyObject *loop)
         }
         int r = 0;
         if (Py_IS_TYPE(h, (PyTypeObject *)an_st->type_timer)) {
-            Py_SETREF(AN_HSLOT(h, scheduled), Py_NewRef(Py_False));
+            Py_XSETREF(AN_HSLOT(h, scheduled), Py_NewRef(Py_False));
         }
         else {
             r = PyObject_SetAttrString(h, "_scheduled", Py_False);
@@ -402,6 +401,17 @@ poll_selector(an_loop *rec, PyObject *loop, double timeout)
     }
 #ifdef __linux__
     if (AN_LIKELY(rec->epfd >= 0)) {
+        if (timeout != 0.0) {
+            /* A signal that came since the last Python frame, and other threads that ran while the loop's own time() or
+             * another Python method was called above: what they added saw no sleeper, so no wake-up was written. From
+             * here to the sleep no Python runs. */
+            if (PyErr_CheckSignals() < 0) {
+                return -1;
+            }
+            if (rec->ready.len > 0 || rec->stopping) {
+                timeout = 0.0;
+            }
+        }
         return poll_epoll(rec, loop, timeout);
     }
 #endif

@@ -164,6 +164,7 @@ an_task_wait_for(PyObject *task, PyObject *future)
         int accepted = r == NULL ? -1 : PyObject_IsTrue(r);
         Py_XDECREF(r);
         if (accepted < 0) {
+            an_task_wait_over(task, future);
             return -1;
         }
         if (accepted) {

@@ -16,7 +16,7 @@ int an_set_running_loop(PyObject *loop);
 int an_task_swap(PyObject *loop, PyObject *task, PyObject **old);
 
 /* Tell TASK that it waits for FUTURE, as its own step does after a yield: a cancellation that is due already goes to
- * FUTURE at once. 0 | -1+exc; runs Python (future.cancel) */
+ * FUTURE at once. 0 | -1+exc, and it waits for nothing; runs Python (future.cancel) */
 int an_task_wait_for(PyObject *task, PyObject *future);
 /* The wait is over. Keeps the current exception. */
 void an_task_wait_over(PyObject *task, PyObject *future);

@@ -6,6 +6,8 @@
 /* Borrowed: the thread state's dict owns the record, and its end clears this. */
 static AN_TLS an_thread *current = NULL;
 
+void (*an_thread_at_end)(an_thread *th) = NULL;
+
 static int
 thread_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -38,9 +40,22 @@ thread_clear(PyObject *self)
 }
 
 static void
+thread_finalize(PyObject *self)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (an_thread_at_end != NULL) {
+        an_thread_at_end((an_thread *)self);
+    }
+    PyErr_SetRaisedException(exc);
+}
+
+static void
 thread_dealloc(PyObject *self)
 {
     PyTypeObject *tp = Py_TYPE(self);
+    if (PyObject_CallFinalizerFromDealloc(self) < 0) {
+        return;
+    }
     PyObject_GC_UnTrack(self);
     if (current == (an_thread *)self) {
         current = NULL;
@@ -109,6 +124,7 @@ static PyType_Slot thread_slots[] = {
     {Py_tp_dealloc, thread_dealloc},
     {Py_tp_traverse, thread_traverse},
     {Py_tp_clear, thread_clear},
+    {Py_tp_finalize, thread_finalize},
     {0, NULL},
 };
 

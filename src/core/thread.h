@@ -6,6 +6,7 @@
  *   N3  pending holds READY blocks in the order in which they became ready
  *   N4  a record is reached by its own thread through the thread-local pointer, which is not kept over a switch to
  *       another thread (there is none: fibers stay in their thread)
+ *   N5  no block outlives the record while it points to it: an_thread_at_end ends them, or cuts them off
  * Owns     idle, idle_base, pending items, context: strong. run: heap memory that the run's own code frees.
  * Thread   its own; `pending` also by others with the GIL (an_block_wake)
  */
@@ -59,6 +60,9 @@ typedef struct an_thread {
 } an_thread;
 
 int an_thread_init(PyObject *module);
+
+/* Called before a record goes (set by hub.c), in the thread's own end if that can still run code. Switches. */
+extern void (*an_thread_at_end)(an_thread *th);
 
 an_thread *an_thread_get(void);  /* borrowed, made if missing | NULL+exc */
 an_thread *an_thread_peek(void); /* borrowed or NULL, no exception */

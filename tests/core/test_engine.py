@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import logging
@@ -447,6 +448,35 @@ def test_close_ends_suspended_runs(applied):
     assert _core._counters()["suspended"] == 0
 
 
+def test_close_of_another_loop_inside_a_task(run):
+    """The task stays the current one, whatever ran while the other loop's runs were ended."""
+    ended = []
+
+    async def caller(loop):
+        try:
+            loop.run_until_complete(asyncio.sleep(60))
+        except RuntimeError:
+            ended.append(asyncio.current_task() in tasks)
+
+    async def start(loop):
+        tasks.extend(loop.create_task(caller(loop)) for _ in range(3))
+        await asyncio.sleep(0.01)
+
+    async def main():
+        task = asyncio.current_task()
+        other = asyncio.new_event_loop()
+        other.run_until_complete(start(other))
+        other.close()
+        assert asyncio.current_task() is task
+        await asyncio.sleep(0.001)
+        assert asyncio.current_task() is task
+        return sync("goes on", 0.001)
+
+    tasks = []
+    assert run(main) == "goes on"
+    assert ended == [True] * 3
+
+
 def test_nested_run_forever(run):
     async def main():
         loop = asyncio.get_running_loop()
@@ -475,6 +505,40 @@ def test_loop_moves_between_threads_while_idle(applied):
     idents.append(loop.run_until_complete(main()))
     assert len(idents) == 4
     loop.close()
+
+
+def test_suspended_run_goes_on_in_its_own_thread_only(applied):
+    """Its loop is carried on by another thread, and its thread by another loop, before both meet again."""
+    loop, another = asyncio.new_event_loop(), asyncio.new_event_loop()
+    future, log = loop.create_future(), []
+
+    async def caller():
+        value = loop.run_until_complete(future)
+        log.append((value, asyncio.get_running_loop() is loop, asyncio.current_task() is tasks[0]))
+        await asyncio.sleep(0.001)
+        log.append(threading.current_thread().name)
+
+    async def start():
+        tasks.append(asyncio.ensure_future(caller()))
+        await asyncio.sleep(0.001)
+
+    async def finish():
+        future.set_result("done")
+        await asyncio.sleep(0.001)
+
+    async def until_done():
+        await tasks[0]
+
+    tasks = []
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="own") as own:
+        own.submit(loop.run_until_complete, start()).result()
+        loop.run_until_complete(finish())
+        own.submit(another.run_until_complete, asyncio.sleep(0.001)).result()
+        assert log == []
+        own.submit(loop.run_until_complete, until_done()).result()
+    assert log == [("done", True, True), "own_0"]
+    loop.close()
+    another.close()
 
 
 def test_threads_each_with_nested_runs(applied):
@@ -677,6 +741,61 @@ def test_cancel_around_a_guest(applied):
     asyncio.run(main())
 
 
+def test_guest_goes_on_while_a_greenlet_inside_it_sleeps(applied):
+    """The greenlet's stack leaves no context: those of the stack below stay entered as long as it sleeps."""
+
+    async def inside():
+        other = asyncio.create_task(asyncio.sleep(0.001, "other"))
+        return await asyncio.gather(in_greenlet(), other)
+
+    async def in_greenlet():
+        return greenlet.greenlet(lambda: sync("slept", 0.01)).switch()
+
+    async def main():
+        inner = asyncio.new_event_loop()
+        try:
+            return await asyncio.wait_for(run_inside(inner), 30)
+        finally:
+            inner.close()
+
+    async def run_inside(inner):
+        return inner.run_until_complete(inside())
+
+    assert asyncio.run(main()) == ["slept", "other"]
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_guest_whose_pump_is_queued_by_a_stack_that_then_sleeps(applied, at):
+    """As when a finalizer that nests runs right after the outer loop's call_soon."""
+
+    class Outer(asyncio.SelectorEventLoop):
+        countdown = None
+
+        def call_soon(self, *args, **kwargs):
+            handle = super().call_soon(*args, **kwargs)
+            if self.countdown is not None and type(getattr(args[0], "__self__", None)).__name__ == "Guest":
+                self.countdown -= 1
+                if self.countdown == 0:
+                    asyncio.run(asyncio.sleep(0.005))
+            return handle
+
+    outer, inner = Outer(), asyncio.new_event_loop()
+
+    async def inside():
+        for _ in range(6):
+            await asyncio.sleep(0.001)
+            sync(1, 0.001)
+        return "done"
+
+    async def main():
+        outer.countdown = at + 1
+        return inner.run_until_complete(asyncio.wait_for(inside(), 30))
+
+    assert outer.run_until_complete(main()) == "done"
+    inner.close()
+    outer.close()
+
+
 def test_guest_wakes_for_other_threads_and_io(applied):
     async def main():
         loop = asyncio.new_event_loop()
@@ -865,3 +984,59 @@ def test_selectors(applied, selector):
         assert loop.run_until_complete(main()) == list(range(5))
     finally:
         loop.close()
+
+
+def test_future_whose_cancel_fails(run):
+    """The caller's task waits for nothing afterwards, and goes on."""
+
+    class Stubborn(asyncio.Future):
+        def cancel(self, *args, **kwargs):
+            raise LookupError("no")
+
+    async def victim():
+        task = asyncio.current_task()
+        task.cancel()
+        with pytest.raises(LookupError):
+            aionest.block_on(Stubborn(loop=asyncio.get_running_loop()))
+        assert task._fut_waiter is None
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return sync("goes on", 0.001)
+
+    async def main():
+        return await asyncio.create_task(victim())
+
+    assert run(main) == "goes on"
+
+
+def test_other_threads_are_heard_when_the_loops_own_clock_lets_them_run(applied):
+    class Loop(asyncio.SelectorEventLoop):
+        at_next_look = None
+
+        def time(self):
+            call, self.at_next_look = self.at_next_look, None
+            if call is not None:
+                call()
+            return super().time()
+
+    loop = Loop()
+
+    async def main():
+        timer = loop.call_later(3600, int)
+        future = loop.create_future()
+
+        def other():
+            t = threading.Thread(target=loop.call_soon_threadsafe, args=(future.set_result, "heard"))
+            t.start()
+            t.join()
+
+        def arm():
+            loop.at_next_look = other  # the next look is that of the poll, before it sleeps
+
+        loop.call_soon(arm)
+        value = await future
+        timer.cancel()
+        return value
+
+    assert loop.run_until_complete(main()) == "heard"
+    loop.close()
