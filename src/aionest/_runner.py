@@ -29,8 +29,9 @@ from asyncio import base_events, coroutines, events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _apply, _core, _run, _streamlit
+from ._anyio.asyncgens import kept_on
 from ._errors import PortalClosed
-from .hosted import leave_all, owners_that_stayed
+from .hosted import leave_all, open_on, owners_that_stayed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -438,6 +439,16 @@ class Runner:
             return False
         self.thread.join(timeout)
         return True
+
+    def load(self) -> int:
+        """How much there is to end or leave: less and less while it is being closed."""
+        loop = self.loop
+        try:
+            return (
+                len(self.pending) + len(asyncio.all_tasks(loop)) + len(loop._asyncgens) + open_on(loop) + kept_on(loop)
+            )
+        except RuntimeError:  # changed while it was counted
+            return sys.maxsize
 
     # -- in the loop's thread
 

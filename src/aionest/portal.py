@@ -48,7 +48,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 
-EXIT_GRACE = 5.0  # seconds that interpreter exit waits for a portal
+EXIT_GRACE = 10.0  # seconds that interpreter exit waits for a portal to let go of the next thing
 
 
 class Held(Generic[T_co]):
@@ -456,9 +456,13 @@ def _at_exit() -> None:
     global _exiting
     _exiting = True
     for runner in reversed(list(runners)):
-        if not runner.close(EXIT_GRACE):
-            message = f"Portal {runner.name!r} did not end within {EXIT_GRACE:g} s of interpreter exit"
-            runner.report(message, TimeoutError())
+        left = runner.load()
+        while not runner.close(EXIT_GRACE):
+            before, left = left, runner.load()
+            if left >= before:
+                message = f"Portal {runner.name!r} did not end within {EXIT_GRACE:g} s of interpreter exit"
+                runner.report(message, TimeoutError())
+                break
 
 
 def _after_fork() -> None:
