@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,10 @@ def run(request, applied):
     return run
 
 
+# what debug mode logs where the machine is slow
+SLOW = re.compile(r"^Executing .* took [0-9.]+ seconds\n", re.MULTILINE)
+
+
 def child(source, *args, timeout=60, env=None, signal_after=None, dev=True):
     """Run a program in a child process of its own; its exit status, output and errors."""
     full = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
@@ -114,7 +119,7 @@ def child(source, *args, timeout=60, env=None, signal_after=None, dev=True):
         with contextlib.suppress(subprocess.TimeoutExpired):
             print(*p.communicate(timeout=10), file=sys.stderr)
         raise
-    return subprocess.CompletedProcess(p.args, p.returncode, out, err)
+    return subprocess.CompletedProcess(p.args, p.returncode, out, SLOW.sub("", err))
 
 
 def is_alive(pid):

@@ -45,6 +45,17 @@ class ReadyQueue:
     def __gt__(self, other: Any, /) -> bool: ...
     def __ge__(self, other: Any, /) -> bool: ...
 
+@final
+class Gate:
+    """A lock that is held from the start and opened once."""
+
+    def __new__(cls) -> Gate: ...
+    def acquire(self, blocking: bool = True, timeout: float = -1, /) -> bool: ...
+    def release(self) -> None: ...
+    def run(
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], work: Any, timeout: float | None, /
+    ) -> bool | None: ...
+
 def run_nested(main: Coroutine[Any, Any, _T], /) -> _T:
     """Run a coroutine as a new task of the running loop; NotImplemented when no loop runs here."""
 
@@ -62,6 +73,9 @@ def end_suspended(loop: asyncio.AbstractEventLoop | None, message: str, /) -> in
 
 def set_guest(loop: asyncio.AbstractEventLoop, guest: Any, /) -> None:
     """Name the object that pumps ``loop`` inside another one, or None."""
+
+def set_eventfd(loop: asyncio.AbstractEventLoop, fd: int, /) -> None:
+    """Wake ``loop`` up by this descriptor, which its epoll object watches edge-triggered; -1: by its pipe again, -2: as -1, in a forked child."""
 
 def stop_waiters(loop: asyncio.AbstractEventLoop, /) -> list[asyncio.Future[None]]:
     """The futures of nested run_forever calls, oldest first."""

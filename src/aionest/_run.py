@@ -167,21 +167,28 @@ def close(self: Any) -> None:
 
     Resources that were left open by tasks that are done (an MCP session nobody left) are closed first.
     """
-    _close_kept(self)
-    if not self.is_running() and not self.is_closed():
-        _core.end_suspended(self, "Event loop was closed before Future completed.")
-    _stock_close(self)
+    try:
+        _close_kept(self)
+    finally:
+        if not self.is_running() and not self.is_closed():
+            _core.end_suspended(self, "Event loop was closed before Future completed.")
+        _stock_close(self)
 
 
 def selector_close(self: Any) -> None:
     """Close the resources before the self-pipe: by it other threads, such as those that wait for child processes, are heard."""
-    _close_kept(self)
-    _stock_selector_close(self)
+    try:
+        _close_kept(self)
+    finally:
+        _stock_selector_close(self)
 
 
 def _close_kept(loop: Any) -> None:
-    if not (loop.is_running() or loop.is_closed()) and events._get_running_loop() is None and asyncgens.has_kept(loop):
-        _finish(loop, asyncgens.close_all(loop))
+    running = events._get_running_loop()
+    if loop.is_running() or loop.is_closed() or not (running is None or isinstance(running, base_events.BaseEventLoop)):
+        return
+    if asyncgens.has_kept(loop):
+        _finish(loop, asyncgens.close_all(loop))  # a guest of the loop that runs here, if one does
 
 
 loop_methods: dict[str, Callable[..., Any]] = {

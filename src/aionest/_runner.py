@@ -20,6 +20,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures
+import inspect
 import os
 import select
 import sys
@@ -29,8 +30,9 @@ from asyncio import base_events, coroutines, events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _apply, _core, _run, _streamlit
+from ._anyio.asyncgens import kept_on
 from ._errors import PortalClosed
-from .hosted import leave_all, owners_that_stayed
+from .hosted import leave_all, open_on, owners_that_stayed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -39,9 +41,9 @@ T = TypeVar("T")
 
 GRACE = 1.0  # seconds that a caller whose time is up waits for the cancelled work to end
 
-_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
+CO_COROUTINE = inspect.CO_COROUTINE
 _get_running_loop = events._get_running_loop
-_allocate_lock = _thread.allocate_lock
+_Gate = _core.Gate
 _modules = sys.modules
 
 
@@ -59,6 +61,7 @@ class _EventfdLoop(asyncio.SelectorEventLoop):
         if isinstance(poll, select.epoll):
             self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             poll.register(self._eventfd, select.EPOLLIN | select.EPOLLET)
+            _core.set_eventfd(self, self._eventfd)
 
     def _write_to_self(self) -> None:
         try:
@@ -70,9 +73,10 @@ class _EventfdLoop(asyncio.SelectorEventLoop):
         super().close()
         self._close_eventfd()
 
-    def _close_eventfd(self) -> None:
+    def _close_eventfd(self, forked: bool = False) -> None:
         fd, self._eventfd = self._eventfd, -1
         if fd >= 0:
+            _core.set_eventfd(self, -2 if forked else -1)
             os.close(fd)
 
 
@@ -100,6 +104,10 @@ async def _invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return await result if hasattr(type(result), "__await__") or coroutines.iscoroutine(result) else result
 
 
+def _nothing() -> None:
+    """Wakes a loop up."""
+
+
 async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
@@ -107,7 +115,7 @@ async def _await(awaitable: Awaitable[T]) -> T:
 def begin(function: Callable[..., Any], args: tuple[Any, ...]) -> Coroutine[Any, Any, Any]:
     """The coroutine that makes this call. A coroutine function's own, so that the task shows it."""
     plain: Any = function.__func__ if isinstance(function, types.MethodType) else function
-    if type(plain) is types.FunctionType and plain.__code__.co_flags & _CO_COROUTINE:
+    if type(plain) is types.FunctionType and plain.__code__.co_flags & CO_COROUTINE:
         return function(*args)  # type: ignore[no-any-return]
     if not callable(function):
         if coroutines.iscoroutine(function):
@@ -168,15 +176,13 @@ def new_lock(running: asyncio.AbstractEventLoop | None) -> Any:
     """Something that is held, and that release() in another thread lets us have."""
     if running is not None and isinstance(running, base_events.BaseEventLoop):
         return LoopLock(running)
-    lock = _allocate_lock()
-    lock.acquire()
-    return lock
+    return _Gate()
 
 
 class Work:
     """One coroutine to be carried out by a runner."""
 
-    __slots__ = ("cancelled", "coro", "lock", "runner", "task")
+    __slots__ = ("cancelled", "coro", "dropped", "lock", "runner", "task")
 
     def __init__(self, runner: Runner, coro: Coroutine[Any, Any, Any], lock: Any) -> None:
         self.runner: Runner = runner
@@ -184,6 +190,7 @@ class Work:
         self.lock: Any = lock
         self.task: asyncio.Future[Any] | None = None
         self.cancelled: bool = False
+        self.dropped: bool = False
 
     # in the loop's thread
 
@@ -202,6 +209,8 @@ class Work:
 
     def done(self, task: asyncio.Future[Any]) -> None:
         self.runner.pending.discard(self)
+        if self.dropped and not task.cancelled():
+            task.exception()  # dropped while the caller's thread made the task
         self.lock.release()
 
     def drop(self) -> None:
@@ -210,8 +219,13 @@ class Work:
             self.runner.pending.remove(self)
         except KeyError:
             return
+        self.dropped = True
         if self.task is None:
             self.coro.close()
+        elif not self.task.done():
+            self.task._log_destroy_pending = False  # type: ignore[attr-defined]  # the caller is told
+            if inspect.getcoroutinestate(self.coro) == inspect.CORO_CREATED:
+                self.coro.close()
         self.lock.release()
 
     def cancel(self) -> None:
@@ -221,12 +235,20 @@ class Work:
         else:
             self.task.cancel()
 
-    # in the waiting thread, once it is done
+    # in the waiting thread
+
+    def revoke(self) -> bool:
+        """Cancel a task that has not begun, so that it never does: its first step is queued already. True if so."""
+        if self.task is None or inspect.getcoroutinestate(self.coro) != inspect.CORO_CREATED:
+            return False
+        self.cancelled = True
+        self.task.cancel()
+        return True
 
     def outcome(self) -> Any:
         task, runner = self.task, self.runner
         try:
-            if task is None or not task.done():
+            if task is None or self.dropped or not task.done():
                 raise runner.refusal("was closed before this call was done") from runner.death
             if runner.closing and task.cancelled():
                 raise runner.refusal("was closed during this call") from None
@@ -325,8 +347,7 @@ class Runner:
         task: asyncio.Future[T] | None
         running = _get_running_loop()
         if running is None:
-            lock: Any = _allocate_lock()
-            lock.acquire()
+            lock: Any = _Gate()
         elif running is self.loop:
             return self.nest(coro, timeout)
         else:
@@ -335,11 +356,12 @@ class Runner:
         self.pending.add(work)  # before it is posted: the end of the loop looks here for whom to tell
         try:
             try:
-                if self.closing or "streamlit" in _modules:
+                in_time = None
+                if running is None and not self.closing and "streamlit" not in _modules:
+                    in_time = lock.run(self.loop, coro, work, timeout)  # the task is made by this thread
+                if in_time is None:
                     self.send(work)
-                else:
-                    self.post(work.start)
-                in_time = lock.acquire() if timeout is None else lock.acquire(True, timeout)
+                    in_time = lock.acquire(True, -1 if timeout is None else timeout)
             except BaseException as exc:
                 self.interrupted(work, exc, grace)
                 raise
@@ -400,7 +422,7 @@ class Runner:
         """Cancel what nobody wants any more and wait a little for its end. True if it has ended."""
         if work not in self.pending:
             return True
-        if not self.post_quietly(work.cancel):
+        if not self.post_quietly(work.cancel if not work.revoke() else _nothing):
             work.drop()
             return True
         return bool(work.lock.acquire(True, -1 if grace is None else grace))
@@ -429,6 +451,8 @@ class Runner:
         """Ask for the end and wait for it; on the loop's own thread, only ask."""
         if not self.closing:
             self.closing = True
+            for work in list(self.pending):
+                work.revoke()
             self.post_quietly(self.begin_end)
         if self.thread.ident == _thread.get_ident():
             return True
@@ -438,6 +462,16 @@ class Runner:
             return False
         self.thread.join(timeout)
         return True
+
+    def load(self) -> int:
+        """How much there is to end or leave: less and less while it is being closed."""
+        loop = self.loop
+        try:
+            return (
+                len(self.pending) + len(asyncio.all_tasks(loop)) + len(loop._asyncgens) + open_on(loop) + kept_on(loop)
+            )
+        except RuntimeError:  # changed while it was counted
+            return sys.maxsize
 
     # -- in the loop's thread
 
@@ -504,7 +538,7 @@ class Runner:
             await asyncio.wait(tasks)
         await leave_all(self.loop)
 
-    def close_descriptors(self) -> None:
+    def close_descriptors(self, forked: bool = False) -> None:
         """Close without asking the selector for anything."""
         loop = self.loop
         selector = getattr(getattr(loop, "_selector", None), "_selector", None)
@@ -512,7 +546,7 @@ class Runner:
             if part is not None:
                 part.close()
         if isinstance(loop, _EventfdLoop):
-            loop._close_eventfd()
+            loop._close_eventfd(forked)
         loop._closed = True
 
     # -- after fork(), in the child
@@ -520,7 +554,7 @@ class Runner:
     def forget(self) -> None:
         """The thread stayed in the parent. Close our copies of its descriptors; the epoll object itself is shared."""
         self.closing = True
-        self.close_descriptors()
+        self.close_descriptors(forked=True)
         # Never let go of what was under way: dropping a coroutine runs its clean-up, and that is the parent's business.
         # The thread that is no more keeps this runner alive for ever.
         self.stayed = self.pending, owners_that_stayed

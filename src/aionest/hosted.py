@@ -618,6 +618,11 @@ def hosted(cm: AbstractAsyncContextManager[T]) -> Hosted[T]:
     return Hosted(cm)
 
 
+def open_on(loop: asyncio.AbstractEventLoop) -> int:
+    """How many resources this loop has yet to leave. Any thread."""
+    return sum(owner.loop is loop for owner in list(_owners))
+
+
 async def leave_all(loop: asyncio.AbstractEventLoop) -> None:
     """Leave everything that is open on the running loop, newest first, one after the other. For whoever closes it."""
     for owner in reversed([o for o in _owners if o.loop is loop]):

@@ -21,14 +21,16 @@ import os
 import sys
 import threading
 import time
+import types
 import warnings
 import weakref
+from asyncio import events
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from . import _run
+from . import _core, _run
 from ._errors import PortalClosed
 from ._iterate import Steps, results
-from ._runner import Future, Runner, Submitted, begin, coroutine_of, runners, seconds_of
+from ._runner import CO_COROUTINE, Future, Runner, Submitted, begin, coroutine_of, runners, seconds_of
 from .hosted import Hosted
 
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 
-EXIT_GRACE = 5.0  # seconds that interpreter exit waits for a portal
+_Function = types.FunctionType
+_get_running_loop = events._get_running_loop
+
+EXIT_GRACE = 10.0  # seconds that interpreter exit waits for a portal to let go of the next thing
 
 
 class Held(Generic[T_co]):
@@ -199,7 +204,14 @@ class Portal:
         """
         seconds = None if timeout is None else seconds_of(timeout)
         runner = self._runner or self._start()
-        return runner.carry_out(begin(function, args), seconds)
+        # the hot path: what begin() and carry_out() do in the usual cases
+        if type(function) is _Function and function.__code__.co_flags & CO_COROUTINE:
+            coro = function(*args)
+        else:
+            coro = begin(function, args)
+        if timeout is None and _get_running_loop() is runner.loop:
+            return _core.run_nested(coro)
+        return runner.carry_out(coro, seconds)
 
     def run(self, awaitable: Awaitable[R], *, timeout: float | None = None) -> R:
         """Run a coroutine, or wait for another awaitable, in the portal's loop, and return its result.
@@ -456,9 +468,13 @@ def _at_exit() -> None:
     global _exiting
     _exiting = True
     for runner in reversed(list(runners)):
-        if not runner.close(EXIT_GRACE):
-            message = f"Portal {runner.name!r} did not end within {EXIT_GRACE:g} s of interpreter exit"
-            runner.report(message, TimeoutError())
+        left = runner.load()
+        while not runner.close(EXIT_GRACE):
+            before, left = left, runner.load()
+            if left >= before:
+                message = f"Portal {runner.name!r} did not end within {EXIT_GRACE:g} s of interpreter exit"
+                runner.report(message, TimeoutError())
+                break
 
 
 def _after_fork() -> None:

@@ -196,7 +196,7 @@ make_record(PyObject *loop)
             return NULL;
         }
         st->n_records++;
-        rec->epfd = rec->wake_fd = -1;
+        rec->epfd = rec->wake_fd = rec->eventfd = -1;
         rec->clock_resolution = 1e-9;
         rec->next = all_records;
         if (all_records != NULL) {

@@ -61,6 +61,8 @@ typedef struct an_loop {
     PyObject *fdmap;     /* strong: its _fd_to_key */
     PyObject *sighandlers; /* strong or NULL: loop._signal_handlers */
     int epfd, internal_fds, wake_fd; /* wake_fd: the loop's own end of its wake-up pipe, -1 unknown */
+    int eventfd;         /* wakes it up instead, watched edge-triggered by the same epoll object; -1: there is none */
+    int wakers;          /* atomic: threads that are about to write to it, without the GIL */
     void *evbuf;
     int evcap;
     PyObject *guest;     /* strong or NULL: the object that pumps it inside another loop */
@@ -120,6 +122,19 @@ extern PyMethodDef an_sched_methods[];
 extern PyMethodDef an_mixin_methods[]; /* for asyncio.mixins._LoopBoundMixin */
 /* push a handle for CALLBACK(ARG) in CONTEXT. 0 | -1+exc */
 int an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, PyObject *context);
+/* what is left to be done, without the GIL, to wake a loop up; fd -1: nothing */
+typedef struct {
+    int fd;
+    int *count;
+} an_waker;
+
+/* A task of LOOP, which another thread runs, made by this one; CALLBACK is called there when it is done. Its first step is
+ * queued as call_soon_threadsafe() would, but for the waking: *WAKER is to be given to an_sched_wake(), soon and while LOOP
+ * lives. new ref, None if that is not possible for this loop at present | NULL+exc; runs Python */
+PyObject *an_sched_task_from_thread(PyObject *loop, PyObject *coro, PyObject *callback, an_waker *waker);
+void an_sched_wake(an_waker *waker); /* without the GIL */
+/* The old one may be closed afterwards. -1: none; -2: none, and the other threads stayed in the parent process */
+void an_sched_set_eventfd(an_loop *rec, int fd);
 /* loop.create_task(coro) without keyword arguments. new ref | NULL+exc; runs Python */
 PyObject *an_sched_create_task(an_loop *rec, PyObject *loop, PyObject *coro);
 

@@ -2,6 +2,7 @@
 #include "chunks.h"
 #include "err.h"
 #include "fiber.h"
+#include "gate.h"
 #include "handle.h"
 #include "layout.h"
 #include "nested.h"
@@ -138,6 +139,22 @@ set_guest(PyObject *module, PyObject *args)
 }
 
 static PyObject *
+set_eventfd(PyObject *module, PyObject *args)
+{
+    PyObject *loop;
+    int fd;
+    if (!PyArg_ParseTuple(args, "Oi:set_eventfd", &loop, &fd)) {
+        return NULL;
+    }
+    an_loop *rec = an_loop_get(loop);
+    if (rec == NULL) {
+        return NULL;
+    }
+    an_sched_set_eventfd(rec, fd);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 stop_waiters(PyObject *module, PyObject *loop)
 {
     an_loop *rec = an_loop_get(loop);
@@ -220,6 +237,10 @@ static PyMethodDef functions[] = {
      "End this thread's runs that are suspended on loop (None: on any) with RuntimeError; how many could not be ended."},
     {"set_guest", set_guest, METH_VARARGS,
      "set_guest($module, loop, guest, /)\n--\n\nName the object that pumps loop inside another one, or None."},
+    {"set_eventfd", set_eventfd, METH_VARARGS,
+     "set_eventfd($module, loop, fd, /)\n--\n\n"
+     "Wake loop up by this descriptor, which its epoll object watches edge-triggered; -1: by its pipe again,\n"
+     "-2: as -1, in a forked child."},
     {"stop_waiters", stop_waiters, METH_O,
      "stop_waiters($module, loop, /)\n--\n\nThe futures of nested run_forever calls, oldest first."},
     {"loop_info", loop_info, METH_O, "loop_info($module, loop, /)\n--\n\nWhat the engine knows of loop, or None."},
@@ -255,8 +276,8 @@ exec(PyObject *module)
     an_state *st = PyModule_GetState(module);
     an_st = st;
     if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_handle_init(module) < 0 ||
-        an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_block_init(module) < 0 || an_hub_init(module) < 0 ||
-        an_signals_init(module) < 0) {
+        an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 || an_block_init(module) < 0 ||
+        an_hub_init(module) < 0 || an_signals_init(module) < 0) {
         an_st = NULL;
         return -1;
     }

@@ -271,6 +271,9 @@ is_wakeup_reader(PyObject *handle, PyObject *loop)
 static int
 process_event(an_loop *rec, PyObject *loop, const struct epoll_event *ev)
 {
+    if (ev->data.fd == rec->eventfd) {
+        return 0; /* edge-triggered: nothing to be read */
+    }
     an_state *st = an_st;
     PyObject *fd = PyLong_FromLong(ev->data.fd), *key;
     if (fd == NULL) {

@@ -10,7 +10,10 @@
 #include "loop.h"
 
 #ifdef __linux__
+#include <sched.h>
+#include <stdint.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #endif
 
 /* The one keyword is `context`. *CONTEXT is borrowed or NULL. 0 | 1 something else: let asyncio's function complain */
@@ -110,14 +113,72 @@ an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, P
     return r;
 }
 
+#ifdef __linux__
+
+static an_waker
+an_sched_waker(an_loop *rec)
+{
+    an_waker waker = {rec->eventfd, &rec->wakers};
+    rec->woken = rec->sleeping;
+    __atomic_add_fetch(waker.count, 1, __ATOMIC_ACQ_REL);
+    return waker;
+}
+
+void
+an_sched_wake(an_waker *waker)
+{
+    const uint64_t one = 1;
+    if (waker->fd >= 0) {
+        ssize_t n = write(waker->fd, &one, sizeof one); /* it is never read: full after 2^64 times */
+        (void)n;
+        __atomic_sub_fetch(waker->count, 1, __ATOMIC_ACQ_REL);
+    }
+}
+
+void
+an_sched_set_eventfd(an_loop *rec, int fd)
+{
+    rec->eventfd = fd < 0 ? -1 : fd;
+    if (fd < -1) { /* after fork(): they are not here */
+        __atomic_store_n(&rec->wakers, 0, __ATOMIC_RELEASE);
+    }
+    /* whoever is about to write to the old one is done in a moment: then it may be closed */
+    while (__atomic_load_n(&rec->wakers, __ATOMIC_ACQUIRE) > 0) {
+        sched_yield();
+    }
+}
+
+#else
+
+void
+an_sched_wake(an_waker *waker)
+{
+}
+
+void
+an_sched_set_eventfd(an_loop *rec, int fd)
+{
+}
+
+#endif
+
 /* Write the wake-up byte as BaseSelectorEventLoop._write_to_self does. Errors are none: the loop may be closing. */
 static PyObject *
 wake(an_loop *rec, PyObject *loop)
 {
 #ifdef __linux__
-    if (!(rec->overrides & AN_OVR_WRITE_TO_SELF) && rec->epfd >= 0) {
+    if ((!(rec->overrides & AN_OVR_WRITE_TO_SELF) || rec->eventfd >= 0) && rec->epfd >= 0) {
         if (rec->carried && !(rec->overrides & AN_OVR_RUN_ONCE) && (!rec->sleeping || rec->woken)) {
             Py_RETURN_NONE; /* awake, and it looks at its queue before it sleeps; or woken already */
+        }
+        if (rec->eventfd >= 0) {
+            an_waker waker = an_sched_waker(rec);
+            Py_INCREF(rec);
+            Py_BEGIN_ALLOW_THREADS
+            an_sched_wake(&waker);
+            Py_END_ALLOW_THREADS
+            Py_DECREF(rec);
+            Py_RETURN_NONE;
         }
         PyObject *csock = PyObject_GetAttr(loop, an_st->s__csock);
         if (csock == NULL) {
@@ -434,6 +495,39 @@ an_sched_create_task(an_loop *rec, PyObject *loop, PyObject *coro)
         return PyObject_CallMethodOneArg(loop, an_st->s_create_task, coro);
     }
     return create_task(loop, &coro, 1, NULL);
+}
+
+PyObject *
+an_sched_task_from_thread(PyObject *loop, PyObject *coro, PyObject *callback, an_waker *waker)
+{
+    an_loop *rec = an_loop_get(loop);
+    waker->fd = -1;
+    if (rec == NULL) {
+        return NULL;
+    }
+    if (rec->eventfd < 0 || rec->epfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
+        (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_RUN_ONCE | AN_OVR_CREATE_TASK))) {
+        Py_RETURN_NONE;
+    }
+    PyObject *factory = PyObject_GetAttr(loop, an_st->s__task_factory);
+    if (factory == NULL || factory != Py_None) {
+        Py_XDECREF(factory);
+        return factory == NULL ? NULL : Py_NewRef(Py_None);
+    }
+    Py_DECREF(factory);
+    PyObject *task = create_task(loop, &coro, 1, NULL);
+    PyObject *r = task == NULL ? NULL : PyObject_CallMethodOneArg(task, an_st->s_add_done_callback, callback);
+    if (r == NULL) {
+        Py_XDECREF(task);
+        return NULL;
+    }
+    Py_DECREF(r);
+#ifdef __linux__
+    if (rec->sleeping && !rec->woken) {
+        *waker = an_sched_waker(rec);
+    }
+#endif
+    return task;
 }
 
 /* Lock, Event, Queue and their like ask this each time they have to wait. */

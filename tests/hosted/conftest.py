@@ -9,6 +9,7 @@ import asyncio
 import gc
 import importlib
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -127,7 +128,9 @@ def child():
             timeout=GUARD,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
-        assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}\n---\n{done.stderr}"
+        # less what debug mode logs where the machine is slow
+        said = re.sub(r"(?m)^Executing .* took [0-9.]+ seconds\n", "", done.stderr)
+        assert (done.returncode, said) == (0, ""), f"{done.stdout}\n---\n{done.stderr}"
         return done.stdout.split("\n")[:-1]
 
     return go

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import random
 import sys
 import threading
@@ -242,6 +243,78 @@ def test_an_error_of_a_child_reaches_who_leaves(applied):
     with pytest.raises(BaseException) as caught:
         asyncio.run(group.__aexit__(None, None, None))
     assert isinstance(caught.value.exceptions[0], ValueError)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.TaskGroup came with 3.11")
+def test_a_child_that_fails_while_nobody_waits_ends_its_siblings_and_is_reported(applied):
+    told, ended = [], []
+
+    async def enter():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        group = asyncio.TaskGroup()
+        await group.__aenter__()
+        go = asyncio.Event()
+
+        async def fail():
+            await go.wait()
+            raise ValueError("child")
+
+        async def live():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(1)
+
+        group.create_task(fail())
+        group.create_task(live())
+        await asyncio.sleep(0)
+        return group, go
+
+    group, go = asyncio.run(enter())
+
+    async def later():
+        go.set()
+        await asyncio.sleep(0.02)
+
+    asyncio.run(later())
+    assert ended == [1] and [str(exc) for exc in told] == ["child"]
+    with pytest.raises(BaseException) as caught:
+        asyncio.run(group.__aexit__(None, None, None))
+    assert caught.value.exceptions == (told[0],)
+
+
+def test_a_group_s_child_that_hands_over_what_it_opened_and_ends(applied):
+    async def main():
+        handed = asyncio.get_running_loop().create_future()
+
+        async def child():
+            group = anyio.create_task_group()
+            await group.__aenter__()
+            group.start_soon(anyio.sleep_forever)
+            await asyncio.sleep(0)
+            handed.set_result(group)  # and ends, before the group around has heard of it
+
+        async def other():
+            group = await handed
+            group.cancel_scope.cancel()
+            await group.__aexit__(None, None, None)
+            return "left"
+
+        task = asyncio.ensure_future(other())
+        await asyncio.sleep(0)
+        error = None
+        try:
+            async with anyio.create_task_group() as around:
+                around.start_soon(child)
+        except Exception as exc:
+            error = exc
+        return await task, error
+
+    result, error = asyncio.run(main())
+    assert result == "left"
+    # since 4.13 anyio puts a scope around each child, which the child must not leave before those inside
+    has_scope = hasattr(importlib.import_module("anyio._core._tasks"), "TaskHandle")
+    assert (error is not None) == has_scope
 
 
 def test_an_error_of_an_anyio_child_reaches_who_leaves(applied):

@@ -5,8 +5,10 @@ inside it are open. Closing it from the finalizer's task would tear the session 
 its scopes is left from outside (then it is of no more use and is closed there) or the loop is closed.
 
 Contract
-  * ``born``: id of a generator -> its birth, from its first step until it is gone. Weak references to a generator are
-    cleared before its finalizer hook runs, hence the ids; ``_dying`` carries the birth from the one to the other.
+  * The births of a loop's generators: id of a generator -> when, where and by whom its first step was taken. By id, for weak
+    references to a generator are cleared before its finalizer hook runs. Those of generators that have ended stay for a
+    while; nobody asks for them, since a finalizer hook belongs to the generator whose first step was noted last under
+    that id. Noted also before anyio's backend is there: its first use, often inside a generator, imports it.
   * ``abandoned`` holds the kept generators strongly; each entry belongs to one loop.
   * Hooks run in the loop's thread, or, for the finalizer, in any thread (the garbage collector's).
 """
@@ -14,6 +16,7 @@ Contract
 from __future__ import annotations
 
 import asyncio
+import collections
 import gc
 import itertools
 import sys
@@ -21,26 +24,49 @@ import threading
 import types
 import weakref
 from asyncio import base_events, events
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeAlias
+
+_ref = weakref.ref
+_current_task = asyncio.current_task
 _backend: Any = None
 _stock_firstiter: Any = base_events.BaseEventLoop._asyncgen_firstiter_hook  # type: ignore[attr-defined]
 _stock_finalizer: Any = base_events.BaseEventLoop._asyncgen_finalizer_hook  # type: ignore[attr-defined]
 _stock_shutdown: Any = base_events.BaseEventLoop.shutdown_asyncgens
 
-SEARCH_LIMIT = 2000  # objects looked at for a scope that a generator holds
+SEARCH_LIMIT = 20000  # objects looked at for a scope that a generator holds
 
 
-class Birth:
-    """When a generator took its first step, in which task, and inside which scope."""
+# when a generator took its first step, in which task, and inside which scope
+Birth: TypeAlias = "tuple[int, weakref.ref[Any], weakref.ref[Any] | None]"
 
-    __slots__ = ("number", "ref", "scope", "task")
 
-    def __init__(self, number: int, ref: Any, task: Any, scope: Any) -> None:
-        self.number = number
-        self.ref = ref
-        self.task = task
-        self.scope = scope
+class Births:
+    """Those of one loop's generators."""
+
+    __slots__ = ("limit", "new", "old")
+    LIMIT = 1000
+
+    def __init__(self) -> None:
+        self.new: dict[int, Birth] = {}
+        self.old: dict[int, Birth] = {}
+        self.limit = self.LIMIT
+
+    def get(self, agen: Any) -> Birth | None:
+        return self.new.get(id(agen)) or self.old.get(id(agen))
+
+    def forget(self, agen: Any) -> None:
+        self.new.pop(id(agen), None)
+        self.old.pop(id(agen), None)
+
+    def sweep(self, alive: set[int]) -> None:
+        """Forget those of generators that have ended, one sweep later: some may be about to be finalized."""
+        self.old = self.new
+        self.new = {key: birth for key, birth in self.old.copy().items() if key in alive}
+        self.limit = max(self.LIMIT, 2 * len(self.new))
 
 
 class Abandoned:
@@ -55,14 +81,9 @@ class Abandoned:
         self.scopes = scopes
 
 
-class _Dying(threading.local):
-    id: int = 0
-    birth: Birth | None = None
-
-
-born: dict[int, Birth] = {}
 abandoned: dict[int, Abandoned] = {}
-_dying = _Dying()
+# host task that is done -> weak references to its scopes, innermost first, once they were taken out of each other's chain
+settled: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
 _numbers = itertools.count()
 
 
@@ -73,62 +94,74 @@ def bind(backend: Any) -> None:
 
 
 def _scope_of(task: Any) -> Any:
-    if _backend is None:
-        return None
     state = _backend._task_states.get(task)
     return None if state is None else state.cancel_scope
+
+
+def births_of(loop: Any) -> Births:
+    """The births of a loop's generators."""
+    try:
+        return loop._aionest_births  # type: ignore[no-any-return]
+    except AttributeError:
+        births = loop._aionest_births = Births()
+        return births
 
 
 def firstiter(self: Any, agen: Any) -> None:
     """The loop's hook for a generator's first step: note its birth."""
     _stock_firstiter(self, agen)
-    try:
-        task = asyncio.current_task(self)
-    except RuntimeError:
-        task = None
+    births = births_of(self)
+    task = _current_task(self)
     if task is None:
+        births.forget(agen)
         return
-    key = id(agen)
-
-    def gone(ref: Any) -> None:
-        birth = born.get(key)
-        if birth is not None and birth.ref is ref:
-            _dying.id, _dying.birth = key, born.pop(key)
-
-    scope = _scope_of(task)
-    born[key] = Birth(
-        next(_numbers), weakref.ref(agen, gone), weakref.ref(task), None if scope is None else weakref.ref(scope)
-    )
+    scope = None if _backend is None else _scope_of(task)
+    births.new[id(agen)] = (next(_numbers), _ref(task), None if scope is None else _ref(scope))
+    if len(births.new) > births.limit:
+        births.sweep({id(one) for one in self._asyncgens})
 
 
-def finalizer(self: Any, agen: Any, *, _dying: Any = _dying, _stock_finalizer: Any = _stock_finalizer) -> None:
+def finalizer(self: Any, agen: Any, *, _stock_finalizer: Any = _stock_finalizer) -> None:
     """The loop's hook for a generator that was dropped unfinished: keep it if it holds open scopes.
 
-    At interpreter exit the module's names are gone before the last generators are: what it needs comes as defaults.
+    At interpreter exit the module's names are gone before the last generators are: what it needs then comes as default.
     """
-    birth, dead = _dying.birth, _dying.id
-    _dying.birth = None
-    if _backend is not None and birth is not None and dead == id(agen) and not self.is_closed():
-        scopes = _held_scopes(agen, birth)
-        if scopes:
+    if _backend is not None and not self.is_closed():
+        birth = births_of(self).get(agen)
+        scopes = None if birth is None else _held_scopes(agen, birth)
+        if birth is not None and scopes:
             self._asyncgens.discard(agen)
-            abandoned[id(agen)] = Abandoned(agen, self, birth.number, scopes)
+            abandoned[id(agen)] = Abandoned(agen, self, birth[0], scopes)
             return
     _stock_finalizer(self, agen)
 
 
 def _held_scopes(agen: Any, birth: Birth) -> set[Any]:
     """The scopes that its task opened since its birth, are open, and are reachable from the generator."""
-    task = birth.task()
+    _, get_task, get_scope = birth
+    task = get_task()
     if task is None:
         return set()
-    before = birth.scope() if birth.scope is not None else None
-    candidates: set[Any] = set()
-    scope = _scope_of(task)
-    while scope is not None and scope is not before and scope._host_task is task:
-        candidates.add(scope)
-        scope = scope._parent_scope
+    before = None if get_scope is None else get_scope()
+    candidates = set()
+    for scope in chain_of(task):
+        if scope is before:
+            break
+        if scope._active and scope._host_task is task:
+            candidates.add(scope)
     return _reachable(agen, candidates) if candidates else candidates
+
+
+def chain_of(task: Any) -> list[Any]:
+    """The scopes that a task has entered and not left, innermost first."""
+    if task in settled:
+        return [scope for scope in (ref() for ref in settled[task]) if scope is not None]
+    found = []
+    scope = _scope_of(task)
+    while scope is not None and scope._host_task is task:
+        found.append(scope)
+        scope = scope._parent_scope
+    return found
 
 
 _SKIPPED = (
@@ -148,29 +181,44 @@ _SKIPPED = (
 
 
 _SUSPENDABLE = (types.AsyncGeneratorType, types.CoroutineType, types.GeneratorType)
+_CONTAINERS = (dict, list, tuple, collections.deque)
+
+
+def _is_link(one: Any, of_link: bool) -> bool:
+    """May it be part of the way from a generator to a scope that it is in? What is needed to leave a scope."""
+    if isinstance(one, (*_SUSPENDABLE, types.FrameType, types.MethodType)):
+        return True
+    if isinstance(one, _CONTAINERS):
+        return of_link
+    return hasattr(type(one), "__aexit__") or hasattr(type(one), "__exit__")
 
 
 def _reachable(agen: Any, wanted: set[Any] | None = None) -> set[Any]:
-    """Which of the wanted scopes, or which open ones, the generator holds, directly or through what it waits in."""
+    """Which of the wanted scopes, or which open ones, the generator holds, directly or through what it waits in.
+
+    It is in a scope through what will leave it, so links of that kind are followed first: other things that it holds may be
+    many.
+    """
     found: set[Any] = set()
     seen: set[int] = {id(agen)}
-    todo: list[Any] = [agen]  # before 3.11 a generator refers to a frame object, since then to what its frame holds
+    # before 3.11 a generator refers to a frame object, since then to what its frame holds
+    links: collections.deque[Any] = collections.deque([agen])
+    others: collections.deque[Any] = collections.deque()
     _skip_globals(agen, seen)
-    looked_at = 0
-    position = 0
-    while position < len(todo) and looked_at < SEARCH_LIMIT:
-        for one in gc.get_referents(todo[position]):
-            if id(one) in seen or isinstance(one, _SKIPPED):
+    while (links or others) and len(seen) < SEARCH_LIMIT and (wanted is None or len(found) < len(wanted)):
+        is_link = bool(links)
+        one = links.popleft() if is_link else others.popleft()
+        is_part = is_link and not isinstance(one, (*_SUSPENDABLE, types.FrameType))  # whose locals are anything
+        for each in gc.get_referents(one):
+            if id(each) in seen or isinstance(each, _SKIPPED):
                 continue
-            seen.add(id(one))
-            looked_at += 1
-            if isinstance(one, _backend.CancelScope):
-                if one._active if wanted is None else one in wanted:
-                    found.add(one)
+            seen.add(id(each))
+            if isinstance(each, _backend.CancelScope):
+                if each._active if wanted is None else each in wanted:
+                    found.add(each)
                 continue
-            _skip_globals(one, seen)
-            todo.append(one)
-        position += 1
+            _skip_globals(each, seen)
+            (links if _is_link(each, is_part) else others).append(each)
     return found
 
 
@@ -187,7 +235,7 @@ def _skip_globals(one: Any, seen: set[int]) -> None:
 
 def holders(scope: Any) -> list[Abandoned]:
     """The abandoned generators inside which the scope was opened."""
-    return [entry for entry in abandoned.values() if scope in entry.scopes]
+    return [entry for entry in list(abandoned.values()) if scope in entry.scopes]
 
 
 async def close_holders(scope: Any) -> None:
@@ -231,23 +279,27 @@ async def _close(entry: Abandoned) -> None:
 
 def _is_kept(agen: Any, birth: Birth) -> bool:
     """Has the task that took its first step ended, and not the generator, with a scope open inside it?"""
-    task = birth.task()
+    task = birth[1]()
     if agen.ag_frame is None or agen.ag_running or not (task is None or task.done()):
         return False
     return bool(_reachable(agen))
+
+
+def _kept_generators(loop: Any) -> Iterator[tuple[Any, Birth]]:
+    births = births_of(loop)
+    for agen in list(loop._asyncgens):
+        birth = births.get(agen)
+        if birth is not None and _is_kept(agen, birth):
+            yield agen, birth
 
 
 async def close_kept(loop: Any) -> None:
     """Close the generators of tasks that are done, outermost first, one after the other."""
     if _backend is None:
         return
-    entries: list[tuple[int, Any]] = [(e.number, e) for e in list(abandoned.values()) if e.loop is loop]
-    for agen in list(loop._asyncgens):
-        birth = born.get(id(agen))
-        if birth is not None and birth.ref() is agen and _is_kept(agen, birth):
-            entries.append((birth.number, Abandoned(agen, loop, birth.number, set())))
-    entries.sort(key=lambda pair: pair[0])
-    for _, entry in entries:
+    entries = [entry for entry in list(abandoned.values()) if entry.loop is loop]
+    entries += [Abandoned(agen, loop, birth[0], set()) for agen, birth in _kept_generators(loop)]
+    for entry in sorted(entries, key=lambda entry: entry.number):
         abandoned[id(entry.agen)] = entry
         await _close(entry)
 
@@ -270,13 +322,14 @@ def has_kept(loop: Any) -> bool:
     """Is there anything left in this loop by tasks that are done?"""
     if _backend is None:
         return False
-    if any(entry.loop is loop for entry in list(abandoned.values())) or kept_tasks(loop):
+    if kept_on(loop) or kept_tasks(loop):
         return True
-    for agen in list(loop._asyncgens):
-        birth = born.get(id(agen))
-        if birth is not None and birth.ref() is agen and _is_kept(agen, birth):
-            return True
-    return False
+    return next(_kept_generators(loop), None) is not None
+
+
+def kept_on(loop: Any) -> int:
+    """How many dropped generators are kept for this loop. Any thread."""
+    return sum(entry.loop is loop for entry in list(abandoned.values()))
 
 
 async def close_all(loop: Any) -> None:
@@ -287,9 +340,11 @@ async def close_all(loop: Any) -> None:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.exception()  # the group that would have raised it is gone
+    for task in tasks:
+        exc = None if task.cancelled() else task.exception()
+        if exc is not None:  # the group that would have raised it is gone
+            message = f"an error occurred while ending {task!r}, whose scope nobody has left"
+            loop.call_exception_handler({"message": message, "exception": exc, "task": task})
 
 
 async def shutdown(self: Any) -> None:

@@ -5,6 +5,7 @@ Contract: reads, never writes. An unknown version is left alone: then scopes fol
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 SCOPE_FIELDS = (
@@ -37,6 +38,7 @@ def unexpected(backend: Any) -> list[str]:
         for name in ("_tasks", "_child_scopes"):
             if not isinstance(getattr(scope, name, None), set):
                 wrong.append(f"CancelScope.{name}")
+        weakref.ref(scope)
         state = backend.TaskState(None, None)
         if not hasattr(state, "cancel_scope"):
             wrong.append("TaskState.cancel_scope")

@@ -6,8 +6,8 @@ own code. So a deadline or a cancellation around the leaving takes effect as aro
 
 Contract
   * Only scopes whose host task is done are touched. One of a task that still runs is left to anyio, and its errors.
-  * Scopes of a host that is done stand on their own: ``settle`` takes them out of each other's chain, so that leaving or
-    cancelling one never reaches another. Outer scopes of tasks that still run stay parents.
+  * Scopes of a host that is done stand on their own: ``settle`` takes them out of each other's chain, once for each host,
+    so that leaving or cancelling one never reaches another. Outer scopes of tasks that still run stay parents.
   * The host that is done is taken out of the scope's tasks: anyio cancels again and again until all of them have left.
   * All functions run in the thread of the scope's loop.
 """
@@ -15,6 +15,7 @@ Contract
 from __future__ import annotations
 
 import asyncio
+import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any
 
@@ -53,28 +54,34 @@ def is_kept(scope: Any) -> bool:
 def settle(scope: Any) -> None:
     """Take the scopes of a host that is done out of each other's chain."""
     host = scope._host_task
-    todo, family = [scope], set()
+    if host in asyncgens.settled:
+        return
+    inner, todo, family = scope, [scope], {scope}
     while todo:
-        one = todo.pop()
-        if one in family or one._host_task is not host:
-            continue
-        family.add(one)
-        todo.extend(one._child_scopes)
-        if one._parent_scope is not None:
-            todo.append(one._parent_scope)
-    # what is above them all: the scope of a task group that this host was a child of
-    outer = scope._parent_scope
+        for child in todo.pop()._child_scopes:
+            if child._host_task is host and child not in family:
+                inner = child
+                family.add(child)
+                todo.append(child)
+    chain, outer = [], inner
     while outer is not None and outer._host_task is host:
+        chain.append(outer)
         outer = outer._parent_scope
-    for one in family:
-        one._child_scopes -= family
+    while outer is not None and not outer._active:
+        outer = outer._parent_scope  # a task group's, whose child this host was
+    for one in chain:
+        one._child_scopes.difference_update(chain)
         one._tasks.discard(host)
         one._parent_scope = outer
         if outer is not None:
             outer._child_scopes.add(one)
     state = _backend._task_states.get(host)
     if state is not None:
-        state.cancel_scope = None
+        # if the host was a group's child, the group has not heard of its end yet and will look for it here
+        state.cancel_scope = outer
+        if outer is not None:
+            outer._tasks.add(host)
+    asyncgens.settled[host] = [weakref.ref(one) for one in chain]
 
 
 def adopt(scope: Any) -> bool:
