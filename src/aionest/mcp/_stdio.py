@@ -4,7 +4,9 @@ Contract
   * The process leads a group of its own; the whole group is ended with it, so wrappers (npx, uvx) and grandchildren go too.
   * A spawn that has begun is never cancelled half-way; the ending runs to its end even if its caller is cancelled, and is
     bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL.
-  * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``.
+  * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``, without
+    the server's secrets.
+  * A message that certainly did not reach the process raises ``NotSent``.
   * The end of the process while it is in use raises ServerExited out of the context manager, through its task group.
 
 Used by one task (the owner of the session), in its loop's thread.
@@ -22,6 +24,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ._compat import anyio, encode, parse
+from ._secrets import Secrets
 from .errors import ServerExited
 
 if TYPE_CHECKING:
@@ -46,10 +49,18 @@ INHERITED = (
 )
 
 
-class Tail:
-    """The last lines of a server's stderr."""
+class NotSent(anyio.BrokenResourceError):  # type: ignore[misc]
+    """The process has ended, or closed its input, before the message was written: it may be sent to another one."""
 
-    def __init__(self, server: str, lines: int = 200) -> None:
+
+class Tail:
+    """The last lines of a server's stderr.
+
+    :param secrets: what must not be in them.
+    """
+
+    def __init__(self, server: str, lines: int = 200, secrets: Secrets | None = None) -> None:
+        self.secrets = Secrets() if secrets is None else secrets
         self.lines: collections.deque[str] = collections.deque(maxlen=lines)
         self.log = logging.getLogger(f"aionest.mcp.server.{server}")
         self._rest = b""
@@ -63,12 +74,13 @@ class Tail:
 
     def add(self, line: str) -> None:
         """Add one line."""
+        line = self.secrets.hide(line)
         self.lines.append(line)
         self.log.debug("%s", line)
 
     def text(self, count: int = 15) -> str:
         """The last lines."""
-        rest = [self._rest.decode("utf-8", "replace")] if self._rest.strip() else []
+        rest = [self.secrets.hide(self._rest.decode("utf-8", "replace"))] if self._rest.strip() else []
         return "\n".join([*self.lines, *rest][-count:]).strip()
 
 
@@ -94,6 +106,18 @@ def _group_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _has_ended(process: Any) -> bool:
+    """Has the process ended, though the loop may not have noticed yet? It is left to the loop to reap it."""
+    if process.returncode is not None:
+        return True
+    if not hasattr(os, "waitid"):
+        return False
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # reaped by a watcher in this very moment
+        return True
 
 
 async def _ended(process: Any, seconds: float) -> bool:
@@ -181,6 +205,8 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
     """The session's messages, written by the task that sends them: no other task, and no turn of the loop, in between.
 
     A message is in the pipe's buffer as a whole, or not at all, however the sender is cancelled.
+
+    :raises NotSent: the process cannot get it. (From ``send``.)
     """
 
     def __init__(self, process: Any) -> None:
@@ -191,13 +217,18 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
     async def send(self, item: Any) -> None:
         if self._closed:
             raise anyio.ClosedResourceError
-        pipe = self._process.stdin
+        process = self._process
+        pipe = process.stdin
+        if _has_ended(process) or pipe.is_closing():
+            raise NotSent("the server process reads no more")
         pipe.write(encode(item))
         try:
             async with self._draining:
                 await pipe.drain()
         except ConnectionError:
-            pass  # the reader of stdout notices, and knows more
+            # if the process has ended, the reader of stdout notices, and knows more
+            if not await _ended(process, 0.5):
+                raise anyio.BrokenResourceError("the server process has closed its input") from None
 
     async def aclose(self) -> None:
         self.close()
@@ -243,8 +274,9 @@ async def streams(
                 try:
                     message = parse(line)
                 except ValueError:
-                    tail.log.warning("a line on stdout that is no message: %.200r", line)
-                    tail.add(f"(stdout) {line[:200].decode('utf-8', 'replace')}")
+                    said = tail.secrets.hide(line.decode("utf-8", "replace"))[:200]
+                    tail.log.warning("a line on stdout that is no message: %r", said)
+                    tail.add(f"(stdout) {said}")
                     continue
                 try:
                     try:
