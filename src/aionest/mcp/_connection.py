@@ -419,13 +419,13 @@ class Connection:
         exc = attempt.exception()
         if exc is not None:
             exc = _compat.with_status(self._auth_failure or exc, self._refused)
-            if kind(exc)[0] == "session" and not hasattr(exc, "response"):
+            error = self._explained(exc)
+            what, part = kind(exc)
+            if what == "session" and not hasattr(part, "response"):
                 # there is no session that could be forgotten: these are the SDK's words for a 404
                 error = ServerUnavailable(
                     f"server {self.name!r} answered HTTP 404: is its url right?", server=self.name
                 )
-            else:
-                error = self._explained(exc)
             self._failed(error, "failed")
             raise error from exc
         self.host, self.session = attempt.result()
@@ -565,10 +565,16 @@ class Connection:
                     "auth",
                     "http",
                 )
-                if gone and self.host is host:
-                    if error_kind == "lost":
-                        await asyncio.sleep(0.05)  # the process may be about to tell why
-                    await self._drop()
+                if gone:
+                    if self.host is host:
+                        if error_kind == "lost":
+                            await asyncio.sleep(0.05)  # the process may be about to tell why
+                        await self._drop()
+                    else:
+                        with contextlib.suppress(Exception):
+                            await host.leave()
+                    if error_kind == "lost" and host.lost is not None and kind(host.lost.__cause__ or exc)[0] == "exited":
+                        cause, error_kind = host.lost.__cause__, "exited"  # what the end of the connection came from
                 never_sent = error_kind in ("session", "refused", "unsent")
                 if gone and attempt == 1 and not self.closing and (may_repeat or never_sent):
                     continue

@@ -7,7 +7,7 @@ Contract
   * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``, without
     the server's secrets.
   * A message that certainly did not reach the process raises ``NotSent``.
-  * The end of the process while it is in use raises ServerExited out of the context manager, through its task group.
+  * The end of the process, or of a pipe to it, while it is in use raises ServerExited out of the context manager, through its task group.
 
 Used by one task (the owner of the session), in its loop's thread.
 """
@@ -290,6 +290,13 @@ async def streams(
             await asyncio.sleep(0)  # what it said last on stderr
             raise ServerExited(process.returncode, tail.text())
 
+    async def watch_input() -> None:
+        with contextlib.suppress(Exception):
+            await process.stdin.wait_closed()
+        # if it has ended, the reader of its output says so; here it stays, and what was written was perhaps never read
+        if not closing and not await _ended(process, 1.0) and not closing:
+            raise ServerExited(None, tail.text(), "input")
+
     async def listen() -> None:
         while True:
             data = await process.stderr.read(CHUNK)
@@ -301,6 +308,7 @@ async def streams(
         async with anyio.create_task_group() as group:
             group.start_soon(listen)
             group.start_soon(read)
+            group.start_soon(watch_input)
             try:
                 yield read_stream, write_stream
             finally:

@@ -141,6 +141,16 @@ _IGNORED = set(
     "description version metadata gallery dev sandbox icon autoApprove alwaysAllow protocolEra roots $schema".split()
 )
 _AUTH_TYPES = ("oauth", "client_credentials", "bearer")
+_AUTH_ALIASES = {
+    "clientId": "client_id",
+    "clientSecret": "client_secret",
+    "clientName": "client_name",
+    "redirectPort": "redirect_port",
+    "callbackPort": "redirect_port",
+}
+_AUTH_FIELDS = set(
+    "type token client_id client_secret client_name scopes issuer redirect_port timeout token_endpoint_auth_method".split()
+)
 _MAX_SECONDS = 7 * 86400
 
 
@@ -390,6 +400,10 @@ def _normalize(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem],
             value = _TRANSPORTS[value]
         if key == "oauth" and isinstance(value, dict):
             value = {"type": "oauth", **value}
+        if name == "auth" and isinstance(value, dict):
+            value = {_AUTH_ALIASES.get(str(k), str(k)): part for k, part in value.items()}
+            for part in value.keys() - _AUTH_FIELDS:
+                warnings.append(_Problem(f"auth.{part}", "unknown field, ignored", _like(part, _AUTH_FIELDS)))
         if name in given and fields[name] != value:
             problems.append(_Problem(key, f"contradicts {given[name]!r}", "write only one of them"))
             continue
@@ -492,6 +506,17 @@ def _check(config: ServerConfig, literal: bool = False) -> list[_Problem]:
         kind = config.auth.get("type")
         if not isinstance(kind, str) or kind not in _AUTH_TYPES:
             found.append(_Problem("auth.type", f"Input should be one of {', '.join(map(repr, _AUTH_TYPES))}"))
+        needed = {"bearer": ("token",), "client_credentials": ("client_id", "client_secret")}.get(str(kind), ())
+        texts = ("token", "client_id", "client_secret", "client_name", "issuer")
+        for part in needed:
+            if not config.auth.get(part):
+                found.append(_Problem(f"auth.{part}", f"type {kind} needs it"))
+        for part in texts:
+            if config.auth.get(part) is not None and not isinstance(config.auth[part], str):
+                found.append(_Problem(f"auth.{part}", "Input should be text"))
+        port = config.auth.get("redirect_port")
+        if port is not None and not (type(port) in (int, SourceInt) and 0 < port < 65536):
+            found.append(_Problem("auth.redirect_port", "Input should be a port number"))
         scopes = config.auth.get("scopes")
         if scopes is not None and not (isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)):
             found.append(_Problem("auth.scopes", "Input should be a list of texts"))
@@ -550,6 +575,8 @@ def _build(
         made._source = source
     if made.__dict__.get("transport") == "stdio" and "headers" in fields:
         warned.append(_Problem("headers", "has no effect for a server that is started by a command"))
+    if made.__dict__.get("transport") == "stdio" and fields.get("auth"):
+        warned.append(_Problem("auth", "has no effect for a server that is started by a command", "pass it in env"))
     if made.__dict__.get("transport") != "stdio" and {"args", "cwd"} & fields.keys():
         warned.append(_Problem("args" if "args" in fields else "cwd", "has no effect for a server with a url"))
     if data.get("name") is not None and data["name"] != name:

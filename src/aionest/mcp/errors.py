@@ -87,12 +87,12 @@ class ProtocolError(ToolsError):
 
 
 class ServerExited(ConnectionError):
-    """The process behind a stdio server ended by itself."""
+    """The process behind a stdio server ended by itself, or closed a pipe that it needs."""
 
-    def __init__(self, returncode: int | None, tail: str) -> None:
+    def __init__(self, returncode: int | None, tail: str, pipe: str = "output") -> None:
         self.returncode = returncode
         self.tail = tail
-        how = "closed its output" if returncode is None else f"ended with exit code {returncode}"
+        how = f"closed its {pipe}" if returncode is None else f"ended with exit code {returncode}"
         if returncode is not None and returncode < 0:
             how = f"was killed by signal {-returncode}"
         super().__init__(f"the server process {how}")
