@@ -170,6 +170,7 @@ BROKEN = [
     ({"command": "x", "bundle": 5}, "bundle"),
     ({"command": "x", "bundle": " "}, "bundle"),
     ({"command": "x", "retry": SECRET}, "retry"),
+    ({"command": "x", "protocolEra": SECRET}, "protocol"),
     ({"command": "x", "cache_ttl": -1}, "cache_ttl"),
     ({"command": "x", "cache_ttl": True}, "cache_ttl"),
     ({"command": "x", "auth": SECRET}, "auth"),

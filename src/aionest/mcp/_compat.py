@@ -141,24 +141,38 @@ def refusal(message: str) -> Any:
     return types.ErrorData(code=-32603, message=message)
 
 
-async def initialize(session: Any) -> dict[str, Any]:
-    """Shake hands, in whichever form the server speaks.
+async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
+    """Agree on a protocol; what the server says of itself.
 
-    The handshake is tried first, which nearly all servers know: one that does not is of the protocol without one.
+    :param protocol: auto tries the handshake, which nearly all servers know, and does without if the server does not know it;
+        modern does without it in any case, legacy never.
     """
+    if protocol == "modern":
+        if not V2:
+            raise Unanswerable(_NEEDS_2)
+        return await _discover(session)
     try:
         result = await session.initialize()
     except Exception as exc:
         code = getattr(getattr(exc, "error", None), "code", None)
-        if not V2 or code not in (-32601, -32600, -32602, -32022):
+        if protocol == "legacy" or code not in (-32601, -32600, -32602, -32022):
             raise
+        if not V2:
+            raise Unanswerable(f"it does not take the handshake ({exc}): {_NEEDS_2}") from exc
         try:
-            found = dump(await session.discover())
+            return await _discover(session)
         except Exception:
             raise exc from None
-        info = (found.get("_meta") or {}).get("io.modelcontextprotocol/serverInfo")
-        return {"protocolVersion": session.protocol_version, "serverInfo": info, **found}
     return dump(result)  # type: ignore[no-any-return]
+
+
+_NEEDS_2 = f'protocol {MODERN} needs the SDK\'s 2.x line (pip install "mcp>=2")'
+
+
+async def _discover(session: Any) -> dict[str, Any]:
+    found = dump(await session.discover())
+    info = (found.get("_meta") or {}).get("io.modelcontextprotocol/serverInfo")
+    return {"protocolVersion": session.protocol_version, "serverInfo": info, **found}
 
 
 def has_ping(session: Any) -> bool:
@@ -237,13 +251,13 @@ async def _with_answers(session: Any, method: Any, *args: Any, **keywords: Any) 
             context = ClientRequestContext(session=session, request_id=key, meta=None)
             answer = await session.dispatch_input_request(context, question)
             if isinstance(answer, types.ErrorData):
-                raise QuestionRefused(f"the server asked for {question.method}, and got: {answer.message}")
+                raise Unanswerable(f"the server asked for {question.method}, and got: {answer.message}")
             answers[key] = answer
-    raise QuestionRefused(f"the server asked more than {ROUNDS} times")
+    raise Unanswerable(f"the server asked more than {ROUNDS} times")
 
 
-class QuestionRefused(Exception):
-    """A request that needs an answer which the client does not give."""
+class Unanswerable(Exception):
+    """The server wants what this client does not give."""
 
 
 _telling: set[asyncio.Future[None]] = set()

@@ -229,7 +229,7 @@ class Connection:
         try:
             async with streams as (read, write), self._make_session(read, write) as session:
                 answers.session = session
-                self._welcome(await _compat.initialize(session))
+                self._welcome(await _compat.initialize(session, config.protocol))
                 yield session
         finally:
             answers.close()

@@ -232,7 +232,7 @@ def _client_credentials(config: Any, wanted: dict[str, Any], storage: Storage, o
     if wanted.get("token_endpoint_auth_method"):
         options["token_endpoint_auth_method"] = wanted["token_endpoint_auth_method"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # issuer is the person's to give
+        warnings.filterwarnings("ignore", "Omitting `issuer`")  # it is the person's to give
         made = _followed(ClientCredentialsOAuthProvider)(
             server_url=config.url,
             storage=storage,

@@ -130,6 +130,7 @@ _ALIASES = {
     "requestTimeout": "timeout",
     "cacheTtl": "cache_ttl",
     "oauth": "auth",
+    "protocolEra": "protocol",
 }
 _TRANSPORTS = {
     "stdio": "stdio",
@@ -138,7 +139,7 @@ _TRANSPORTS = {
 }
 # what other hosts write there and what means nothing here
 _IGNORED = set(
-    "description version metadata gallery dev sandbox icon autoApprove alwaysAllow protocolEra roots $schema".split()
+    "description version metadata gallery dev sandbox icon autoApprove alwaysAllow roots $schema".split()
 )
 _AUTH_TYPES = ("oauth", "client_credentials", "bearer")
 _AUTH_ALIASES = {
@@ -211,6 +212,7 @@ class ServerConfig(BaseModel):
     retry: Literal["safe", "never", "always"] = "safe"
     cache_ttl: Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=False)] = 0.0
     auth: Literal["oauth"] | dict[str, Any] | None = None
+    protocol: Literal["auto", "legacy", "modern"] = "auto"
 
     _source: _Source = PrivateAttr(default_factory=_Source)
     # of a resolved one: what was written, to be shown in place of the values of variables
@@ -323,6 +325,8 @@ class ServerConfig(BaseModel):
         """
         keys = ("transport", "command", "args", "env", "env_file", "cwd", "url", "headers", "auth")
         parts = {key: getattr(self, key) for key in keys}
+        if self.protocol != "auto":
+            parts["protocol"] = self.protocol
         if self._source.workspace is not None and (self.env_file or self.cwd or "${workspaceFolder" in repr(parts)):
             parts["workspace"] = str(self._source.workspace)
         return hashlib.sha256(

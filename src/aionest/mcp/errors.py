@@ -162,7 +162,7 @@ def kind(exc: BaseException) -> tuple[str, BaseException]:
     for one in leaves(exc):
         if type(one).__name__ == "NotSent":
             return "unsent", one
-        if type(one).__name__ == "QuestionRefused" or (isinstance(one, RuntimeError) and _BAD_RESULT.match(str(one))):
+        if type(one).__name__ == "Unanswerable" or (isinstance(one, RuntimeError) and _BAD_RESULT.match(str(one))):
             return "rpc", one
     for one in leaves(exc):
         code = rpc_code(one)
