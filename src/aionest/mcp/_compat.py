@@ -400,8 +400,8 @@ async def http_streams(
     :param on_refused: called with the status of answers of 400 and above. 2.x does not tell it in its errors.
     """
     if transport == "sse":
-        async with sse_client(url, headers=headers or None, timeout=connect_timeout, auth=auth) as streams:
-            yield streams[0], streams[1]
+        async with _event_streams(url, headers, connect_timeout, auth, on_refused) as streams:
+            yield streams
         return
 
     async def look(response: Any) -> None:
@@ -414,3 +414,52 @@ async def http_streams(
     client.event_hooks["response"].append(look)
     async with client, streamable_http_client(url, http_client=client) as streams:
         yield streams[0], streams[1]
+
+
+@contextlib.asynccontextmanager
+async def _event_streams(
+    url: str, headers: dict[str, str], connect_timeout: float, auth: Any, on_refused: Callable[[int], None]
+) -> AsyncIterator[tuple[Any, Any]]:
+    """The older transport. The SDK only logs that a message could not be posted, on both lines: here it ends the session."""
+    failure: BaseException | None = None
+    failed = anyio.Event()
+
+    def end(exc: BaseException) -> None:
+        nonlocal failure
+        failure = failure or exc
+        failed.set()
+
+    def factory(headers: Any = None, timeout: Any = None, auth: Any = None) -> Any:
+        client = create_mcp_http_client(headers=headers, timeout=timeout, auth=auth)
+        send = client.send
+
+        async def watched(request: Any, **options: Any) -> Any:
+            try:
+                response = await send(request, **options)
+            except Exception as exc:
+                if request.method == "POST":
+                    end(exc)
+                raise
+            if response.status_code >= 400:
+                on_refused(response.status_code)
+                if request.method == "POST":
+                    end(Refused(response.status_code))
+            return response
+
+        client.send = watched  # type: ignore[method-assign]
+        return client
+
+    async def watch() -> None:
+        await failed.wait()
+        assert failure is not None
+        raise failure
+
+    client = sse_client(
+        url, headers=headers or None, timeout=connect_timeout, auth=auth, httpx_client_factory=factory
+    )
+    async with client as streams, anyio.create_task_group() as group:
+        group.start_soon(watch)
+        try:
+            yield streams[0], streams[1]
+        finally:
+            group.cancel_scope.cancel()
