@@ -1,7 +1,8 @@
 """A server process and its three pipes, as the two streams of a session.
 
 Contract
-  * The process leads a group of its own; the whole group is ended with it, so wrappers (npx, uvx) and grandchildren go too.
+  * The process leads a group of its own; the whole group is ended with it, so wrappers (npx, uvx) and grandchildren go too. If
+    this process dies first, the guardian sees to it.
   * A spawn that has begun is never cancelled half-way; the ending runs to its end even if its caller is cancelled, and is
     bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL.
   * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``, without
@@ -23,6 +24,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import _guardian
 from ._compat import anyio, encode, parse
 from ._secrets import Secrets
 from .errors import ServerExited
@@ -252,6 +254,7 @@ async def streams(
     :raises ServerExited: (out of the context manager, in a group) the process ended by itself.
     """
     process = await _spawn(command, args, environment(env), cwd)
+    _guardian.watch(process.pid)
     on_process(process)
     incoming: Any
     read_stream: Any
@@ -322,3 +325,4 @@ async def streams(
         for stream in (incoming, read_stream, write_stream):
             stream.close()
         process._transport.close()
+        await _finish(_guardian.release(process.pid))
