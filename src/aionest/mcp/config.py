@@ -703,6 +703,7 @@ class ToolsConfig:
         self._errors: list[ConfigError] = []
         self._warnings: list[ConfigError] = []
         self._changes: dict[str, Any] = {}
+        self._overrides: dict[str, Any] = {}
         if load:
             self.load()
 
@@ -857,9 +858,29 @@ class ToolsConfig:
                 return False
             self._warnings += warned
             self._raw[name] = value
-            self._servers[name] = made
+            self._servers[name] = self._overridden(made)
             self._changes[name] = value
             return True
+
+    def override(self, **fields: float) -> None:
+        """Have fields count for all servers, whatever the file says. They stay with this object, and are never saved.
+
+        Parameters:
+            fields: ``timeout``, ``connect_timeout``, ``cache_ttl``.
+
+        Raises:
+            ConfigError: there is no such field, or the value is not valid.
+        """
+        unknown = fields.keys() - {"timeout", "connect_timeout", "cache_ttl"}
+        if unknown:
+            raise ConfigError(f"{unknown.pop()!r} cannot be set for all servers")
+        checked = ServerConfig(name="any", command="any", **fields)
+        with self._lock:
+            self._overrides.update({key: getattr(checked, key) for key in fields})
+            self._servers = {name: self._overridden(server) for name, server in self._servers.items()}
+
+    def _overridden(self, server: ServerConfig) -> ServerConfig:
+        return server.model_copy(update=self._overrides) if self._overrides else server
 
     def remove(self, name: str) -> bool:
         """Remove a server, valid or not, in memory until ``save``; whether it was there."""
@@ -1075,7 +1096,7 @@ class ToolsConfig:
             self._errors += errors
             self._warnings += warned
             if made is not None:
-                self._servers[name] = made
+                self._servers[name] = self._overridden(made)
 
     def _drop_problems(self, name: Any) -> None:
         """What was said about a server that is no longer so."""

@@ -36,7 +36,7 @@ from .tool import Tool, ToolResult
 from .trust import Trust, was_only_found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -89,6 +89,7 @@ class ToolsLoader:
         wants a login is not there, and its error says so.
     :param tokens: where OAuth tokens are kept; a file in the user's state folder unless given (``TokenStore``).
     :param inputs: values for ``${input:id}`` of the configuration: a mapping, or a function of the id.
+    :param servers: names of the servers to open; None is all of the configuration.
 
     Callbacks may be plain functions, which run in a thread, or coroutine functions, which run on the portal's loop. They are
     called in order; what they raise is logged, or told to the server that has asked.
@@ -114,6 +115,7 @@ class ToolsLoader:
         authorize: Callable[[str], Any] | None = None,
         tokens: Any = None,
         inputs: Mapping[str, str] | Callable[[str], str | None] | None = None,
+        servers: Collection[str] | None = None,
     ) -> None:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
@@ -130,6 +132,7 @@ class ToolsLoader:
         self.config: ToolsConfig = config
         self.tools_retriever = tools_retriever
         self.strict = strict
+        self._chosen = None if servers is None else frozenset(servers)
         self.on_progress = on_progress
         self.on_state = on_state
         self._callbacks = Callbacks(on_log, sampling, elicitation, roots, authorize, tokens)
@@ -235,13 +238,20 @@ class ToolsLoader:
         async with self._loading:
             return await self._reload_locked(progress)
 
+    def _is_chosen(self, name: str) -> bool:
+        return self._chosen is None or name in self._chosen
+
     def _read_config(self) -> bool:
         """Read the file if it is another. False if what runs is to go on as it is."""
         stamp = self._file_stamp()
         if self._loaded and stamp is not None and stamp != self._stamp:
             self.config.load()
         self._stamp = stamp
-        problems = {error.server or "(configuration)": str(error) for error in self.config.errors}
+        problems = {
+            error.server or "(configuration)": str(error)
+            for error in self.config.errors
+            if error.server is None or self._is_chosen(error.server)
+        }
         if self._only_found and not Trust().is_trusted(self.config):
             problems["(configuration)"] = (
                 f"{self.config.config_file} was found here and never accepted, so nothing of it was started: name it "
@@ -260,7 +270,7 @@ class ToolsLoader:
             if self.strict:
                 raise UsageError("; ".join(self._config_errors.values()))
             return Diff(kept=tuple(self._connections), seconds=time.monotonic() - begin)
-        wanted = dict(self.config.servers)
+        wanted = {name: one for name, one in self.config.servers.items() if self._is_chosen(name)}
         added, changed, kept, updated = [], [], [], []
         fresh: dict[str, Connection] = {}
         for name, server in wanted.items():
@@ -414,8 +424,12 @@ class ToolsLoader:
     @property
     def errors(self) -> dict[str, str]:
         """Why servers are not there: those that failed, and those whose configuration is wrong."""
-        failed = {name: str(c.failure) for name, c in list(self._connections.items()) if c.failure is not None}
-        return {**self._config_errors, **failed}
+        return {**self._config_errors, **{name: str(failure) for name, failure in self.failures.items()}}
+
+    @property
+    def failures(self) -> dict[str, ToolsError]:
+        """The errors of servers that could not be opened, as ``load`` would raise them with ``strict``."""
+        return {name: c.failure for name, c in list(self._connections.items()) if c.failure is not None}
 
     def find(self, name: str) -> Tool:
         """The tool of that name: ``server__tool``, ``server.tool``, ``server/tool``, or the bare name if only one has it.
