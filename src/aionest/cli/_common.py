@@ -197,8 +197,19 @@ def _progress(waiting: list[str], quiet: bool) -> Iterator[Callable[[ServerStatu
         yield progress
 
 
-def show_errors(loader: ToolsLoader, *, whole: bool = False) -> None:
-    """What is not there, and why."""
+def without_name(text: str, name: str) -> str:
+    """An error's text for where the server's name stands beside it."""
+    return text.removeprefix(f"server {name!r}: ").removeprefix(f"server {name!r} ")
+
+
+def show_errors(loader: ToolsLoader, *, whole: bool = False, shown: bool = False) -> None:
+    """What is not there, and why.
+
+    :param whole: all lines.
+    :param shown: a table of the servers has said it of those that are in it.
+    """
     for name, text in loader.errors.items():
-        lines = text if whole else text.splitlines()[0]
+        if shown and name in loader.status:
+            continue
+        lines = without_name(text if whole else text.splitlines()[0], name)
         err.print(f"[red]{escape(name)}[/]: {escape(lines)}", soft_wrap=True)

@@ -6,6 +6,7 @@ Contract: each command does one thing and leaves nothing behind, also when inter
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -94,7 +95,14 @@ def app_(context: typer.Context, config: Path | None = ConfigOption) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _options(version: bool = typer.Option(False, "--version", help="Show the version.")) -> None:
+def _options(
+    version: bool = typer.Option(False, "--version", help="Show the version."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what servers and libraries log, on standard error."),
+) -> None:
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s: %(message)s")
+    else:
+        logging.getLogger().addHandler(logging.NullHandler())  # errors are told, once
     if version:
         out.print(_doctor.version())
         raise typer.Exit
@@ -104,6 +112,8 @@ def _fail(code: str, message: str, server: str | None = None) -> None:
     if State.json:
         sys.stderr.write(json.dumps({"error": {"code": code, "message": message, "server": server}}) + "\n")
     else:
+        if code == "interrupted" and err.is_terminal:
+            err.print()  # behind the ^C
         err.print(f"[red]error[/]: {escape(message)}", soft_wrap=True)
 
 
@@ -114,6 +124,8 @@ def run() -> None:
     State.json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # newer versions of typer take Ctrl-C themselves
+            _fail("interrupted", "interrupted")
     except ToolsError as exc:
         _fail(exc.code, str(exc), exc.server)
         code = exc.exit_code

@@ -5,13 +5,14 @@ Contract: nothing is started. Secrets are not shown.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.markup import escape
 
-from aionest.mcp import ToolsConfig, UsageError
+from aionest.mcp import ToolsConfig, Trust, UsageError
 
 from . import _complete
 from ._common import ConfigOption, JsonOption, State, err, out, pairs, show_json
@@ -71,7 +72,7 @@ def add(
 ) -> None:
     """Add or replace a server."""
     State.json = json_
-    settings = _to_change(config)
+    settings, accepted = _to_change(config)
     value: dict[str, Any] = {"type": kind} if kind else {}
     value |= {"url": target[0]} if "://" in target[0] else {"command": target[0], "args": target[1:]}
     if "url" in value and len(target) > 1:
@@ -86,7 +87,7 @@ def add(
     before = len(settings.errors)
     if not settings.set(name, value):
         raise UsageError("; ".join(settings.get_errors()[before:] or settings.get_errors()), server=name)
-    _save(settings)
+    _save(settings, accepted)
     if json_:
         show_json({"file": str(settings.config_file), "added": [] if was else [name], "changed": [name] if was else []})
     else:
@@ -102,9 +103,10 @@ def remove(
     """Take a server out."""
     State.json = json_
     settings = _there(config)
+    accepted = Trust().is_trusted(settings)
     if not settings.remove(name):
         raise UsageError(f"no server {name!r}; there are: {', '.join(map(str, settings.raw)) or 'none'}", server=name)
-    _save(settings)
+    _save(settings, accepted)
     if json_:
         show_json({"file": str(settings.config_file), "removed": [name]})
     else:
@@ -119,7 +121,7 @@ def import_(
 ) -> None:
     """Take over servers from other hosts' files (Claude, Cursor, VS Code)."""
     State.json = json_
-    settings = _to_change(config)
+    settings, accepted = _to_change(config)
     own = settings.config_file.resolve() if settings.config_file is not None else None
     if source is not None and not source.exists():
         raise UsageError(f"{source}: there is no such file")
@@ -131,7 +133,7 @@ def import_(
     # what was wrong with them: the good ones are taken over
     errors, warnings = settings.get_errors(), [str(warning) for warning in settings.warnings]
     if added:
-        _save(settings)
+        _save(settings, accepted)
     if json_:
         show_json({"file": str(settings.config_file), "added": added, "errors": errors, "warnings": warnings})
     else:
@@ -140,10 +142,13 @@ def import_(
             err.print(f"[yellow]{escape(text)}[/]", soft_wrap=True)
 
 
-def _save(settings: ToolsConfig) -> None:
+def _save(settings: ToolsConfig, accepted: bool) -> None:
     before = len(settings.errors)
     if not settings.save():
         raise UsageError("; ".join(settings.get_errors()[before:]) or "not saved")
+    if accepted:  # what the person has written themselves need not be accepted again
+        with contextlib.suppress(OSError, ValueError):
+            Trust().accept(settings)
 
 
 def _there(file: Path | None) -> ToolsConfig:
@@ -155,9 +160,10 @@ def _there(file: Path | None) -> ToolsConfig:
     return ToolsConfig(found)
 
 
-def _to_change(file: Path | None) -> ToolsConfig:
-    """The configuration that is there, or a new one."""
+def _to_change(file: Path | None) -> tuple[ToolsConfig, bool]:
+    """The configuration that is there, or a new one; and whether it was accepted as it is."""
     settings = ToolsConfig(file or ToolsConfig.find() or NEW, load=False)
-    if settings.config_file is not None and settings.config_file.exists():
-        settings.load()
-    return settings
+    if settings.config_file is None or not settings.config_file.exists():
+        return settings, True
+    settings.load()
+    return settings, Trust().is_trusted(settings)

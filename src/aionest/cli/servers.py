@@ -5,20 +5,23 @@ Contract: each command opens the servers that it needs, does one thing and leave
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import contextlib
+import concurrent.futures
+import functools
 import json
+import queue
 import sys
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from aionest.mcp import ServerStatus, ToolsError, ToolsLoader, ToolsRetriever, UsageError
+from aionest.mcp import ArgumentsError, ServerStatus, Tool, ToolResult, ToolsError, ToolsLoader, ToolsRetriever, UsageError
 from aionest.mcp.naming import splits
 
 from . import _complete
@@ -39,10 +42,8 @@ from ._common import (
     pairs,
     show_errors,
     show_json,
+    without_name,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 app = typer.Typer(help="MCP servers: their tools, resources and prompts.", no_args_is_help=True)
 ServerArgument = typer.Argument(..., autocompletion=_complete.servers)
@@ -70,7 +71,7 @@ def show_servers(loader: ToolsLoader) -> None:
         seconds = f"{status.connect_seconds:.2f}" if status.connect_seconds is not None else ""
         what = " ".join(filter(None, (status.server, status.version)))
         if status.error:
-            what = status.error.splitlines()[0]
+            what = without_name(status.error.splitlines()[0], status.name)
         table.add_row(
             escape(status.name),
             f"[{STYLE.get(status.state, '')}]{status.state}[/]",
@@ -109,9 +110,7 @@ def list_(
             show_json(_overview(loader))
             return
         show_servers(loader)
-        for name, text in loader.errors.items():
-            if name not in loader.status:
-                err.print(f"[red]{escape(text)}[/]", soft_wrap=True)
+        show_errors(loader, shown=True)
 
 
 @app.command()
@@ -188,20 +187,45 @@ def _read_args(source: str | None) -> dict[str, Any]:
     return value
 
 
-@contextlib.contextmanager
-def progress_bar() -> Iterator[Any]:
-    """A bar for a tool that reports its progress; it gives the callback, or None where nobody looks."""
-    if State.json or not err.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        number = bar.add_task("", total=None, visible=False)
+class Conversation:
+    """A call on a terminal: a bar for its progress, and questions of the server, asked in the main thread, where Ctrl-C comes.
 
-        def progress(value: float, total: float | None, message: str | None) -> None:
-            bar.update(number, completed=value, total=total, description=escape(message or ""), visible=True)
+    :ivar options: what the loader is to be made with.
+    """
 
-        yield progress
+    def __init__(self) -> None:
+        self._news: queue.SimpleQueue[tuple[Any, concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
+        self.options: dict[str, Any] = {"elicitation": self._elicitation} if is_interactive() else {}
+
+    async def _elicitation(self, params: Any) -> Any:
+        reply: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._news.put((params, reply))
+        return await asyncio.wrap_future(reply)
+
+    def call(self, loader: ToolsLoader, tool: Tool, arguments: dict[str, Any], timeout: float | None) -> ToolResult:
+        """``loader.call()``."""
+        if State.json or not err.is_terminal:
+            return loader.call(tool, arguments, timeout=timeout)
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True) as bar:
+            number = bar.add_task("", total=None, visible=False)
+
+            def progress(value: float, total: float | None, message: str | None) -> None:
+                bar.update(number, completed=value, total=total, description=escape(message or ""), visible=True)
+
+            one = loader.portal.submit(
+                functools.partial(loader.acall, tool, arguments, timeout=timeout, progress=progress)
+            )
+            one.add_done_callback(lambda _: self._news.put(None))
+            try:
+                while (asked := self._news.get()) is not None:
+                    bar.stop()
+                    asked[1].set_result(answer_question(asked[0]))
+                    bar.start()
+            except BaseException:
+                one.cancel()
+                raise
+            return one.result()
 
 
 def show_result(result: Any) -> None:
@@ -213,28 +237,40 @@ def show_result(result: Any) -> None:
         err.print(f"({kind}, {len(data)} bytes; --json shows it)", style="dim")
 
 
-def answer_questions(params: Any) -> Any:
-    """Ask the person what a server asks, field by field."""
+def answer_question(params: Any) -> dict[str, Any] | None:
+    """Ask the person what a server asks, field by field. None if they decline."""
     schema = getattr(params, "requestedSchema", None) or getattr(params, "requested_schema", None) or {}
     err.print(f"[bold]The server asks:[/] {escape(params.message)}")
     url = getattr(params, "url", None)
     if url:
         err.print(f"It wants this to be opened: {escape(url)}", soft_wrap=True)
         return {} if typer.confirm("Have you done so?", err=True) else None
-    from aionest.mcp import Tool
-
-    described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
-    given: dict[str, str] = {}
-    for name, one in described.properties.items():
-        text = one.get("title") or one.get("description") or name
-        if isinstance(one.get("enum"), list):
-            text += f" ({', '.join(map(str, one['enum']))})"
-        answer = typer.prompt(text, default=one.get("default", "" if name not in described.required else None), err=True)
-        if answer != "":
-            given[name] = str(answer)
-    if not given and not typer.confirm("Go on?", err=True):
+    if not typer.confirm("Answer it?", default=True, err=True):
         return None
-    return described.coerce(given)
+    described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
+    given: dict[str, Any] = {}
+    for name, one in described.properties.items():
+        label = str(one.get("title") or one.get("description") or name)
+        values = one.get("enum") or (one.get("items") or {}).get("enum")
+        if isinstance(values, list):
+            label += f" ({', '.join(map(str, values))})"
+        if name not in described.required:
+            label += ", or nothing"
+        default = one.get("default")
+        if isinstance(default, list):
+            default = ",".join(map(str, default))
+        while True:
+            text = typer.prompt(label, default=default if default is not None or name in described.required else "", err=True)
+            if text == "":
+                break
+            if one.get("type") == "boolean":
+                text = {"y": "yes", "n": "no"}.get(str(text).lower(), text)
+            try:
+                given |= described.coerce({name: str(text)})
+                break
+            except ArgumentsError as exc:
+                err.print(f"[red]{escape('; '.join(exc.problems))}[/]", soft_wrap=True)
+    return given
 
 
 @app.command()
@@ -259,15 +295,14 @@ def call(
     broken = next((e for e in settings.errors if any(e.server == server for server, _ in splits(tool))), None)
     if broken is not None and not servers:
         raise broken
-    options: dict[str, Any] = {"elicitation": answer_questions} if is_interactive() else {}
-    with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, **options) as loader:
+    talk = Conversation()
+    with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, **talk.options) as loader:
         for failure in loader.failures.values():
             if servers:
                 raise failure
         one = loader.find(tool)
         given.update(one.coerce(texts))
-        with progress_bar() as progress:
-            result = loader.call(one, given, timeout=timeout, progress=progress)
+        result = talk.call(loader, one, given, timeout)
         if json_:
             show_json(result.to_json())
         else:
@@ -415,7 +450,7 @@ def ping(
                     raise
                 failure = exc
                 if not json_:
-                    err.print(f"[red]{escape(name)}[/]: {escape(str(exc).splitlines()[0])}", soft_wrap=True)
+                    err.print(f"[red]{escape(name)}[/]: {escape(without_name(str(exc).splitlines()[0], name))}", soft_wrap=True)
                 continue
             if not json_:
                 out.print(f"{escape(name)}: {found[name] * 1e3:.1f} ms")

@@ -10,8 +10,9 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import typer
 from rich.markup import escape
 
 from aionest.mcp import ToolsError
@@ -25,14 +26,13 @@ from ._common import (
     TimeoutOption,
     YesOption,
     err,
-    is_interactive,
     loaded,
     out,
     pairs,
     show_errors,
     show_json,
 )
-from .servers import answer_questions, app, progress_bar, show_result, show_servers, status_json
+from .servers import Conversation, app, show_result, show_servers, status_json
 
 if TYPE_CHECKING:
     from aionest.mcp import ToolsLoader
@@ -56,11 +56,11 @@ def shell(
 ) -> None:
     """Call tools one after the other on sessions that stay open. `help` says how."""
     State.json = json_
-    options: dict[str, Any] = {"elicitation": answer_questions} if is_interactive() else {}
-    with loaded(config, server, yes, timeout=timeout, inputs=input_, **options) as loader:
+    talk = Conversation()
+    with loaded(config, server, yes, timeout=timeout, inputs=input_, **talk.options) as loader:
         if not json_:
             show_servers(loader)
-            show_errors(loader)
+            show_errors(loader, shown=True)
         _complete_lines(loader)
         prompt = "aionest> " if sys.stdin.isatty() and not json_ else ""
         while True:
@@ -76,10 +76,10 @@ def shell(
             if line in ("quit", "exit"):
                 return
             if line and not line.startswith("#"):
-                _run(loader, line, timeout)
+                _run(loader, talk, line, timeout)
 
 
-def _run(loader: ToolsLoader, line: str, timeout: float | None) -> None:
+def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | None) -> None:
     try:
         name, *rest = shlex.split(line)
         if name == "servers":
@@ -96,8 +96,8 @@ def _run(loader: ToolsLoader, line: str, timeout: float | None) -> None:
         elif name == "help":
             _help(loader, rest)
         else:
-            _call(loader, name, rest, timeout)
-    except KeyboardInterrupt:
+            _call(loader, talk, name, rest, timeout)
+    except (KeyboardInterrupt, typer.Abort):
         err.print("cancelled")
     except (ToolsError, ValueError) as exc:
         if State.json:
@@ -107,11 +107,10 @@ def _run(loader: ToolsLoader, line: str, timeout: float | None) -> None:
             err.print(f"[red]{escape(str(exc))}[/]", soft_wrap=True)
 
 
-def _call(loader: ToolsLoader, name: str, rest: list[str], timeout: float | None) -> None:
+def _call(loader: ToolsLoader, talk: Conversation, name: str, rest: list[str], timeout: float | None) -> None:
     tool = loader.find(name)
     given = tool.coerce(pairs(rest, "key=value"))
-    with progress_bar() as progress:
-        result = loader.call(tool, given, timeout=timeout, progress=progress)
+    result = talk.call(loader, tool, given, timeout)
     show_json(result.to_json()) if State.json else show_result(result)
 
 

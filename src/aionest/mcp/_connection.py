@@ -8,7 +8,8 @@ Contract
     reaped, so a spawn is never cut short and nobody waits for it.
   * A call is sent again at most once, and only if it cannot have taken effect, or the tool is read-only or idempotent, or the
     configuration says so.
-  * Callbacks are called one after the other, in order, beside the session, which goes on reading meanwhile.
+  * Callbacks are called one after the other, in order, beside the session, which goes on reading meanwhile. While one answers a
+    question of the server, deadlines stand still.
   * No message has secrets of the configuration in it.
 """
 
@@ -39,6 +40,7 @@ BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the n-th 
 DEBOUNCE = 0.1  # seconds between the news that a list has changed and its reading
 CLOSE_TIMEOUT = 10.0  # seconds; the steps of ending a process are bounded by less
 DRAIN = 60.0  # seconds that a session which has been replaced is left to the calls under way
+LATER = 0.5  # seconds by which a deadline is put off while a callback answers the server
 LISTENERS = 5.0  # seconds that a result waits for the callbacks of its progress
 log = logging.getLogger("aionest.mcp")
 
@@ -175,6 +177,7 @@ class Connection:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # closed, or being closed
         self._trouble: asyncio.Future[None] | None = None  # of the attempt under way: something that it would not notice
         self._auth_failure: BaseException | None = None
+        self._answers = 0  # questions of the server that callbacks are answering now
         self._asking = False  # a person is asked: that takes its time
         self._idle = asyncio.Event()
         self._idle.set()
@@ -272,16 +275,18 @@ class Connection:
         info = _compat.types.Implementation(name="aionest", version=metadata.version("aionest"))
         return _compat.Session(read, write, client_info=info, **given)
 
-    @staticmethod
     def _answering(
-        name: str, function: Callable[..., Any], convert: Callable[[Any], Any], with_params: bool
+        self, name: str, function: Callable[..., Any], convert: Callable[[Any], Any], with_params: bool
     ) -> Callable[..., Any]:
         async def answer(context: Any, params: Any = None) -> Any:
+            self._answers += 1
             try:
                 return convert(await _call_back(function, *([params] if with_params else [])))
             except Exception as exc:
                 log.exception("the callback for %s has failed", name)
                 return _compat.refusal(f"the client's callback failed: {type(exc).__name__}")
+            finally:
+                self._answers -= 1
 
         return answer
 
@@ -606,8 +611,16 @@ class Connection:
                 why = reason
                 task.cancel()
 
+        def expire() -> None:
+            nonlocal timer
+            if self._answers:  # it is the server that waits, for us
+                timer = loop.call_later(LATER, expire)
+            else:
+                stop("deadline")
+
         self._stops.add(stop)
-        timer = asyncio.get_running_loop().call_later(limit, stop, "deadline") if limit > 0 else None
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(limit, expire) if limit > 0 else None
         try:
             return await host.guard(awaitable)
         except asyncio.CancelledError:

@@ -474,7 +474,8 @@ class ToolsLoader:
 
         :param tool: a tool or its name (see ``find``).
         :param arguments: checked against the tool's schema before anything is sent.
-        :param timeout: seconds; ``None`` is the server's setting.
+        :param timeout: seconds; ``None`` is the server's setting, 0 is no limit. It stands still while a callback answers a
+            question of the server.
         :param progress: called with (progress, total, message).
         :param check: raise ``ToolFailed`` if the tool reports an error, instead of returning it.
         :raises UsageError: no such tool, or arguments that do not fit.
@@ -541,12 +542,14 @@ class ToolsLoader:
             if kept is not None and kept[0] > time.monotonic():
                 return kept[1]
         listener, teller = self._progress_listener(tool, progress)
-        limit = connection.config.timeout if timeout is None else timeout
+        # the SDK's own deadline is a net under ours, which may be put off
+        asked = self._callbacks.elicitation is not None or self._callbacks.sampling is not None
+        net = None if asked else (connection.config.timeout if timeout is None else timeout) or None
         begin = time.monotonic()
         with span(tool, connection) as ended:
             try:
                 raw = await connection.request(
-                    lambda session: _compat.call_tool(session, tool.original_name, arguments, limit or None, listener),
+                    lambda session: _compat.call_tool(session, tool.original_name, arguments, net, listener),
                     timeout=timeout,
                     repeatable=tool.read_only or tool.idempotent,
                     what=f"call of {tool.original_name!r}",
