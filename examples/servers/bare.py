@@ -4,11 +4,14 @@ Usage: bare.py [--fault NAME] [--tools N] [--page N] [--pid-file FILE] [--name N
 
 It starts in some 30 ms and speaks protocol 2025-06-18. Tools: ``echo`` (text), ``add`` (a, b), ``sleep`` (seconds), ``pid``,
 ``count`` (calls so far), ``big`` (size), ``die`` (exit code), ``fail``, ``progress`` (steps), ``change`` (adds a tool and says
-so), ``log`` (message), ``env`` (name), ``ask`` (method, params: a request to the client), ``cancellations``. One resource and one prompt.
+so), ``log`` (message), ``env`` (name), ``ask`` (method, params: a request to the client), ``cancellations``, ``promised``
+(announces a structured result and gives none). One resource and one prompt.
 
 Faults: crash (message on stderr, exit 3), junk (text on stdout before and between messages), hang (never answers
 initialize), slow (answers it after a second), stubborn (ignores end of input and SIGTERM), child (starts a process of its
-own that outlives it unless its group is ended), bad-schema (a tool whose schema is not one), no-tools.
+own that outlives it unless its group is ended), bad-schema (a tool whose schema is not one), no-tools, deaf (closes its input once
+it has told its tools, and stays), mute (closes its output then, and stays), leak (writes $TOKEN to stderr and to stdout, then as
+crash).
 """
 
 from __future__ import annotations
@@ -77,6 +80,7 @@ TOOLS = [
     tool("env", "An environment variable of the server", {"name": {"type": "string"}}, ["name"]),
     tool("ask", "Ask the client", {"method": {"type": "string"}, "params": {"type": "object"}}, ["method"]),
     tool("cancellations", "How many requests the client has cancelled", {}),
+    {**tool("promised", "Promises a structured result", {}), "outputSchema": {"type": "object", "required": ["sum"]}},
 ]
 
 
@@ -148,6 +152,8 @@ def call(name: str, arguments: dict, token: object, request: object) -> dict:
         return text(os.environ.get(arguments["name"], ""))
     if name == "cancellations":
         return text(len(cancelled))
+    if name == "promised":
+        return text("nothing")
     if name == "ask":
         number, reply = f"ask-{calls}", queue.Queue()
         asked[number] = reply
@@ -205,6 +211,9 @@ def serve(message: dict) -> None:
         send({"id": request, "error": {"code": -32602, "message": f"{type(exc).__name__}: {exc}"}})
     else:
         send({"id": request, "result": result})
+    if options.fault in ("deaf", "mute") and message["method"] == "tools/list":
+        os.close(0 if options.fault == "deaf" else 1)
+        time.sleep(600)
     if options.fault == "junk":
         with write_lock:
             sys.stdout.write("a line that is no message\n")
@@ -215,6 +224,10 @@ def main() -> None:
     if options.pid_file:
         with open(options.pid_file, "a") as file:
             file.write(f"{os.getpid()}\n")
+    if options.fault == "leak":
+        print("key is " + os.environ["TOKEN"], flush=True)
+        sys.stderr.write(f"cannot log in with {os.environ['TOKEN']}\n")
+        sys.exit(3)
     if options.fault == "crash":
         sys.stderr.write("cannot start: no such database\n")
         sys.exit(3)

@@ -192,3 +192,240 @@ def test_demo(home):
         assert [found[mode][s]["detail"] for s in ("load", "call", "cleanup")] == ["upper", "STILL OPEN", "left"]
     # what it is all about: without it the call in the next run fails
     assert found["stock"]["load"]["ok"] and not found["stock"]["call"]["ok"]
+
+
+# ---- what only shows with other servers, or on a terminal
+
+
+def test_everything_takes_json(home):
+    file = str(home / "mcp.json")
+    assert json.loads(mcp(home, "config", "add", "b", "x", "--json").stdout) == {"file": file, "added": ["b"], "changed": []}
+    assert json.loads(mcp(home, "config", "add", "b", "y", "--json").stdout)["changed"] == ["b"]
+    shown = json.loads(mcp(home, "config", "show", "b", "--json").stdout)
+    assert shown["servers"]["b"]["command"] == "y" and set(shown["servers"]) == {"b"}
+    assert json.loads(mcp(home, "config", "remove", "b", "--json").stdout)["removed"] == ["b"]
+    (home / "other.json").write_text('{"mcpServers": {"c": {"command": "z"}, "a": {"command": "other"}}}')
+    told = json.loads(mcp(home, "config", "import", str(home / "other.json"), "--json").stdout)
+    assert told["added"] == ["c"] and "is there already" in told["warnings"][0]
+    lines = mcp(home, "shell", "--json", "-s", "a", stdin="a.count\nservers\nnope\nreload\n").stdout.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert found[0]["content"][0]["text"] == "1" and found[1]["servers"][0]["state"] == "connected"
+    assert found[2]["error"]["code"] == "tool_not_found" and found[3]["kept"] == ["a"]
+    assert json.loads(mcp(home, "prompts", "a.greet", "who=Ada", "--json").stdout)["messages"][0]["role"] == "user"
+    assert set(json.loads(mcp(home, "resources", "--json").stdout)) == {"resources", "templates", "errors"}
+    assert json.loads(mcp(home, "read", "a", "memo://one", "--json").stdout)["contents"][0]["uri"] == "memo://one"
+    r = mcp(home, "ping", "--json")
+    assert r.returncode == 4 and set(json.loads(r.stdout)["seconds_by_server"]) == {"a"}
+
+
+def test_prompts_and_contents(home):
+    assert "Greet Ada" in mcp(home, "prompts", "a.greet", "who=Ada").stdout
+    assert mcp(home, "prompts", "nope.greet").returncode == 1
+    target = home / "memo.txt"
+    assert mcp(home, "read", "a", "memo://one", "-o", str(target)).returncode == 0
+    assert target.read_text() == "the first memo"
+
+
+@pytest.fixture
+def oauth():
+    process = subprocess.Popen([sys.executable, str(SERVER.with_name("oauth.py")), "0"], stdout=-1, text=True)
+    yield f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_login(home, oauth):
+    """Exit code 3 until one has logged in; then the tokens are there for the next command."""
+    browser = home / "browser.py"
+    browser.write_text("import sys, urllib.request\nurllib.request.urlopen(sys.argv[1]).read()\n")
+    assert mcp(home, "config", "add", "web", oauth, "--oauth").returncode == 0
+    r = mcp(home, "call", "web.echo", "text=hi", "--json")
+    assert r.returncode == 3 and json.loads(r.stderr)["error"]["code"] == "auth" and "login web" in r.stderr
+    os.environ["BROWSER"] = f"{sys.executable} {browser} %s"
+    try:
+        r = mcp(home, "login", "web")
+    finally:
+        del os.environ["BROWSER"]
+    assert r.returncode == 0 and "logged in" in r.stderr and oauth.rsplit("/", 1)[0] in r.stderr
+    assert mcp(home, "call", "web.echo", "text=hi").stdout == "hi\n"
+    assert mcp(home, "logout", "web").returncode == 0
+    assert mcp(home, "call", "web.echo", "text=hi").returncode == 3
+    assert mcp(home, "logout", "a").returncode == 1
+
+
+def complete(home, line, **more):
+    """What the shell is offered for a line."""
+    env = {**environment(home), "_AIONEST_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line, **more}
+    r = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'aionest'; from aionest.cli import main; main()"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=home,
+        check=False,
+    )
+    assert "Traceback" not in r.stderr, r
+    return r.stdout
+
+
+def test_completion(home):
+    file = home / "mcp.json"
+    named = f"aionest mcp ping --config {file} "
+    assert '"a"' in complete(home, named) and '"hidden"' in complete(home, named + "h")
+    call = f"aionest mcp call --config {file} "
+    assert '"a."' in complete(home, call), "nothing is known of its tools yet"
+    assert mcp(home, "list").returncode == 0
+    offered = complete(home, call + "a.")
+    assert '"a.echo"' in offered and '"a.add"' in offered
+    assert '"a.echo"' in complete(home, "aionest mcp call a.e"), "the configuration is found here"
+    assert '"text="' in complete(home, call + "a.echo ")
+    assert "a.echo" not in complete(home, "aionest mcp call a.e", MCP_FILE=str(home / "other.json"))
+
+
+def test_inputs_of_vs_code(home):
+    folder = home / ".vscode"
+    folder.mkdir()
+    server = {"type": "stdio", "command": sys.executable, "args": [str(SERVER)], "env": {"ZONE": "${input:zone}"}}
+    (folder / "mcp.json").write_text(
+        '{// comment\n"inputs": [{"id": "zone", "type": "promptString", "password": true}],\n"servers": '
+        + json.dumps({"a": server})
+        + "}"
+    )
+
+    def call(*args):
+        return aionest(home, "mcp", "call", "a.env", "name=ZONE", "--config", str(folder / "mcp.json"), *args)
+
+    assert call("--input", "zone=Oslo").stdout == "Oslo\n"
+    r = call()
+    assert r.returncode == 1 and "--input zone=VALUE" in r.stderr
+    assert call("--input", "zone").returncode == 1
+
+
+def test_what_was_named_may_be_found_and_what_is_written_is_accepted(home):
+    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 1
+    assert mcp(home, "list", "--json").returncode == 0
+    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 0
+    assert aionest(home, "mcp", "config", "add", "more", sys.executable, str(SERVER), cwd=home).returncode == 0
+    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 0
+    servers = json.loads((home / "mcp.json").read_text())
+    servers["mcpServers"]["more"]["args"] += ["--name", "other"]
+    (home / "mcp.json").write_text(json.dumps(servers))
+    assert "never accepted" in aionest(home, "mcp", "list", "--json", cwd=home).stderr
+
+
+def test_the_doctor_tells_loops_and_patches(home):
+    report = json.loads(aionest(home, "doctor", "--json").stdout)
+    assert "asyncio.run" in report["apply() patches"] and report["unapply() takes it back"] == "yes"
+    assert set(report["loops"]) == {"policy", "loop"}
+    assert "self-test" in aionest(home, "doctor").stdout
+
+
+class Terminal:
+    """A command on a terminal."""
+
+    def __init__(self, home, *args):
+        import pty
+
+        self.leader, follower = pty.openpty()
+        command = [sys.executable, "-m", "aionest", "mcp", *args, "--config", str(home / "mcp.json")]
+        env = {**environment(home), "TERM": "xterm", "COLUMNS": "120"}
+        self.process = subprocess.Popen(
+            command, stdin=follower, stdout=follower, stderr=follower, env=env, start_new_session=True,
+            preexec_fn=self._control,
+        )  # fmt: skip
+        os.close(follower)
+        self.seen = ""
+
+    @staticmethod
+    def _control():
+        import fcntl
+        import termios
+
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    def until(self, text):
+        end = time.monotonic() + 60
+        while text not in self.seen:
+            assert time.monotonic() < end, self.seen
+            import select
+
+            if select.select([self.leader], [], [], 1)[0]:
+                try:
+                    self.seen += os.read(self.leader, 10000).decode("utf-8", "replace")
+                except OSError:
+                    assert text in self.seen, self.seen
+        self.seen = self.seen[self.seen.index(text) + len(text) :]
+
+    def type(self, text):
+        os.write(self.leader, text.encode())
+
+    def end(self):
+        code = self.process.wait(60)
+        os.close(self.leader)
+        return code
+
+
+ASK = json.dumps(
+    {
+        "method": "elicitation/create",
+        "params": {
+            "message": "Who are you?",
+            "requestedSchema": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+                "required": ["name"],
+            },
+        },
+    }
+)
+
+
+def test_questions_of_a_server_on_a_terminal(home):
+    terminal = Terminal(home, "call", "a.ask", "--args", ASK, "--timeout", "20")
+    terminal.until("Who are you?")
+    terminal.until("[Y/n]")
+    terminal.type("\n")
+    terminal.until("name:")
+    terminal.type("Ada\n")
+    terminal.until("age")
+    terminal.type("old\n")
+    terminal.until("expected integer")
+    terminal.type("36\n")
+    terminal.until('"age": 36')
+    assert terminal.end() == 0
+
+
+def test_ctrl_c_at_a_question(home):
+    terminal = Terminal(home, "call", "a.ask", "--args", ASK)
+    terminal.until("[Y/n]")
+    terminal.type("\x03")
+    terminal.until("interrupted")
+    assert terminal.end() == 130
+
+
+def test_progress_on_a_terminal(home):
+    terminal = Terminal(home, "call", "a.progress", "steps=4", "delay=0.3")
+    terminal.until("connected")
+    terminal.until("step 2")
+    terminal.until("done")
+    assert terminal.end() == 0
+
+
+def test_the_shell_on_a_terminal(home):
+    terminal = Terminal(home, "shell", "-s", "a")
+    terminal.until("aionest> ")
+    terminal.type("a.ech\t")
+    terminal.until("a.echo")
+    terminal.type(" te\t'two words'\n")
+    terminal.until("two words\r\n")
+    terminal.until("aionest> ")
+    terminal.type("a.sleep seconds=600\n")
+    time.sleep(1)
+    terminal.type("\x03")
+    terminal.until("cancelled")
+    terminal.type("help a.add\n")
+    terminal.until("(optional)")
+    terminal.type("\x04")
+    assert terminal.end() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import queue
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py
 SECRET = "a-token-nobody-may-read"
 TOOLS = [
     {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": name == "echo"}}
-    for name in ("echo", "slow", "fail", "drop", "deny")
+    for name in ("echo", "slow", "fail", "drop", "deny", "begun", "resumable")
 ]
 
 
@@ -88,6 +89,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if name == "deny":
                 return self.reply(401)
             if name == "drop":
+                self.close_connection = True
+                return None
+            if name in ("begun", "resumable"):  # an answer that never comes to its end
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                self.wfile.write(b"id: 1\ndata: \n\n" if name == "resumable" else b": wait\n\n")
+                self.wfile.flush()
                 self.close_connection = True
                 return None
             result = {"content": [{"type": "text", "text": "here"}]}
@@ -180,11 +189,11 @@ def test_a_slow_call_ends_at_its_deadline(load, web):
     good_one_works(loader)
 
 
-@pytest.mark.parametrize("tool", ["fail", "drop", "deny"])
+@pytest.mark.parametrize("tool", ["fail", "drop", "deny", "begun", "resumable"])
 def test_in_the_middle_of_a_call(load, web, tool):
     loader = load()
     with pytest.raises(ToolsError) as caught:
-        loader.call(f"web.{tool}", timeout=20)
+        loader.call(f"web.{tool}", timeout=60)
     assert not isinstance(caught.value, CallTimeout), caught.value
     assert isinstance(caught.value, AuthError) == (tool == "deny")
     assert web.calls == [tool], "what may have had an effect is not sent twice"
@@ -198,3 +207,86 @@ def test_a_server_that_forgot_the_session(load, web):
     web.sessions.clear()  # as after a restart
     assert loader.call("web.echo", timeout=20).text == "here"
     assert loader.status["web"].connections == 2
+
+
+class EventHandler(http.server.BaseHTTPRequestHandler):
+    """The older transport, with two connections: what is posted is answered in the stream of the first."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        path = self.path.strip("/").split("/")[0]
+        if path.isdigit():
+            self.send_response(int(path))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        number = uuid.uuid4().hex
+        news = self.server.streams[number] = queue.Queue()
+        try:
+            self.wfile.write(f"event: endpoint\r\ndata: /post/{number}\r\n\r\n".encode())
+            self.wfile.flush()
+            while (item := news.get()) is not None:
+                self.wfile.write(f"event: message\r\ndata: {item}\r\n\r\n".encode())
+                self.wfile.flush()
+        except OSError:
+            pass
+        self.close_connection = True
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        news = self.server.streams[self.path.rsplit("/", 1)[1]]
+        method, name = body.get("method"), (body.get("params") or {}).get("name")
+        status = 500 if name == "fail" else 202
+        if name in ("drop", "fail"):
+            news.put(None) if name == "drop" else None
+        elif "id" in body and name != "slow":
+            if method == "initialize":
+                info = {"name": "web", "version": "1"}
+                result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+            elif method == "tools/list":
+                result = {"tools": TOOLS}
+            else:
+                result = {"content": [{"type": "text", "text": "here"}]}
+            news.put(json.dumps({"jsonrpc": "2.0", "id": body["id"], "result": result}))
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture
+def events():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EventHandler)
+    server.daemon_threads = True
+    server.streams = {}
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    for news in server.streams.values():
+        news.put(None)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_events_of_the_older_transport(events, make_loader):
+    base = f"http://127.0.0.1:{events.server_port}"
+    servers = {"web": {"url": f"{base}/sse"}, **{code: {"url": f"{base}/{code}/sse"} for code in ("401", "404", "500")}}
+    loader = make_loader(servers)
+    assert set(loader.errors) == {"401", "404", "500"}, loader.errors
+    for code, message in loader.errors.items():
+        assert f"HTTP {code}" in message
+    assert loader.status["401"].error_code == "auth"
+    assert loader.call("web.echo").text == "here"
+    with pytest.raises(CallTimeout):
+        loader.call("web.slow", timeout=0.3)
+    for tool in ("drop", "fail"):
+        with pytest.raises(ToolsError) as caught:
+            loader.call(f"web.{tool}", timeout=60)
+        assert not isinstance(caught.value, CallTimeout), caught.value
+        assert loader.call("web.echo", timeout=60).text == "here"
+    assert loader.ping("web") > 0

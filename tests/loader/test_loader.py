@@ -190,7 +190,7 @@ def test_a_list_that_changes(make_loader):
 
 def test_two_thousand_tools_in_pages_and_a_big_result(make_loader):
     loader = make_loader({"a": bare("--tools", "2000", "--page", "50")})
-    assert len(loader.tools) == 2014
+    assert len(loader.tools) == 2015
     assert loader.call("a.tool1999").text == "tool1999"
     assert len(loader.call("a.big", {"size": 10_000_000}).text) == 10_000_000
 
@@ -265,7 +265,7 @@ def test_environment_of_the_server(make_loader, monkeypatch):
 
 def test_two_servers_with_one_prefix(make_loader):
     loader = make_loader({"a": bare(prefix="x"), "b": bare(prefix="x")})
-    assert len(loader.tools) == 28
+    assert len(loader.tools) == 30
     assert loader.call("x__pid").text == loader.call("a.pid").text != loader.call("b.pid").text
 
 

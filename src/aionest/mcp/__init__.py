@@ -24,7 +24,9 @@ from .errors import (
 )
 from .loader import Diff, ToolsLoader
 from .retriever import ToolsRetriever
+from .tokens import TokenStore
 from .tool import ArgumentsError, Tool, ToolResult, ToolSchemaError
+from .trust import Trust
 
 __all__ = [
     "ArgumentsError",
@@ -37,6 +39,7 @@ __all__ = [
     "ServerLost",
     "ServerStatus",
     "ServerUnavailable",
+    "TokenStore",
     "Tool",
     "ToolFailed",
     "ToolNotFound",
@@ -47,5 +50,6 @@ __all__ = [
     "ToolsError",
     "ToolsLoader",
     "ToolsRetriever",
+    "Trust",
     "UsageError",
 ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -33,6 +35,7 @@ from .errors import leaves
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+log = logging.getLogger("aionest.mcp")
 VERSION = metadata.version("mcp")
 V2 = int(VERSION.split(".")[0]) >= 2
 
@@ -40,24 +43,34 @@ __all__ = [
     "V2",
     "VERSION",
     "ClientSession",
+    "Session",
     "SessionMessage",
     "anyio",
     "call_tool",
     "dump",
     "elicited",
     "encode",
+    "get_prompt",
+    "has_ping",
     "http_streams",
     "initialize",
     "notification",
     "pages",
     "parse",
     "rooted",
+    "read_resource",
+    "refusal",
     "sampled",
     "types",
+    "watch_changes",
     "with_status",
 ]
 
+MODERN = "2026-07-28"  # from this revision on: no handshake, no ping, changes only for who listens
+ROUNDS = 10  # questions of the server within one request, as in the SDK
+
 if V2:
+    Session = ClientSession
 
     def parse(line: bytes) -> Any:
         """One line of a server's output as a session message. Raises ValueError for anything else."""
@@ -69,6 +82,18 @@ if V2:
         return bytes(message.message.model_dump_json(by_alias=True, exclude_unset=True), "utf-8") + b"\n"
 
 else:
+
+    class Session(ClientSession):  # type: ignore[no-redef]
+        """1.x answers a server's request before it reads on: a callback that asks a person would stop everything else."""
+
+        async def _received_request(self, responder: Any) -> None:
+            self._task_group.start_soon(self._answer, responder)
+
+        async def _answer(self, responder: Any) -> None:
+            try:
+                await super()._received_request(responder)
+            except Exception:  # such as a session that is gone: nobody is there to answer to
+                log.debug("a request of the server was not answered", exc_info=True)
 
     def parse(line: bytes) -> Any:
         """One line of a server's output as a session message. Raises ValueError for anything else."""
@@ -111,16 +136,68 @@ def _seconds(timeout: float | None) -> Any:
     return timedelta(seconds=timeout)
 
 
-async def initialize(session: Any) -> dict[str, Any]:
-    """Shake hands, in whichever form the server speaks."""
+def refusal(message: str) -> Any:
+    """What a callback answers when it has failed."""
+    return types.ErrorData(code=-32603, message=message)
+
+
+async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
+    """Agree on a protocol; what the server says of itself.
+
+    :param protocol: auto tries the handshake, which nearly all servers know, and does without if the server does not know it;
+        modern does without it in any case, legacy never.
+    """
+    if protocol == "modern":
+        if not V2:
+            raise Unanswerable(_NEEDS_2)
+        return await _discover(session)
     try:
         result = await session.initialize()
     except Exception as exc:
-        error = getattr(exc, "error", None)
-        if V2 and getattr(error, "code", None) == -32601 and hasattr(session, "discover"):
-            return dump(await session.discover())  # type: ignore[no-any-return]
-        raise
+        code = getattr(getattr(exc, "error", None), "code", None)
+        if protocol == "legacy" or code not in (-32601, -32600, -32602, -32022):
+            raise
+        if not V2:
+            raise Unanswerable(f"it does not take the handshake ({exc}): {_NEEDS_2}") from exc
+        try:
+            return await _discover(session)
+        except Exception:
+            raise exc from None
     return dump(result)  # type: ignore[no-any-return]
+
+
+_NEEDS_2 = f'protocol {MODERN} needs the SDK\'s 2.x line (pip install "mcp>=2")'
+
+
+async def _discover(session: Any) -> dict[str, Any]:
+    found = dump(await session.discover())
+    info = (found.get("_meta") or {}).get("io.modelcontextprotocol/serverInfo")
+    return {"protocolVersion": session.protocol_version, "serverInfo": info, **found}
+
+
+def has_ping(session: Any) -> bool:
+    """Does the protocol that was agreed on have a ping?"""
+    return not V2 or (session.protocol_version or "") < MODERN
+
+
+async def watch_changes(session: Any, on_change: Callable[[], None]) -> None:
+    """Where notifications come only to who listens: call back at each change of the tools, until the session ends."""
+    if has_ping(session):
+        return
+    from mcp.client.subscriptions import SubscriptionLost, listen
+
+    while True:
+        try:
+            async with listen(session, tools_list_changed=True) as events:
+                async for _ in events:
+                    on_change()
+        except SubscriptionLost:
+            pass
+        except Exception:
+            log.debug("the server's changes cannot be listened to", exc_info=True)
+            return
+        await asyncio.sleep(1)
+        on_change()  # there may have been some meanwhile
 
 
 async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
@@ -144,6 +221,10 @@ async def call_tool(session: Any, name: str, arguments: dict[str, Any], timeout:
     # 1.x takes the next number for the request before it first waits, and does not tell the server of a cancellation
     request = None if V2 else getattr(session, "_request_id", None)
     try:
+        if V2:
+            return await _with_answers(
+                session, session.call_tool, name, arguments, read_timeout_seconds=net, progress_callback=progress
+            )
         return await session.call_tool(name, arguments, read_timeout_seconds=_seconds(net), progress_callback=progress)
     except asyncio.CancelledError:
         if request is not None:
@@ -152,6 +233,31 @@ async def call_tool(session: Any, name: str, arguments: dict[str, Any], timeout:
             _telling.add(task)
             task.add_done_callback(_telling.discard)
         raise
+
+
+async def _with_answers(session: Any, method: Any, *args: Any, **keywords: Any) -> Any:
+    """A request whose result may be questions, which the callbacks answer, after which it is made again."""
+    from mcp.client.session import ClientRequestContext
+
+    answers, state = None, None
+    for _ in range(ROUNDS):
+        result = await method(*args, **keywords, input_responses=answers, request_state=state, allow_input_required=True)
+        if not isinstance(result, types.InputRequiredResult):
+            return result
+        answers, state = {}, result.request_state
+        if not result.input_requests:
+            await asyncio.sleep(0.1)
+        for key, question in (result.input_requests or {}).items():
+            context = ClientRequestContext(session=session, request_id=key, meta=None)
+            answer = await session.dispatch_input_request(context, question)
+            if isinstance(answer, types.ErrorData):
+                raise Unanswerable(f"the server asked for {question.method}, and got: {answer.message}")
+            answers[key] = answer
+    raise Unanswerable(f"the server asked more than {ROUNDS} times")
+
+
+class Unanswerable(Exception):
+    """The server wants what this client does not give."""
 
 
 _telling: set[asyncio.Future[None]] = set()
@@ -195,10 +301,88 @@ def rooted(answer: Any) -> Any:
 async def read_resource(session: Any, uri: str) -> dict[str, Any]:
     """A resource's contents."""
     if V2:
-        return dump(await session.read_resource(uri))  # type: ignore[no-any-return]
+        return dump(await _with_answers(session, session.read_resource, uri))  # type: ignore[no-any-return]
     from pydantic import AnyUrl
 
     return dump(await session.read_resource(AnyUrl(uri)))  # type: ignore[no-any-return]
+
+
+async def get_prompt(session: Any, name: str, arguments: dict[str, str]) -> dict[str, Any]:
+    """A prompt's messages."""
+    if V2:
+        return dump(await _with_answers(session, session.get_prompt, name, arguments))  # type: ignore[no-any-return]
+    return dump(await session.get_prompt(name, arguments))  # type: ignore[no-any-return]
+
+
+class Answers:
+    """1.x only: notices that the stream which was to bring an answer has ended without it, where the SDK waits for ever.
+
+    2.x sees to it itself.
+    """
+
+    PATIENCE = 8.0  # seconds for the SDK's own attempts to take up a stream that can be taken up
+
+    def __init__(self) -> None:
+        self.session: Any = None
+        self._watched: dict[Any, Any] = {}  # by request: the timer, or None
+
+    def look(self, response: Any) -> None:
+        """Called with each response of the HTTP client, before its body is read."""
+        if V2 or not response.headers.get("content-type", "").startswith("text/event-stream"):
+            return
+        request = response.request
+        if request.method == "POST":
+            try:
+                number = json.loads(request.content).get("id")
+            except (ValueError, AttributeError):
+                return
+            if number is not None:
+                response.stream = self._watch(response.stream, number)
+        elif request.method == "GET" and "last-event-id" in request.headers and self._watched:
+            # which of them it continues is not said: the first one that waits
+            number = next(iter(self._watched))
+            timer = self._watched.pop(number)
+            timer.cancel()
+            response.stream = self._watch(response.stream, number)
+
+    def _watch(self, stream: Any, number: Any) -> Any:
+        from httpx import AsyncByteStream  # the SDK's own, on this line
+
+        owner = self
+
+        class Watched(AsyncByteStream):
+            async def __aiter__(self) -> Any:
+                resumable = False
+                try:
+                    async for chunk in stream:
+                        resumable = resumable or chunk.startswith(b"id:") or b"\nid:" in chunk
+                        yield chunk
+                finally:
+                    owner._ended(number, resumable)
+
+            async def aclose(self) -> None:
+                await stream.aclose()
+
+        return Watched()
+
+    def _ended(self, number: Any, resumable: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self._watched[number] = loop.call_later(self.PATIENCE if resumable else 0.5, self._give_up, number)
+
+    def _give_up(self, number: Any) -> None:
+        self._watched.pop(number, None)
+        waiting = getattr(self.session, "_response_streams", {}).get(number)
+        if waiting is not None:
+            error = types.ErrorData(code=-32000, message="the connection ended without an answer")
+            with contextlib.suppress(anyio.WouldBlock, anyio.ClosedResourceError, anyio.BrokenResourceError):
+                waiting.send_nowait(types.JSONRPCError(jsonrpc="2.0", id=number, error=error))
+
+    def close(self) -> None:
+        """Forget all."""
+        for timer in self._watched.values():
+            timer.cancel()
+        self._watched.clear()
+        self.session = None
 
 
 @contextlib.asynccontextmanager
@@ -209,22 +393,73 @@ async def http_streams(
     connect_timeout: float,
     auth: Any,
     on_refused: Callable[[int], None],
+    answers: Answers,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """The two streams of an HTTP server; 1.x yields three things, 2.x two.
 
     :param on_refused: called with the status of answers of 400 and above. 2.x does not tell it in its errors.
     """
     if transport == "sse":
-        async with sse_client(url, headers=headers or None, timeout=connect_timeout, auth=auth) as streams:
-            yield streams[0], streams[1]
+        async with _event_streams(url, headers, connect_timeout, auth, on_refused) as streams:
+            yield streams
         return
 
     async def look(response: Any) -> None:
         # 405 is fine: the server has no stream of its own
         if response.status_code >= 400 and response.status_code != 405:
             on_refused(response.status_code)
+        answers.look(response)
 
     client = create_mcp_http_client(headers=headers or None, auth=auth)
     client.event_hooks["response"].append(look)
     async with client, streamable_http_client(url, http_client=client) as streams:
         yield streams[0], streams[1]
+
+
+@contextlib.asynccontextmanager
+async def _event_streams(
+    url: str, headers: dict[str, str], connect_timeout: float, auth: Any, on_refused: Callable[[int], None]
+) -> AsyncIterator[tuple[Any, Any]]:
+    """The older transport. The SDK only logs that a message could not be posted, on both lines: here it ends the session."""
+    failure: BaseException | None = None
+    failed = anyio.Event()
+
+    def end(exc: BaseException) -> None:
+        nonlocal failure
+        failure = failure or exc
+        failed.set()
+
+    def factory(headers: Any = None, timeout: Any = None, auth: Any = None) -> Any:
+        client = create_mcp_http_client(headers=headers, timeout=timeout, auth=auth)
+        send = client.send
+
+        async def watched(request: Any, **options: Any) -> Any:
+            try:
+                response = await send(request, **options)
+            except Exception as exc:
+                if request.method == "POST":
+                    end(exc)
+                raise
+            if response.status_code >= 400:
+                on_refused(response.status_code)
+                if request.method == "POST":
+                    end(Refused(response.status_code))
+            return response
+
+        client.send = watched  # type: ignore[method-assign]
+        return client
+
+    async def watch() -> None:
+        await failed.wait()
+        assert failure is not None
+        raise failure
+
+    client = sse_client(
+        url, headers=headers or None, timeout=connect_timeout, auth=auth, httpx_client_factory=factory
+    )
+    async with client as streams, anyio.create_task_group() as group:
+        group.start_soon(watch)
+        try:
+            yield streams[0], streams[1]
+        finally:
+            group.cancel_scope.cancel()

@@ -4,25 +4,33 @@ Contract
   * All coroutines run on the loader's portal, in its loop's thread; plain attributes may be read from anywhere.
   * The session is ``hosted``: entered, kept and left by its owner task. Every call is guarded by it: it ends with the
     result, its deadline, or the death of the session, whichever comes first.
-  * One connection attempt at a time (``_lock``). An attempt that takes too long is abandoned and reaped, so a spawn is
-    never cut short.
+  * One connection attempt at a time (``_lock``). An attempt that takes too long, or whose connection is closed, is abandoned and
+    reaped, so a spawn is never cut short and nobody waits for it.
   * A call is sent again at most once, and only if it cannot have taken effect, or the tool is read-only or idempotent, or the
     configuration says so.
+  * Callbacks are called one after the other, in order, beside the session, which goes on reading meanwhile. While one answers a
+    question of the server, deadlines stand still.
+  * No message has secrets of the configuration in it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
+import contextvars
 import inspect
 import logging
+import os
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from .. import ResourceLost, hosted
 from . import _compat, _stdio
+from ._secrets import Secrets, watch_logs
 from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, explain, kind
 
 if TYPE_CHECKING:
@@ -31,6 +39,10 @@ if TYPE_CHECKING:
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the n-th attempt after a failure, with jitter
 DEBOUNCE = 0.1  # seconds between the news that a list has changed and its reading
 CLOSE_TIMEOUT = 10.0  # seconds; the steps of ending a process are bounded by less
+DRAIN = 60.0  # seconds that a session which has been replaced is left to the calls under way
+LATER = 0.5  # seconds by which a deadline is put off while a callback answers the server
+LISTENERS = 5.0  # seconds that a result waits for the callbacks of its progress
+log = logging.getLogger("aionest.mcp")
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -76,6 +88,8 @@ class Callbacks:
     sampling: Callable[..., Any] | None = None
     elicitation: Callable[..., Any] | None = None
     roots: Callable[..., Any] | None = None
+    authorize: Callable[[str], Any] | None = None
+    tokens: Any = None
 
 
 async def _call_back(function: Callable[..., Any], *args: Any) -> Any:
@@ -85,16 +99,66 @@ async def _call_back(function: Callable[..., Any], *args: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-class Connection:
-    """A server's session and its tools."""
+class Teller:
+    """Calls a function with what there is to tell, in order, without keeping waiting whoever tells it.
 
-    def __init__(self, config: Any, callbacks: Callbacks, on_change: Callable[[Connection], None]) -> None:
+    The function runs in the context in which the ``Teller`` was made. What it raises is logged. On the loop only.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._context = contextvars.copy_context()
+        self._news: collections.deque[tuple[Any, ...]] = collections.deque()
+        self._task: asyncio.Future[None] | None = None
+
+    def tell(self, *args: Any) -> None:
+        """Have the function called with these, after what was told before."""
+        self._news.append(args)
+        if self._task is None:
+            self._task = self._context.run(asyncio.ensure_future, self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._news:
+                try:
+                    await _call_back(self._function, *self._news.popleft())
+                except Exception:
+                    log.exception("a callback has failed: %r", self._function)
+        finally:
+            self._task = None
+
+    async def told(self, seconds: float) -> None:
+        """Wait until all is told, or that long."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=seconds)
+
+    def stop(self) -> None:
+        """Tell no more."""
+        self._news.clear()
+
+
+class Connection:
+    """A server's session and its tools. Made in the loop's thread.
+
+    :param on_change: called when its tools are others than before.
+    :param on_state: called when its state is another.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        callbacks: Callbacks,
+        on_change: Callable[[Connection], None],
+        on_state: Callable[[Connection], None] = lambda connection: None,
+    ) -> None:
         self.config = config
         self.name: str = config.name
         self.callbacks = callbacks
         self.on_change = on_change
+        self.on_state = on_state
         self.status = ServerStatus(self.name, config.transport, "disabled" if config.disabled else "closed")
-        self.tail = _stdio.Tail(self.name)
+        self.secrets = Secrets()
+        self.tail = _stdio.Tail(self.name, secrets=self.secrets)
         self.session: Any = None
         self.host: Any = None
         self.process: Any = None
@@ -102,6 +166,7 @@ class Connection:
         self.capabilities: dict[str, Any] = {}
         self.failure: ToolsError | None = None
         self.closing = False
+        self.retired = False  # replaced: it serves the calls under way, and no others
         self._lock = asyncio.Lock()
         self._failures = 0
         self._next_attempt = 0.0
@@ -109,24 +174,93 @@ class Connection:
         self._refresh: asyncio.Task[Any] | None = None
         self._refused = 0  # the latest HTTP status that said no
         self._stops: set[Callable[[str], None]] = set()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # closed, or being closed
+        self._trouble: asyncio.Future[None] | None = None  # of the attempt under way: something that it would not notice
+        self._auth_failure: BaseException | None = None
+        self._answers = 0  # questions of the server that callbacks are answering now
+        self._asking = False  # a person is asked: that takes its time
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._waking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._log = Teller(callbacks.log) if callbacks.log is not None else None
+        self._env_file: tuple[str, tuple[int, int] | None] | None = None
 
     # -- the session
 
+    def snapshot(self) -> ServerStatus:
+        """Its status as it is now, for others to keep."""
+        return replace(self.status, stderr=list(self.tail.lines))
+
+    def become(self, state: str, error: ToolsError | None = None) -> None:
+        """Take a state on, and tell of it."""
+        status = self.status
+        told = (status.state, status.error)
+        status.state = state
+        status.error = str(error) if error is not None else None
+        status.error_code = error.code if error is not None else None
+        if told != (status.state, status.error):
+            self.on_state(self)
+
+    def settings_changed(self, config: Any) -> bool:
+        """Does a configuration want another session than this one?"""
+        if self.config.content_hash() != config.content_hash():
+            return True
+        return self._env_file is not None and _stamp(self._env_file[0]) != self._env_file[1]
+
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Any]:
-        config = self.config.resolved()
+        config = await asyncio.to_thread(self.config.resolved) if self.config.env_file else self.config.resolved()
+        self._env_file = (config.env_file, _stamp(config.env_file)) if config.env_file else None
+        self.secrets.learn(config)
+        answers = _compat.Answers()
         if config.transport == "stdio":
-            env = config.process_env() if hasattr(config, "process_env") else dict(config.env)
             cwd = str(config.cwd) if config.cwd else None
-            streams = _stdio.streams(config.command, list(config.args), env, cwd, self.tail, self._have_process)
-        else:
-            headers = {**config.headers, **_credentials(config)}
-            streams = _compat.http_streams(
-                config.transport, config.url, headers, config.connect_timeout, None, self._have_status
+            streams = _stdio.streams(
+                config.command, list(config.args), dict(config.env), cwd, self.tail, self._have_process
             )
-        async with streams as (read, write), self._make_session(read, write) as session:
-            self._welcome(await _compat.initialize(session))
-            yield session
+        else:
+            watch_logs()
+            headers, auth = dict(config.headers), None
+            if isinstance(config.auth, dict) and config.auth.get("type") == "bearer":
+                headers["Authorization"] = f"Bearer {config.auth['token']}"
+            elif config.auth:
+                auth = await self._oauth(config)
+            streams = _compat.http_streams(
+                config.transport, config.url, headers, config.connect_timeout, auth, self._have_status, answers
+            )
+        try:
+            async with streams as (read, write), self._make_session(read, write) as session:
+                answers.session = session
+                self._welcome(await _compat.initialize(session, config.protocol))
+                yield session
+        finally:
+            answers.close()
+
+    async def _oauth(self, config: Any) -> Any:
+        from . import _oauth
+        from .tokens import TokenStore
+
+        function = self.callbacks.authorize
+        authorize = None
+        if function is not None:
+
+            async def authorize(url: str) -> None:
+                await _call_back(function, url)
+
+        def asking(now: bool) -> None:
+            self._asking = now
+
+        store = self.callbacks.tokens if self.callbacks.tokens is not None else TokenStore()
+        return await _oauth.provider(config, store, self.secrets, authorize, self._auth_failed, asking)()
+
+    def _auth_failed(self, exc: BaseException) -> None:
+        """The SDK's transports only log it, and leave the request waiting."""
+        self._auth_failure = exc
+        if self._trouble is not None and not self._trouble.done():
+            self._trouble.set_result(None)
+        for stop in list(self._stops):
+            stop("auth")
 
     def _make_session(self, read: Any, write: Any) -> Any:
         given: dict[str, Any] = {"message_handler": self._on_message, "logging_callback": self._on_log}
@@ -137,16 +271,22 @@ class Connection:
         ):
             function = getattr(self.callbacks, name)
             if function is not None:
-                given[keyword] = self._answering(function, convert, with_params=name != "roots")
-        info = _compat.types.Implementation(name="aionest", version="0.1")
-        return _compat.ClientSession(read, write, client_info=info, **given)
+                given[keyword] = self._answering(name, function, convert, with_params=name != "roots")
+        info = _compat.types.Implementation(name="aionest", version=metadata.version("aionest"))
+        return _compat.Session(read, write, client_info=info, **given)
 
-    @staticmethod
     def _answering(
-        function: Callable[..., Any], convert: Callable[[Any], Any], with_params: bool
+        self, name: str, function: Callable[..., Any], convert: Callable[[Any], Any], with_params: bool
     ) -> Callable[..., Any]:
         async def answer(context: Any, params: Any = None) -> Any:
-            return convert(await _call_back(function, *([params] if with_params else [])))
+            self._answers += 1
+            try:
+                return convert(await _call_back(function, *([params] if with_params else [])))
+            except Exception as exc:
+                log.exception("the callback for %s has failed", name)
+                return _compat.refusal(f"the client's callback failed: {type(exc).__name__}")
+            finally:
+                self._answers -= 1
 
         return answer
 
@@ -166,27 +306,30 @@ class Connection:
 
     async def _on_log(self, params: Any) -> None:
         level = str(params.level)
-        self.tail.log.log(_LEVELS.get(level, logging.INFO), "%s", params.data)
-        if self.callbacks.log is not None:
-            await _call_back(self.callbacks.log, self.name, level, params.data)
+        self.tail.log.log(_LEVELS.get(level, logging.INFO), "%s", self.secrets.hide(str(params.data)))
+        if self._log is not None:
+            self._log.tell(self.name, level, params.data)
 
     async def _on_message(self, message: Any) -> None:
-        if (
-            _compat.notification(message) == "notifications/tools/list_changed"
-            and self._refresh is None
-            and not self.closing
-        ):
+        if _compat.notification(message) == "notifications/tools/list_changed":
+            self._tools_changed()
+
+    def _tools_changed(self) -> None:
+        if self._refresh is None and not self.closing:
             self._refresh = asyncio.ensure_future(self._read_again())
-            self._refresh.add_done_callback(lambda task: None if task.cancelled() else task.exception())
 
     async def _read_again(self) -> None:
         try:
             await asyncio.sleep(DEBOUNCE)
         finally:
-            self._refresh = None
-        if self.is_open:
-            await self._read_tools(self.session)
-            self.on_change(self)
+            self._refresh = None  # news from now on want another reading
+        try:
+            host = self.host
+            if self.is_open:
+                await asyncio.wait_for(host.guard(self._read_tools(self.session)), self.config.timeout)
+                self.on_change(self)
+        except Exception as exc:  # the next reading, or reconnecting, makes up for it
+            log.warning("server %r: its tools could not be read again: %s", self.name, self.secrets.hide(str(exc)))
 
     async def _read_tools(self, session: Any) -> None:
         if self.capabilities and "tools" not in self.capabilities:
@@ -211,58 +354,102 @@ class Connection:
         async with self._lock:
             if self.is_open:
                 return
-            if self.closing or self.config.disabled:
-                raise ServerUnavailable(
-                    f"server {self.name!r} is {'disabled' if self.config.disabled else 'closed'}", server=self.name
-                )
+            self._refuse_if_closed()
             wait = self._next_attempt - time.monotonic()
             if wait > 0 and not now:
                 if self.failure is not None and wait > 1:
                     raise self.failure
-                await asyncio.sleep(wait)
+                await asyncio.wait({self._ended}, timeout=wait)
+                self._refuse_if_closed()
             await self._connect()
+
+    def _refuse_if_closed(self) -> None:
+        if self.closing or self.retired or self.config.disabled:
+            raise ServerUnavailable(
+                f"server {self.name!r} is {'disabled' if self.config.disabled else 'closed'}", server=self.name
+            )
+
+    def wake(self) -> None:
+        """Try to open it in the background, unless a failed attempt was just now."""
+        if self._waking is None and not self.is_open and time.monotonic() >= self._next_attempt:
+            self._waking = asyncio.ensure_future(self._wake())
+
+    async def _wake(self) -> None:
+        try:
+            await self.connect()
+        except ToolsError:
+            pass  # its status says it
+        finally:
+            self._waking = None
 
     async def _connect(self) -> None:
         await self._drop()
-        self._refused = 0
-        self.status.state, self.status.error = "connecting", None
+        self._refused, self._auth_failure = 0, None
+        self.become("connecting")
         begin = time.monotonic()
+        self._trouble = trouble = asyncio.get_running_loop().create_future()
         attempt = asyncio.ensure_future(self._attempt())
         try:
-            done, _ = await asyncio.wait({attempt}, timeout=self.config.connect_timeout)
+            while True:
+                done, _ = await asyncio.wait(
+                    {attempt, self._ended, trouble},
+                    timeout=self.config.connect_timeout,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if done or not self._asking:
+                    break
         except BaseException:
             self._reap(attempt)
-            self.status.state = "closed"
+            self.become("closed")
             raise
-        if not done:
+        finally:
+            self._trouble = None
+        if attempt not in done:
             self._reap(attempt)
-            error: ToolsError = CallTimeout(
+            if self._ended in done:
+                self.become("closed")
+                raise ServerUnavailable(f"server {self.name!r} was closed while it was started", server=self.name)
+            if trouble in done and self._auth_failure is not None:
+                error = self._explained(self._auth_failure)
+                self._failed(error, "failed")
+                raise error from self._auth_failure
+            tail = self.tail.text()
+            error = CallTimeout(
                 f"server {self.name!r} was not ready after {self.config.connect_timeout:g} s"
-                + (f". Its stderr ends with:\n{self.tail.text()}" if self.tail.text() else ""),
+                + (f". Its stderr ends with:\n{tail}" if tail else ""),
                 server=self.name,
             )
             self._failed(error, "timed out")
             raise error
         exc = attempt.exception()
         if exc is not None:
-            exc = _compat.with_status(exc, self._refused)
-            if kind(exc)[0] == "session" and not hasattr(exc, "response"):
+            exc = _compat.with_status(self._auth_failure or exc, self._refused)
+            error = self._explained(exc)
+            what, part = kind(exc)
+            if what == "session" and not hasattr(part, "response"):
                 # there is no session that could be forgotten: these are the SDK's words for a 404
                 error = ServerUnavailable(
                     f"server {self.name!r} answered HTTP 404: is its url right?", server=self.name
                 )
-            else:
-                error = explain(exc, self.name, self.tail.text())
             self._failed(error, "failed")
             raise error from exc
         self.host, self.session = attempt.result()
         self.failure = None
         self._failures, self._next_attempt = 0, 0.0
-        self.status.state, self.status.since = "connected", time.time()
+        self.status.since = time.time()
         self.status.connect_seconds = time.monotonic() - begin
         self.status.connections += 1
+        self.become("connected")
         self.host.on_lost(lambda lost, host=self.host: self._on_lost(host, lost))
+        self._watching = asyncio.ensure_future(_compat.watch_changes(self.session, self._tools_changed))
         self.on_change(self)
+
+    def _explained(self, exc: BaseException) -> ToolsError:
+        """The error to raise, without secrets in it or in what it came from."""
+        error = explain(exc, self.name, self.tail.text())
+        self.secrets.scrub(exc)
+        self.secrets.scrub(error)
+        return error
 
     async def _attempt(self) -> tuple[Any, Any]:
         host = hosted(self._opened())
@@ -290,27 +477,42 @@ class Connection:
 
     def _failed(self, error: ToolsError, state: str) -> None:
         self.failure = error
-        self.status.state, self.status.error, self.status.error_code = state, str(error), error.code
         self._failures += 1
         delay = BACKOFF[min(self._failures, len(BACKOFF) - 1)]
         self._next_attempt = time.monotonic() + delay * random.uniform(0.8, 1.2)
+        self.become(state, error)
 
     def _on_lost(self, host: Any, lost: Any) -> None:
         if host is not self.host or self.closing:
             return
-        error = explain(lost.__cause__ or lost, self.name, self.tail.text())
-        self.status.state, self.status.error, self.status.error_code = "lost", str(error), error.code
+        self.become("lost", self._explained(lost.__cause__ or lost))
 
     async def _drop(self) -> None:
         host, self.host, self.session, self.process = self.host, None, None, None
         self.status.pid = None
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
         if host is not None:
             with contextlib.suppress(Exception):
                 await host.leave()
 
+    async def drain(self) -> None:
+        """Let calls under way come to their end, up to ``DRAIN`` seconds, and close. It is given no new ones."""
+        self.retired = True
+        if self.status.open_calls:
+            waiting = asyncio.ensure_future(self._idle.wait())
+            try:
+                await asyncio.wait({waiting, self._ended}, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+        await self.close()
+
     async def close(self) -> None:
         """End the session and its server, and what failed attempts have left. Never raises but for cancellation."""
         self.closing = True
+        if not self._ended.done():
+            self._ended.set_result(None)
         if self._refresh is not None:
             self._refresh.cancel()
         for stop in list(self._stops):
@@ -320,7 +522,7 @@ class Connection:
         if self._reaping:
             await asyncio.wait(set(self._reaping), timeout=CLOSE_TIMEOUT)
         if self.status.state != "disabled":
-            self.status.state = "closed"
+            self.become("closed")
 
     # -- requests
 
@@ -344,9 +546,10 @@ class Connection:
             self._refused = 0
             self.status.open_calls += 1
             self.status.calls += 1
+            self._idle.clear()
             try:
                 result = await self._race(host, make(session), limit)
-            except ServerUnavailable:
+            except ToolsError:
                 self.status.failed_calls += 1
                 raise
             except Exception as exc:
@@ -360,21 +563,29 @@ class Connection:
                 error_kind, _ = kind(cause)
                 gone = isinstance(exc, ResourceLost) or error_kind in (
                     "lost",
+                    "unsent",
                     "session",
                     "exited",
                     "refused",
                     "auth",
                     "http",
                 )
-                if gone and self.host is host:
-                    if error_kind == "lost":
-                        await asyncio.sleep(0.05)  # the process may be about to tell why
-                    await self._drop()
-                if gone and attempt == 1 and (may_repeat or error_kind in ("session", "refused")):
-                    continue
-                error = explain(cause, self.name, self.tail.text())
                 if gone:
-                    self.status.state, self.status.error, self.status.error_code = "lost", str(error), error.code
+                    if self.host is host:
+                        if error_kind == "lost":
+                            await asyncio.sleep(0.05)  # the process may be about to tell why
+                        await self._drop()
+                    else:
+                        with contextlib.suppress(Exception):
+                            await host.leave()
+                    if error_kind == "lost" and host.lost is not None and kind(host.lost.__cause__ or exc)[0] == "exited":
+                        cause, error_kind = host.lost.__cause__, "exited"  # what the end of the connection came from
+                never_sent = error_kind in ("session", "refused", "unsent")
+                if gone and attempt == 1 and not self.closing and (may_repeat or never_sent):
+                    continue
+                error = self._explained(cause)
+                if gone:
+                    self.become("lost", error)
                     if not isinstance(error, ServerLost) and error_kind == "exited":
                         error = ServerLost(
                             f"{error}. It went away during the {what}; call again to start it anew", server=self.name
@@ -382,6 +593,8 @@ class Connection:
                 raise error from exc
             finally:
                 self.status.open_calls -= 1
+                if not self.status.open_calls:
+                    self._idle.set()
             self.status.latency = time.monotonic() - begin
             return result
         raise AssertionError("unreachable")
@@ -398,14 +611,24 @@ class Connection:
                 why = reason
                 task.cancel()
 
+        def expire() -> None:
+            nonlocal timer
+            if self._answers:  # it is the server that waits, for us
+                timer = loop.call_later(LATER, expire)
+            else:
+                stop("deadline")
+
         self._stops.add(stop)
-        timer = asyncio.get_running_loop().call_later(limit, stop, "deadline") if limit > 0 else None
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(limit, expire) if limit > 0 else None
         try:
             return await host.guard(awaitable)
         except asyncio.CancelledError:
             if why and (not hasattr(task, "uncancel") or task.uncancel() == 0):
                 if why == "deadline":
                     raise asyncio.TimeoutError from None
+                if why == "auth" and self._auth_failure is not None:
+                    raise self._explained(self._auth_failure) from self._auth_failure
                 raise ServerUnavailable(f"server {self.name!r} was {why} during the call", server=self.name) from None
             raise
         finally:
@@ -414,26 +637,26 @@ class Connection:
                 timer.cancel()
 
     async def ping(self, timeout: float | None = None) -> float:
-        """Seconds that an answer takes. Where the protocol has no ping, the list of tools is read."""
+        """Seconds that an answer takes. Where the protocol has no ping, a page of the list of tools is read."""
         begin = time.monotonic()
+
+        def asked(session: Any) -> Any:
+            return session.send_ping() if _compat.has_ping(session) else session.list_tools()
+
         try:
-            await self.request(lambda session: session.send_ping(), timeout=timeout, repeatable=True, what="ping")
+            await self.request(asked, timeout=timeout, repeatable=True, what="ping")
         except ProtocolError:
-            await self.request(lambda session: session.list_tools(), timeout=timeout, repeatable=True, what="ping")
+            pass  # it does not know this request, and has answered
         return time.monotonic() - begin
 
 
-def _credentials(config: Any) -> dict[str, str]:
-    auth = getattr(config, "auth", None)
-    if not auth:
-        return {}
-    if isinstance(auth, dict) and auth.get("type") == "bearer" and auth.get("token"):
-        return {"Authorization": f"Bearer {auth['token']}"}
-    raise ServerUnavailable(
-        f"server {config.name!r}: this kind of 'auth' is not supported yet: use "
-        '{"type": "bearer", "token": "${MY_TOKEN}"}, or headers',
-        server=config.name,
-    )
+def _stamp(file: str) -> tuple[int, int] | None:
+    """What tells that a file has changed, without reading it."""
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
-__all__ = ["Callbacks", "Connection", "ServerStatus"]
+__all__ = ["Callbacks", "Connection", "ServerStatus", "Teller"]

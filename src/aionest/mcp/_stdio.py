@@ -1,11 +1,14 @@
 """A server process and its three pipes, as the two streams of a session.
 
 Contract
-  * The process leads a group of its own; the whole group is ended with it, so wrappers (npx, uvx) and grandchildren go too.
+  * The process leads a group of its own; the whole group is ended with it, so wrappers (npx, uvx) and grandchildren go too. If
+    this process dies first, the guardian sees to it.
   * A spawn that has begun is never cancelled half-way; the ending runs to its end even if its caller is cancelled, and is
     bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL.
-  * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``.
-  * The end of the process while it is in use raises ServerExited out of the context manager, through its task group.
+  * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``, without
+    the server's secrets.
+  * A message that certainly did not reach the process raises ``NotSent``.
+  * The end of the process, or of a pipe to it, while it is in use raises ServerExited out of the context manager, through its task group.
 
 Used by one task (the owner of the session), in its loop's thread.
 """
@@ -21,7 +24,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import _guardian
 from ._compat import anyio, encode, parse
+from ._secrets import Secrets
 from .errors import ServerExited
 
 if TYPE_CHECKING:
@@ -46,10 +51,18 @@ INHERITED = (
 )
 
 
-class Tail:
-    """The last lines of a server's stderr."""
+class NotSent(anyio.BrokenResourceError):  # type: ignore[misc]
+    """The process has ended, or closed its input, before the message was written: it may be sent to another one."""
 
-    def __init__(self, server: str, lines: int = 200) -> None:
+
+class Tail:
+    """The last lines of a server's stderr.
+
+    :param secrets: what must not be in them.
+    """
+
+    def __init__(self, server: str, lines: int = 200, secrets: Secrets | None = None) -> None:
+        self.secrets = Secrets() if secrets is None else secrets
         self.lines: collections.deque[str] = collections.deque(maxlen=lines)
         self.log = logging.getLogger(f"aionest.mcp.server.{server}")
         self._rest = b""
@@ -63,12 +76,13 @@ class Tail:
 
     def add(self, line: str) -> None:
         """Add one line."""
+        line = self.secrets.hide(line)
         self.lines.append(line)
         self.log.debug("%s", line)
 
     def text(self, count: int = 15) -> str:
         """The last lines."""
-        rest = [self._rest.decode("utf-8", "replace")] if self._rest.strip() else []
+        rest = [self.secrets.hide(self._rest.decode("utf-8", "replace"))] if self._rest.strip() else []
         return "\n".join([*self.lines, *rest][-count:]).strip()
 
 
@@ -94,6 +108,18 @@ def _group_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _has_ended(process: Any) -> bool:
+    """Has the process ended, though the loop may not have noticed yet? It is left to the loop to reap it."""
+    if process.returncode is not None:
+        return True
+    if not hasattr(os, "waitid"):
+        return False
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # reaped by a watcher in this very moment
+        return True
 
 
 async def _ended(process: Any, seconds: float) -> bool:
@@ -181,6 +207,8 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
     """The session's messages, written by the task that sends them: no other task, and no turn of the loop, in between.
 
     A message is in the pipe's buffer as a whole, or not at all, however the sender is cancelled.
+
+    :raises NotSent: the process cannot get it. (From ``send``.)
     """
 
     def __init__(self, process: Any) -> None:
@@ -191,13 +219,18 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
     async def send(self, item: Any) -> None:
         if self._closed:
             raise anyio.ClosedResourceError
-        pipe = self._process.stdin
+        process = self._process
+        pipe = process.stdin
+        if _has_ended(process) or pipe.is_closing():
+            raise NotSent("the server process reads no more")
         pipe.write(encode(item))
         try:
             async with self._draining:
                 await pipe.drain()
         except ConnectionError:
-            pass  # the reader of stdout notices, and knows more
+            # if the process has ended, the reader of stdout notices, and knows more
+            if not await _ended(process, 0.5):
+                raise anyio.BrokenResourceError("the server process has closed its input") from None
 
     async def aclose(self) -> None:
         self.close()
@@ -221,6 +254,7 @@ async def streams(
     :raises ServerExited: (out of the context manager, in a group) the process ended by itself.
     """
     process = await _spawn(command, args, environment(env), cwd)
+    _guardian.watch(process.pid)
     on_process(process)
     incoming: Any
     read_stream: Any
@@ -243,8 +277,9 @@ async def streams(
                 try:
                     message = parse(line)
                 except ValueError:
-                    tail.log.warning("a line on stdout that is no message: %.200r", line)
-                    tail.add(f"(stdout) {line[:200].decode('utf-8', 'replace')}")
+                    said = tail.secrets.hide(line.decode("utf-8", "replace"))[:200]
+                    tail.log.warning("a line on stdout that is no message: %r", said)
+                    tail.add(f"(stdout) {said}")
                     continue
                 try:
                     try:
@@ -258,6 +293,13 @@ async def streams(
             await asyncio.sleep(0)  # what it said last on stderr
             raise ServerExited(process.returncode, tail.text())
 
+    async def watch_input() -> None:
+        with contextlib.suppress(Exception):
+            await process.stdin.wait_closed()
+        # if it has ended, the reader of its output says so; here it stays, and what was written was perhaps never read
+        if not closing and not await _ended(process, 1.0) and not closing:
+            raise ServerExited(None, tail.text(), "input")
+
     async def listen() -> None:
         while True:
             data = await process.stderr.read(CHUNK)
@@ -269,6 +311,7 @@ async def streams(
         async with anyio.create_task_group() as group:
             group.start_soon(listen)
             group.start_soon(read)
+            group.start_soon(watch_input)
             try:
                 yield read_stream, write_stream
             finally:
@@ -282,3 +325,4 @@ async def streams(
         for stream in (incoming, read_stream, write_stream):
             stream.close()
         process._transport.close()
+        await _finish(_guardian.release(process.pid))

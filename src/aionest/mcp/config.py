@@ -130,6 +130,7 @@ _ALIASES = {
     "requestTimeout": "timeout",
     "cacheTtl": "cache_ttl",
     "oauth": "auth",
+    "protocolEra": "protocol",
 }
 _TRANSPORTS = {
     "stdio": "stdio",
@@ -138,9 +139,19 @@ _TRANSPORTS = {
 }
 # what other hosts write there and what means nothing here
 _IGNORED = set(
-    "description version metadata gallery dev sandbox icon autoApprove alwaysAllow protocolEra roots $schema".split()
+    "description version metadata gallery dev sandbox icon autoApprove alwaysAllow roots $schema".split()
 )
 _AUTH_TYPES = ("oauth", "client_credentials", "bearer")
+_AUTH_ALIASES = {
+    "clientId": "client_id",
+    "clientSecret": "client_secret",
+    "clientName": "client_name",
+    "redirectPort": "redirect_port",
+    "callbackPort": "redirect_port",
+}
+_AUTH_FIELDS = set(
+    "type token client_id client_secret client_name scopes issuer redirect_port timeout token_endpoint_auth_method".split()
+)
 _MAX_SECONDS = 7 * 86400
 
 
@@ -201,6 +212,7 @@ class ServerConfig(BaseModel):
     retry: Literal["safe", "never", "always"] = "safe"
     cache_ttl: Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=False)] = 0.0
     auth: Literal["oauth"] | dict[str, Any] | None = None
+    protocol: Literal["auto", "legacy", "modern"] = "auto"
 
     _source: _Source = PrivateAttr(default_factory=_Source)
     # of a resolved one: what was written, to be shown in place of the values of variables
@@ -313,6 +325,8 @@ class ServerConfig(BaseModel):
         """
         keys = ("transport", "command", "args", "env", "env_file", "cwd", "url", "headers", "auth")
         parts = {key: getattr(self, key) for key in keys}
+        if self.protocol != "auto":
+            parts["protocol"] = self.protocol
         if self._source.workspace is not None and (self.env_file or self.cwd or "${workspaceFolder" in repr(parts)):
             parts["workspace"] = str(self._source.workspace)
         return hashlib.sha256(
@@ -390,6 +404,10 @@ def _normalize(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem],
             value = _TRANSPORTS[value]
         if key == "oauth" and isinstance(value, dict):
             value = {"type": "oauth", **value}
+        if name == "auth" and isinstance(value, dict):
+            value = {_AUTH_ALIASES.get(str(k), str(k)): part for k, part in value.items()}
+            for part in value.keys() - _AUTH_FIELDS:
+                warnings.append(_Problem(f"auth.{part}", "unknown field, ignored", _like(part, _AUTH_FIELDS)))
         if name in given and fields[name] != value:
             problems.append(_Problem(key, f"contradicts {given[name]!r}", "write only one of them"))
             continue
@@ -492,6 +510,17 @@ def _check(config: ServerConfig, literal: bool = False) -> list[_Problem]:
         kind = config.auth.get("type")
         if not isinstance(kind, str) or kind not in _AUTH_TYPES:
             found.append(_Problem("auth.type", f"Input should be one of {', '.join(map(repr, _AUTH_TYPES))}"))
+        needed = {"bearer": ("token",), "client_credentials": ("client_id", "client_secret")}.get(str(kind), ())
+        texts = ("token", "client_id", "client_secret", "client_name", "issuer")
+        for part in needed:
+            if not config.auth.get(part):
+                found.append(_Problem(f"auth.{part}", f"type {kind} needs it"))
+        for part in texts:
+            if config.auth.get(part) is not None and not isinstance(config.auth[part], str):
+                found.append(_Problem(f"auth.{part}", "Input should be text"))
+        port = config.auth.get("redirect_port")
+        if port is not None and not (type(port) in (int, SourceInt) and 0 < port < 65536):
+            found.append(_Problem("auth.redirect_port", "Input should be a port number"))
         scopes = config.auth.get("scopes")
         if scopes is not None and not (isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)):
             found.append(_Problem("auth.scopes", "Input should be a list of texts"))
@@ -550,6 +579,8 @@ def _build(
         made._source = source
     if made.__dict__.get("transport") == "stdio" and "headers" in fields:
         warned.append(_Problem("headers", "has no effect for a server that is started by a command"))
+    if made.__dict__.get("transport") == "stdio" and fields.get("auth"):
+        warned.append(_Problem("auth", "has no effect for a server that is started by a command", "pass it in env"))
     if made.__dict__.get("transport") != "stdio" and {"args", "cwd"} & fields.keys():
         warned.append(_Problem("args" if "args" in fields else "cwd", "has no effect for a server with a url"))
     if data.get("name") is not None and data["name"] != name:
@@ -672,6 +703,7 @@ class ToolsConfig:
         self._errors: list[ConfigError] = []
         self._warnings: list[ConfigError] = []
         self._changes: dict[str, Any] = {}
+        self._overrides: dict[str, Any] = {}
         if load:
             self.load()
 
@@ -826,9 +858,29 @@ class ToolsConfig:
                 return False
             self._warnings += warned
             self._raw[name] = value
-            self._servers[name] = made
+            self._servers[name] = self._overridden(made)
             self._changes[name] = value
             return True
+
+    def override(self, **fields: float) -> None:
+        """Have fields count for all servers, whatever the file says. They stay with this object, and are never saved.
+
+        Parameters:
+            fields: ``timeout``, ``connect_timeout``, ``cache_ttl``.
+
+        Raises:
+            ConfigError: there is no such field, or the value is not valid.
+        """
+        unknown = fields.keys() - {"timeout", "connect_timeout", "cache_ttl"}
+        if unknown:
+            raise ConfigError(f"{unknown.pop()!r} cannot be set for all servers")
+        checked = ServerConfig(name="any", command="any", **fields)
+        with self._lock:
+            self._overrides.update({key: getattr(checked, key) for key in fields})
+            self._servers = {name: self._overridden(server) for name, server in self._servers.items()}
+
+    def _overridden(self, server: ServerConfig) -> ServerConfig:
+        return server.model_copy(update=self._overrides) if self._overrides else server
 
     def remove(self, name: str) -> bool:
         """Remove a server, valid or not, in memory until ``save``; whether it was there."""
@@ -1044,7 +1096,7 @@ class ToolsConfig:
             self._errors += errors
             self._warnings += warned
             if made is not None:
-                self._servers[name] = made
+                self._servers[name] = self._overridden(made)
 
     def _drop_problems(self, name: Any) -> None:
         """What was said about a server that is no longer so."""

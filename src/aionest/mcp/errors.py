@@ -87,17 +87,21 @@ class ProtocolError(ToolsError):
 
 
 class ServerExited(ConnectionError):
-    """The process behind a stdio server ended by itself."""
+    """The process behind a stdio server ended by itself, or closed a pipe that it needs."""
 
-    def __init__(self, returncode: int | None, tail: str) -> None:
+    def __init__(self, returncode: int | None, tail: str, pipe: str = "output") -> None:
         self.returncode = returncode
         self.tail = tail
-        how = "closed its output" if returncode is None else f"ended with exit code {returncode}"
+        how = f"closed its {pipe}" if returncode is None else f"ended with exit code {returncode}"
         if returncode is not None and returncode < 0:
             how = f"was killed by signal {-returncode}"
         super().__init__(f"the server process {how}")
 
 
+_BAD_RESULT = re.compile(
+    r"(Tool .* has an output schema but did not return|Invalid structured content returned by tool|Invalid schema for tool"
+    r"|Unsupported protocol version from the server)"
+)
 _CLOSED = {"ClosedResourceError", "BrokenResourceError", "EndOfStream"}
 _LOST_CODES = {-32000}
 _TIMEOUT_CODES = {408, -32001}
@@ -135,7 +139,7 @@ def rpc_code(exc: BaseException) -> int | None:
 
 
 def kind(exc: BaseException) -> tuple[str, BaseException]:
-    """What it is (auth, http, dns, refused, command, exited, session, timeout, lost, rpc, other) and which part says so."""
+    """What it is (auth, http, dns, refused, command, exited, unsent, session, timeout, lost, rpc, other) and which part says so."""
     for one in leaves(exc):
         status = getattr(getattr(one, "response", None), "status_code", None)
         if isinstance(status, int):
@@ -155,6 +159,11 @@ def kind(exc: BaseException) -> tuple[str, BaseException]:
             return "command", one
         if isinstance(one, ServerExited):
             return "exited", one
+    for one in leaves(exc):
+        if type(one).__name__ == "NotSent":
+            return "unsent", one
+        if type(one).__name__ == "Unanswerable" or (isinstance(one, RuntimeError) and _BAD_RESULT.match(str(one))):
+            return "rpc", one
     for one in leaves(exc):
         code = rpc_code(one)
         if code is None:
@@ -177,8 +186,9 @@ def kind(exc: BaseException) -> tuple[str, BaseException]:
 
 def explain(exc: BaseException, server: str, tail: str = "") -> ToolsError:
     """The error to raise for a failure of a server: what happened, the end of its stderr, and what to do."""
-    if isinstance(exc, ToolsError):
-        return exc
+    for one in leaves(exc):
+        if isinstance(one, ToolsError):
+            return one
     what, part = kind(exc)
     said = f". Its stderr ends with:\n{tail}" if tail else ""
     if what == "command":
@@ -192,7 +202,8 @@ def explain(exc: BaseException, server: str, tail: str = "") -> ToolsError:
     if what == "auth":
         status = getattr(getattr(part, "response", None), "status_code", "")
         return AuthError(
-            f"server {server!r} refused the request{f' (HTTP {status})' if status else ''}: check its headers or its auth setting",
+            f"server {server!r} refused the request{f' (HTTP {status})' if status else f' ({clean(part)})'}: check its headers "
+            "or its auth setting",
             server=server,
         )
     if what in ("http", "session") and hasattr(part, "response"):
@@ -210,7 +221,7 @@ def explain(exc: BaseException, server: str, tail: str = "") -> ToolsError:
         )
     if what == "timeout":
         return CallTimeout(f"server {server!r} did not answer in time{said}", server=server)
-    if what in ("lost", "session"):
+    if what in ("lost", "session", "unsent"):
         return ServerLost(
             f"server {server!r}: the connection was lost ({clean(part) or type(part).__name__}){said}", server=server
         )

@@ -5,6 +5,9 @@ Contract
     threads and loops until ``cleanup()``, the portal's end or the interpreter's.
   * ``load`` and ``reload`` never raise for a server that fails (unless ``strict``): ``errors`` and ``status`` say why.
   * ``tools`` and ``bundles`` are replaced as a whole, never changed in place: a reader in another thread sees one state.
+  * A reload opens what is new first, then exchanges the tables, then leaves what was replaced to the calls under way. It waits for
+    new and changed servers only; those that failed before are tried again in the background, with growing pauses.
+  * A configuration that was only found in the working directory starts nothing until it was accepted.
   * After fork() the child starts with no sessions and opens its own when asked.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import json
 import os
 import threading
@@ -22,43 +26,54 @@ from typing import TYPE_CHECKING, Any
 
 from .. import Portal, portal
 from . import _compat
-from ._connection import Callbacks, Connection, ServerStatus, _call_back
+from ._connection import LISTENERS, Callbacks, Connection, ServerStatus, Teller, _call_back, log
+from ._tracing import span
 from .bundle import ToolsBundle
 from .config import ToolsConfig
 from .errors import ServerUnavailable, ToolFailed, ToolNotFound, ToolsError, UsageError
-from .naming import unique_names
+from .naming import splits, unique_names
 from .tool import Tool, ToolResult
+from .trust import Trust, was_only_found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
 
 _loaders: weakref.WeakSet[ToolsLoader] = weakref.WeakSet()
 CACHE_SIZE = 256  # results kept of read-only tools
+_RESOURCES = ("resources", "resources", "resources")  # method of the session, field of its result, capability
+_TEMPLATES = ("resource_templates", "resourceTemplates", "resources")
+_PROMPTS = ("prompts", "prompts", "prompts")
 
 
 @dataclass(frozen=True)
 class Diff:
-    """What a reload did: names of servers."""
+    """What a reload did: names of servers. True if there was anything to do.
+
+    ``changed`` servers have got a new session. ``kept`` ones have the session that they had; those of them that are in
+    ``updated`` have other limits, filters or names of tools than before. ``failed`` ones are not there.
+    """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.added or self.removed or self.changed or self.updated)
 
 
 class ToolsLoader:
     """Loads MCP servers and calls their tools.
 
     :param tools_retriever: a registry that gets a bundle per server (``ToolsRetriever``), or None.
-    :param config_file: path of the configuration; None looks in the usual places.
+    :param config_file: path of the configuration; None looks in the usual places. What is found in the working directory
+        starts nothing until it was accepted (``aionest mcp check --yes``, or ``Trust().accept(path)``): name it instead.
     :param config: a ``ToolsConfig`` or a mapping of servers, instead of a file.
     :param portal: where the sessions live; None is the process's default portal.
     :param strict: ``load`` raises the first error, after all servers have been tried.
@@ -70,8 +85,14 @@ class ToolsLoader:
     :param elicitation: answers a server's question to the person: called with the SDK's request parameters; gives a mapping
         of the answers (accepted), None (declined), or the SDK's result.
     :param roots: called without arguments; gives paths or ``file:`` URIs, or the SDK's result.
+    :param authorize: has a person open a URL to log in, for servers with OAuth (``webbrowser.open``). Without it a server that
+        wants a login is not there, and its error says so.
+    :param tokens: where OAuth tokens are kept; a file in the user's state folder unless given (``TokenStore``).
+    :param inputs: values for ``${input:id}`` of the configuration: a mapping, or a function of the id.
+    :param servers: names of the servers to open; None is all of the configuration.
 
-    Callbacks may be plain functions, which run in a thread, or coroutine functions, which run on the portal's loop.
+    Callbacks may be plain functions, which run in a thread, or coroutine functions, which run on the portal's loop. They are
+    called in order; what they raise is logged, or told to the server that has asked.
 
     Thread-safety: every method, any thread. The synchronous ones must not be called on another running loop without
     ``aionest.apply()`` where blocking it matters; use the ``_async`` ones there.
@@ -91,22 +112,38 @@ class ToolsLoader:
         sampling: Callable[..., Any] | None = None,
         elicitation: Callable[..., Any] | None = None,
         roots: Callable[..., Any] | None = None,
+        authorize: Callable[[str], Any] | None = None,
+        tokens: Any = None,
+        inputs: Mapping[str, str] | Callable[[str], str | None] | None = None,
+        servers: Collection[str] | None = None,
     ) -> None:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
+        self._only_found = False
         if config is None:
-            config = ToolsConfig(config_file if config_file is not None else ToolsConfig.find() or "mcp.yaml")
+            if config_file is None:
+                config_file = ToolsConfig.find() or "mcp.yaml"
+                self._only_found = was_only_found(config_file)
+            config = ToolsConfig(config_file, inputs=inputs)
         elif not isinstance(config, ToolsConfig):
-            config = ToolsConfig.from_dict(config)
+            config = ToolsConfig.from_dict(config, inputs=inputs)
+        elif inputs is not None:
+            raise UsageError("give inputs to the ToolsConfig")
         self.config: ToolsConfig = config
         self.tools_retriever = tools_retriever
         self.strict = strict
+        self._chosen = None if servers is None else frozenset(servers)
         self.on_progress = on_progress
         self.on_state = on_state
-        self._callbacks = Callbacks(on_log, sampling, elicitation, roots)
+        self._callbacks = Callbacks(on_log, sampling, elicitation, roots, authorize, tokens)
         self._portal = portal
         self._pid = os.getpid()
+        self._loop: Any = None  # that the connections belong to
         self._connections: dict[str, Connection] = {}
+        self._coming: set[Connection] = set()  # being opened by a reload
+        self._leaving: dict[Connection, asyncio.Task[None]] = {}  # replaced, with calls under way
+        self._ends = 0  # how often there was a cleanup
+        self._teller: Teller | None = None
         self._tools: dict[str, Tool] = {}
         self._by_server: dict[tuple[str, str], Tool] = {}
         self._bundles: dict[str, ToolsBundle] = {}
@@ -128,13 +165,27 @@ class ToolsLoader:
 
     def _check_fork(self) -> None:
         if self._pid != os.getpid():
-            with self._guard:
-                if self._pid == os.getpid():
-                    return
-                for connection in self._connections.values():
-                    _close_pipes(connection)
-                self._connections, self._stamp, self._loading, self._portal = {}, None, None, None
-                self._pid = os.getpid()
+            self._forked()
+
+    def _forked(self) -> None:
+        """In the child after fork(): nothing of the parent's is ours."""
+        self._guard = threading.Lock()
+        for connection in [*self._connections.values(), *self._coming, *self._leaving]:
+            _close_pipes(connection)
+        self._start_anew()
+        self._portal = None
+        self._pid = os.getpid()
+
+    def _start_anew(self) -> None:
+        self._connections, self._coming, self._leaving = {}, set(), {}
+        self._stamp, self._loading, self._teller, self._loop, self._loaded = None, None, None, None, False
+
+    def _arrive(self) -> None:
+        """First thing on the portal's loop. If it is another loop than before, that one is gone, and all that was on it."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._start_anew()
+            self._loop = loop
 
     async def _there(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a coroutine function on the portal's loop, from whatever loop runs here."""
@@ -169,6 +220,9 @@ class ToolsLoader:
     def reload(self) -> Diff:
         """Make what is open agree with the configuration; servers whose settings are the same are not touched.
 
+        It returns when new and changed servers are there or have failed. Calls under way on a server that is replaced or
+        removed come to their end there.
+
         :return: what was added, removed, changed, kept, and what failed.
         """
         return self.portal.call(self._reload, None)  # type: ignore[no-any-return]
@@ -178,53 +232,87 @@ class ToolsLoader:
         return await self._there(self._reload, None)  # type: ignore[no-any-return]
 
     async def _reload(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
+        self._arrive()
         if self._loading is None:
             self._loading = asyncio.Lock()
         async with self._loading:
             return await self._reload_locked(progress)
 
-    async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
-        begin = time.monotonic()
+    def _is_chosen(self, name: str) -> bool:
+        return self._chosen is None or name in self._chosen
+
+    def _read_config(self) -> bool:
+        """Read the file if it is another. False if what runs is to go on as it is."""
         stamp = self._file_stamp()
         if self._loaded and stamp is not None and stamp != self._stamp:
             self.config.load()
         self._stamp = stamp
-        if self._loaded and any(error.server is None for error in self.config.errors):
-            # the file as a whole cannot be read: what runs goes on
-            self._config_errors = {"(configuration)": "; ".join(map(str, self.config.errors))}
+        problems = {
+            error.server or "(configuration)": str(error)
+            for error in self.config.errors
+            if error.server is None or self._is_chosen(error.server)
+        }
+        if self._only_found and not Trust().is_trusted(self.config):
+            problems["(configuration)"] = (
+                f"{self.config.config_file} was found here and never accepted, so nothing of it was started: name it "
+                "(config_file=...), or accept it once with `aionest mcp check --yes`"
+            )
+            self._config_errors = problems
+            return False
+        self._config_errors = problems
+        # one that cannot be read as a whole is no reason to end anything
+        return not (self._loaded and "(configuration)" in problems)
+
+    async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
+        begin, ends = time.monotonic(), self._ends
+        if not self._read_config():
+            self._loaded = True
+            if self.strict:
+                raise UsageError("; ".join(self._config_errors.values()))
             return Diff(kept=tuple(self._connections), seconds=time.monotonic() - begin)
-        self._config_errors = {error.server or "(configuration)": str(error) for error in self.config.errors}
-        wanted = dict(self.config.servers)
-        added, changed, kept, old = [], [], [], []
+        wanted = {name: one for name, one in self.config.servers.items() if self._is_chosen(name)}
+        added, changed, kept, updated = [], [], [], []
+        fresh: dict[str, Connection] = {}
         for name, server in wanted.items():
             current = self._connections.get(name)
-            if current is None:
-                added.append(name)
-            elif current.config.content_hash() != server.content_hash():
-                changed.append(name)
-                old.append(current)
-            else:
-                kept.append(name)
-                current.config = server  # limits and filters may differ
+            if current is None or current.settings_changed(server) or current.config.disabled != server.disabled:
+                (added if current is None else changed).append(name)
+                fresh[name] = self._new_connection(name)
                 continue
-            self._connections[name] = Connection(server, self._callbacks, self._publish)
+            kept.append(name)
+            if current.config != server:
+                updated.append(name)
+                current.config = server
+            if not current.is_open and not server.disabled:
+                current.wake()  # nobody waits for it
         removed = [name for name in self._connections if name not in wanted]
-        old += [self._connections.pop(name) for name in removed]
-
-        async def bring_up(connection: Connection) -> None:
-            try:
-                await connection.connect(now=True)
-            except ToolsError:
-                pass  # its status says it
-            await self._tell(connection, progress)
-
-        todo = [c for c in self._connections.values() if not c.config.disabled and not c.is_open]
-        if todo:
-            await asyncio.gather(*(bring_up(connection) for connection in todo))
-        if added or changed or removed or todo or not self._loaded:
+        for name in added:  # what was not there before is seen coming
+            self._connections[name] = fresh[name]
+        coming = [connection for connection in fresh.values() if not connection.config.disabled]
+        self._coming.update(coming)
+        try:
+            if coming:
+                await asyncio.gather(*(self._bring_up(connection, progress) for connection in coming))
+        except BaseException:
+            await asyncio.gather(*(connection.close() for connection in fresh.values()))
+            for name in added:
+                self._connections.pop(name, None)
+            raise
+        finally:
+            self._coming.difference_update(coming)
+        if self._ends != ends:  # there was a cleanup meanwhile
+            await asyncio.gather(*(connection.close() for connection in fresh.values()))
+            return Diff(seconds=time.monotonic() - begin)
+        replaced = [self._connections[name] for name in (*changed, *removed)]
+        self._connections = {name: fresh.get(name) or self._connections[name] for name in wanted}
+        if fresh or removed or updated or not self._loaded:
             self._publish(None)
-        if old:
-            await asyncio.gather(*(connection.close() for connection in old))
+        for connection in replaced:
+            self._leave(connection)
+        # those with no calls under way are gone when this returns
+        quiet = [self._leaving[c] for c in replaced if c in self._leaving and not c.status.open_calls]
+        if quiet:
+            await asyncio.wait(quiet)
         self._loaded = True
         failed = [c for c in self._connections.values() if c.failure is not None]
         for connection in failed:
@@ -233,14 +321,30 @@ class ToolsLoader:
                 raise connection.failure
         if self.strict and self._config_errors:
             raise UsageError("; ".join(self._config_errors.values()))
-        return Diff(
-            tuple(added),
-            tuple(removed),
-            tuple(changed),
-            tuple(kept),
-            tuple(c.name for c in failed),
-            time.monotonic() - begin,
-        )
+        names = (tuple(group) for group in (added, removed, changed, kept, [c.name for c in failed], updated))
+        return Diff(*names, time.monotonic() - begin)
+
+    async def _bring_up(self, connection: Connection, progress: Callable[[ServerStatus], Any] | None) -> None:
+        try:
+            await connection.connect(now=True)
+        except ToolsError:
+            pass  # its status says it
+        if progress is not None:
+            try:
+                await _call_back(progress, connection.snapshot())
+            except Exception:
+                log.exception("a callback has failed: %r", progress)
+
+    def _leave(self, connection: Connection) -> None:
+        """End a connection when its calls have ended."""
+        task = self._leaving[connection] = asyncio.ensure_future(connection.drain())
+        task.add_done_callback(lambda _: self._leaving.pop(connection, None))
+
+    def _state_changed(self, connection: Connection) -> None:
+        if self.on_state is not None:
+            if self._teller is None:
+                self._teller = Teller(lambda status: self.on_state(status) if self.on_state is not None else None)
+            self._teller.tell(connection.snapshot())
 
     def _file_stamp(self) -> tuple[int, int, int] | None:
         """What tells that the configuration's file has changed, without reading it."""
@@ -252,11 +356,6 @@ class ToolsLoader:
         except OSError:
             return (0, 0, 0)
         return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-
-    async def _tell(self, connection: Connection, progress: Callable[[ServerStatus], Any] | None) -> None:
-        for listener in (progress, self.on_state):
-            if listener is not None:
-                await _call_back(listener, connection.status)
 
     def _publish(self, _: Connection | None) -> None:
         """Make new tables of tools. In the loop's thread."""
@@ -319,16 +418,18 @@ class ToolsLoader:
 
     @property
     def status(self) -> dict[str, ServerStatus]:
-        """What is known of each server."""
-        for connection in list(self._connections.values()):
-            connection.status.stderr = list(connection.tail.lines)
-        return {name: connection.status for name, connection in list(self._connections.items())}
+        """What is known of each server now."""
+        return {name: connection.snapshot() for name, connection in list(self._connections.items())}
 
     @property
     def errors(self) -> dict[str, str]:
         """Why servers are not there: those that failed, and those whose configuration is wrong."""
-        failed = {name: str(c.failure) for name, c in list(self._connections.items()) if c.failure is not None}
-        return {**self._config_errors, **failed}
+        return {**self._config_errors, **{name: str(failure) for name, failure in self.failures.items()}}
+
+    @property
+    def failures(self) -> dict[str, ToolsError]:
+        """The errors of servers that could not be opened, as ``load`` would raise them with ``strict``."""
+        return {name: c.failure for name, c in list(self._connections.items()) if c.failure is not None}
 
     def find(self, name: str) -> Tool:
         """The tool of that name: ``server__tool``, ``server.tool``, ``server/tool``, or the bare name if only one has it.
@@ -339,10 +440,9 @@ class ToolsLoader:
         found = tools.get(name)
         if found is not None:
             return found
-        for separator in (".", "/", "__"):
-            server, _, rest = name.partition(separator)
-            if rest and (server, rest) in self._by_server:
-                return self._by_server[server, rest]
+        for pair in splits(name):
+            if pair in self._by_server:
+                return self._by_server[pair]
         bare = [tool for tool in tools.values() if tool.original_name == name]
         if len(bare) == 1:
             return bare[0]
@@ -374,7 +474,8 @@ class ToolsLoader:
 
         :param tool: a tool or its name (see ``find``).
         :param arguments: checked against the tool's schema before anything is sent.
-        :param timeout: seconds; ``None`` is the server's setting.
+        :param timeout: seconds; ``None`` is the server's setting, 0 is no limit. It stands still while a callback answers a
+            question of the server.
         :param progress: called with (progress, total, message).
         :param check: raise ``ToolFailed`` if the tool reports an error, instead of returning it.
         :raises UsageError: no such tool, or arguments that do not fit.
@@ -409,9 +510,8 @@ class ToolsLoader:
         """The server that a name begins with, if it has failed before any of its tools was known."""
         if isinstance(tool, Tool) or tool in self._tools:
             return None
-        for separator in (".", "/", "__"):
-            server, _, rest = tool.partition(separator)
-            connection = self._connections.get(server) if rest else None
+        for server, _ in splits(tool):
+            connection = self._connections.get(server)
             if connection is not None and connection.failure is not None and not connection.tools:
                 return server
         return None
@@ -441,17 +541,27 @@ class ToolsLoader:
             kept = self._cache.get(key)
             if kept is not None and kept[0] > time.monotonic():
                 return kept[1]
-        listener = self._progress_listener(tool, progress)
-        limit = connection.config.timeout if timeout is None else timeout
+        listener, teller = self._progress_listener(tool, progress)
+        # the SDK's own deadline is a net under ours, which may be put off
+        asked = self._callbacks.elicitation is not None or self._callbacks.sampling is not None
+        net = None if asked else (connection.config.timeout if timeout is None else timeout) or None
         begin = time.monotonic()
-        with _span(tool):
-            raw = await connection.request(
-                lambda session: _compat.call_tool(session, tool.original_name, arguments, limit or None, listener),
-                timeout=timeout,
-                repeatable=tool.read_only or tool.idempotent,
-                what=f"call of {tool.original_name!r}",
-            )
-        result = ToolResult.from_sdk(raw, server=tool.server, tool=tool.name, duration=time.monotonic() - begin)
+        with span(tool, connection) as ended:
+            try:
+                raw = await connection.request(
+                    lambda session: _compat.call_tool(session, tool.original_name, arguments, net, listener),
+                    timeout=timeout,
+                    repeatable=tool.read_only or tool.idempotent,
+                    what=f"call of {tool.original_name!r}",
+                )
+            except BaseException:
+                if teller is not None:
+                    teller.stop()
+                raise
+            result = ToolResult.from_sdk(raw, server=tool.server, tool=tool.name, duration=time.monotonic() - begin)
+            ended(result)
+        if teller is not None:
+            await teller.told(LISTENERS)
         if key is not None and not result.is_error:
             while len(self._cache) >= CACHE_SIZE:
                 self._cache.pop(next(iter(self._cache)))
@@ -462,59 +572,140 @@ class ToolsLoader:
             )
         return result
 
-    def _progress_listener(self, tool: Tool, progress: Callable[..., Any] | None) -> Any:
-        if progress is None and self.on_progress is None:
-            return None
+    def _progress_listener(self, tool: Tool, progress: Callable[..., Any] | None) -> tuple[Any, Teller | None]:
+        if progress is not None:
+            teller = Teller(progress)
+        elif self.on_progress is not None:
+            teller = Teller(functools.partial(self.on_progress, tool.name))
+        else:
+            return None, None
 
         async def listen(value: float, total: float | None = None, message: str | None = None) -> None:
-            if progress is not None:
-                await _call_back(progress, value, total, message)
-            elif self.on_progress is not None:
-                await _call_back(self.on_progress, tool.name, value, total, message)
+            teller.tell(value, total, message)
 
-        return listen
+        return listen, teller
 
     async def _connection(self, server: str) -> Connection:
+        self._arrive()
         if server not in self._connections:
             if server not in self.config.servers:
                 raise UsageError(
                     f"no server {server!r} is configured; there are: {', '.join(self.config.servers) or 'none'}"
                 )
             # a child after fork(), or a server that was not loaded yet
-            self._connections[server] = Connection(self.config.servers[server], self._callbacks, self._publish)
+            if self._only_found and not Trust().is_trusted(self.config):
+                raise UsageError(f"{self.config.config_file} was found here and never accepted: name it (config_file=...)")
+            self._connections[server] = self._new_connection(server)
         return self._connections[server]
+
+    def _new_connection(self, server: str) -> Connection:
+        return Connection(self.config.servers[server], self._callbacks, self._publish, self._state_changed)
 
     # -- what else servers offer
 
     def resources(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
-        """Resources of one or all servers, by server."""
-        return self.portal.call(self._list, server, "resources", "resources", "resources")  # type: ignore[no-any-return]
+        """Resources of one or all servers, by server. Servers that are not there, or have none, are left out."""
+        return self.portal.call(self._list, server, *_RESOURCES)  # type: ignore[no-any-return]
+
+    async def resources_async(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """``resources()`` for coroutines of any loop."""
+        return await self._there(self._list, server, *_RESOURCES)  # type: ignore[no-any-return]
 
     def resource_templates(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
         """Resource templates of one or all servers, by server."""
-        return self.portal.call(self._list, server, "resource_templates", "resourceTemplates", "resources")  # type: ignore[no-any-return]
+        return self.portal.call(self._list, server, *_TEMPLATES)  # type: ignore[no-any-return]
+
+    async def resource_templates_async(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """``resource_templates()`` for coroutines of any loop."""
+        return await self._there(self._list, server, *_TEMPLATES)  # type: ignore[no-any-return]
 
     def prompts(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
         """Prompts of one or all servers, by server."""
-        return self.portal.call(self._list, server, "prompts", "prompts", "prompts")  # type: ignore[no-any-return]
+        return self.portal.call(self._list, server, *_PROMPTS)  # type: ignore[no-any-return]
+
+    async def prompts_async(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """``prompts()`` for coroutines of any loop."""
+        return await self._there(self._list, server, *_PROMPTS)  # type: ignore[no-any-return]
 
     def read_resource(self, server: str, uri: str, *, timeout: float | None = None) -> list[dict[str, Any]]:
-        """The contents of a resource: blocks with ``text`` or ``blob`` (base64)."""
+        """The contents of a resource: blocks with ``text`` or ``blob`` (base64).
+
+        :param timeout: seconds; ``None`` is the server's setting.
+        :raises ToolsError: as ``call()``.
+        """
         return self.portal.call(self._read, server, uri, timeout)  # type: ignore[no-any-return]
 
-    def get_prompt(self, server: str, name: str, arguments: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        """The messages of a prompt."""
-        return self.portal.call(self._prompt, server, name, dict(arguments or {}))  # type: ignore[no-any-return]
+    async def read_resource_async(
+        self, server: str, uri: str, *, timeout: float | None = None
+    ) -> list[dict[str, Any]]:
+        """``read_resource()`` for coroutines of any loop."""
+        return await self._there(self._read, server, uri, timeout)  # type: ignore[no-any-return]
+
+    def get_prompt(
+        self, server: str, name: str, arguments: Mapping[str, str] | None = None, *, timeout: float | None = None
+    ) -> list[dict[str, Any]]:
+        """The messages of a prompt.
+
+        :param timeout: seconds; ``None`` is the server's setting.
+        :raises ToolsError: as ``call()``.
+        """
+        return self.portal.call(self._prompt, server, name, dict(arguments or {}), timeout)  # type: ignore[no-any-return]
+
+    async def get_prompt_async(
+        self, server: str, name: str, arguments: Mapping[str, str] | None = None, *, timeout: float | None = None
+    ) -> list[dict[str, Any]]:
+        """``get_prompt()`` for coroutines of any loop."""
+        return await self._there(self._prompt, server, name, dict(arguments or {}), timeout)  # type: ignore[no-any-return]
 
     def ping(self, server: str, *, timeout: float | None = None) -> float:
-        """Seconds that a server takes to answer."""
+        """Seconds that a server takes to answer.
+
+        :raises ToolsError: it does not.
+        """
         return self.portal.call(self._ping, server, timeout)  # type: ignore[no-any-return]
 
+    async def ping_async(self, server: str, *, timeout: float | None = None) -> float:
+        """``ping()`` for coroutines of any loop."""
+        return await self._there(self._ping, server, timeout)  # type: ignore[no-any-return]
+
+    def health(self, *, timeout: float = 5.0) -> dict[str, ServerStatus]:
+        """Ask all servers at once whether they answer, and give their status. Those that went away are opened again.
+
+        :param timeout: seconds for each.
+        """
+        return self.portal.call(self._health, timeout)  # type: ignore[no-any-return]
+
+    async def health_async(self, *, timeout: float = 5.0) -> dict[str, ServerStatus]:
+        """``health()`` for coroutines of any loop."""
+        return await self._there(self._health, timeout)  # type: ignore[no-any-return]
+
     def restart(self, server: str) -> ServerStatus:
-        """End a server's session and open a new one."""
+        """End a server's session and open a new one.
+
+        :raises ToolsError: it does not come up again.
+        """
         return self.portal.call(self._restart, server)  # type: ignore[no-any-return]
 
+    async def restart_async(self, server: str) -> ServerStatus:
+        """``restart()`` for coroutines of any loop."""
+        return await self._there(self._restart, server)  # type: ignore[no-any-return]
+
+    def logout(self, server: str) -> bool:
+        """Forget the OAuth tokens of a server. Were there any? Its session, if it is open, goes on.
+
+        :raises UsageError: no such server, or it does not use OAuth.
+        """
+        from ._oauth import token_key
+        from .tokens import TokenStore
+
+        one = self.config.servers.get(server)
+        if one is None or not (one.auth == "oauth" or (isinstance(one.auth, dict) and one.auth["type"] != "bearer")):
+            raise UsageError(f"no server {server!r} that logs in with OAuth is configured", server=server)
+        store = self._callbacks.tokens if self._callbacks.tokens is not None else TokenStore()
+        return bool(store.remove(token_key(one.resolved())))
+
     async def _list(self, server: str | None, what: str, name: str, capability: str) -> dict[str, list[dict[str, Any]]]:
+        self._arrive()
         chosen = [await self._connection(server)] if server is not None else list(self._connections.values())
         found: dict[str, list[dict[str, Any]]] = {}
         for connection in chosen:
@@ -538,59 +729,86 @@ class ToolsLoader:
         )
         return list(result.get("contents", []))
 
-    async def _prompt(self, server: str, name: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
+    async def _prompt(
+        self, server: str, name: str, arguments: dict[str, str], timeout: float | None
+    ) -> list[dict[str, Any]]:
         connection = await self._connection(server)
         result = await connection.request(
-            lambda session: session.get_prompt(name, arguments), timeout=None, repeatable=True, what=f"prompt {name!r}"
+            lambda session: _compat.get_prompt(session, name, arguments),
+            timeout=timeout,
+            repeatable=True,
+            what=f"prompt {name!r}",
         )
-        return list(_compat.dump(result).get("messages", []))
+        return list(result.get("messages", []))
 
     async def _ping(self, server: str, timeout: float | None) -> float:
         return await (await self._connection(server)).ping(timeout)
 
+    async def _health(self, timeout: float) -> dict[str, ServerStatus]:
+        self._arrive()
+        asked = [c for c in self._connections.values() if not c.config.disabled]
+        await asyncio.gather(*(c.ping(timeout) for c in asked), return_exceptions=True)
+        return {name: connection.snapshot() for name, connection in self._connections.items()}
+
     async def _restart(self, server: str) -> ServerStatus:
         old = await self._connection(server)
-        await old.close()
-        new = self._connections[server] = Connection(self.config.servers[server], self._callbacks, self._publish)
+        new = self._connections[server] = self._new_connection(server)
         new.status.connections = old.status.connections
+        await old.close()
         await new.connect(now=True)
-        return new.status
+        return new.snapshot()
 
     # -- the end
 
     def cleanup(self, *, timeout: float | None = None) -> None:
-        """End all sessions and their servers. The loader may be loaded again.
+        """End all sessions and their servers, and the calls under way. The loader may be loaded again.
 
         :param timeout: seconds to wait; ``None`` waits for the end of all, which is bounded by some seconds.
         """
-        if self._pid != os.getpid() or not self._connections:
-            return
-        try:
+        if self._is_used():
             self.portal.call(self._cleanup, timeout=timeout)
-        except ToolsError:  # pragma: no cover - close() does not raise
-            pass
 
     async def cleanup_async(self) -> None:
         """``cleanup()`` for coroutines of any loop."""
-        if self._pid == os.getpid() and self._connections:
+        if self._is_used():
             await self._there(self._cleanup)
 
+    def _is_used(self) -> bool:
+        """Is there anything to end? Not where the portal's loop has ended, and all with it."""
+        if self._pid != os.getpid() or self._loop is None:
+            return False
+        if not self._loop.is_closed():
+            return True
+        self._start_anew()
+        self._publish(None)
+        return False
+
     async def _cleanup(self) -> None:
-        connections = list(self._connections.values())
+        self._arrive()
+        self._ends += 1
+        everything = {*self._connections.values(), *self._coming, *self._leaving}
         self._connections = {}
         self._publish(None)
         self._loaded = False
-        await asyncio.gather(*(connection.close() for connection in connections))
+        await asyncio.gather(*(connection.close() for connection in everything))
 
     def __enter__(self) -> Self:
-        self.load()
+        try:
+            self.load()
+        except BaseException:
+            self.cleanup()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.cleanup()
 
     async def __aenter__(self) -> Self:
-        await self.load_async()
+        try:
+            await self.load_async()
+        except BaseException:
+            await self.cleanup_async()
+            raise
         return self
 
     async def __aexit__(
@@ -622,24 +840,6 @@ def _close_pipes(connection: Connection) -> None:
             file.close()
 
 
-class _NoSpan:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *args: object) -> None: ...
-
-
-def _span(tool: Tool) -> Any:
-    """An OpenTelemetry span around the call, where its API is in use."""
-    import sys
-
-    trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        return _NoSpan()
-    tracer = trace.get_tracer("aionest.mcp")
-    attributes = {"mcp.method.name": "tools/call", "gen_ai.tool.name": tool.original_name, "server.name": tool.server}
-    return tracer.start_as_current_span(f"tools/call {tool.original_name}", attributes=attributes)
-
-
 @atexit.register
 def _at_exit() -> None:
     for loader in list(_loaders):
@@ -648,3 +848,13 @@ def _at_exit() -> None:
         except Exception as exc:  # the portal may be closed already, which has ended the sessions
             if not isinstance(exc, (ServerUnavailable, RuntimeError, TimeoutError)):
                 raise
+
+
+def _after_fork() -> None:
+    """In the child, at once: it must not hold the parent's pipes open, nor wait for locks of threads that are not there."""
+    for loader in list(_loaders):
+        loader._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -11,12 +11,26 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _BAD = re.compile(r"[^A-Za-z0-9_-]")
 _HASHED = re.compile(r"_[0-9a-f]{8}\Z")
 _SEPARATORS = {"server__tool": "__", "server_tool": "_", "server-tool": "-", "tool": "__"}
 _SHORTEST = 16
+
+
+def splits(name: str) -> Iterator[tuple[str, str]]:
+    """All pairs of a server and a tool that a name as people write it may mean: ``server.tool``, ``server/tool``, ``server__tool``.
+
+    Servers' names may have these separators themselves.
+    """
+    for separator in (".", "/", "__"):
+        at = name.find(separator)
+        while at >= 0:
+            server, tool = name[:at], name[at + len(separator) :]
+            if server and tool:
+                yield server, tool
+            at = name.find(separator, at + 1)
 
 
 def _digest(server: str, tool: str, number: int = 0) -> str:

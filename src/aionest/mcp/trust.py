@@ -16,7 +16,21 @@ from pathlib import Path
 from ._formats import write_atomic
 from .config import ToolsConfig
 
-__all__ = ["Trust"]
+__all__ = ["Trust", "was_only_found"]
+
+
+def was_only_found(path: str | Path) -> bool:
+    """Is a file that ``ToolsConfig.find`` gave one of the working directory, which nobody has named?
+
+    Not if $MCP_FILE names it, nor if it is the user's own in the configuration folder of aionest.
+    """
+    named = os.environ.get("MCP_FILE")
+    if named and os.path.realpath(Path(named).expanduser()) == os.path.realpath(path):
+        return False
+    import platformdirs
+
+    own = platformdirs.user_config_path("aionest", appauthor=False) / "mcp.yaml"
+    return os.path.realpath(path) != os.path.realpath(own) and Path(path).exists()
 
 
 class Trust:

@@ -1,0 +1,215 @@
+"""What all commands share: options, output, how a configuration is found and accepted, and a loader that is there for a while.
+
+Contract: nothing but JSON goes to standard output under ``--json``; what is for people's eyes while they wait goes to standard
+error, and only if that is a terminal. Nothing is started of a configuration that was found and never accepted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from aionest.mcp import ServerStatus, ToolsConfig, ToolsLoader, Trust, UsageError
+from aionest.mcp._interpolate import input_ids
+from aionest.mcp.trust import was_only_found
+
+from . import _complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_WIDE = 200  # columns where nobody looks
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
+STYLE = {"connected": "green", "failed": "red", "timed out": "red", "lost": "red", "disabled": "dim"}
+
+
+class State:
+    """Of this process."""
+
+    json = False
+
+
+ConfigOption = typer.Option(None, "--config", "-c", help="Configuration file (JSON, YAML or TOML).", envvar="MCP_FILE")
+JsonOption = typer.Option(False, "--json", help="One JSON document on standard output; errors as JSON.")
+TimeoutOption = typer.Option(None, "--timeout", "-t", help="Seconds to start a server, and for each answer.", min=0.001)
+ServerOption = typer.Option(
+    None, "--server", "-s", help="Only this server. (May be repeated.)", autocompletion=_complete.servers
+)
+YesOption = typer.Option(False, "--yes", "-y", help="Accept what a configuration that was found here would start.")
+InputOption = typer.Option(None, "--input", help="ID=VALUE for ${input:ID} of the configuration. (May be repeated.)")
+
+
+def show_json(value: Any) -> None:
+    """The document of a command."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def pairs(items: list[str] | None, what: str) -> dict[str, str]:
+    """NAME=VALUE items. :raises UsageError: one is not."""
+    found: dict[str, str] = {}
+    for item in items or []:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{item!r} is no {what}")
+        found[name] = value
+    return found
+
+
+def is_interactive() -> bool:
+    """May a person be asked?"""
+    return not State.json and sys.stdin.isatty() and err.is_terminal
+
+
+def find_config(file: Path | None, yes: bool = False, inputs: dict[str, str] | None = None) -> ToolsConfig:
+    """The configuration to start servers of.
+
+    :raises UsageError: there is none, or it was only found and is not accepted.
+    """
+    given = inputs if inputs is not None else {}
+    if file is not None:
+        if not file.exists():
+            raise UsageError(f"{file}: there is no such file")
+        config = ToolsConfig(file, inputs=given)
+        here = file.resolve()
+        places = (ToolsConfig.find(folder) for folder in here.parents[:2])
+        if any(place is not None and place.resolve() == here for place in places):
+            with contextlib.suppress(OSError, ValueError):
+                Trust().accept(config)  # named once, it may be found from now on
+        return config
+    found = ToolsConfig.find()
+    if found is None:
+        raise UsageError("no configuration found: name one with --config, or make one with `aionest mcp config add`")
+    config = ToolsConfig(found, inputs=given)
+    if was_only_found(found) and not Trust().is_trusted(config):
+        _accept(config, found, yes)
+    return config
+
+
+def _accept(config: ToolsConfig, found: Path, yes: bool) -> None:
+    if not yes:
+        if not is_interactive():
+            raise UsageError(
+                f"{found} was found here and never accepted: name it with --config, or accept it with --yes"
+            )
+        err.print(f"[bold]{escape(str(found))}[/] was found here. It would start or reach:")
+        for name, server in config.servers.items():
+            public = server.public()
+            target = shlex.join([public["command"], *public["args"]]) if server.command else public["url"]
+            err.print(f"  {escape(name)}: {escape(str(target))}", soft_wrap=True)
+        if not typer.confirm("Go on, now and in future?", err=True):
+            raise UsageError("not accepted: nothing was started")
+    try:
+        Trust().accept(config)
+    except ValueError:
+        return  # it cannot be read: what is wrong with it is told soon
+    except OSError as exc:
+        raise UsageError(f"that it was accepted cannot be remembered: {exc}") from None
+
+
+def _ask_inputs(config: ToolsConfig, chosen: list[str], given: dict[str, str]) -> None:
+    """Ask a person for the inputs that are wanted and have no value."""
+    wanted: set[str] = set()
+    for name in chosen:
+        if not config.servers[name].disabled:
+            wanted |= input_ids(config.raw[name])
+    known = {one["id"]: one for one in config.inputs}
+    for number in sorted(wanted - given.keys()):
+        described = known.get(number, {})
+        if not is_interactive():
+            if isinstance(described.get("default"), str):
+                continue
+            raise UsageError(f"the configuration wants a value for input {number!r}: give --input {number}=VALUE")
+        options = described.get("options")
+        text = str(described.get("description") or number)
+        if isinstance(options, list) and options:
+            text += f" ({', '.join(map(str, options))})"
+        given[number] = typer.prompt(
+            text, default=described.get("default"), hide_input=bool(described.get("password")), err=True
+        )
+
+
+@contextlib.contextmanager
+def loaded(
+    file: Path | None,
+    servers: list[str] | None = None,
+    yes: bool = False,
+    *,
+    timeout: float | None = None,
+    inputs: list[str] | None = None,
+    config: ToolsConfig | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Iterator[ToolsLoader]:
+    """A loader with its servers open.
+
+    :param servers: only these.
+    :param config: one that was found already, by ``find_config``.
+    :param quiet: do not show how they come up.
+    :raises UsageError: no such server.
+    """
+    given = pairs(inputs, "ID=VALUE")
+    if config is None:
+        config = find_config(file, yes, given)
+    for name in servers or []:
+        if name not in config.servers:
+            known = ", ".join(config.servers) or "none"
+            told = next((str(e) for e in config.errors if e.server == name), f"no server {name!r}; there are: {known}")
+            raise UsageError(told, server=name)
+    if timeout is not None:
+        config.override(timeout=timeout, connect_timeout=timeout)
+    chosen = [name for name in config.servers if not servers or name in servers]
+    _ask_inputs(config, chosen, given)
+    loader = ToolsLoader(config=config, servers=chosen if servers else None, **options)
+    waiting = [name for name in chosen if not config.servers[name].disabled]
+    try:
+        with _progress(waiting, quiet) as progress:
+            loader.load(progress=progress)
+        _complete.remember(loader)
+        yield loader
+    finally:
+        loader.cleanup(timeout=15)
+
+
+@contextlib.contextmanager
+def _progress(waiting: list[str], quiet: bool) -> Iterator[Callable[[ServerStatus], None] | None]:
+    if quiet or State.json or not err.is_terminal:
+        yield None
+        return
+    left = list(waiting)
+    with err.status(f"starting {', '.join(left) or 'nothing'} ...") as status:
+
+        def progress(one: ServerStatus) -> None:
+            if one.name in left:
+                left.remove(one.name)
+            took = f" {one.connect_seconds:.1f} s" if one.connect_seconds is not None else ""
+            err.print(f"  [{STYLE.get(one.state, '')}]{one.state:10}[/] {escape(one.name)}{took}")
+            status.update(f"waiting for {', '.join(left)} ..." if left else "ready")
+
+        yield progress
+
+
+def without_name(text: str, name: str) -> str:
+    """An error's text for where the server's name stands beside it."""
+    return text.removeprefix(f"server {name!r}: ").removeprefix(f"server {name!r} ")
+
+
+def show_errors(loader: ToolsLoader, *, whole: bool = False, shown: bool = False) -> None:
+    """What is not there, and why.
+
+    :param whole: all lines.
+    :param shown: a table of the servers has said it of those that are in it.
+    """
+    for name, text in loader.errors.items():
+        if shown and name in loader.status:
+            continue
+        lines = without_name(text if whole else text.splitlines()[0], name)
+        err.print(f"[red]{escape(name)}[/]: {escape(lines)}", soft_wrap=True)

@@ -1,0 +1,169 @@
+"""``aionest mcp config``: look at a configuration and change it, with its comments and its order kept.
+
+Contract: nothing is started. Secrets are not shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+
+from aionest.mcp import ToolsConfig, Trust, UsageError
+
+from . import _complete
+from ._common import ConfigOption, JsonOption, State, err, out, pairs, show_json
+
+app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+NEW = Path("mcp.yaml")  # what is made where there is none
+
+
+@app.command()
+def show(
+    server: str | None = typer.Argument(None, help="Only this server, with all its fields.", autocompletion=_complete.servers),
+    config: Path | None = ConfigOption,
+    json_: bool = JsonOption,
+) -> None:
+    """Show the servers of the configuration, without secrets."""
+    State.json = json_
+    settings = _there(config)
+    public = {name: one.public() for name, one in settings.servers.items()}
+    errors = settings.get_errors()
+    if server is not None:
+        told = [error for error in settings.errors if error.server == server]
+        if server not in public and not told:
+            raise UsageError(f"no server {server!r}; there are: {', '.join(public) or 'none'}", server=server)
+        public, errors = {name: one for name, one in public.items() if name == server}, [str(error) for error in told]
+    if json_:
+        warnings = [str(warning) for warning in settings.warnings]
+        show_json({"file": str(settings.config_file), "servers": public, "errors": errors, "warnings": warnings})
+    else:
+        out.print(escape(str(settings.config_file)), style="bold")
+        for name, values in public.items():
+            target = " ".join([values["command"] or "", *values["args"]]).strip() if values["command"] else values["url"]
+            notes = "".join(f" ({note})" for note in ("disabled", "required") if values[note])
+            out.print(f"  {escape(name)}: {escape(str(target))}{notes}", soft_wrap=True)
+            for key, value in values.items() if server is not None else ():
+                if value not in (None, [], {}) and key not in ("name", "command", "args", "url"):
+                    out.print(f"    {key}: {escape(str(value))}", soft_wrap=True)
+        for text in errors:
+            err.print(f"[red]{escape(text)}[/]", soft_wrap=True)
+        for warning in settings.warnings:
+            err.print(f"[yellow]{escape(str(warning))}[/]", soft_wrap=True)
+    raise typer.Exit(1 if errors else 0)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def add(
+    name: str = typer.Argument(...),
+    target: list[str] = typer.Argument(..., help="A URL, or a command with its arguments (after --)."),
+    env: list[str] | None = typer.Option(None, "--env", "-e", help="NAME=VALUE for a command's environment."),
+    header: list[str] | None = typer.Option(None, "--header", "-H", help="NAME=VALUE for a URL's requests."),
+    kind: str | None = typer.Option(None, "--type", help="stdio, http or sse, where it cannot be told."),
+    cwd: str | None = typer.Option(None, "--cwd", help="Folder of a command."),
+    env_file: str | None = typer.Option(None, "--env-file", help="File with variables for a command."),
+    oauth: bool = typer.Option(False, "--oauth", help="The URL wants a login (`aionest mcp login`)."),
+    disabled: bool = typer.Option(False, "--disabled", help="Do not start it."),
+    config: Path | None = ConfigOption,
+    json_: bool = JsonOption,
+) -> None:
+    """Add or replace a server."""
+    State.json = json_
+    settings, accepted = _to_change(config)
+    value: dict[str, Any] = {"type": kind} if kind else {}
+    value |= {"url": target[0]} if "://" in target[0] else {"command": target[0], "args": target[1:]}
+    if "url" in value and len(target) > 1:
+        raise UsageError("a URL has no arguments")
+    if env:
+        value["env"] = pairs(env, "NAME=VALUE")
+    if header:
+        value["headers"] = pairs(header, "NAME=VALUE")
+    fields = {"cwd": cwd, "envFile": env_file, "auth": "oauth" if oauth else None, "disabled": disabled or None}
+    value |= {key: one for key, one in fields.items() if one is not None}
+    was = name in settings.raw
+    before = len(settings.errors)
+    if not settings.set(name, value):
+        raise UsageError("; ".join(settings.get_errors()[before:] or settings.get_errors()), server=name)
+    _save(settings, accepted)
+    if json_:
+        show_json({"file": str(settings.config_file), "added": [] if was else [name], "changed": [name] if was else []})
+    else:
+        err.print(f"{escape(name)} is {'changed' if was else 'added'} in {escape(str(settings.config_file))}")
+
+
+@app.command()
+def remove(
+    name: str = typer.Argument(..., autocompletion=_complete.servers),
+    config: Path | None = ConfigOption,
+    json_: bool = JsonOption,
+) -> None:
+    """Take a server out."""
+    State.json = json_
+    settings = _there(config)
+    accepted = Trust().is_trusted(settings)
+    if not settings.remove(name):
+        raise UsageError(f"no server {name!r}; there are: {', '.join(map(str, settings.raw)) or 'none'}", server=name)
+    _save(settings, accepted)
+    if json_:
+        show_json({"file": str(settings.config_file), "removed": [name]})
+    else:
+        err.print(f"{escape(name)} is removed from {escape(str(settings.config_file))}")
+
+
+@app.command("import")
+def import_(
+    source: Path | None = typer.Argument(None, help="A host's file; without it, those of the known hosts."),
+    config: Path | None = ConfigOption,
+    json_: bool = JsonOption,
+) -> None:
+    """Take over servers from other hosts' files (Claude, Cursor, VS Code)."""
+    State.json = json_
+    settings, accepted = _to_change(config)
+    own = settings.config_file.resolve() if settings.config_file is not None else None
+    if source is not None and not source.exists():
+        raise UsageError(f"{source}: there is no such file")
+    found = [source] if source is not None else [host.path for host in ToolsConfig.known_host_files()]
+    sources = [one for one in dict.fromkeys(found) if one.exists() and one.resolve() != own]
+    if not sources:
+        raise UsageError("no file of a known host was found: name one")
+    added = [name for one in sources for name in settings.import_from(one)]
+    # what was wrong with them: the good ones are taken over
+    errors, warnings = settings.get_errors(), [str(warning) for warning in settings.warnings]
+    if added:
+        _save(settings, accepted)
+    if json_:
+        show_json({"file": str(settings.config_file), "added": added, "errors": errors, "warnings": warnings})
+    else:
+        err.print(f"added {escape(', '.join(added)) or 'nothing'} to {escape(str(settings.config_file))}")
+        for text in [*errors, *warnings]:
+            err.print(f"[yellow]{escape(text)}[/]", soft_wrap=True)
+
+
+def _save(settings: ToolsConfig, accepted: bool) -> None:
+    before = len(settings.errors)
+    if not settings.save():
+        raise UsageError("; ".join(settings.get_errors()[before:]) or "not saved")
+    if accepted:  # what the person has written themselves need not be accepted again
+        with contextlib.suppress(OSError, ValueError):
+            Trust().accept(settings)
+
+
+def _there(file: Path | None) -> ToolsConfig:
+    found = file or ToolsConfig.find()
+    if found is None:
+        raise UsageError("no configuration found: name one with --config")
+    if not Path(found).exists():
+        raise UsageError(f"{found}: there is no such file")
+    return ToolsConfig(found)
+
+
+def _to_change(file: Path | None) -> tuple[ToolsConfig, bool]:
+    """The configuration that is there, or a new one; and whether it was accepted as it is."""
+    settings = ToolsConfig(file or ToolsConfig.find() or NEW, load=False)
+    if settings.config_file is None or not settings.config_file.exists():
+        return settings, True
+    settings.load()
+    return settings, Trust().is_trusted(settings)

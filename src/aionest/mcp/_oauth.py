@@ -1,0 +1,328 @@
+"""OAuth for HTTP servers: the SDK's flows, tokens that outlive the process, and a listener for the browser's return.
+
+Contract
+  * Tokens, the client's registration and the authorization server's metadata are kept in a token store (``tokens.py``), so a
+    login is needed once, and an expired token is renewed without a person.
+  * A person is asked only through the ``authorize`` callback of the loader; without one the connection fails and says how to
+    log in. The listener is bound to 127.0.0.1, lives for one login and takes one answer.
+  * Whatever fails in a flow is told to ``on_failed`` at once: the SDK's transports log it and leave the request waiting.
+
+All of it runs on the portal's loop; the store's methods run in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import html
+import inspect
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from ._compat import V2, dump
+from .errors import AuthError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from ._secrets import Secrets
+    from .tokens import TokenStore
+
+LOGIN_TIMEOUT = 300.0  # seconds for a person
+_PATH = "/callback"
+
+
+class Storage:
+    """The SDK's token storage on a token store."""
+
+    def __init__(self, store: TokenStore, key: str, secrets: Secrets, given: Any) -> None:
+        self.store = store
+        self.key = key
+        self.secrets = secrets
+        self.given = given  # a registration made beforehand
+        self.kept: dict[str, Any] = {}
+
+    async def load(self) -> None:
+        """Read what is kept."""
+        self.kept = await asyncio.to_thread(self.store.get, self.key) or {}
+        self._learn()
+
+    async def _save(self, **values: Any) -> None:
+        self.kept = {**self.kept, **values}
+        self._learn()
+        await asyncio.to_thread(self.store.set, self.key, self.kept)
+
+    def _learn(self) -> None:
+        for part in (self.kept.get("tokens"), self.kept.get("client")):
+            for name in ("access_token", "refresh_token", "client_secret"):
+                value = (part or {}).get(name)
+                if isinstance(value, str):
+                    self.secrets.add(value)
+
+    def _model(self, cls: Any, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return None
+        try:
+            return cls.model_validate(value)
+        except ValueError:  # of another release, or edited: as if it were not there
+            return None
+
+    async def get_tokens(self) -> Any:
+        from mcp.shared.auth import OAuthToken
+
+        return self._model(OAuthToken, self.kept.get("tokens"))
+
+    async def set_tokens(self, tokens: Any) -> None:
+        expires = time.time() + tokens.expires_in if tokens.expires_in else None
+        await self._save(tokens=dump(tokens), expires=expires)
+
+    async def get_client_info(self) -> Any:
+        from mcp.shared.auth import OAuthClientInformationFull
+
+        return self.given or self._model(OAuthClientInformationFull, self.kept.get("client"))
+
+    async def set_client_info(self, client_info: Any) -> None:
+        if self.given is None:
+            await self._save(client=dump(client_info))
+
+
+class Listener:
+    """Takes the browser's return from the authorization server."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._server: Any = None
+        self._answer: asyncio.Future[dict[str, str]] | None = None
+
+    async def open(self) -> None:
+        """Listen. :raises OSError: the port is taken."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def wait(self, seconds: float) -> dict[str, str]:
+        """The parameters that came back."""
+        assert self._answer is not None
+        return await asyncio.wait_for(asyncio.shield(self._answer), seconds)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._answer is not None:
+            self._answer.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await asyncio.wait_for(reader.readline(), 10)
+            while (await asyncio.wait_for(reader.readline(), 10)).strip():
+                pass
+            parts = urlsplit((line.decode("latin-1").split(" ") + ["", ""])[1])
+            found = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            good = parts.path == _PATH and ("code" in found or "error" in found)
+            if good and self._answer is not None and not self._answer.done():
+                self._answer.set_result(found)
+            failed = found.get("error")
+            said = (
+                ("The login failed: " + html.escape(failed) if failed else "You are logged in. This page may be closed.")
+                if good
+                else "There is nothing here."
+            )
+            body = f"<!doctype html><meta charset=utf-8><title>aionest</title><p>{said}".encode()
+            head = f"HTTP/1.1 {'200 OK' if good else '404 Not Found'}\r\nContent-Type: text/html; charset=utf-8\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+            await writer.drain()
+        except (asyncio.TimeoutError, ConnectionError, ValueError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(Exception):
+                await writer.wait_closed()
+
+
+def provider(
+    config: Any,
+    store: TokenStore,
+    secrets: Secrets,
+    authorize: Callable[[str], Awaitable[None]] | None,
+    on_failed: Callable[[BaseException], None],
+    on_asking: Callable[[bool], None],
+) -> Callable[[], Awaitable[Any]]:
+    """What makes the ``auth`` for the HTTP client of a server whose configuration wants OAuth.
+
+    :param config: resolved.
+    :param authorize: has a person open a URL; None where there is none.
+    :param on_failed: told of what fails.
+    :param on_asking: told when waiting for a person begins and ends.
+    """
+    wanted = _wanted(config)
+
+    async def make() -> Any:
+        storage = Storage(store, token_key(config), secrets, None)
+        await storage.load()
+        if wanted["type"] == "client_credentials":
+            return _client_credentials(config, wanted, storage, on_failed)
+        return _code(config, wanted, storage, authorize, on_failed, on_asking)
+
+    return make
+
+
+def _wanted(config: Any) -> dict[str, Any]:
+    return {"type": "oauth"} if config.auth == "oauth" else dict(config.auth)
+
+
+def token_key(config: Any) -> str:
+    """Under what a server's tokens are kept. The configuration must be resolved."""
+    wanted = _wanted(config)
+    return f"{wanted['type']} {wanted.get('client_id') or ''} {config.url}"
+
+
+def _followed(base: Any) -> Any:
+    """The SDK's provider, with stored expiry and metadata, and failures told at once."""
+
+    class Followed(base):  # type: ignore[misc, valid-type]
+        storage: Storage
+        on_failed: Callable[[BaseException], None]
+
+        async def _initialize(self) -> None:
+            from mcp.shared.auth import OAuthMetadata
+
+            await super()._initialize()
+            kept = self.storage.kept
+            if kept.get("expires") is not None:
+                self.context.token_expiry_time = kept["expires"]
+            if self.context.oauth_metadata is None:
+                self.context.oauth_metadata = self.storage._model(OAuthMetadata, kept.get("metadata"))
+
+        async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+            flow = super().async_auth_flow(request)
+            try:
+                outgoing = await flow.__anext__()
+                while True:
+                    response = yield outgoing
+                    outgoing = await flow.asend(response)
+            except StopAsyncIteration:
+                await self._keep_metadata()
+            except Exception as exc:
+                self.on_failed(exc)
+                raise
+            finally:
+                await flow.aclose()
+
+        async def _keep_metadata(self) -> None:
+            metadata = self.context.oauth_metadata
+            if metadata is not None and self.context.current_tokens is not None:
+                found = dump(metadata)
+                if found != self.storage.kept.get("metadata"):
+                    await self.storage._save(metadata=found)
+
+    return Followed
+
+
+def _client_credentials(config: Any, wanted: dict[str, Any], storage: Storage, on_failed: Any) -> Any:
+    from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+
+    taken = inspect.signature(ClientCredentialsOAuthProvider.__init__).parameters
+    options: dict[str, Any] = {}
+    if wanted.get("scopes"):
+        options["scopes" if "scopes" in taken else "scope"] = " ".join(wanted["scopes"])
+    if wanted.get("issuer") and "issuer" in taken:
+        options["issuer"] = wanted["issuer"]
+    if wanted.get("token_endpoint_auth_method"):
+        options["token_endpoint_auth_method"] = wanted["token_endpoint_auth_method"]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Omitting `issuer`")  # it is the person's to give
+        made = _followed(ClientCredentialsOAuthProvider)(
+            server_url=config.url,
+            storage=storage,
+            client_id=wanted["client_id"],
+            client_secret=wanted["client_secret"],
+            **options,
+        )
+    made.storage, made.on_failed = storage, on_failed
+    return made
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _code(
+    config: Any, wanted: dict[str, Any], storage: Storage, authorize: Any, on_failed: Any, on_asking: Any
+) -> Any:
+    from mcp.client.auth import OAuthClientProvider
+    from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
+
+    # servers compare the whole URI with the one that was registered
+    registered = ((storage.kept.get("client") or {}).get("redirect_uris") or [""])[0]
+    port = int(wanted.get("redirect_port") or urlsplit(str(registered)).port or _free_port())
+    described: dict[str, Any] = {
+        "client_name": wanted.get("client_name") or "aionest",
+        "redirect_uris": [f"http://127.0.0.1:{port}{_PATH}"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "scope": " ".join(wanted["scopes"]) if wanted.get("scopes") else None,
+        "token_endpoint_auth_method": "client_secret_post" if wanted.get("client_secret") else "none",
+    }
+    if wanted.get("client_id"):
+        known = {"client_id": wanted["client_id"], "client_secret": wanted.get("client_secret")}
+        storage.given = OAuthClientInformationFull.model_validate({**described, **known})
+    listener = Listener(port)
+
+    async def redirect(url: str) -> None:
+        if authorize is None:
+            raise AuthError(
+                f"server {config.name!r} wants a login: run `aionest mcp login {config.name}`, or give the loader "
+                "authorize=webbrowser.open",
+                server=config.name,
+            )
+        try:
+            await listener.open()
+        except OSError as exc:
+            raise AuthError(
+                f"server {config.name!r}: the login cannot come back to port {port}: {exc.strerror}. Set another redirect_port",
+                server=config.name,
+            ) from None
+        on_asking(True)
+        try:
+            await authorize(url)
+        except BaseException:
+            done()
+            raise
+
+    def done() -> None:
+        listener.close()
+        on_asking(False)
+
+    async def callback() -> Any:
+        try:
+            found = await listener.wait(float(wanted.get("timeout") or LOGIN_TIMEOUT))
+        except asyncio.TimeoutError:
+            raise AuthError(f"server {config.name!r}: nobody has logged in", server=config.name) from None
+        finally:
+            done()
+        if "code" not in found:
+            raise AuthError(
+                f"server {config.name!r}: the login was refused ({found.get('error_description') or found['error']})",
+                server=config.name,
+            )
+        if V2:
+            from mcp.shared.auth import AuthorizationCodeResult
+
+            return AuthorizationCodeResult(code=found["code"], state=found.get("state"), iss=found.get("iss"))
+        return found["code"], found.get("state")
+
+    made = _followed(OAuthClientProvider)(
+        server_url=config.url,
+        client_metadata=OAuthClientMetadata.model_validate(described),
+        storage=storage,
+        redirect_handler=redirect,
+        callback_handler=callback,
+    )
+    made.storage, made.on_failed = storage, on_failed
+    return made

@@ -1,0 +1,133 @@
+"""What must not be shown: the values of a server's headers, environment, credentials and secret parts of its URL.
+
+Contract: a ``Secrets`` is given a server's resolved configuration before that is used, and ``hide`` takes these values out
+of any text (what the server writes to stderr, what libraries say in their errors). The log records of the HTTP libraries
+and the SDK's transports go through all that are alive. Nothing here keeps a value longer than its ``Secrets`` lives.
+
+Thread-safety: any thread. ``learn`` replaces the table as a whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import weakref
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ._interpolate import HIDDEN, token_like
+from .errors import clean, leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHORTEST = 6  # characters; anything shorter would blot out half of a text
+SHORTEST_NAMED = 3  # of values whose name says that they are secret
+LOGGERS = (
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "mcp.client.sse",
+    "mcp.client.streamable_http",
+    "mcp.client.auth",
+    "mcp.client.auth.oauth2",
+    "client",
+)
+_known: weakref.WeakSet[Secrets] = weakref.WeakSet()
+
+
+class Secrets:
+    """The secret values of one server."""
+
+    __slots__ = ("__weakref__", "_pattern", "_values")
+
+    def __init__(self) -> None:
+        self._values: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
+        _known.add(self)
+
+    def learn(self, config: Any) -> None:
+        """Take note of a resolved configuration's values."""
+        self.add(*_values(config))
+
+    def add(self, *values: str) -> None:
+        """Take note of more values, such as tokens that were granted."""
+        fresh = self._values | {value for value in values if value}
+        if fresh == self._values:
+            return
+        # the longest first, as one may be a part of another
+        ordered = sorted(fresh, key=lambda value: (-len(value), value))
+        self._pattern = re.compile("|".join(map(re.escape, ordered)))
+        self._values = fresh
+
+    def hide(self, text: str) -> str:
+        """The text without them."""
+        pattern = self._pattern
+        return text if pattern is None else pattern.sub(HIDDEN, text)
+
+    def scrub(self, exc: BaseException) -> None:
+        """Take them out of an exception and of all that it came from: tracebacks show these too."""
+        for one in leaves(exc):
+            if any(isinstance(arg, str) and self._shown(arg) != arg for arg in one.args):
+                one.args = tuple(self._shown(arg) if isinstance(arg, str) else arg for arg in one.args)
+
+    def _shown(self, text: str) -> str:
+        return clean(self.hide(text))
+
+    def __repr__(self) -> str:
+        return f"<Secrets {len(self._values)}>"
+
+
+def _values(config: Any) -> Iterator[str]:
+    for name, value in config.env.items():
+        if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST):
+            yield value
+    for name, value in config.headers.items():
+        if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST):
+            yield value
+            _, _, rest = value.partition(" ")  # "Bearer abc": the token by itself
+            if len(rest) >= SHORTEST_NAMED:
+                yield rest
+    yield from _parts(config.auth)
+    if config.url:
+        parts = urlsplit(config.url)
+        for name, value in parse_qsl(parts.query):
+            if token_like(name) and len(value) >= SHORTEST_NAMED:
+                yield value
+        if parts.password:
+            yield from {parts.password, unquote(parts.password)}
+
+
+def _parts(auth: Any) -> Iterator[str]:
+    if isinstance(auth, dict):
+        for name, value in auth.items():
+            if isinstance(value, str) and token_like(name) and len(value) >= SHORTEST_NAMED:
+                yield value
+
+
+class _Filter(logging.Filter):
+    """Takes the secrets of all servers out of log records."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            said = record.getMessage()
+        except Exception:  # the record's own mistake, which its handler reports
+            return True
+        shown = clean(said)
+        for one in list(_known):
+            shown = one.hide(shown)
+        if shown != said:
+            record.msg, record.args = shown, ()
+        if record.exc_info and isinstance(record.exc_info[1], BaseException):
+            for one in list(_known):
+                one.scrub(record.exc_info[1])
+        return True
+
+
+_filter = _Filter()
+
+
+def watch_logs() -> None:
+    """Have the log records of the libraries below filtered. Again and again does no harm."""
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(_filter)

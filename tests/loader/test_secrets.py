@@ -1,0 +1,167 @@
+"""Secrets of the configuration are in no error, log, repr or status, whatever servers and libraries write."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import logging
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest.mcp import ToolsConfig, ToolsError, ToolsLoader
+from aionest.mcp._secrets import Secrets
+
+SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
+SECRET = "correct-horse-battery"
+
+
+@pytest.fixture
+def everything(caplog):
+    """All log records of all levels."""
+    with caplog.at_level(logging.DEBUG):
+        yield caplog
+
+
+def shown(loader, caplog):
+    """All that a person or a log may see."""
+    status = loader.status
+    texts = [repr(loader), repr(loader.config), repr(loader.config.servers), str(status), str(loader.errors)]
+    texts += [repr(value) for value in loader.config.servers.values()]
+    for connection in loader._connections.values():
+        if connection.failure is not None:
+            texts += ["".join(traceback.format_exception(None, connection.failure, connection.failure.__traceback__))]
+    texts += [record.getMessage() for record in caplog.records]
+    texts += [logging.Formatter().format(record) for record in caplog.records]
+    return "\n".join(texts)
+
+
+def test_a_server_that_tells_its_token(make_loader, everything):
+    env = {"TOKEN": SECRET}
+    loader = make_loader({"a": {"command": sys.executable, "args": [str(SERVER), "--fault", "leak"], "env": env}})
+    said = loader.errors["a"]
+    assert "cannot log in with ***" in said and "exit code 3" in said
+    assert any("key is ***" in line for line in loader.status["a"].stderr)
+    assert SECRET not in shown(loader, everything)
+    assert "cannot log in with ***" in everything.text
+
+
+def test_tokens_from_an_env_file_and_from_variables(make_loader, everything, tmp_path, monkeypatch):
+    (tmp_path / "a.env").write_text(f"OTHER={SECRET}\n")
+    monkeypatch.setenv("FROM_HERE", SECRET)
+    args = [str(SERVER), "--fault", "leak"]
+    servers = {
+        "file": {"command": sys.executable, "args": args, "envFile": "a.env", "env": {"TOKEN": SECRET}},
+        "variable": {"command": sys.executable, "args": args, "env": {"TOKEN": "${FROM_HERE}"}},
+    }
+    (tmp_path / "mcp.json").write_text(json.dumps(servers))
+    loader = make_loader(tmp_path / "mcp.json")
+    assert set(loader.errors) == set(servers)
+    assert SECRET not in shown(loader, everything)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Refuses with all that it was given."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_POST(self):
+        body = f"{self.path} {self.headers}".encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST
+
+
+@pytest.fixture
+def web():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+@pytest.mark.parametrize("kind", ["http", "sse"])
+def test_urls_and_headers(web, make_loader, everything, kind, status):
+    web.status = status
+    url = f"http://someone:{SECRET}@127.0.0.1:{web.server_port}/mcp?api_key={SECRET}&page=1"
+    headers = {"Authorization": f"Bearer {SECRET}", "X-Own": SECRET}
+    loader = make_loader({"web": {"url": url, "type": kind, "headers": headers, "connect_timeout": 10}})
+    assert str(status) in loader.errors["web"], loader.errors
+    with pytest.raises(ToolsError) as caught:
+        loader.restart("web")
+    chain = "".join(traceback.format_exception(None, caught.value, caught.value.__traceback__))
+    assert SECRET not in chain + shown(loader, everything)
+
+
+def test_nobody_there(make_loader, everything):
+    url = f"http://127.0.0.1:9/mcp?token={SECRET}"
+    loader = make_loader({"web": {"url": url, "auth": {"type": "bearer", "token": SECRET}}})
+    assert set(loader.errors) == {"web"}
+    assert SECRET not in shown(loader, everything)
+
+
+def test_what_is_hidden():
+    config = ToolsConfig.from_dict(
+        {
+            "a": {
+                "url": f"https://me:pass%2Fword@h/x?token={SECRET}2",
+                "headers": {"Authorization": f"Basic {SECRET}", "X-Version": "1"},
+                "auth": {"type": "client_credentials", "client_id": "public-id", "client_secret": SECRET + "3"},
+            }
+        }
+    ).servers["a"]
+    secrets = Secrets()
+    assert secrets.hide("nothing is known yet") == "nothing is known yet"
+    secrets.learn(config.resolved())
+    said = secrets.hide(f"{SECRET} {SECRET}2 {SECRET}3 pass%2Fword pass/word public-id 1")
+    assert said == "*** *** *** *** *** public-id 1"
+    assert SECRET not in repr(secrets)
+    exc = ValueError(f"no {SECRET}")
+    exc.__cause__ = OSError(5, f"with {SECRET}")
+    secrets.scrub(exc)
+    assert exc.args == ("no ***",) and exc.__cause__.args == (5, "with ***")
+
+
+def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loader, processes):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MCP_FILE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = tmp_path / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": {"a": {"command": sys.executable, "args": [str(SERVER)]}}}))
+    loader = ToolsLoader()
+    try:
+        assert loader.load() == {} and not processes()
+        assert "never accepted" in loader.errors["(configuration)"] and "config_file" in loader.errors["(configuration)"]
+        with pytest.raises(ToolsError, match="never accepted"):
+            loader.ping("a")
+        assert not processes()
+        from aionest.mcp import Trust
+
+        Trust().accept(file)
+        assert set(loader.load()) and not loader.errors
+        assert loader.call("a.echo", {"text": "1"}).text == "1"
+        # what it would start is another now
+        file.write_text(json.dumps({"mcpServers": {"b": {"command": sys.executable, "args": [str(SERVER), "--x"]}}}))
+        assert loader.reload().kept == ("a",) and "never accepted" in loader.errors["(configuration)"]
+    finally:
+        loader.cleanup()
+    # named, it is as good as accepted
+    file.write_text(json.dumps({"mcpServers": {"c": {"command": sys.executable, "args": [str(SERVER)]}}}))
+    assert make_loader("mcp.json").call("c.echo", {"text": "1"}).text == "1"
+    monkeypatch.setenv("MCP_FILE", str(file))
+    with ToolsLoader() as named:
+        assert not named.errors

@@ -1,0 +1,240 @@
+"""Servers over stdio that fail in ways of their own: each gives a clear error, and leaves others alone."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest.mcp import CallTimeout, ProtocolError, ServerLost, ServerUnavailable
+
+SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
+
+
+def bare(*args, **more):
+    return {"command": sys.executable, "args": [str(SERVER), *args], **more}
+
+
+def gone(pid):
+    """Wait until a process has ended, which may not be reaped yet."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(0.01)
+    raise AssertionError("it still runs")
+
+
+def test_killed_between_calls_no_call_is_lost(make_loader):
+    """Not even one that must not be sent twice: it was never sent."""
+    loader = make_loader({"a": bare(), "b": bare()})
+    for _ in range(5):
+        pid = int(loader.call("a.pid").text)
+        os.kill(pid, signal.SIGKILL)
+        gone(pid)
+        assert loader.call("a.count").text == "1"
+    assert loader.status["a"].connections == 6 and loader.status["b"].connections == 1
+
+
+@pytest.mark.parametrize("tool", ["count", "echo"])
+def test_a_server_that_closes_its_input_and_stays(make_loader, tool):
+    loader = make_loader({"a": bare("--fault", "deaf"), "b": bare()})
+    assert not loader.errors
+    with pytest.raises(ServerUnavailable, match="server 'a'.*(input|lost)"):
+        loader.call(f"a.{tool}", {"text": "x"} if tool == "echo" else {}, timeout=60)
+    assert loader.call("b.echo", {"text": "on"}).text == "on"
+
+
+def test_a_server_that_closes_its_output_and_stays(make_loader):
+    loader = make_loader({"a": bare("--fault", "mute"), "b": bare()})
+    with pytest.raises(ServerUnavailable, match="closed its output"):
+        loader.call("a.count", timeout=60)
+    assert loader.call("b.echo", {"text": "on"}).text == "on"
+
+
+def test_a_result_that_is_not_what_was_promised(make_loader):
+    loader = make_loader({"a": bare()})
+    with pytest.raises(ProtocolError, match="structured"):
+        loader.call("a.promised")
+    assert loader.status["a"].connections == 1
+
+
+def test_a_tool_that_was_taken_away(make_loader):
+    loader = make_loader({"a": bare("--tools", "1")})
+    tool = loader.find("a.tool0")
+    result = type(tool)(tool.name, tool.server, "other", caller=loader).call()
+    assert result.is_error and "Unknown tool" in result.text
+
+
+def test_killed_while_many_call(make_loader):
+    loader = make_loader({"a": bare(), "b": bare()})
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        waiting = [pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600) for _ in range(10)]
+        others = [pool.submit(loader.call, "b.sleep", {"seconds": 2}) for _ in range(5)]
+        end = time.monotonic() + 60
+        while loader.status["a"].open_calls < 10 and time.monotonic() < end:
+            time.sleep(0.02)
+        os.kill(loader.status["a"].pid, signal.SIGKILL)
+        for call in waiting:
+            assert isinstance(call.exception(60), ServerLost)
+        assert [call.result(60).text for call in others] == ["slept"] * 5
+    assert loader.call("a.count").text == "1"
+
+
+def test_a_command_that_is_no_program(make_loader, tmp_path):
+    script = tmp_path / "server"
+    script.write_text("no program\n")
+    loader = make_loader(
+        {
+            "mode": {"command": str(script)},
+            "folder": {"command": str(tmp_path)},
+            "cwd": bare(cwd=str(tmp_path / "nowhere")),
+            "good": bare(),
+        }
+    )
+    assert set(loader.errors) == {"mode", "folder", "cwd"}
+    assert "ermission denied" in loader.errors["mode"]
+    assert "nowhere" in loader.errors["cwd"]
+    script.chmod(0o755)
+    loader.load()
+    assert loader.call("good.echo", {"text": "on"}).text == "on"
+
+
+def test_no_shell_runs_a_command(make_loader, tmp_path):
+    marker = tmp_path / "marker"
+    args = [str(SERVER), "--name", f"$(touch {marker}); touch {marker} | `touch {marker}`"]
+    loader = make_loader({"a": {"command": sys.executable, "args": args}})
+    assert loader.status["a"].server == args[2] and not marker.exists()
+
+
+def test_a_callback_that_asks_a_person_stops_nothing_else(make_loader):
+    """Nor one that uses the loader itself."""
+    asked = []
+
+    def elicitation(params):
+        asked.append(loader.call("a.echo", {"text": "meanwhile"}, timeout=60).text)
+        return {"name": "Ada"}
+
+    loader = make_loader({"a": bare()}, elicitation=elicitation)
+    question = {"message": "?", "requestedSchema": {"type": "object", "properties": {}}}
+    answer = loader.call("a.ask", {"method": "elicitation/create", "params": question}, timeout=120)
+    assert '"Ada"' in answer.text and asked == ["meanwhile"]
+
+
+def test_a_deadline_holds_while_a_progress_callback_blocks(make_loader):
+    loader = make_loader({"a": bare()})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(
+            loader.call, "a.progress", {"steps": 3, "delay": 600}, timeout=1, progress=lambda *a: time.sleep(3)
+        )
+        assert loader.call("a.echo", {"text": "on"}).text == "on"
+        assert isinstance(call.exception(60), CallTimeout)
+
+
+def test_from_an_exit_handler_and_in_a_callback_of_a_loop(child):
+    r = child(
+        f"""
+        import asyncio, atexit
+        from aionest.mcp import ToolsLoader
+        loader = ToolsLoader(config={{"a": {bare()!r}}})
+        loader.load()
+        atexit.register(lambda: print("exit", loader.call("a.echo", {{"text": "bye"}})))
+        async def main():
+            print("loop", (await loader.acall("a.echo", {{"text": "hi"}})).text)
+        asyncio.run(main())
+        """
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "loop hi\nexit bye\n", ""), r
+
+
+def test_a_child_of_fork_calls_at_once_and_leaves_the_parents_alone(child):
+    r = child(
+        f"""
+        import os, sys
+        from aionest.mcp import ToolsLoader
+        loader = ToolsLoader(config={{"a": {bare()!r}}})
+        loader.load()
+        mine = loader.call("a.pid").text
+        pid = os.fork()
+        if not pid:
+            theirs = loader.call("a.pid").text  # without load()
+            loader.cleanup()
+            os._exit(0 if theirs != mine else 1)
+        print(os.waitpid(pid, 0)[1], loader.call("a.pid").text == mine)
+        # a child that does nothing does not keep a server of the parent alive
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+        loader.cleanup()
+        print("ended", not os.path.exists(f"/proc/{{mine}}"))
+        os.close(writer)
+        os.waitpid(pid, 0)
+        """,
+        dev=False,
+    )
+    assert (r.returncode, r.stdout) == (0, "0 True\nended True\n"), r
+
+
+def test_all_twins_on_another_loop(make_loader):
+    loader = make_loader({"a": bare()})
+
+    async def main():
+        assert (await loader.resources_async("a"))["a"][0]["uri"] == "memo://one"
+        assert await loader.resource_templates_async() == {"a": []}
+        assert (await loader.prompts_async())["a"][0]["name"] == "greet"
+        assert (await loader.read_resource_async("a", "memo://one"))[0]["text"] == "the first memo"
+        said = await loader.get_prompt_async("a", "greet", {"who": "you"})
+        assert said[0]["content"]["text"] == "Greet you"
+        assert await loader.ping_async("a") > 0
+        assert (await loader.health_async())["a"].state == "connected"
+        assert (await loader.restart_async("a")).connections == 2
+        assert not await loader.reload_async()
+
+    asyncio.run(main())
+
+
+def test_health_tells_and_mends(make_loader):
+    loader = make_loader({"a": bare(), "bad": {"command": "no-such-command"}, "off": bare(disabled=True)})
+    pid = loader.status["a"].pid
+    os.kill(pid, signal.SIGKILL)
+    gone(pid)
+    states = {name: status.state for name, status in loader.health(timeout=60).items()}
+    assert states == {"a": "connected", "bad": "failed", "off": "disabled"}
+    assert loader.status["a"].pid != pid
+
+
+def test_names_with_separators_in_them(make_loader):
+    loader = make_loader({"my.own__server": bare(), "other": bare()})
+    for name in ("my.own__server.echo", "my.own__server/echo", "my.own__server__echo"):
+        assert loader.call(name, {"text": name}).text == name
+
+
+def test_results_are_kept_for_their_time(make_loader):
+    loader = make_loader({"a": bare(cache_ttl=1.5)})
+    first = loader.call("a.echo", {"text": "1"})
+    assert loader.call("a.echo", {"text": "2"}).text == "2"
+    end = time.monotonic() + 60
+    while loader.call("a.echo", {"text": "1"}) is first:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    # and not beyond a change of the tools
+    first = loader.call("a.pid")
+    loader.call("a.change", {"name": "later"})
+    while "a__later" not in loader.tools and time.monotonic() < end:
+        time.sleep(0.02)
+    assert loader.call("a.pid") is not first
