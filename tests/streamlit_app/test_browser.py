@@ -89,7 +89,7 @@ def nothing_left():
 
 def opened(browser, app, page="tools"):
     tab = browser.new_page()
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(60_000)
     tab.goto(app.address if page == "tools" else f"{app.address}/{page}")
     tab.get_by_role("heading", name=page.capitalize()).wait_for()
     return tab
@@ -100,15 +100,30 @@ def shoot(tab, name):
         tab.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
 
+def settled(tab):
+    """Wait until the page is connected and no script runs, by Streamlit's own marks."""
+    mark = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
+    tab.locator(mark).wait_for(state="attached")
+
+
 def choose(tab, title):
-    tab.get_by_role("combobox", name="Tool").click()
-    tab.get_by_role("option", name=title).click()
-    # the form of the tool before stays until the script has come by
-    tab.get_by_text(
-        {"echo": "Give the text back", "pid": "The server's process id"}[title.split()[-1]]
-    ).first.wait_for()
-    tab.get_by_test_id("stStatusWidget").wait_for(state="detached")
-    time.sleep(0.5)
+    """Type a tool's name into the list and take it. The list draws only what is in sight, so typing is needed."""
+    box = tab.get_by_role("combobox", name="Tool")
+    option = tab.get_by_role("option", name=title, exact=True)
+    for attempt in range(10):
+        settled(tab)
+        box.click()
+        box.fill(title)
+        try:
+            option.click(timeout=10_000)
+            break
+        except sync_api.TimeoutError:  # a rerun has drawn the list anew while it was open
+            if attempt == 9:
+                raise
+            tab.keyboard.press("Escape")
+    # the form of the tool before stays until the script has come by, and what is typed into it then is lost
+    tab.get_by_text(title.replace(" · ", "__"), exact=True).first.wait_for()
+    settled(tab)
 
 
 def test_a_persons_way_through_the_app(browser, app):

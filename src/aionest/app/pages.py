@@ -78,6 +78,7 @@ def tools() -> None:
         "Tool", names, format_func=lambda n: f"{available[n].server} · {available[n].title}", key="tool"
     )
     tool = available[chosen]
+    st.caption(f"`{tool.name}`")
     st.markdown(tool.description or "_no description_")
     with st.form(f"form {tool.name}", border=True):
         given, problems = forms.arguments(tool)
