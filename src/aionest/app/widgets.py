@@ -69,16 +69,23 @@ def state(status: ServerStatus) -> str:
     return f":{color}[●] **{plain(status.name)}** {status.state}"
 
 
+def brief(status: ServerStatus) -> str:
+    """What there is to know of a connected server, in a few words: its version, its tools, how fast it answers."""
+    if status.state != "connected":
+        return ""
+    found = [f"{plain(status.server)} {plain(status.version or '')}".strip()] if status.server else []
+    found.append(f"{status.tools} tool{'s' * (status.tools != 1)}")
+    if status.latency is not None:
+        found.append(ms(status.latency))
+    return " · ".join(found)
+
+
 def facts(status: ServerStatus) -> str:
     """What there is to know of a server besides its state, in a line."""
     found = [status.transport]
-    if status.server:
-        found.append(f"{plain(status.server)} {plain(status.version or '')}".strip())
     if status.state == "connected":
-        found.append(f"{status.tools} tool{'s' * (status.tools != 1)}")
-        if status.latency is not None:
-            found.append(f"last answer {ms(status.latency)}")
-        elif status.connect_seconds is not None:
+        found.append(brief(status))
+        if status.connect_seconds is not None:
             found.append(f"ready in {ms(status.connect_seconds)}")
         if status.pid:
             found.append(f"pid {status.pid}")

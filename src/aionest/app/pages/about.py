@@ -8,14 +8,14 @@ import threading
 import streamlit as st
 
 import aionest
-from aionest.app import state
+from aionest.app import state, widgets
 from aionest.cli import doctor
 
 
 @st.cache_data(show_spinner="Testing the engine ...")
 def _report() -> dict[str, str]:
     """The doctor's report; the self-test starts a process, so not at each rerun."""
-    return {key: str(value) for key, value in doctor.report().items()}
+    return {key: "not installed" if value == "-" else str(value) for key, value in doctor.report().items()}
 
 
 def about() -> None:
@@ -44,7 +44,7 @@ def about() -> None:
         st.subheader("This process")
         here = {
             "applied": "yes" if aionest.is_applied() else "no",
-            "configuration": str(state.config_file()),
+            "configuration": widgets.plain(str(state.config_file())),
             "process id": str(os.getpid()),
             "threads": str(threading.active_count()),
             "browser sessions": str(len(state.journal.visitors())),

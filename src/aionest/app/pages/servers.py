@@ -34,7 +34,7 @@ def servers() -> None:
         top = widgets.row([1.5, 1.5])
         if top[0].button("Reload", help="Read the file again; unchanged servers stay open", key="reload"):
             _apply(loader, "Read again.")
-        if top[1].button("Look again", help="Draw this page anew", key="look"):
+        if top[1].button("Refresh", help="Look at the servers again", key="look"):
             st.rerun()
         _list(file, loader)
     elif file.exists():

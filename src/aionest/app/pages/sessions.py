@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -83,12 +82,12 @@ def _server(status: Any) -> dict[str, Any]:
         "state": status.state,
         "is": f"{status.server} {status.version or ''}".strip() if status.server else "",
         "since": widgets.clock(status.since),
-        "pid": status.pid,
+        "pid": str(status.pid or "") if status.state == "connected" else "",
         "opened": status.connections,
         "calls": status.calls,
         "running": status.open_calls,
         "failed": status.failed_calls,
-        "last, ms": round(status.latency * 1e3, 1) if status.latency is not None else None,
+        "last answer": widgets.ms(status.latency),
     }
 
 
@@ -103,28 +102,27 @@ def _timeline(calls: list[Call], span: int) -> None:
         st.caption("None in this time.")
         return
 
-    def local(at: float) -> datetime.datetime:
-        return datetime.datetime.fromtimestamp(at)
-
+    begin = max(now - span, min(one.begin for one in recent) - span / 100)
+    wide = (now - begin) / 200
+    # milliseconds since the epoch: in the browser they are times of its own zone
     table = pd.DataFrame(
         {
             "server": [one.server for one in recent],
             "tool": [one.tool for one in recent],
             "by": [f"{one.by}, {one.page}" for one in recent],
             "outcome": [one.outcome for one in recent],
-            "begin": [local(one.begin) for one in recent],
+            "begin": [one.begin * 1e3 for one in recent],
             # a call of a millisecond is to be seen too
-            "end": [local(max(one.end or now, one.begin + span / 400)) for one in recent],
+            "end": [max(one.end or now, one.begin + wide) * 1e3 for one in recent],
             "took": [widgets.ms((one.end or now) - one.begin) for one in recent],
             "error": [one.error[:200] for one in recent],
         }
     )
-    begin = max(now - span, min(one.begin for one in recent) - span / 100)
     chart = (
         alt.Chart(table)
         .mark_bar(cornerRadius=2, opacity=0.85, clip=True)
         .encode(
-            x=alt.X("begin:T", title=None, scale=alt.Scale(domain=[local(begin), local(now)])),
+            x=alt.X("begin:T", title=None, scale=alt.Scale(domain=[begin * 1e3, now * 1e3]), axis=alt.Axis(format="%H:%M:%S", tickCount=6)),
             x2="end:T",
             y=alt.Y("server:N", title=None),
             color=alt.Color(

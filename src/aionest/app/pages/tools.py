@@ -55,9 +55,12 @@ def tools() -> None:
     loader = state.loader()
     if loader is None:
         return
-    past: Past = st.session_state.setdefault("past", Past())
-    with st.sidebar:
+    _work(loader, st.session_state.setdefault("past", Past()))
+    with st.sidebar:  # last, so that it tells of the call too
         _servers(loader)
+
+
+def _work(loader: ToolsLoader, past: Past) -> None:
     available = loader.tools
     if not available:
         st.warning("No server gives any tools. The Servers page says why.")
@@ -90,10 +93,10 @@ def _servers(loader: ToolsLoader) -> None:
     """The state of each server, for the sidebar."""
     st.subheader("Servers")
     for status in loader.status.values():
-        st.markdown(widgets.state(status))
-        st.caption(widgets.facts(status))
-        if status.error:
-            st.caption(f":red[{widgets.plain(status.error.splitlines()[0][:300])}]")
+        lines = [widgets.state(status), f":gray[{widgets.brief(status)}]" if widgets.brief(status) else ""]
+        if status.error and status.state != "connected":
+            lines.append(f":red[{widgets.plain(status.error.splitlines()[0][:300])}]")
+        st.markdown("  \n".join(line for line in lines if line))
     for name, text in loader.errors.items():
         if name not in loader.status:
             st.error(text)
