@@ -122,7 +122,12 @@ def _timeline(calls: list[Call], span: int) -> None:
         alt.Chart(table)
         .mark_bar(cornerRadius=2, opacity=0.85, clip=True)
         .encode(
-            x=alt.X("begin:T", title=None, scale=alt.Scale(domain=[begin * 1e3, now * 1e3]), axis=alt.Axis(format="%H:%M:%S", tickCount=6)),
+            x=alt.X(
+                "begin:T",
+                title=None,
+                scale=alt.Scale(domain=[begin * 1e3, now * 1e3]),
+                axis=alt.Axis(format="%H:%M:%S", tickCount=6),
+            ),
             x2="end:T",
             y=alt.Y("server:N", title=None),
             color=alt.Color(

@@ -1,4 +1,4 @@
-"""The pages.
+"""The pages. Not in a folder called pages: Streamlit would take each file there for a page of its own accord.
 
 Contract: functions without arguments that draw a page; errors of servers and tools are shown, never raised.
 """

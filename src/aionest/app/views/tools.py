@@ -5,6 +5,7 @@ Contract: a call ends with its result, or by any rerun of the script; either is 
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 HISTORY = 50  # calls that a browser session keeps
 ALL = "All servers"
+STOPPED = "Stopped before there was a result."
 
 
 @dataclass
@@ -35,18 +37,41 @@ class Entry:
 
 @dataclass
 class Past:
-    """What a browser session did here; survives the way to other pages and back."""
+    """What a browser session did here; survives the way to other pages and back.
+
+    Streamlit starts the next run of the script while the one before is still being stopped: the new run itself enters the
+    call that it ends, so that it can show it, and what the old one does afterwards counts no more.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     given: dict[str, dict[str, Any]] = field(default_factory=dict)  # by tool, the last arguments
     tool: str = ""
-    made: int = 0
+    _made: int = 0
+    _running: Entry | None = None
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, tool: Tool, given: dict[str, Any], result: ToolResult | None = None, error: str = "") -> None:
-        """A call is over."""
-        self.made += 1
-        self.entries.insert(0, Entry(self.made, tool, given, result, error))
-        del self.entries[HISTORY:]
+    def begin(self, tool: Tool, given: dict[str, Any]) -> Entry:
+        """A call begins."""
+        with self._guard:
+            self._made += 1
+            self._running = Entry(self._made, tool, given)
+            return self._running
+
+    def finish(self, entry: Entry, result: ToolResult | None = None, error: str = "") -> None:
+        """A call is over, with a result or an error; counts only if it has not been stopped before."""
+        with self._guard:
+            if self._running is not entry:
+                return
+            self._running = None
+            entry.result, entry.error = result, error
+            self.entries.insert(0, entry)
+            del self.entries[HISTORY:]
+
+    def stop(self) -> None:
+        """A run of the script begins: a call of the one before is being stopped."""
+        entry = self._running
+        if entry is not None:
+            self.finish(entry, error=STOPPED)
 
 
 def tools() -> None:
@@ -55,7 +80,9 @@ def tools() -> None:
     loader = state.loader()
     if loader is None:
         return
-    _work(loader, st.session_state.setdefault("past", Past()))
+    past: Past = st.session_state.setdefault("past", Past())
+    past.stop()
+    _work(loader, past)
     with st.sidebar:  # last, so that it tells of the call too
         _servers(loader)
 
@@ -147,12 +174,13 @@ def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
 def _call(loader: ToolsLoader, tool: Tool, given: dict[str, Any], past: Past) -> None:
     slot = st.empty()
     slot.button("Cancel", key="cancel")  # any click reruns the script, which ends the call
+    entry = past.begin(tool, given)
     try:
-        past.add(tool, given, state.run(loader, tool, given, "Tools"))
+        past.finish(entry, state.run(loader, tool, given, "Tools"))
     except ToolsError as exc:
-        past.add(tool, given, error=str(exc))
+        past.finish(entry, error=str(exc))
     except BaseException:  # the script is being stopped
-        past.add(tool, given, error="Stopped before there was a result.")
+        past.finish(entry, error=STOPPED)
         raise
     slot.empty()
 
