@@ -85,10 +85,11 @@ def _written(kind: str, value: Any) -> Any:
 
 def fill(tool: Tool, given: dict[str, Any]) -> None:
     """Put arguments into a tool's form; only before it is drawn in this run, so in callbacks."""
-    for name, schema in tool.properties.items():
-        kind = _kind(_resolved(schema, tool.input_schema))
+    for name, written in tool.properties.items():
+        schema = _resolved(written, tool.input_schema)
+        kind = _kind(schema)
         value = _written(kind, given.get(name))
-        if kind == "boolean" and name in tool.required:
+        if kind == "boolean" and (name in tool.required or isinstance(schema.get("default"), bool)):
             value = bool(given.get(name))
         st.session_state[key_of(tool, name)] = value
 
@@ -138,9 +139,9 @@ def _draw(
         choices = schema["items"]["enum"]
         if key not in state:
             state[key] = [one for one in start if one in choices] if isinstance(start, list) else []
-        chosen = st.multiselect(label, choices, **options)
-        return chosen if chosen or required else None
-    if kind == "boolean" and (required or isinstance(start, bool) and before is None):
+        several: list[Any] = st.multiselect(label, choices, **options)
+        return several if several or required else None
+    if kind == "boolean" and (required or isinstance(schema.get("default"), bool)):
         if not isinstance(state.get(key), bool):
             state[key] = bool(start)
         return st.checkbox(label, **options)

@@ -41,6 +41,14 @@ def row(columns: list[float]) -> list[Any]:
     return list(st.columns([*columns, max(1.0, 8 - sum(columns))]))[: len(columns)]
 
 
+def one_of(label: str, options: list[str], key: str) -> str:
+    """A choice of a few, the first one at the start."""
+    if not _HORIZONTAL:  # Streamlit's test driver cannot handle the other kind before that
+        return str(st.radio(label, options, key=key, horizontal=True, label_visibility="collapsed"))
+    chosen = st.segmented_control(label, options, default=options[0], key=key, label_visibility="collapsed")
+    return str(chosen or options[0])
+
+
 def plain(text: str) -> str:
     """Text that ``st.markdown`` shows as it is."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:-])", r"\\\1", text)
@@ -152,10 +160,7 @@ def show_result(result: ToolResult, key: str) -> None:
     possible = views(result)
     line = f"{'Failed' if result.is_error else 'Done'} in {ms(result.duration)}"
     st.markdown(f":{'red' if result.is_error else 'green'}[●] {line}")
-    chosen = st.segmented_control(
-        "Show as", possible, default=possible[0], key=f"view {key}", label_visibility="collapsed"
-    )
-    show_as(result, chosen or possible[0], key)
+    show_as(result, one_of("Show as", possible, f"view {key}"), key)
 
 
 def show_as(result: ToolResult, view: str, key: str) -> None:

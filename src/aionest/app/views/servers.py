@@ -6,6 +6,7 @@ page; a change of the file touches the servers that it changes, no others.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,7 +198,8 @@ def _form(file: Path, name: str | None) -> None:
     # a form that was saved is another one the next time, so that it starts anew
     key = f"form {name} {st.session_state.get(f'saved {name}', 0)}"
     kinds = [edit.PROGRAM, edit.HTTP, edit.SSE]
-    kind = st.radio("How it is reached", kinds, kinds.index(now.kind), horizontal=True, key=f"{key} kind")
+    kind = str(st.radio("How it is reached", kinds, kinds.index(now.kind), horizontal=True, key=f"{key} kind"))
+    more = st.checkbox("More settings", key=f"{key} more")
     with st.form(key, border=False):
         called = st.text_input("Name", value=name or "", key=f"{key} name", placeholder="files")
         command = env = cwd = url = headers = ""
@@ -226,17 +228,22 @@ def _form(file: Path, name: str | None) -> None:
                 height=80,
                 help="For instance Authorization: Bearer ${TOKEN}",
             )
-        with st.expander("More"):
+        limits = now
+        if more:
             left, right = st.columns(2)
-            timeout = left.text_input("Seconds for an answer", now.timeout, key=f"{key} timeout", placeholder="60")
-            start = right.text_input("Seconds to start", now.connect_timeout, key=f"{key} start", placeholder="30")
-            prefix = st.text_input("Prefix of its tools", now.prefix, key=f"{key} prefix", placeholder="its name")
-            include = left.text_area("Only these tools (one per line)", now.include, key=f"{key} include", height=80)
-            exclude = right.text_area("Not these tools (one per line)", now.exclude, key=f"{key} exclude", height=80)
+            limits = edit.Fields(
+                timeout=left.text_input("Seconds for an answer", now.timeout, key=f"{key} timeout", placeholder="60"),
+                connect_timeout=right.text_input(
+                    "Seconds to start", now.connect_timeout, key=f"{key} start", placeholder="30"
+                ),
+                prefix=st.text_input("Prefix of its tools", now.prefix, key=f"{key} prefix", placeholder="its name"),
+                include=st.text_area("Only these tools (one per line)", now.include, key=f"{key} include", height=80),
+                exclude=st.text_area("Not these tools (one per line)", now.exclude, key=f"{key} exclude", height=80),
+            )
         sent = st.form_submit_button("Add" if name is None else "Save", type="primary")
     if not sent:
         return
-    fields = edit.Fields(kind, command, env, cwd, url, headers, timeout, start, prefix, include, exclude)
+    fields = dataclasses.replace(limits, kind=kind, command=command, env=env, cwd=cwd, url=url, headers=headers)
     value, problems = edit.value_of(fields, config.get(name) if name is not None else None)
     problems = problems or edit.put_server(file, called.strip(), value, name)
     if not problems:
@@ -251,7 +258,7 @@ def _form(file: Path, name: str | None) -> None:
 def _import(file: Path) -> None:
     known = [host for host in ToolsConfig.known_host_files() if host.path.is_file() and not _same(host.path, file)]
     typed = st.text_input("File", key="import path", placeholder="/path/to/mcp.json")
-    choices = [f"{host.name}: {host.path}" for host in known]
+    choices = [f"{host.host}: {host.path}" for host in known]
     chosen = st.selectbox("Found on this machine", choices, index=None, key="import known") if known else None
     sent = st.file_uploader("Or send one", ["json", "yaml", "yml", "toml"], key="import sent")
     if typed.strip():

@@ -47,8 +47,7 @@ def _live(loader: ToolsLoader) -> None:
     if not calls:
         st.info("No tool was called yet.")
     else:
-        span = st.segmented_control("Span", list(SPANS), default="5 minutes", key="span", label_visibility="collapsed")
-        _timeline(calls, SPANS[span or "5 minutes"])
+        _timeline(calls, SPANS[widgets.one_of("Span", list(SPANS), "span")])
         failed = [one for one in reversed(calls) if one.outcome == "failed"][:SHOWN]
         if failed:
             st.subheader("Errors")
@@ -94,7 +93,7 @@ def _server(status: Any) -> dict[str, Any]:
 def _timeline(calls: list[Call], span: int) -> None:
     """A bar for each call, a line for each server."""
     import altair as alt
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
 
     now = time.time()
     recent = [one for one in calls if (one.end or now) > now - span]

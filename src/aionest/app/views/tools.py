@@ -138,7 +138,7 @@ def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
     if right is not None:
         if st.session_state.get("server") not in servers:
             st.session_state["server"] = ALL
-        server = right.selectbox("Server", [ALL, *servers], key="server")
+        server = str(right.selectbox("Server", [ALL, *servers], key="server"))
     names = [name for name, tool in available.items() if server in (ALL, tool.server)]
     if query:
         index = ToolsRetriever()
@@ -153,14 +153,14 @@ def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
     # the state of a widget that was not drawn for a while is gone, and a choice that is no longer offered is none
     if st.session_state.get("tool") not in names:
         st.session_state["tool"] = past.tool if past.tool in names else names[0]
-    name = st.selectbox(
+    name: str | None = st.selectbox(
         f"Tool ({len(names)})" if len(names) != len(available) else "Tool",
         names,
         format_func=lambda n: f"{available[n].server} · {available[n].title}",
         key="tool",
     )
-    past.tool = name
-    return available[name]
+    past.tool = name or names[0]
+    return available[past.tool]
 
 
 def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
