@@ -8,7 +8,7 @@
 #   make refs             references counted, with a debug build as PYTHON
 #   make long             leak, soak and scale tests (minutes)
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make lint | docs | bench | bench-loader | clean
+#   make lint | docs | bench | bench-loader | bench-app | clean
 
 PYTHON ?= python3
 TAG := $(shell $(PYTHON) -c 'import sys, sysconfig; print("%d.%d%s" % (*sys.version_info[:2], "d" if hasattr(sys, "gettotalrefcount") else ""))' 2>/dev/null)
@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 
-.PHONY: test anyio streamlit sdk refs run cpython long asan lint docs bench bench-loader clean
+.PHONY: test anyio streamlit sdk refs run cpython long asan lint docs bench bench-loader bench-app clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS)
@@ -96,6 +96,10 @@ bench: $(VENV)/.bench
 # the MCP loader against the SDK's bare session, anyio's portal and a session per call
 bench-loader: $(VENV)/.bench $(VENV)/.test
 	$(PY) -m benchmarks.loader $(ARGS)
+
+# the app: start, reruns, many sessions at once
+bench-app: $(VENV)/.bench $(VENV)/.test
+	$(PY) -m benchmarks.app $(ARGS)
 
 clean:
 	rm -rf .venv build

@@ -59,6 +59,7 @@ def _live(loader: ToolsLoader) -> None:
                 hide_index=True,
             )
     st.subheader("Browsers")
+    st.caption("Those that have left are listed for some minutes more.")
     st.dataframe(
         [
             {
@@ -136,6 +137,6 @@ def _timeline(calls: list[Call], span: int) -> None:
             ),
             tooltip=["tool", "by", "outcome", "took", alt.Tooltip("begin:T", format="%H:%M:%S"), "error"],
         )
-        .properties(height=80 + 36 * len(set(table["server"])))
+        .properties(height=150 + 40 * len(set(table["server"])))
     )
     st.altair_chart(chart, **widgets.WIDE)
