@@ -3,12 +3,13 @@
 #   make test             the tests, on the installed wheel            PYTHON=python3.12 make test
 #   make run              the main job: the loader flow on a real MCP server, stock asyncio and aionest side by side
 #   make cpython          CPython's own test_asyncio with aionest applied, compared with stock by test id
+#   make streamlit        the app on the oldest Streamlit that is supported
 #   make sdk              the loader on the oldest, the first 2.x and the newest MCP SDK
 #   make refs             references counted, with a debug build as PYTHON
 #   make long             leak, soak and scale tests (minutes)
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make dist             source distribution and wheel, and the wheel tried out
-#   make lint | docs | bench | bench-loader | clean
+#   make lint | docs | bench | bench-loader | bench-app | clean
 
 PYTHON ?= python3
 TAG := $(shell $(PYTHON) -c 'import sys, sysconfig; print("%d.%d%s" % (*sys.version_info[:2], "d" if hasattr(sys, "gettotalrefcount") else ""))' 2>/dev/null)
@@ -27,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 
-.PHONY: test anyio sdk refs run cpython long asan lint dist docs bench bench-loader clean
+.PHONY: test anyio streamlit sdk refs run cpython long asan lint dist docs bench bench-loader bench-app clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS)
@@ -52,6 +53,17 @@ sdk: $(SDKS:%=.venv/mcp-%-$(TAG)/.ready)
 	$(PYTHON) -m venv .venv/mcp-$*-$(TAG)
 	.venv/mcp-$*-$(TAG)/bin/python -m pip install -q --disable-pip-version-check pytest pytest-timeout hypothesis psutil \
 		"mcp==$*$(if $(findstring .,$*),,.*)" ".[mcp]"
+	touch $@
+
+# the oldest Streamlit that is supported; uvloop is there, and must not be in the way
+STREAMLIT := 1.40.0
+streamlit: .venv/streamlit-$(STREAMLIT)-$(TAG)/.ready
+	.venv/streamlit-$(STREAMLIT)-$(TAG)/bin/python -m pytest tests/streamlit_app $(ARGS)
+
+.venv/streamlit-$(STREAMLIT)-$(TAG)/.ready: $(SOURCES)
+	$(PYTHON) -m venv .venv/streamlit-$(STREAMLIT)-$(TAG)
+	.venv/streamlit-$(STREAMLIT)-$(TAG)/bin/python -m pip install -q --disable-pip-version-check pytest pytest-timeout hypothesis psutil \
+		playwright websockets langchain-mcp-adapters uvloop "mcp<2" streamlit==$(STREAMLIT) ".[app]"
 	touch $@
 
 # greenlet is compiled for a debug build (below): a release build of it does not count the references that it takes
@@ -91,6 +103,10 @@ bench: $(VENV)/.bench
 # the MCP loader against the SDK's bare session, anyio's portal and a session per call
 bench-loader: $(VENV)/.bench $(VENV)/.test
 	$(PY) -m benchmarks.loader $(ARGS)
+
+# the app: start, reruns, many sessions at once
+bench-app: $(VENV)/.bench $(VENV)/.test
+	$(PY) -m benchmarks.app $(ARGS)
 
 clean:
 	rm -rf .venv build

@@ -1,8 +1,8 @@
 """The main job: the loader flow on a real MCP server over stdio, with stock asyncio, its patches and aionest side by side.
 
 Sets up what it needs under --cache: an environment with the MCP SDK and the rivals beside aionest, another one for the
-server (mcp-server-time). Each flow runs in a process of its own, with a limit; server processes that a flow leaves behind
-are counted and ended.
+servers (mcp-server-time and others). Each flow runs in a process of its own, with a limit; server processes that a flow leaves behind
+are counted and ended. Last, the app with three real servers: at a terminal it stays until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ FLOW = Path(__file__).parent.parent / "examples" / "loader_flow" / "flow.py"
 MODES = ["stock", "nest_asyncio", "nest_asyncio2", "aionest", "threads", "portal"]
 OURS = ("aionest", "threads", "portal")
 TOOLS = FLOW.parent / "tools.py"
+SHOW = Path(__file__).parent / "show_app.py"
+BARE = Path(__file__).parent.parent / "examples" / "servers" / "bare.py"
 STEPS = ["load", "call", "nested call", "leave"]
 
 
@@ -74,6 +77,25 @@ def run_flow(python, mode, server, timeout):
     return results, f"{ended}; servers left: {len(left)}; tracebacks in the log: {tracebacks}", err
 
 
+def show_app(python, server, cache, env):
+    """Open the app with three real servers; its exit status."""
+    servers = {"time": {"command": str(server)}, "fetch": {"command": str(server.parent / "mcp-server-fetch")}}
+    if shutil.which("git"):
+        repository = cache / "repository"
+        if not (repository / ".git").exists():
+            subprocess.run(["git", "init", "-q", repository], check=True)
+        command = str(server.parent / "mcp-server-git")
+        servers["git"] = {"command": command, "args": ["--repository", str(repository)]}
+    else:
+        servers["bare"] = {"command": sys.executable, "args": [str(BARE)]}
+    folder = cache / "app"
+    folder.mkdir(exist_ok=True)
+    config = folder / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": servers}, indent=2))
+    print(f"\nThe app with three servers ({', '.join(servers)}):", flush=True)
+    return subprocess.run([python, SHOW, config], env=env, check=False).returncode
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, required=True, help="folder for the environments")
@@ -84,11 +106,15 @@ def main():
     if sys.version_info >= (3, 15):
         print("note: the MCP SDK's own dependencies may have no build for this Python yet")
     tag = "%d.%d" % sys.version_info[:2]
-    server = environment(cache / f"server-{tag}", ["mcp-server-time", "mcp<2"]).parent / "mcp-server-time"
+    server = (
+        environment(cache / f"server-{tag}", ["mcp-server-time", "mcp-server-fetch", "mcp-server-git", "mcp<2"]).parent
+        / "mcp-server-time"
+    )
     rivals = ["nest_asyncio==1.6.0", "nest-asyncio2", "greenlet>=3.2,<4"]
     loader = ["mcp>=1.24,<2", "pydantic>=2", "jsonschema>=4.18", "ruamel.yaml>=0.18", "json5>=0.9", "tomlkit>=0.12"]
     loader += ["tomli>=2; python_version < '3.11'", "python-dotenv>=1", "platformdirs>=4"]
-    python = environment(cache / f"client-{tag}", [*loader, *rivals])
+    page = ["streamlit>=1.40", "typer>=0.12", "rich>=13", "websockets"]
+    python = environment(cache / f"client-{tag}", [*loader, *page, *rivals])
 
     print(
         "\nA loader with synchronous load(), call() and cleanup(), each an asyncio.run of its own; a real MCP server over stdio.\n"
@@ -116,6 +142,7 @@ def main():
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p.endswith("site-packages"))}
     worst += subprocess.run([python, TOOLS, server], env=env, timeout=120, check=False).returncode != 0
+    worst += show_app(python, server, cache, env) != 0
     return 1 if worst else 0
 
 

@@ -10,9 +10,10 @@ Contract
 from __future__ import annotations
 
 import concurrent.futures
-import inspect
 import queue
+import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -22,14 +23,13 @@ import aionest
 from aionest.mcp import ToolResult, ToolsConfig, ToolsLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from aionest.mcp import Tool
 
-__all__ = ["MCPConnection", "call", "tools_loader"]
+__all__ = ["MCPConnection", "call", "stream", "tools_loader"]
 
 LOOK = 0.1  # seconds between looks at whether the script is to stop
-_HAS_RELEASE = "on_release" in inspect.signature(st.cache_resource).parameters
 
 
 def _key(config: Any) -> str:
@@ -61,52 +61,64 @@ def _open(_key: str, _config: Any, _options: dict[str, Any]) -> ToolsLoader:
     return loader
 
 
+class _Held:
+    """What the caches keep in a loader's place. When they let go of it, whichever way, the loader is closed."""
+
+    def __init__(self, loader: ToolsLoader) -> None:
+        self.loader = loader
+        # not at exit: the loader itself sees to that
+        weakref.finalize(self, _release, loader).atexit = False
+
+
 def _release(loader: ToolsLoader) -> None:
-    loader.cleanup(timeout=10)
+    # in a thread: the last reference may be dropped anywhere, on the portal's own loop too
+    threading.Thread(target=_close, args=(loader,), name="aionest-release", daemon=True).start()
 
 
-def _cached(scope: str) -> Any:
-    options: dict[str, Any] = {"show_spinner": "Starting MCP servers ..."}
-    if _HAS_RELEASE:
-        options.update(on_release=_release, scope=scope)
-    return st.cache_resource(**options)
+def _close(loader: ToolsLoader) -> None:
+    try:
+        loader.cleanup(timeout=10)
+    except (RuntimeError, TimeoutError):
+        pass  # the portal is closed already, which has ended the sessions
 
 
-def _open_key(key: str, _config: Any, _options: dict[str, Any]) -> ToolsLoader:
-    return _open(key, _config, _options)
+@st.cache_resource(show_spinner="Starting MCP servers ...")
+def _of_process(key: str, _config: Any, _options: dict[str, Any]) -> _Held:
+    return _Held(_open(key, _config, _options))
 
 
-def _open_key_session(key: str, _config: Any, _options: dict[str, Any]) -> ToolsLoader:
-    return _open(key, _config, _options)
-
-
-_global = _cached("global")(_open_key)
-_session = _cached("session")(_open_key_session) if _HAS_RELEASE else None
+def _of_session(key: str, config: Any, options: dict[str, Any]) -> _Held:
+    """As ``_of_process``, kept with the state of the browser session, which Streamlit drops when that ends."""
+    name = "aionest tools loaders"
+    kept: dict[str, _Held] = st.session_state.setdefault(name, {})
+    if key not in kept:
+        with st.spinner("Starting MCP servers ..."):
+            kept[key] = _Held(_open(key, config, options))
+    return kept[key]
 
 
 def tools_loader(config: Any = None, *, scope: str = "global", **options: Any) -> ToolsLoader:
     """The loader of this configuration: opened at the first call, the same one at every rerun.
 
     :param config: a path, a ``ToolsConfig`` or a mapping of servers; None looks in the usual places.
-    :param scope: ``"global"`` for one per process, ``"session"`` for one per browser session (Streamlit 1.53 and newer).
+    :param scope: ``"global"`` for one per process, ``"session"`` for one per browser session.
     :param options: of ``ToolsLoader``, used when it is opened.
-    :raises RuntimeError: ``scope="session"`` on a Streamlit that has no caches per session.
+    :raises ValueError: no such scope.
 
-    Call ``tools_loader.clear()`` to close all and open anew. Thread-safety: any script thread; reruns wait for one another.
+    It is closed when the cache is cleared (``tools_loader.clear()`` or ``st.cache_resource.clear()``), when the browser session
+    ends if it is that one's, and when the process does. Thread-safety: any script thread; reruns wait for one another.
     """
-    if scope == "session":
-        if _session is None:
-            raise RuntimeError('scope="session" needs Streamlit 1.53 or newer')
-        return _session(_key(config), config, options)  # type: ignore[no-any-return]
-    if scope != "global":
+    if scope not in ("global", "session"):
         raise ValueError(f'scope is "global" or "session", not {scope!r}')
-    return _global(_key(config), config, options)  # type: ignore[no-any-return]
+    held: _Held = (_of_process if scope == "global" else _of_session)(_key(config), config, options)
+    return held.loader
 
 
 def _clear() -> None:
-    _global.clear()
-    if _session is not None:
-        _session.clear()
+    """Close the loaders of the process, and those of the browser session that asks; the next use opens new ones."""
+    _of_process.clear()
+    if "aionest tools loaders" in st.session_state:
+        del st.session_state["aionest tools loaders"]
 
 
 tools_loader.clear = _clear  # type: ignore[attr-defined]
@@ -129,45 +141,90 @@ def call(
 
     Raises what ``ToolsLoader.call`` raises. Thread-safety: script threads.
     """
-    one, given = loader._prepare(tool, arguments)
-    steps: queue.SimpleQueue[tuple[float, float | None, str | None]] = queue.SimpleQueue()
-    name = label or one.title or one.name
+    work = _Work(loader, tool, arguments, timeout)
+    name = label or work.tool.title or work.tool.name
     slot = st.empty()
     begin = time.monotonic()
-
-    async def step(value: float, total: float | None, message: str | None) -> None:
-        steps.put((value, total, message))
-
-    future = loader.portal.submit(loader._call, one, given, timeout, step, False)
+    shown = ""
+    ended = False
     try:
-        shown = False
-        while True:
-            try:
-                return future.result(LOOK)
-            except (TimeoutError, concurrent.futures.TimeoutError):
-                if future.done():
-                    return future.result()
-            latest = None
-            while not steps.empty():
-                latest = steps.get()
-            # each of these lets Streamlit stop the script here, by an exception
+        while not work.wait():
+            latest = work.latest()
             if latest is not None:
                 value, total, message = latest
-                share = min(1.0, value / total) if total else 0.0
+                share = max(0.0, min(1.0, value / total)) if total else 0.0
                 slot.progress(share, text=f"{name}: {message or f'{value:g}'}")
-                shown = True
-            elif not shown:
-                slot.caption(f"{name}: {time.monotonic() - begin:.0f} s")
-            else:
-                st.session_state.get("")  # nothing to show
-                slot.__enter__().__exit__(None, None, None)
-    except BaseException:
-        if not keep_running:
-            future.cancel()
-        raise
+                shown = "progress"
+            elif shown != "progress" and f"{time.monotonic() - begin:.0f}" != shown:
+                shown = f"{time.monotonic() - begin:.0f}"
+                slot.caption(f"{name}: {shown} s")
+        ended = True
+        return work.future.result()
     finally:
-        if future.done():
+        if not ended and not keep_running:
+            work.future.cancel()
+        if ended:
             slot.empty()
+
+
+def stream(
+    loader: ToolsLoader, tool: str | Tool, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+) -> Generator[str, None, ToolResult]:
+    """Call a tool, and give what it says on the way and in the end, as it comes: for ``st.write_stream``.
+
+    Each message of the tool's progress is a paragraph of its own, the text of the result is the last. The ``ToolResult`` is
+    what the generator returns. Closing it, and a stop or a rerun of the script, cancels the call.
+
+    :param timeout: seconds; None is the server's setting.
+
+    Raises what ``ToolsLoader.call`` raises, at the first step. Thread-safety: script threads, one at a time.
+    """
+    work = _Work(loader, tool, arguments, timeout)
+    try:
+        done = False
+        while not done:
+            done = work.wait()
+            while not work.steps.empty():
+                message = work.steps.get()[2]
+                if message:
+                    yield f"{message}\n\n"
+        result = work.future.result()
+        yield str(result)
+        return result
+    finally:
+        work.future.cancel()
+
+
+class _Work:
+    """A call that runs on the portal while a script waits for it."""
+
+    def __init__(
+        self, loader: ToolsLoader, tool: str | Tool, arguments: Mapping[str, Any] | None, timeout: float | None
+    ) -> None:
+        self.tool, given = loader._prepare(tool, arguments)
+        self.steps: queue.SimpleQueue[tuple[float, float | None, str | None]] = queue.SimpleQueue()
+
+        async def step(value: float, total: float | None, message: str | None) -> None:
+            self.steps.put((value, total, message))
+
+        self.future: concurrent.futures.Future[ToolResult] = loader.portal.submit(
+            loader._call, self.tool, given, timeout, step, False
+        )
+
+    def wait(self) -> bool:
+        """Wait for a moment; whether the call is over. Here Streamlit stops the script, if it is to, by an exception."""
+        concurrent.futures.wait([self.future], LOOK)
+        if self.future.done():
+            return True
+        st.session_state.get("aionest look")  # any access is a point where a script may be stopped
+        return False
+
+    def latest(self) -> tuple[float, float | None, str | None] | None:
+        """The newest step of its progress since the last look."""
+        found = None
+        while not self.steps.empty():
+            found = self.steps.get()
+        return found
 
 
 class MCPConnection(BaseConnection[ToolsLoader]):
@@ -181,7 +238,9 @@ class MCPConnection(BaseConnection[ToolsLoader]):
         config = kwargs.pop("config", None) or secrets.get("config") or secrets.get("servers")
         if config is not None and hasattr(config, "to_dict"):
             config = config.to_dict()
-        return _open("", config, kwargs)
+        loader = _open("", config, kwargs)
+        weakref.finalize(self, _release, loader).atexit = False  # older versions forget connections without a word
+        return loader
 
     @property
     def loader(self) -> ToolsLoader:

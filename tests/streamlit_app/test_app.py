@@ -61,15 +61,15 @@ def test_a_tool_is_called_from_its_form(config):
         """
         app.selectbox(key="tool").select("one__add").run()
         app.number_input(key="one__add/a").set_value(4.0)
-        app.button[0].click().run()
+        next(b for b in app.button if b.label == "Call").click().run()
         assert not app.exception and not app.error, (app.exception, app.error)
-        print([t.value for t in app.text])
+        print(app.json[0].value)
         for _ in range(20):
             app.run()
         assert not app.exception
         """,
     )
-    assert output == "['5.0']\n"
+    assert json.loads(output) == {"sum": 5.0}
 
 
 def test_wrong_arguments_and_failing_tools_are_shown(config):
@@ -77,16 +77,18 @@ def test_wrong_arguments_and_failing_tools_are_shown(config):
         config,
         """
         app.selectbox(key="tool").select("two__add").run()
-        app.button[0].click().run()
+        next(b for b in app.button if b.label == "Call").click().run()
         assert not app.exception
-        print(len(app.error))
+        print([e.value for e in app.error])
         app.selectbox(key="tool").select("two__fail").run()
-        app.button[0].click().run()
-        assert not app.exception
-        print([t.value for t in app.text])
+        next(b for b in app.button if b.label == "Call").click().run()
+        assert not app.exception and not app.error
+        assert any("Failed in" in m.value for m in app.markdown)
+        print([c.value for c in app.code])
         """,
     )
-    assert output == "1\n['']\n" or "it failed" in output
+    wrong, code = output.splitlines()
+    assert "a: missing" in wrong and "it failed" in code
 
 
 def test_other_pages(config):
@@ -94,7 +96,7 @@ def test_other_pages(config):
         config,
         """
         for page in ("servers", "sessions", "about"):
-            one = AppTest.from_string(f"import aionest; aionest.apply(); from aionest.app import pages; pages.{page}()", default_timeout=60).run()
+            one = AppTest.from_string(f"import aionest; aionest.apply(); from aionest.app import views; views.{page}()", default_timeout=60).run()
             assert not one.exception, one.exception
             print(one.title[0].value)
         """,
@@ -107,7 +109,7 @@ def test_a_bad_edit_loses_nothing(config):
     drive(
         config,
         """
-        page = AppTest.from_string("import aionest; aionest.apply(); from aionest.app import pages; pages.servers()", default_timeout=60).run()
+        page = AppTest.from_string("import aionest; aionest.apply(); from aionest.app import views; views.servers()", default_timeout=60).run()
         page.text_area(key="editor").set_value('{"mcpServers": {"one": {"args": 5}}}').run()
         next(b for b in page.button if b.label == "Save").click().run()
         assert not page.exception and page.error and page.warning

@@ -314,7 +314,7 @@ def drive(tmp_path):
             import aionest, threading, time
             from streamlit.testing.v1 import AppTest
             page = AppTest.from_string(
-                "import aionest; aionest.apply(); from aionest.app.assistant import assistant; assistant()",
+                "import aionest; aionest.apply(); from aionest.app.views import assistant; assistant()",
                 default_timeout=60,
             ).run()
             assert not page.exception, page.exception

@@ -1,7 +1,8 @@
 """A form from a tool's JSON schema.
 
 Contract: gives the arguments as the schema wants them; optional fields left empty are left out. What has no widget of its own
-is edited as JSON, and what is wrong is said beside the form, with nothing lost.
+is edited as JSON, and what is wrong is said beside the form, with nothing lost. What was given to a tool before is there again
+when it is chosen again, though Streamlit drops the state of widgets that are not drawn.
 """
 
 from __future__ import annotations
@@ -14,67 +15,175 @@ import streamlit as st
 if TYPE_CHECKING:
     from aionest.mcp import Tool
 
+_YES_NO = {"": "", "yes": True, "no": False}
+_MAX = (1 << 53) - 1  # the largest whole number that a browser's number field takes
+
+
+def key_of(tool: Tool, name: str) -> str:
+    """The key of an argument's widget."""
+    return f"{tool.name}/{name}"
+
+
+def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """A schema with its own references followed, and the one that matters of ``anyOf`` and the like."""
+    for _ in range(16):
+        if not isinstance(schema, dict):
+            return {}
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#"):
+            target: Any = root
+            for part in reference[1:].strip("/").split("/"):
+                part = part.replace("~1", "/").replace("~0", "~")
+                target = target.get(part) if isinstance(target, dict) else None
+            schema = {**target, **{k: v for k, v in schema.items() if k != "$ref"}} if isinstance(target, dict) else {}
+            continue
+        if "type" in schema or "enum" in schema or "const" in schema:
+            break
+        parts = [*(schema.get("anyOf") or []), *(schema.get("oneOf") or []), *(schema.get("allOf") or [])]
+        real = [one for one in parts if isinstance(one, dict) and one.get("type") != "null"]
+        if len(real) != 1:
+            break
+        rest = {k: v for k, v in schema.items() if k not in ("anyOf", "oneOf", "allOf")}
+        schema = {**real[0], **rest}
+    return schema if isinstance(schema, dict) else {}
+
 
 def _kind(schema: dict[str, Any]) -> str:
+    if isinstance(schema.get("enum"), list) or "const" in schema:
+        return "choice"
     kind = schema.get("type")
     if isinstance(kind, list):
-        kind = next((one for one in kind if one != "null"), "string")
-    if kind is None:
-        for part in [*(schema.get("anyOf") or []), *(schema.get("oneOf") or [])]:
-            if isinstance(part, dict) and part.get("type") not in (None, "null"):
-                return str(part["type"])
-        return "json" if "enum" not in schema else "string"
-    return str(kind)
+        kinds = [one for one in kind if one != "null"]
+        kind = kinds[0] if len(kinds) == 1 else None
+    if kind == "array":
+        items = schema.get("items")
+        if isinstance(items, dict) and isinstance(items.get("enum"), list):
+            return "choices"
+        if isinstance(items, dict) and items.get("type") == "string":
+            return "lines"
+    return kind if kind in ("string", "integer", "number", "boolean") else "json"
 
 
-def arguments(tool: Tool) -> tuple[dict[str, Any], list[str]]:
-    """Draw the widgets; the arguments as they stand, and what is wrong with them."""
+def _written(kind: str, value: Any) -> Any:
+    """A value as the state of its widget."""
+    if kind == "json":
+        return "" if value is None else json.dumps(value, ensure_ascii=False, indent=1)
+    if kind == "lines":
+        return "\n".join(map(str, value)) if isinstance(value, list) else ""
+    if kind == "choices":
+        return value if isinstance(value, list) else []
+    if kind == "string":
+        return "" if value is None else str(value)
+    if kind == "boolean":
+        return "" if value is None else "yes" if value else "no"
+    if kind in ("integer", "number"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        return int(value) if kind == "integer" else float(value)
+    return value
+
+
+def fill(tool: Tool, given: dict[str, Any]) -> None:
+    """Put arguments into a tool's form; only before it is drawn in this run, so in callbacks."""
+    for name, written in tool.properties.items():
+        schema = _resolved(written, tool.input_schema)
+        kind = _kind(schema)
+        value = _written(kind, given.get(name))
+        if kind == "boolean" and (name in tool.required or isinstance(schema.get("default"), bool)):
+            value = bool(given.get(name))
+        st.session_state[key_of(tool, name)] = value
+
+
+def arguments(tool: Tool, before: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+    """Draw the widgets; the arguments as they stand, and what is wrong with them.
+
+    :param before: what was given to it last.
+    """
     given: dict[str, Any] = {}
     problems: list[str] = []
-    for name, schema in tool.properties.items():
-        schema = schema if isinstance(schema, dict) else {}
+    for name, written in tool.properties.items():
+        schema = _resolved(written, tool.input_schema)
         required = name in tool.required
         label = f"{schema.get('title') or name}{' *' if required else ''}"
-        text = schema.get("description")
-        key = f"{tool.name}/{name}"
-        default = schema.get("default")
-        kind = _kind(schema)
-        if "enum" in schema:
-            options = list(schema["enum"])
-            index = options.index(default) if default in options else (0 if required else None)
-            value = st.selectbox(label, options, index=index, help=text, key=key)
-            if value is not None:
-                given[name] = value
-        elif kind == "boolean":
-            if required or default is not None:
-                given[name] = st.checkbox(label, value=bool(default), help=text, key=key)
-            else:
-                chosen = st.selectbox(label, ["", "true", "false"], help=text, key=key)
-                if chosen:
-                    given[name] = chosen == "true"
-        elif kind == "integer":
-            number = st.number_input(
-                label, value=default, step=1, help=text, key=key, placeholder="" if required else "optional"
-            )
-            if number is not None:
-                given[name] = int(number)
-        elif kind == "number":
-            start = float(default) if default is not None else None
-            number = st.number_input(label, value=start, help=text, key=key, format="%g")
-            if number is not None:
-                given[name] = number
-        elif kind == "string":
-            long = schema.get("format") == "textarea" or (schema.get("maxLength") or 0) > 200
-            draw = st.text_area if long else st.text_input
-            value = draw(label, value=default or "", help=text, key=key)
-            if value or required:
-                given[name] = value
-        else:
-            written_default = json.dumps(default) if default is not None else ""
-            written = st.text_area(f"{label} (JSON)", value=written_default, help=text, key=key, height=100)
-            if written.strip():
-                try:
-                    given[name] = json.loads(written)
-                except ValueError as exc:
-                    problems.append(f"{name}: {exc}")
+        try:
+            value = _draw(tool, name, schema, label, required, before)
+        except ValueError as exc:
+            problems.append(f"{name}: {exc}")
+            continue
+        if value is not None:
+            given[name] = value
     return given, problems
+
+
+def _draw(
+    tool: Tool, name: str, schema: dict[str, Any], label: str, required: bool, before: dict[str, Any] | None
+) -> Any:
+    """One widget; its value, None if there is none.
+
+    :raises ValueError: what is written there is no JSON.
+    """
+    kind = _kind(schema)
+    key = key_of(tool, name)
+    state = st.session_state
+    start = before[name] if before is not None and name in before else schema.get("default")
+    if before is not None and name not in before:
+        start = None  # it was left empty
+    text = schema.get("description")
+    options: dict[str, Any] = {"help": text if isinstance(text, str) else None, "key": key}
+    if kind == "choice":
+        choices = list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema["const"]]
+        if key not in state or (state[key] is not None and state[key] not in choices):
+            state[key] = start if start in choices else choices[0] if required and choices else None
+        return st.selectbox(label, choices, index=None, format_func=_option, placeholder="optional", **options)
+    if kind == "choices":
+        choices = schema["items"]["enum"]
+        if key not in state:
+            state[key] = [one for one in start if one in choices] if isinstance(start, list) else []
+        several: list[Any] = st.multiselect(label, choices, **options)
+        return several if several or required else None
+    if kind == "boolean" and (required or isinstance(schema.get("default"), bool)):
+        if not isinstance(state.get(key), bool):
+            state[key] = bool(start)
+        return st.checkbox(label, **options)
+    if kind == "boolean":
+        if state.get(key) not in _YES_NO:
+            state[key] = _written(kind, start if isinstance(start, bool) else None)
+        chosen = _YES_NO[st.selectbox(label, list(_YES_NO), **options)]
+        return None if chosen == "" else chosen
+    if key not in state:
+        state[key] = _written(kind, start)
+    hint = "" if required else "optional"
+    if kind == "integer":
+        number = st.number_input(
+            label, value=None, step=1, min_value=-_MAX, max_value=_MAX, placeholder=hint or "a number", **options
+        )
+        return None if number is None else int(number)
+    if kind == "number":
+        return st.number_input(label, value=None, step=None, format="%g", placeholder=hint or "a number", **options)
+    if kind == "string":
+        long = schema.get("format") == "textarea" or (_number(schema.get("maxLength")) or 0) > 200
+        if long:
+            typed = st.text_area(label, placeholder=hint, height=100, **options)
+        else:
+            secret = schema.get("format") == "password"
+            typed = st.text_input(label, placeholder=hint, type="password" if secret else "default", **options)
+        return typed if typed or required else None
+    if kind == "lines":
+        typed = st.text_area(f"{label} (one per line)", placeholder=hint, height=100, **options)
+        lines = [line for line in typed.splitlines() if line.strip()]
+        return lines if lines or required else None
+    typed = st.text_area(f"{label} (JSON)", placeholder=hint, height=100, **options)
+    if not typed.strip():
+        return None
+    try:
+        return json.loads(typed)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) else None
+
+
+def _option(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

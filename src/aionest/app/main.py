@@ -11,15 +11,15 @@ import aionest
 
 aionest.apply()
 
-from aionest.app import assistant, pages  # noqa: E402
+from aionest.app import views  # noqa: E402
 
 st.set_page_config(page_title="aionest", page_icon=":material/hub:", layout="wide")
 st.navigation(
     [
-        st.Page(pages.tools, title="Tools", icon=":material/build:", default=True, url_path="tools"),
-        st.Page(assistant.assistant, title="Assistant", icon=":material/chat:", url_path="assistant"),
-        st.Page(pages.servers, title="Servers", icon=":material/dns:", url_path="servers"),
-        st.Page(pages.sessions, title="Sessions", icon=":material/monitoring:", url_path="sessions"),
-        st.Page(pages.about, title="About", icon=":material/info:", url_path="about"),
+        st.Page(views.tools, title="Tools", icon=":material/build:", default=True, url_path="tools"),
+        st.Page(views.assistant, title="Assistant", icon=":material/chat:", url_path="assistant"),
+        st.Page(views.servers, title="Servers", icon=":material/dns:", url_path="servers"),
+        st.Page(views.sessions, title="Sessions", icon=":material/monitoring:", url_path="sessions"),
+        st.Page(views.about, title="About", icon=":material/info:", url_path="about"),
     ]
 ).run()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import shlex
 import signal
 import sys
 import threading
@@ -80,7 +82,10 @@ def demo(json_: bool = JsonOption) -> None:
 
 @app.command("app", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def app_(context: typer.Context, config: Path | None = ConfigOption) -> None:
-    """Open the tools in a browser (Streamlit); other options go to ``streamlit run``."""
+    """Open the tools in a browser (Streamlit); other options go to ``streamlit run``.
+
+    Only this machine can open it, unless --server.address says otherwise: who can open it can start programs.
+    """
     import importlib.util
 
     if importlib.util.find_spec("streamlit") is None:
@@ -90,8 +95,22 @@ def app_(context: typer.Context, config: Path | None = ConfigOption) -> None:
         if not config.exists():
             raise UsageError(f"{config}: there is no such file")
         os.environ["MCP_FILE"] = str(config.resolve())
-    command = [sys.executable, "-m", "streamlit", "run", str(script), *context.args]
+    options = list(context.args)
+    for name, value in _APP_OPTIONS.items():
+        variable = "STREAMLIT_" + re.sub(r"([A-Z])", r"_\1", name.replace(".", "_")).upper()
+        if variable not in os.environ and not any(one.split("=")[0] == f"--{name}" for one in options):
+            options.append(f"--{name}={value}")
+    command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
     os.execv(sys.executable, command)
+
+
+# where Streamlit's own defaults do not suit a tool for the person at this machine
+_APP_OPTIONS = {
+    "server.address": "localhost",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "minimal",
+    "server.fileWatcherType": "none",
+}
 
 
 @app.callback(invoke_without_command=True)

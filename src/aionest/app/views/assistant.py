@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 import aionest
+from aionest.app import state as app_state
 from aionest.app.chat import ChatError, Endpoint, Reply, stream
-from aionest.mcp import ToolsConfig, ToolsError
+from aionest.app.widgets import harmless
+from aionest.mcp import ToolsError
 from aionest.mcp.adapters.openai import to_openai
-from aionest.streamlit import LOOK, call, tools_loader
+from aionest.streamlit import LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +156,7 @@ def assistant() -> None:
             "No endpoint yet. Enter the base URL of any OpenAI-compatible endpoint and a model in the sidebar, or set "
             "`OPENAI_BASE_URL`, `OPENAI_MODEL` and `OPENAI_API_KEY` before the app is started."
         )
-    loader = _loader()
+    loader = app_state.loader()
     tools = dict(list(loader.tools.items())[:TOOLS]) if loader is not None else {}
     if ready and not chat.entries:
         st.caption(f"{endpoint.model} · {len(tools)} tools. No tool runs unless you say so.")
@@ -164,11 +166,6 @@ def assistant() -> None:
         _show(entry)
     if ready:
         _go_on(chat, run, endpoint, loader, tools)
-
-
-def _loader() -> ToolsLoader | None:
-    file = ToolsConfig.find()
-    return tools_loader(str(file)) if file is not None and file.exists() else None
 
 
 # -- settings
@@ -210,11 +207,6 @@ def _settings(chat: Chat) -> Endpoint:
 # -- what was said
 
 
-def _shown(text: str) -> str:
-    """Text of a model for ``st.markdown``: no images, whose addresses could carry what was said to anybody's server."""
-    return text.replace("![", "!\u200b[")
-
-
 def _show(entry: Entry) -> None:
     message = entry.message
     if message["role"] == "tool":
@@ -228,7 +220,7 @@ def _show(entry: Entry) -> None:
         if message["role"] == "user":
             st.text(message["content"])
         elif message["content"]:
-            st.markdown(_shown(message["content"]))
+            st.markdown(harmless(message["content"]))
         if entry.note:
             st.caption(entry.note)
 
@@ -318,7 +310,7 @@ def _run(
         st.stop()
     try:
         st.button("Stop", key="assistant stop")  # any click reruns the script, which ends the call
-        result = call(loader, tool, given)
+        result = app_state.run(loader, tool, given, "Assistant")
         text, note = str(result) or "The tool gave nothing.", f"done in {result.duration * 1e3:.0f} ms"
         if result.is_error:
             note = "failed"
@@ -369,7 +361,7 @@ def _ask(chat: Chat, run: int, endpoint: Endpoint, tools: dict[str, Tool]) -> No
                 pass
             # each of these lets Streamlit stop the script here, by an exception
             if reply.text:
-                slot.markdown(_shown(reply.text))
+                slot.markdown(harmless(reply.text))
             else:
                 slot.caption(f"Waiting for the model: {time.monotonic() - begin:.0f} s")
         future.result()

@@ -1,0 +1,203 @@
+"""What the app knows besides its pages: the configuration's file, the loader, every call that was made, and by whom.
+
+Contract: the journal is one per process, bounded, and may be used from any thread; a browser session counts as there as long as
+Streamlit keeps its state. Nothing here draws, but for ``loader()``, which says what is in the way when there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import shlex
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from aionest.mcp import ToolsConfig, ToolsError
+from aionest.mcp.trust import Trust
+from aionest.streamlit import call, tools_loader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aionest.mcp import Tool, ToolResult, ToolsLoader
+
+KEPT = 1000  # calls and log lines of the process
+
+
+@dataclass
+class Call:
+    """A call of a tool. Times are seconds since the epoch; ``outcome`` is running, done, failed or stopped."""
+
+    tool: str
+    server: str
+    by: str
+    page: str
+    begin: float
+    end: float | None = None
+    outcome: str = "running"
+    error: str = ""
+
+
+@dataclass(eq=False)
+class Visitor:
+    """A browser session, which is there as long as something holds this object: its ``st.session_state``."""
+
+    name: str
+    since: float = field(default_factory=time.time)
+    last: float = 0.0
+
+
+class Journal:
+    """The calls of all browser sessions, and what servers logged."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._calls: deque[Call] = deque(maxlen=KEPT)
+        self._logs: deque[tuple[float, str, str, str]] = deque(maxlen=KEPT)
+        self._visitors: weakref.WeakSet[Visitor] = weakref.WeakSet()
+        self._numbers = itertools.count(1)
+
+    def visit(self) -> Visitor:
+        """The browser session of this script run."""
+        visitor: Visitor | None = st.session_state.get("visitor")
+        if visitor is None:
+            with self._guard:
+                visitor = Visitor(f"browser {next(self._numbers)}")
+                self._visitors.add(visitor)
+            st.session_state["visitor"] = visitor
+        visitor.last = time.time()
+        return visitor
+
+    def visitors(self) -> list[Visitor]:
+        """Who is there, first come first."""
+        with self._guard:
+            return sorted(self._visitors, key=lambda one: one.since)
+
+    def calls(self) -> list[Call]:
+        """The calls, oldest first."""
+        with self._guard:
+            return list(self._calls)
+
+    def log(self, server: str, level: str, data: Any) -> None:
+        """A server's log message."""
+        text = data if isinstance(data, str) else repr(data)
+        with self._guard:
+            self._logs.append((time.time(), server, level, text[:2000]))
+
+    def logs(self, server: str) -> list[tuple[float, str, str]]:
+        """A server's log messages, oldest first: time, level, text."""
+        with self._guard:
+            return [(at, level, text) for at, name, level, text in self._logs if name == server]
+
+    @contextmanager
+    def entry(self, tool: Tool, page: str) -> Iterator[Call]:
+        """Enter a call for the time of the block."""
+        one = Call(tool.name, tool.server, self.visit().name, page, time.time())
+        with self._guard:
+            self._calls.append(one)
+        try:
+            yield one
+        except ToolsError as exc:
+            one.outcome, one.error = "failed", str(exc)
+            raise
+        except BaseException:  # the script is being stopped
+            one.outcome = "stopped"
+            raise
+        else:
+            if one.outcome == "running":
+                one.outcome = "done"
+        finally:
+            one.end = time.time()
+
+
+journal = Journal()
+
+
+def run(loader: ToolsLoader, tool: Tool, arguments: dict[str, Any], page: str) -> ToolResult:
+    """Call a tool, with its progress shown, and enter it in the journal. A rerun or a stop of the script cancels it.
+
+    :raises ToolsError: as ``aionest.streamlit.call``.
+    """
+    with journal.entry(tool, page) as one:
+        result = call(loader, tool, arguments)
+        if result.is_error:
+            one.outcome, one.error = "failed", result.text[:2000]
+        return result
+
+
+# -- the configuration
+
+
+def _argument() -> str | None:
+    """``--config FILE`` behind ``streamlit run main.py --``."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    return parser.parse_known_args(sys.argv[1:])[0].config  # type: ignore[no-any-return]
+
+
+def config_file() -> Path:
+    """The file of the configuration, which need not exist: named, found in the usual places, or mcp.json here."""
+    named = _argument()
+    return Path(named) if named else ToolsConfig.find() or Path("mcp.json")
+
+
+def accepted(file: Path) -> bool:
+    """Was the file named when the app was started, or accepted by a person? Others start nothing."""
+    if _argument() or os.environ.get("MCP_FILE"):
+        return True
+    return Trust().is_trusted(file)
+
+
+def accept(file: Path) -> None:
+    """The file may start servers from now on."""
+    if not (_argument() or os.environ.get("MCP_FILE")):
+        Trust().accept(file)
+
+
+def commands(config: ToolsConfig) -> list[str]:
+    """What a configuration starts or contacts, a line for each server, secrets hidden."""
+    lines = []
+    for name, server in config.servers.items():
+        public = server.public()
+        what = shlex.join([public["command"], *public["args"]]) if public["command"] else public["url"]
+        lines.append(f"{name}: {what}")
+    return lines
+
+
+def ready(file: Path) -> ToolsLoader:
+    """The loader of a file; the first time it opens all servers."""
+    return tools_loader(str(file), on_log=journal.log)
+
+
+def loader() -> ToolsLoader | None:
+    """The loader, or None after a word about what is in the way."""
+    journal.visit()
+    file = config_file()
+    if not file.exists():
+        st.info("There are no servers yet. Add one by hand, or import those of another program, on the Servers page.")
+        return None
+    if not accepted(file):
+        config = ToolsConfig(file)
+        st.warning(f"`{file}` was found here. It has not been used before, so nothing of it has been started.")
+        if config.servers:
+            st.markdown("It would start or reach:")
+            st.code("\n".join(commands(config)), language=None, wrap_lines=True)
+        if st.button("Use it", type="primary", key="accept"):
+            try:
+                accept(file)
+            except (OSError, ValueError) as exc:
+                st.error(f"This could not be noted down: {exc}")
+            else:
+                st.rerun()
+        return None
+    return ready(file)

@@ -1,0 +1,14 @@
+"""The pages. Not in a folder called pages: Streamlit would take each file there for a page of its own accord.
+
+Contract: functions without arguments that draw a page; errors of servers and tools are shown, never raised.
+"""
+
+from __future__ import annotations
+
+from .about import about
+from .assistant import assistant
+from .servers import servers
+from .sessions import sessions
+from .tools import tools
+
+__all__ = ["about", "assistant", "servers", "sessions", "tools"]

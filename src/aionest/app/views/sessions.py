@@ -1,0 +1,142 @@
+"""What is open, since when and by whom, and the calls on a line of time. Draws itself anew every few seconds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from aionest.app import state, widgets
+
+if TYPE_CHECKING:
+    from aionest.app.state import Call
+    from aionest.mcp import ToolsLoader
+
+EVERY = 2.0  # seconds
+SPANS = {"5 minutes": 300, "1 hour": 3600, "1 day": 86400}
+COLORS = {"done": "#3d85c6", "running": "#93c47d", "stopped": "#999999", "failed": "#cc4125"}
+SHOWN = 50  # errors
+
+
+def sessions() -> None:
+    """What is open, since when, and what was called."""
+    st.title("Sessions")
+    loader = state.loader()
+    if loader is not None:
+        _live(loader)
+
+
+@st.fragment(run_every=EVERY)
+def _live(loader: ToolsLoader) -> None:
+    calls = state.journal.calls()
+    statuses = list(loader.status.values())
+    visitors = state.journal.visitors()
+    me = state.journal.visit()
+    numbers = st.columns(4)
+    numbers[0].metric("Open sessions", sum(s.state == "connected" for s in statuses))
+    numbers[1].metric("Browsers", len(visitors))
+    numbers[2].metric("Calls", len(calls))
+    numbers[3].metric("Failed", sum(one.outcome == "failed" for one in calls))
+    st.subheader("Servers")
+    if statuses:
+        st.dataframe([_server(s) for s in statuses], hide_index=True)
+    else:
+        st.info("Nothing is open.")
+    st.subheader("Calls")
+    if not calls:
+        st.info("No tool was called yet.")
+    else:
+        _timeline(calls, SPANS[widgets.one_of("Span", list(SPANS), "span")])
+        failed = [one for one in reversed(calls) if one.outcome == "failed"][:SHOWN]
+        if failed:
+            st.subheader("Errors")
+            st.dataframe(
+                [
+                    {"at": widgets.clock(one.begin), "tool": one.tool, "by": one.by, "error": one.error}
+                    for one in failed
+                ],
+                hide_index=True,
+            )
+    st.subheader("Browsers")
+    st.caption("Those that have left are listed for some minutes more.")
+    st.dataframe(
+        [
+            {
+                "browser": f"{one.name} (this one)" if one is me else one.name,
+                "since": widgets.clock(one.since),
+                "last seen": widgets.clock(one.last),
+                "calls": sum(call.by == one.name for call in calls),
+                "running": sum(call.by == one.name and call.outcome == "running" for call in calls),
+                "failed": sum(call.by == one.name and call.outcome == "failed" for call in calls),
+            }
+            for one in visitors
+        ],
+        hide_index=True,
+    )
+
+
+def _server(status: Any) -> dict[str, Any]:
+    return {
+        "server": status.name,
+        "state": status.state,
+        "is": f"{status.server} {status.version or ''}".strip() if status.server else "",
+        "since": widgets.clock(status.since),
+        "pid": str(status.pid or "") if status.state == "connected" else "",
+        "opened": status.connections,
+        "calls": status.calls,
+        "running": status.open_calls,
+        "failed": status.failed_calls,
+        "last answer": widgets.ms(status.latency),
+    }
+
+
+def _timeline(calls: list[Call], span: int) -> None:
+    """A bar for each call, a line for each server."""
+    import altair as alt
+    import pandas as pd  # type: ignore[import-untyped]
+
+    now = time.time()
+    recent = [one for one in calls if (one.end or now) > now - span]
+    if not recent:
+        st.caption("None in this time.")
+        return
+
+    begin = max(now - span, min(one.begin for one in recent) - span / 100)
+    wide = (now - begin) / 200
+    # milliseconds since the epoch: in the browser they are times of its own zone
+    table = pd.DataFrame(
+        {
+            "server": [one.server for one in recent],
+            "tool": [one.tool for one in recent],
+            "by": [f"{one.by}, {one.page}" for one in recent],
+            "outcome": [one.outcome for one in recent],
+            "begin": [one.begin * 1e3 for one in recent],
+            # a call of a millisecond is to be seen too
+            "end": [max(one.end or now, one.begin + wide) * 1e3 for one in recent],
+            "took": [widgets.ms((one.end or now) - one.begin) for one in recent],
+            "error": [one.error[:200] for one in recent],
+        }
+    )
+    chart = (
+        alt.Chart(table)
+        .mark_bar(cornerRadius=2, opacity=0.85, clip=True)
+        .encode(
+            x=alt.X(
+                "begin:T",
+                title=None,
+                scale=alt.Scale(domain=[begin * 1e3, now * 1e3]),
+                axis=alt.Axis(format="%H:%M:%S", tickCount=6),
+            ),
+            x2="end:T",
+            y=alt.Y("server:N", title=None),
+            color=alt.Color(
+                "outcome:N",
+                scale=alt.Scale(domain=list(COLORS), range=list(COLORS.values())),
+                legend=alt.Legend(title=None, orient="top"),
+            ),
+            tooltip=["tool", "by", "outcome", "took", alt.Tooltip("begin:T", format="%H:%M:%S"), "error"],
+        )
+        .properties(height=150 + 40 * len(set(table["server"])))
+    )
+    st.altair_chart(chart, **widgets.WIDE)

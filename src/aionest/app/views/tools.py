@@ -1,0 +1,221 @@
+"""Find a tool, fill in its form, call it, look at what it gives.
+
+Contract: a call ends with its result, or by any rerun of the script; either is entered in the history of the browser session.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from aionest.app import forms, state, widgets
+from aionest.mcp import ToolsError, ToolsRetriever
+
+if TYPE_CHECKING:
+    from aionest.mcp import Tool, ToolResult, ToolsLoader
+
+HISTORY = 50  # calls that a browser session keeps
+ALL = "All servers"
+STOPPED = "Stopped before there was a result."
+
+
+@dataclass
+class Entry:
+    """A call that is over."""
+
+    number: int
+    tool: Tool
+    arguments: dict[str, Any]
+    result: ToolResult | None = None
+    error: str = ""
+    at: float = field(default_factory=time.time)
+
+
+@dataclass
+class Past:
+    """What a browser session did here; survives the way to other pages and back.
+
+    Streamlit starts the next run of the script while the one before is still being stopped: the new run itself enters the
+    call that it ends, so that it can show it, and what the old one does afterwards counts no more.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)  # by tool, the last arguments
+    tool: str = ""
+    _made: int = 0
+    _running: Entry | None = None
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def begin(self, tool: Tool, given: dict[str, Any]) -> Entry:
+        """A call begins."""
+        with self._guard:
+            self._made += 1
+            self._running = Entry(self._made, tool, given)
+            return self._running
+
+    def finish(self, entry: Entry, result: ToolResult | None = None, error: str = "") -> None:
+        """A call is over, with a result or an error; counts only if it has not been stopped before."""
+        with self._guard:
+            if self._running is not entry:
+                return
+            self._running = None
+            entry.result, entry.error = result, error
+            self.entries.insert(0, entry)
+            del self.entries[HISTORY:]
+
+    def stop(self) -> None:
+        """A run of the script begins: a call of the one before is being stopped."""
+        entry = self._running
+        if entry is not None:
+            self.finish(entry, error=STOPPED)
+
+
+def tools() -> None:
+    """Search tools, call one, see its result."""
+    st.title("Tools")
+    loader = state.loader()
+    if loader is None:
+        return
+    past: Past = st.session_state.setdefault("past", Past())
+    past.stop()
+    _work(loader, past)
+    with st.sidebar:  # last, so that it tells of the call too
+        _servers(loader)
+
+
+def _work(loader: ToolsLoader, past: Past) -> None:
+    available = loader.tools
+    if not available:
+        st.warning("No server gives any tools. The Servers page says why.")
+        return
+    tool = _chosen(available, past)
+    if tool is None:
+        return
+    st.markdown(widgets.harmless(tool.description) or "No description.")
+    about = "reads only" if tool.read_only else "may change things" if tool.destructive else ""
+    st.markdown(f"`{tool.name}`" + (f" :gray[{about}]" if about else ""))
+    problems: list[str] = []
+    with st.form(f"form {tool.name}", border=True):
+        given, wrong = forms.arguments(tool, past.given.get(tool.name))
+        if not tool.properties:
+            st.caption("It takes no arguments.")
+        submitted = st.form_submit_button("Call", type="primary")
+    work = st.container()
+    if submitted:
+        problems = wrong or _problems(tool, given)
+        if not problems:
+            past.given[tool.name] = given
+            with work:
+                _call(loader, tool, given, past)
+        for problem in problems:
+            work.error(problem)
+    _history(past, available)
+
+
+def _servers(loader: ToolsLoader) -> None:
+    """The state of each server, for the sidebar."""
+    st.subheader("Servers")
+    for status in loader.status.values():
+        lines = [widgets.state(status), f":gray[{widgets.brief(status)}]" if widgets.brief(status) else ""]
+        if status.error and status.state != "connected":
+            lines.append(f":red[{widgets.plain(status.error.splitlines()[0][:300])}]")
+        st.markdown("  \n".join(line for line in lines if line))
+    for name, text in loader.errors.items():
+        if name not in loader.status:
+            st.error(text)
+
+
+def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
+    """Search and choice; None if nothing fits."""
+    servers = sorted({tool.server for tool in available.values()})
+    left, right = st.columns([3, 1]) if len(servers) > 1 else (st.container(), None)
+    query = left.text_input("Search", placeholder="A name, or what it should do", key="search").strip()
+    server = ALL
+    if right is not None:
+        if st.session_state.get("server") not in servers:
+            st.session_state["server"] = ALL
+        server = str(right.selectbox("Server", [ALL, *servers], key="server"))
+    names = [name for name, tool in available.items() if server in (ALL, tool.server)]
+    if query:
+        index = ToolsRetriever()
+        index.add_batch([available[name] for name in names if available[name].description.strip()])
+        best = [tool.name for _, tool in index.search(query, 50)]
+        low = query.lower()
+        exact = [name for name in names if low in name.lower() or low in available[name].title.lower()]
+        names = list(dict.fromkeys([*exact, *best]))
+    if not names:
+        st.info("No tool fits. Try fewer or other words.")
+        return None
+    # the state of a widget that was not drawn for a while is gone, and a choice that is no longer offered is none
+    if st.session_state.get("tool") not in names:
+        st.session_state["tool"] = past.tool if past.tool in names else names[0]
+    name: str | None = st.selectbox(
+        f"Tool ({len(names)})" if len(names) != len(available) else "Tool",
+        names,
+        format_func=lambda n: f"{available[n].server} · {available[n].title}",
+        key="tool",
+    )
+    past.tool = name or names[0]
+    return available[past.tool]
+
+
+def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
+    try:
+        tool.validate(given)
+    except ToolsError as exc:
+        return getattr(exc, "problems", None) or [str(exc)]
+    return []
+
+
+def _call(loader: ToolsLoader, tool: Tool, given: dict[str, Any], past: Past) -> None:
+    slot = st.empty()
+    slot.button("Cancel", key="cancel")  # any click reruns the script, which ends the call
+    entry = past.begin(tool, given)
+    try:
+        past.finish(entry, state.run(loader, tool, given, "Tools"))
+    except ToolsError as exc:
+        past.finish(entry, error=str(exc))
+    except BaseException:  # the script is being stopped
+        past.finish(entry, error=STOPPED)
+        raise
+    slot.empty()
+
+
+def _history(past: Past, available: dict[str, Tool]) -> None:
+    if not past.entries:
+        return
+    _entry(past.entries[0], latest=True)
+    if len(past.entries) > 1:
+        st.subheader("Earlier")
+        for entry in past.entries[1:]:
+            mark = ":red[●]" if entry.error or (entry.result and entry.result.is_error) else ":green[●]"
+            with st.expander(f"{mark} {widgets.plain(entry.tool.name)} :gray[{widgets.clock(entry.at)}]"):
+                _entry(entry)
+    if st.button("Clear", key="clear history"):
+        past.entries.clear()
+        st.rerun()
+
+
+def _entry(entry: Entry, latest: bool = False) -> None:
+    if latest:
+        st.subheader("Result")
+    st.caption(f"`{entry.tool.name}` · {widgets.clock(entry.at)}")
+    if entry.arguments:
+        widgets.code(widgets.pretty(entry.arguments))
+    if entry.result is not None:
+        widgets.show_result(entry.result, str(entry.number))
+    else:
+        st.error(entry.error)
+    st.button("Use again", key=f"again {entry.number}", on_click=_again, args=(entry,))
+
+
+def _again(entry: Entry) -> None:
+    """A callback: the form as it was for that call."""
+    st.session_state["search"] = ""
+    st.session_state["server"] = ALL
+    st.session_state["tool"] = entry.tool.name
+    forms.fill(entry.tool, entry.arguments)
