@@ -10,6 +10,7 @@ intersphinx_mapping: dict = {}
 myst_enable_extensions = ["colon_fence"]
 html_theme = "furo"
 exclude_patterns = ["requirements.txt"]
+autodoc_mock_imports = ["streamlit", "langchain_core", "strands"]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 nitpick_ignore_regex = [("py:.*", ".*")]  # references into the standard library are not resolved offline

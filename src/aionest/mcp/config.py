@@ -334,7 +334,7 @@ class ServerConfig(BaseModel):
         ).hexdigest()
 
     def public(self) -> dict[str, Any]:
-        """All fields as plain data, with secrets replaced by "***", and references of a resolved one as they were written."""
+        """All fields as plain data, with secrets replaced by three asterisks; references of a resolved one as they were written."""
         data = self.model_dump(mode="json")
         for key, written in self._written.items():
             if isinstance(written, list):
