@@ -741,6 +741,35 @@ def test_cancel_around_a_guest(applied):
     asyncio.run(main())
 
 
+def test_cancel_of_a_guest_whose_first_step_sleeps(applied):
+    """The caller goes on at once; what sleeps inside is ended with the guest's loop."""
+    log = []
+
+    async def inside():
+        try:
+            sync(1, 60)
+        except RuntimeError:
+            log.append("ended")
+
+    async def caller():
+        inner = asyncio.new_event_loop()
+        try:
+            inner.run_until_complete(inside())
+        except asyncio.CancelledError:
+            log.append("cancelled")
+        finally:
+            inner.close()
+
+    async def main():
+        task = asyncio.create_task(caller())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait_for(task, 30)
+
+    asyncio.run(main())
+    assert log == ["cancelled", "ended"]
+
+
 def test_guest_goes_on_while_a_greenlet_inside_it_sleeps(applied):
     """The greenlet's stack leaves no context: those of the stack below stay entered as long as it sleeps."""
 

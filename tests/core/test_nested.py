@@ -125,6 +125,37 @@ def test_two_runs_that_need_each_other(run, nested):
     run(main)
 
 
+@pytest.mark.parametrize("as_callback", [False, True])
+def test_waiter_is_not_held_by_what_runs_meanwhile(run, as_callback):
+    """What makes the future done sleeps then, until the waiter has gone on."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        event, future, log = asyncio.Event(), loop.create_future(), []
+
+        def other():
+            future.set_result("done")
+            asyncio.run(event.wait())
+            log.append("other")
+
+        async def as_task():
+            other()
+
+        if as_callback:
+            loop.call_soon(other)
+        else:
+            loop.create_task(as_task())
+        log.append(aionest.block_on(future))
+        event.set()
+        while len(log) < 2:
+            await asyncio.sleep(0)
+        return log
+
+    if run.mode == "eager" and not as_callback:
+        pytest.skip("an eager task's first step runs on its creator's stack")
+    assert run(lambda: asyncio.wait_for(main(), 30)) == ["done", "other"]
+
+
 def test_older_run_is_not_held_by_a_newer_one(run, nested):
     async def main():
         first, second = asyncio.Event(), asyncio.Event()
