@@ -76,6 +76,7 @@ lint: $(VENV)/.lint
 	$(PY) -m ruff check src tests benchmarks tools
 	$(PY) -m ruff format --check src tests benchmarks tools
 	$(PY) -m mypy
+	$(PY) -m mypy.stubtest aionest._core
 
 docs: $(VENV)/.docs
 	$(PY) -m sphinx -q -W -n -b html docs .venv/docs
