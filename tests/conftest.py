@@ -26,6 +26,7 @@ def drop_persistent_loop():
 
 def state():
     gc.collect()
+    _core._check()
     counters = _core._counters()
     return {
         "applied": aionest.is_applied(),

@@ -1069,3 +1069,30 @@ def test_other_threads_are_heard_when_the_loops_own_clock_lets_them_run(applied)
 
     assert loop.run_until_complete(main()) == "heard"
     loop.close()
+
+
+def test_invariants_are_checked(run):
+    """They hold in the middle of everything, and a heap that is none is found."""
+    from heapq import heapify
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        timers = [loop.call_later(60 + i, int) for i in range(20)]
+
+        async def inner():
+            await asyncio.sleep(0.001)
+            _core._check()
+
+        await asyncio.gather(*[asyncio.create_task(caller(inner)) for _ in range(20)])
+        loop._scheduled.reverse()
+        with pytest.raises(AssertionError, match="L2"):
+            _core._check()
+        heapify(loop._scheduled)
+        _core._check()
+        for timer in timers:
+            timer.cancel()
+
+    async def caller(inner):
+        asyncio.run(inner())
+
+    run(main)

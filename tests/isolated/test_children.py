@@ -329,6 +329,43 @@ print(asyncio.run(main()), len(hits))
     assert (r.returncode, r.stdout, r.stderr) == (0, "done 1\n", "")
 
 
+def test_ctrl_c_after_somebody_put_the_engines_handler_back(child):
+    r = child(
+        PRELUDE
+        + """
+async def inner():
+    return signal.getsignal(signal.SIGINT)
+
+async def long():
+    asyncio.get_running_loop().call_later(0.05, ready)
+    try:
+        await asyncio.sleep(600)
+    finally:
+        print("cancelled")
+
+async def see():
+    await asyncio.sleep(0.001)
+    return asyncio.run(inner())
+
+async def main():
+    seen = asyncio.run(see())
+    await asyncio.sleep(0)
+    signal.signal(signal.SIGINT, seen)
+    try:
+        asyncio.run(long())
+    except KeyboardInterrupt:
+        print("caller")
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+loop = asyncio.new_event_loop()
+print(loop.run_until_complete(main()))
+loop.close()
+""",
+        signal_after="ready",
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "cancelled\ncaller\nTrue\n", "")
+
+
 # ---- fork -------------------------------------------------------------------------------------------------------------
 
 

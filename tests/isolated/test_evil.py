@@ -285,3 +285,56 @@ def test_signal_handler_that_nests(child):
         """
     )
     assert (r.returncode, r.stdout) == (0, "handler 7\nbye\n"), r.stderr
+
+
+@pytest.mark.noasan
+@pytest.mark.parametrize("call", ["asyncio.run(noop())", "aionest.await_(once())", "schedule(loop)"])
+def test_no_memory_at_any_allocation(child, call):
+    """The paths that switch no stack (greenlet itself cannot switch without memory): MemoryError, and the loop goes on."""
+    pytest.importorskip("_testcapi")
+    r = child(
+        f"""
+        import asyncio, sys, warnings
+        import _testcapi
+        import aionest
+        aionest.apply()
+        warnings.simplefilter("ignore")
+        sys.unraisablehook = lambda info: None
+
+        async def noop():
+            return 1
+
+        async def once():
+            await asyncio.sleep(0)
+            return 1
+
+        def schedule(loop):
+            loop.call_soon(int)
+            loop.call_soon_threadsafe(int)
+            loop.call_later(0, int)
+            loop.call_at(loop.time() + 60, int).cancel()
+            loop._ready.append(loop.call_soon(int))
+            return 1
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: None)
+            refused = 0
+            for n in range(300):
+                try:
+                    _testcapi.set_nomemory(n, n + 1)
+                    try:
+                        assert {call} == 1
+                    finally:
+                        _testcapi.remove_mem_hooks()
+                except MemoryError:
+                    refused += 1
+                await asyncio.sleep(0)
+            assert 0 < refused < 300, refused
+            return {call}
+
+        print(asyncio.run(main()))
+        """,
+        dev=False,
+    )
+    assert (r.returncode, r.stdout) == (0, "1\n"), r.stderr

@@ -102,7 +102,9 @@ def generator(rng, depth):
 async def work(rng, depth):
     loop = asyncio.get_running_loop()
     kind = rng.randrange(20) if depth <= 5 else rng.randrange(4)
-    if kind == 1:
+    if kind == 0:
+        _core._check()
+    elif kind == 1:
         await asyncio.sleep(0)
     elif kind == 2:
         await asyncio.sleep(rng.random() * 0.003)
@@ -203,6 +205,7 @@ def main():
             asyncio.run(program(random.Random(seed)), debug=MODE == "debug")
         except BaseException as exc:
             top_level_error = repr(exc)
+        _core._check()
         if faults or top_level_error:
             print(f"seed {seed}: {faults[:3]} {top_level_error}")
             return 1
