@@ -23,6 +23,14 @@ async def value(x, delay=0):
     return x
 
 
+async def until(when):
+    """As sleep, but to a point in time: a loop runs its timers in the order of their times, however late it is."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_at(when, future.set_result, None)
+    await future
+
+
 def sync(x=1, delay=0.001):
     return asyncio.run(value(x, delay))
 
@@ -651,9 +659,11 @@ def test_guest_with_nested_runs_inside_both(applied):
         await asyncio.sleep(0)
 
         async def inner():
+            base = asyncio.get_running_loop().time()
+
             async def caller(i):
-                x = sync(i, 0.03 - i * 0.01)
-                log.append(x)
+                asyncio.run(until(base + 0.03 - i * 0.01))
+                log.append(i)
 
             await asyncio.gather(*[caller(i) for i in range(3)])
             gate = asyncio.Event()
@@ -927,10 +937,10 @@ def test_overrides_of_a_loop_subclass_are_called(applied):
     loop = Overriding()
 
     async def main():
-        order = []
+        order, base = [], loop.time()
 
         async def caller(delay):
-            sync(1, delay)
+            asyncio.run(until(base + delay))
             order.append(delay)
 
         await asyncio.gather(caller(0.03), caller(0.01), caller(0.02))
@@ -978,10 +988,10 @@ def test_subclass_with_a_run_forever_of_its_own(applied):
     loop = Own()
 
     async def main():
-        order = []
+        order, base = [], loop.time()
 
         async def caller(delay):
-            sync(1, delay)
+            asyncio.run(until(base + delay))
             order.append(delay)
 
         await asyncio.gather(caller(0.03), caller(0.01), caller(0.02))

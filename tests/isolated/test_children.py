@@ -253,7 +253,7 @@ def test_ctrl_c_goes_to_the_newest_run(child):
 async def inner(name):
     if name == "b":
         asyncio.get_running_loop().call_later(0.05, ready)
-    await asyncio.sleep(0.3 if name == "a" else 600)
+    await gate.wait()
 
 async def caller(name):
     try:
@@ -261,8 +261,11 @@ async def caller(name):
         print(name, "done")
     except KeyboardInterrupt:
         print(name, "interrupted")
+        gate.set()
 
 async def main():
+    global gate
+    gate = asyncio.Event()
     a = asyncio.create_task(caller("a"))
     await asyncio.sleep(0.01)
     b = asyncio.create_task(caller("b"))

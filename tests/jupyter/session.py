@@ -79,10 +79,15 @@ async def busy():
 
 
 GATHER = """
-order = []
+order, base = [], loop.time()
+
+async def until(when):
+    future = loop.create_future()
+    loop.call_at(when, future.set_result, None)
+    await future
 
 async def caller(delay):
-    asyncio.run(value(1, delay))
+    asyncio.run(until(base + delay))
     order.append(delay)
 
 await asyncio.gather(caller(0.3), caller(0.1), caller(0.2))
