@@ -441,6 +441,56 @@ assert asyncio.run(main()) is loop
     )
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_fork_while_another_thread_sleeps_in_a_run(program):
+    """The child has that thread's records, but not the thread: they go without a look at its stacks."""
+    program(
+        """
+import warnings
+warnings.simplefilter("ignore")
+asleep, go = threading.Event(), threading.Event()
+
+async def inner(future):
+    asleep.set()
+    return await future
+
+def work():
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+
+    async def main():
+        task = asyncio.ensure_future(caller())
+        await asyncio.sleep(0.001)
+        while not go.is_set():
+            await asyncio.sleep(0.001)
+        future.set_result("woken")
+        return await task
+
+    async def caller():
+        return asyncio.run(inner(future))
+
+    print(loop.run_until_complete(main()))
+    loop.close()
+
+t = threading.Thread(target=work)
+t.start()
+asleep.wait()
+pid = os.fork()
+if pid == 0:
+    async def nested():
+        return asyncio.run(value("child", 0.001))
+    os.write(1, (asyncio.run(nested()) + "\\n").encode())
+    gc.collect()
+    sys.exit(0)   # the whole way out
+assert os.waitpid(pid, 0)[1] == 0
+go.set()
+t.join()
+print(asyncio.run(value("parent")))
+""",
+        "child woken parent",
+    )
+
+
 # ---- memory -----------------------------------------------------------------------------------------------------------
 
 MEMORY = """
@@ -533,7 +583,7 @@ def test_flat_over_a_million_nested_runs(program):
 
 
 @pytest.mark.long
-def test_a_hundred_thousand_suspended_at_once(child):
+def test_a_hundred_thousand_suspended_at_once(child, capsys):
     r = child(
         PRELUDE
         + MEMORY
@@ -576,7 +626,8 @@ asyncio.run(main())
         dev=False,
     )
     assert r.returncode == 0, r.stderr
-    print(r.stdout)
+    with capsys.disabled():
+        print(f"\n{r.stdout.strip()}")
 
 
 @pytest.mark.long
