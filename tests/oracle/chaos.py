@@ -1,6 +1,8 @@
 """Random programs without an oracle: whatever they nest, cancel, drop and close, the process lives, nothing hangs, nothing is left.
 
-    python tests/oracle/chaos.py FIRST LAST [plain|debug|eager]
+    python tests/oracle/chaos.py FIRST LAST [plain|debug|eager|adopted]
+
+"adopted" is a loop whose run_forever is asyncio's own, as where a loop ran before apply().
 
 Run by test_chaos.py in a process of its own. Prints "clean", or what went wrong and for which seed.
 """
@@ -28,6 +30,10 @@ LIMIT = 60  # seconds for one program; a fraction of one is usual
 variable: contextvars.ContextVar[float] = contextvars.ContextVar("variable", default=0.0)
 faults: list[str] = []
 futures: list[asyncio.Future[int]] = []
+
+
+class Adopted(asyncio.SelectorEventLoop):
+    run_forever = asyncio.SelectorEventLoop.run_forever  # as it is before apply()
 
 
 class Boom(Exception):
@@ -202,7 +208,14 @@ def main():
         futures.clear()
         top_level_error = None
         try:
-            asyncio.run(program(random.Random(seed)), debug=MODE == "debug")
+            if MODE == "adopted":
+                loop = Adopted()
+                try:
+                    loop.run_until_complete(program(random.Random(seed)))
+                finally:
+                    loop.close()
+            else:
+                asyncio.run(program(random.Random(seed)), debug=MODE == "debug")
         except BaseException as exc:
             top_level_error = repr(exc)
         _core._check()

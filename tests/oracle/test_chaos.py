@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MODES = ["plain", "debug", *(["eager"] if sys.version_info >= (3, 12) else [])]
+MODES = ["plain", "debug", "adopted", *(["eager"] if sys.version_info >= (3, 12) else [])]
 
 
 def run(first, last, mode):
