@@ -55,7 +55,7 @@ sdk: $(SDKS:%=.venv/mcp-%-$(TAG)/.ready)
 	touch $@
 
 refs: $(VENV)/.test
-	$(PYTEST) tests/core tests/isolated -m "not long" $(ARGS)
+	$(PYTEST) tests/core tests/isolated -m "not long" --timeout 300 $(ARGS)
 
 run: $(VENV)/.installed
 	$(PY) tools/demo.py --cache .venv/demo

@@ -83,7 +83,7 @@ def run(request, applied):
     return run
 
 
-def child(source, *args, timeout=60, env=None, signal_after=None, dev=True):
+def child(source, *args, timeout=100, env=None, signal_after=None, dev=True):
     """Run a program in a child process of its own; its exit status, output and errors."""
     full = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
     p = subprocess.Popen(

@@ -572,8 +572,10 @@ assert c["blocks"] == c["fibers"] == c["suspended"] == c["pending"] == 0, c
 
 
 @pytest.mark.noasan
+@pytest.mark.timeout(420)
 def test_no_references_left(program):
-    program(leak_program(400, 4), "flat", timeout=110, dev=False)
+    """Of all objects, and on a debug build of all references."""
+    program(leak_program(400, 4), "flat", timeout=400, dev=False)
 
 
 @pytest.mark.long
