@@ -2,7 +2,8 @@
 #
 #   make test             the tests, on the installed wheel            PYTHON=python3.12 make test
 #   make run              the main job: the loader flow on a real MCP server, stock asyncio and aionest side by side
-#   make cpython          CPython's own test_asyncio with aionest applied, compared with stock by test id
+#   make cpython          CPython's own test_asyncio with aionest applied, compared with stock by test id;
+#                         MODE=apply-close: with apply(close_loop=True)
 #   make streamlit        the app on the oldest Streamlit that is supported
 #   make sdk              the loader on the oldest, the first 2.x and the newest MCP SDK
 #   make refs             references counted, with a debug build as PYTHON
@@ -68,13 +69,14 @@ streamlit: .venv/streamlit-$(STREAMLIT)-$(TAG)/.ready
 
 # greenlet is compiled for a debug build (below): a release build of it does not count the references that it takes
 refs: $(VENV)/.test
-	$(PYTEST) tests/core tests/isolated -m "not long" $(ARGS)
+	$(PYTEST) tests/core tests/isolated -m "not long" --timeout 300 $(ARGS)
 
 run: $(VENV)/.installed
 	$(PY) tools/demo.py --cache .venv/demo
 
+MODE := apply
 cpython: $(VENV)/.installed
-	$(PY) tests/cpython/run_suite.py --mode apply --compare --python $(PY) $(ARGS)
+	$(PY) tests/cpython/run_suite.py --mode $(MODE) --compare --python $(PY) $(ARGS)
 
 long: $(VENV)/.test
 	@[ -f .venv/servers/.ready ] || tools/get-servers.sh .venv/servers $(PYTHON) || [ $$? = 3 ]
@@ -88,6 +90,7 @@ lint: $(VENV)/.lint
 	$(PY) -m ruff check src tests benchmarks tools
 	$(PY) -m ruff format --check src tests benchmarks tools
 	$(PY) -m mypy
+	$(PY) -m mypy.stubtest aionest._core
 
 # sdist and wheel, and the wheel tried out in an environment of its own
 dist:
@@ -113,6 +116,9 @@ clean:
 
 # -- environments -----------------------------------------------------------------------------------------------------
 
+# a release wheel of greenlet gives and takes references that a debug build does not see: there it is compiled
+GREENLET_FROM := $(if $(filter %d,$(TAG)),--no-binary greenlet)
+
 .venv/%/bin/python:
 	tools/check-build.sh $(PYTHON)
 	$(PYTHON) -m venv .venv/$*
@@ -120,7 +126,7 @@ clean:
 
 $(VENV)/.installed: $(PY) $(SOURCES)
 	$(PY) -m pip install -q --disable-pip-version-check --force-reinstall --no-deps --no-cache-dir . -Csetup-args=-Dstrict=$(if $(CI),true,false)
-	$(PY) -m pip install -q --disable-pip-version-check $(if $(findstring d,$(TAG)),--no-binary greenlet) "greenlet>=3.2,<4"
+	$(PY) -m pip install -q --disable-pip-version-check $(GREENLET_FROM) "greenlet>=3.2,<4"
 	touch $@
 
 .venv/asan-$(TAG)/.asan: .venv/asan-$(TAG)/bin/python $(SOURCES) tests/requirements.txt

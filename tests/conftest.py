@@ -27,6 +27,7 @@ def drop_persistent_loop():
 
 def state():
     gc.collect()
+    _core._check()
     counters = _core._counters()
     return {
         "applied": aionest.is_applied(),
@@ -87,7 +88,7 @@ def run(request, applied):
 SLOW = re.compile(r"^Executing .* took [0-9.]+ seconds\n", re.MULTILINE)
 
 
-def child(source, *args, timeout=60, env=None, signal_after=None, dev=True):
+def child(source, *args, timeout=100, env=None, signal_after=None, dev=True):
     """Run a program in a child process of its own; its exit status, output and errors."""
     full = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
     p = subprocess.Popen(

@@ -132,11 +132,7 @@ class Guest:
         inner, outer = self.inner, self.outer
         inner._check_closed()
         _run.check_not_running(inner)
-        selector: Any = getattr(inner, "_selector", None)
-        if not isinstance(outer, base_events.BaseEventLoop) or not hasattr(selector, "fileno"):
-            raise RuntimeError(
-                f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"
-            )
+        selector = check(inner, outer)
         hooks = self.inner_hooks = self.outer_hooks = sys.get_asyncgen_hooks()
         self.fd = selector.fileno()
         _guests[inner] = self
@@ -164,6 +160,16 @@ class Guest:
 
 
 _guests: dict[Any, Guest] = {}
+
+
+def check(inner: Any, outer: Any) -> Any:
+    """The selector by which ``inner`` can be watched from ``outer``; RuntimeError if there is none."""
+    selector: Any = getattr(inner, "_selector", None)
+    if not isinstance(outer, base_events.BaseEventLoop) or not hasattr(selector, "fileno"):
+        raise RuntimeError(
+            f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"
+        )
+    return selector
 
 
 def run(inner: Any, outer: Any) -> None:

@@ -136,12 +136,21 @@ def run_until_complete(self: Any, future: Any) -> Any:
 
     A coroutine or other awaitable is wrapped in a task.
     """
-    self._check_closed()
-    nested = events._get_running_loop() is self
-    if not nested:
-        check_not_running(self)
     new_task = not futures.isfuture(future)
-    future = tasks.ensure_future(future, loop=self)
+    try:
+        self._check_closed()
+        running: Any = events._get_running_loop()
+        nested = running is self
+        if not nested:
+            check_not_running(self)
+            if running is not None:
+                from . import _guest
+
+                _guest.check(self, running)
+        future = tasks.ensure_future(future, loop=self)
+    except BaseException:
+        _refuse(future)
+        raise
     if new_task:
         # an exception is raised if it does not complete: no need to log that it was pending
         future._log_destroy_pending = False
@@ -366,9 +375,12 @@ def check_coroutine(main: Any) -> Any:
 
 
 def _refuse(main: Any) -> None:
-    """A refused call leaves no 'never awaited' behind."""
-    if coroutines.iscoroutine(main):
-        main.close()
+    """A refused call leaves no 'never awaited' behind. A coroutine that was started is left alone."""
+    if isinstance(main, _COROUTINE):
+        import inspect
+
+        if inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
+            main.close()
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None, loop_factory: Callable[[], Any] | None = None) -> T:
@@ -456,14 +468,32 @@ _example_coro.close()
 del _example_coro
 
 
+def _checked(loop_factory: Callable[[], Any]) -> Callable[[], Any]:
+    """The factory, but what it makes must be an open loop: all that is done with it afterwards relies on that."""
+
+    def make() -> Any:
+        loop = loop_factory()
+        if not isinstance(loop, events.AbstractEventLoop):
+            raise TypeError(f"loop_factory must return an event loop, not {type(loop).__name__}")
+        if loop.is_closed():
+            raise RuntimeError("loop_factory returned a closed event loop: it must make a new one each time")
+        return loop
+
+    return make
+
+
 def _run_closing(main: Any, debug: bool | None, loop_factory: Any) -> Any:
     """asyncio's own way: a new loop, closed at the end. Works nested too, since Runner's methods do."""
-    if sys.version_info >= (3, 12) and events._get_running_loop() is None:
-        with runners.Runner(debug=debug, loop_factory=loop_factory) as runner:
-            return runner.run(main)
-    main = check_coroutine(main)
-    outer = _policy_loop()
-    loop = events.new_event_loop() if loop_factory is None else loop_factory()
+    try:
+        if sys.version_info >= (3, 12) and events._get_running_loop() is None:
+            with runners.Runner(debug=debug, loop_factory=loop_factory and _checked(loop_factory)) as runner:
+                return runner.run(main)
+        main = check_coroutine(main)
+        outer = _policy_loop()
+        loop = events.new_event_loop() if loop_factory is None else _checked(loop_factory)()
+    except BaseException:
+        _refuse(main)
+        raise
     try:
         if loop_factory is None:
             events.set_event_loop(loop)
@@ -487,7 +517,12 @@ def _run_on(loop: Any, main: Any, debug: bool | None) -> Any:
     if debug is not None:
         loop.set_debug(debug)
     try:
-        return run_task(loop, loop.create_task(main))
+        try:
+            task = loop.create_task(main)
+        except BaseException:
+            _refuse(main)
+            raise
+        return run_task(loop, task)
     finally:
         if debug is not None and not loop.is_closed():
             loop.set_debug(before)
@@ -552,7 +587,11 @@ def runner_run(self: Any, coro: Any, *, context: contextvars.Context | None = No
     """Run code in the embedded event loop; inside a running loop the embedded one is its guest."""
     running = events._get_running_loop()
     if running is None:
-        return _stock_runner_run(self, coro, context=context)
+        try:
+            return _stock_runner_run(self, coro, context=context)
+        except BaseException:
+            _refuse(coro)
+            raise
     if not isinstance(running, base_events.BaseEventLoop):
         _refuse(coro)
         from ._apply import check_loop

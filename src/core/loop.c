@@ -390,6 +390,7 @@ an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector)
     }
     PyErr_Clear();
     rec->internal_fds = v != NULL && PyLong_Check(v) ? (int)PyLong_AsLong(v) : -1;
+    PyErr_Clear();
     Py_XDECREF(v);
     v = PyObject_CallMethodNoArgs(selector, st->s_fileno);
     if (v == NULL) {

@@ -1,4 +1,5 @@
 /* module.c - aionest._core: one init per part, in the order of their levels.                     Level 9: all. */
+#include "check.h"
 #include "chunks.h"
 #include "err.h"
 #include "fiber.h"
@@ -257,6 +258,8 @@ static PyMethodDef functions[] = {
      "_probe($module, waiting, future, cancelled, fresh, /)\n--\n\nFind the fields of _asyncio.Task."},
     {"_configure", (PyCFunction)(void (*)(void))configure, METH_VARARGS | METH_KEYWORDS,
      "_configure($module, /, callback_error, slow_callback, errors)\n--\n\nHand over the Python side's helpers."},
+    {"_check", an_py_check, METH_NOARGS,
+     "_check($module, /)\n--\n\nRaise AssertionError if an invariant of the engine does not hold, for tests."},
     {"_counters", counters, METH_NOARGS, "_counters($module, /)\n--\n\nLive objects and totals, for tests."},
     {NULL, NULL, 0, NULL},
 };

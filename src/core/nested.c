@@ -51,7 +51,7 @@ belongs_to(PyObject *future)
     return r;
 }
 
-/* Run the one ready handle, the first step of FUTURE, on this stack. 1 FUTURE is done and nothing else became ready: the
+/* Run the one ready handle, a step of FUTURE, on this stack. 1 FUTURE is done and nothing else became ready: the
  * wait is over | 0 leave the stack after all | -1+exc. MAY SWITCH (in the step) */
 static int
 step_in_place(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future)
@@ -177,6 +177,24 @@ handles_exception(void)
     return r;
 }
 
+/* 1 if the only ready handle is a step of FUTURE itself. Another one must not run on this stack: it could put itself to
+ * sleep on top of us, and wait for what we do once FUTURE is done. */
+static int
+own_step(an_loop *rec, PyObject *future)
+{
+    PyObject *h = rec->ready.len == 1 ? an_ring_at(&rec->ready, 0) : NULL, *self = NULL;
+    if (h == NULL || !an_handle_is_plain(h) || AN_HSLOT(h, callback) == NULL) {
+        return 0;
+    }
+    PyObject *callback = Py_NewRef(AN_HSLOT(h, callback));
+    if (PyObject_GetOptionalAttr(callback, an_st->s___self__, &self) < 0) {
+        PyErr_Clear();
+    }
+    Py_DECREF(callback);
+    Py_XDECREF(self);
+    return self == future;
+}
+
 PyObject *
 an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind, int try_in_place)
 {
@@ -184,8 +202,8 @@ an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an
     if (done < 0) {
         return NULL;
     }
-    if (!done && try_in_place && rec->ready.len == 1 && th->inplace_depth < AN_INPLACE_DEPTH &&
-        an_suspend_avoidable(th, rec) && !handles_exception()) {
+    if (!done && try_in_place && th->inplace_depth < AN_INPLACE_DEPTH && an_suspend_avoidable(th, rec) &&
+        own_step(rec, future) && !handles_exception()) {
         int due = an_loop_timer_due(rec, loop);
         if (due < 0) {
             return NULL;

@@ -7,8 +7,9 @@
 
 #include "suspend.h"
 
-/* Wait for FUTURE and give its result. TRY_IN_PLACE: it is a task that was just created, whose first step may run right
- * here when nothing else is ready: the order of everything stays as if this stack had left and come back. MAY SWITCH */
+/* Wait for FUTURE and give its result. TRY_IN_PLACE: when a step of FUTURE itself, a task, is all that is ready, it may run
+ * right here: the order of everything stays as if this stack had left and come back, and should the step sleep, we could
+ * not go on before it anyway. MAY SWITCH */
 PyObject *an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind,
                          int try_in_place);
 

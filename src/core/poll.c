@@ -296,6 +296,9 @@ process_event(an_loop *rec, PyObject *loop, const struct epoll_event *ev)
     }
     PyObject *fileobj = PyTuple_GET_ITEM(key, 0), *data = PyTuple_GET_ITEM(key, 3);
     long want = PyLong_AsLong(PyTuple_GET_ITEM(key, 2));
+    if (want == -1 && PyErr_Occurred()) {
+        goto done;
+    }
     if (!PyTuple_Check(data) || PyTuple_GET_SIZE(data) != 2) {
         PyErr_SetString(PyExc_RuntimeError, "the loop's selector holds a key that asyncio did not make");
         goto done;

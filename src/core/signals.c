@@ -115,6 +115,10 @@ an_signals_enter(an_block *b)
         return;
     }
     PyObject *h = get_handler();
+    if (h == st->sigint_handler) {
+        /* somebody saw ours, and put it back when its time was over */
+        Py_SETREF(h, Py_NewRef(st->o_default_int_handler));
+    }
     if (h != NULL && (h == st->o_default_int_handler || is_runners(h))) {
         if (set_handler(st->sigint_handler) == 0) {
             Py_XSETREF(st->sigint_saved, Py_NewRef(h));

@@ -246,13 +246,18 @@ def test_apply_in_a_running_loop(child):
             assert loop.run_until_complete(asyncio.sleep(0.001, 1)) == 1
             assert aionest.await_(asyncio.sleep(0.001, 2)) == 2
 
+            async def until(when):
+                future = loop.create_future()
+                loop.call_at(when, future.set_result, None)
+                await future
+
             async def caller(delay):
-                asyncio.run(asyncio.sleep(delay))
+                asyncio.run(until(base + delay))
                 order.append(delay)
 
-            del order[:]
             await ticks
             del order[:]
+            base = loop.time()
             await asyncio.gather(caller(0.03), caller(0.01), caller(0.02))
             assert order == [0.01, 0.02, 0.03], order
             gate = asyncio.Event()

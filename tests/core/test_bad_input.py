@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 
 import pytest
 
@@ -74,17 +75,14 @@ def test_future_of_another_loop(run):
 def test_closed_loop(applied):
     loop = asyncio.new_event_loop()
     loop.close()
-    coro = value()
-    for call in (loop.run_until_complete, lambda c: loop.run_forever()):
-        with pytest.raises(RuntimeError, match="closed"):
-            call(coro)
-    coro.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.run_until_complete(value())
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.run_forever()
 
     async def main():
-        coro = value()
         with pytest.raises(RuntimeError, match="closed"):
-            loop.run_until_complete(coro)
-        coro.close()
+            loop.run_until_complete(value())
 
     asyncio.run(main())
 
@@ -98,6 +96,67 @@ def test_coroutine_awaited_already(run):
                 call(coro)
 
     run(main)
+
+
+def refuse():
+    raise LookupError
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_loop_factories(applied, nested):
+    """What is no new loop is refused before anything is done with it: all tasks of "no loop" are those of the running one."""
+    closed = asyncio.new_event_loop()
+    closed.close()
+
+    def calls():
+        with pytest.raises(LookupError):
+            asyncio.run(value(), loop_factory=refuse)
+        with pytest.raises(TypeError, match="loop_factory must return an event loop, not NoneType"):
+            asyncio.run(value(), loop_factory=lambda: None)
+        with pytest.raises(RuntimeError, match="must make a new one"):
+            asyncio.run(value(), loop_factory=lambda: closed)
+
+    async def main():
+        calls()
+        await asyncio.sleep(0)
+        return "goes on"
+
+    if nested:
+        assert asyncio.run(main()) == "goes on"
+    else:
+        calls()
+
+
+def test_task_factory_that_refuses(applied):
+    def factory(loop, coro, **kwargs):
+        raise LookupError
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(factory)
+        try:
+            for call in (asyncio.run, loop.run_until_complete):
+                with pytest.raises(LookupError):
+                    call(value())
+        finally:
+            loop.set_task_factory(None)
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Runner came with 3.11")
+@pytest.mark.parametrize("nested", [False, True])
+def test_closed_runner(applied, nested):
+    def call():
+        with asyncio.Runner() as runner:
+            pass
+        with pytest.raises(RuntimeError, match="closed"):
+            runner.run(value())
+
+    async def main():
+        call()
+
+    asyncio.run(main()) if nested else call()
 
 
 def test_bad_yields(run):
@@ -145,10 +204,14 @@ def test_loop_that_runs_in_another_thread(applied):
     t = threading.Thread(target=loop.run_forever)
     t.start()
     started.wait()
-    coro = value()
     with pytest.raises(RuntimeError, match="already running"):
-        loop.run_until_complete(coro)
-    coro.close()
+        loop.run_until_complete(value())
+
+    async def main():
+        with pytest.raises(RuntimeError, match="already running"):
+            loop.run_until_complete(value())
+
+    asyncio.run(main())
     loop.call_soon_threadsafe(loop.stop)
     t.join()
     loop.close()

@@ -23,6 +23,14 @@ async def value(x, delay=0):
     return x
 
 
+async def until(when):
+    """As sleep, but to a point in time: a loop runs its timers in the order of their times, however late it is."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_at(when, future.set_result, None)
+    await future
+
+
 def sync(x=1, delay=0.001):
     return asyncio.run(value(x, delay))
 
@@ -619,20 +627,20 @@ def test_guest_loop_does_not_starve_the_outer_one(applied):
 
         async def inner():
             t = asyncio.create_task(ticker(inner_ticks))
-            await asyncio.sleep(0.15)
+            while len(ticks) < 6 or len(inner_ticks) < 6:
+                await asyncio.sleep(0.001)
             t.cancel()
             return asyncio.get_running_loop()
 
         loop = asyncio.new_event_loop()
         try:
-            assert loop.run_until_complete(inner()) is loop
+            assert loop.run_until_complete(asyncio.wait_for(inner(), 60)) is loop
         finally:
             loop.close()
         assert asyncio.get_running_loop() is not loop
         n = len(ticks)
-        assert n > 5 and len(inner_ticks) > 5
-        await asyncio.sleep(0.05)
-        assert len(ticks) > n
+        while len(ticks) == n:
+            await asyncio.sleep(0.001)
         outer.cancel()
 
     asyncio.run(main())
@@ -651,9 +659,11 @@ def test_guest_with_nested_runs_inside_both(applied):
         await asyncio.sleep(0)
 
         async def inner():
+            base = asyncio.get_running_loop().time()
+
             async def caller(i):
-                x = sync(i, 0.03 - i * 0.01)
-                log.append(x)
+                asyncio.run(until(base + 0.03 - i * 0.01))
+                log.append(i)
 
             await asyncio.gather(*[caller(i) for i in range(3)])
             gate = asyncio.Event()
@@ -739,6 +749,35 @@ def test_cancel_around_a_guest(applied):
         loop.close()
 
     asyncio.run(main())
+
+
+def test_cancel_of_a_guest_whose_first_step_sleeps(applied):
+    """The caller goes on at once; what sleeps inside is ended with the guest's loop."""
+    log = []
+
+    async def inside():
+        try:
+            sync(1, 60)
+        except RuntimeError:
+            log.append("ended")
+
+    async def caller():
+        inner = asyncio.new_event_loop()
+        try:
+            inner.run_until_complete(inside())
+        except asyncio.CancelledError:
+            log.append("cancelled")
+        finally:
+            inner.close()
+
+    async def main():
+        task = asyncio.create_task(caller())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait_for(task, 30)
+
+    asyncio.run(main())
+    assert log == ["cancelled", "ended"]
 
 
 def test_guest_goes_on_while_a_greenlet_inside_it_sleeps(applied):
@@ -898,10 +937,10 @@ def test_overrides_of_a_loop_subclass_are_called(applied):
     loop = Overriding()
 
     async def main():
-        order = []
+        order, base = [], loop.time()
 
         async def caller(delay):
-            sync(1, delay)
+            asyncio.run(until(base + delay))
             order.append(delay)
 
         await asyncio.gather(caller(0.03), caller(0.01), caller(0.02))
@@ -949,10 +988,10 @@ def test_subclass_with_a_run_forever_of_its_own(applied):
     loop = Own()
 
     async def main():
-        order = []
+        order, base = [], loop.time()
 
         async def caller(delay):
-            sync(1, delay)
+            asyncio.run(until(base + delay))
             order.append(delay)
 
         await asyncio.gather(caller(0.03), caller(0.01), caller(0.02))
@@ -1040,3 +1079,30 @@ def test_other_threads_are_heard_when_the_loops_own_clock_lets_them_run(applied)
 
     assert loop.run_until_complete(main()) == "heard"
     loop.close()
+
+
+def test_invariants_are_checked(run):
+    """They hold in the middle of everything, and a heap that is none is found."""
+    from heapq import heapify
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        timers = [loop.call_later(60 + i, int) for i in range(20)]
+
+        async def inner():
+            await asyncio.sleep(0.001)
+            _core._check()
+
+        await asyncio.gather(*[asyncio.create_task(caller(inner)) for _ in range(20)])
+        loop._scheduled.reverse()
+        with pytest.raises(AssertionError, match="L2"):
+            _core._check()
+        heapify(loop._scheduled)
+        _core._check()
+        for timer in timers:
+            timer.cancel()
+
+    async def caller(inner):
+        asyncio.run(inner())
+
+    run(main)

@@ -18,6 +18,14 @@ async def value(x, delay=None):
     return x
 
 
+async def until(when):
+    """As sleep, but to a point in time: a loop runs its timers in the order of their times, however late it is."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_at(when, future.set_result, None)
+    await future
+
+
 def nested_run(coro):
     return asyncio.run(coro)
 
@@ -93,10 +101,10 @@ def test_runs_return_in_the_order_in_which_they_finish(run, nested):
 
 def test_sleeps_return_shortest_first(run, nested):
     async def main():
-        order = []
+        order, base = [], asyncio.get_running_loop().time()
 
         async def caller(delay):
-            nested(asyncio.sleep(delay))
+            nested(until(base + delay))
             order.append(delay)
 
         await asyncio.gather(start(caller(0.3)), start(caller(0.1)), start(caller(0.2)))
@@ -123,6 +131,37 @@ def test_two_runs_that_need_each_other(run, nested):
         await asyncio.wait_for(asyncio.gather(start(caller(one())), start(caller(two()))), 30)
 
     run(main)
+
+
+@pytest.mark.parametrize("as_callback", [False, True])
+def test_waiter_is_not_held_by_what_runs_meanwhile(run, as_callback):
+    """What makes the future done sleeps then, until the waiter has gone on."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        event, future, log = asyncio.Event(), loop.create_future(), []
+
+        def other():
+            future.set_result("done")
+            asyncio.run(event.wait())
+            log.append("other")
+
+        async def as_task():
+            other()
+
+        if as_callback:
+            loop.call_soon(other)
+        else:
+            loop.create_task(as_task())
+        log.append(aionest.block_on(future))
+        event.set()
+        while len(log) < 2:
+            await asyncio.sleep(0)
+        return log
+
+    if run.mode == "eager" and not as_callback:
+        pytest.skip("an eager task's first step runs on its creator's stack")
+    assert run(lambda: asyncio.wait_for(main(), 30)) == ["done", "other"]
 
 
 def test_older_run_is_not_held_by_a_newer_one(run, nested):

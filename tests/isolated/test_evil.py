@@ -244,7 +244,9 @@ def test_run_that_sleeps_in_a_loops_own_run_once_over_the_end_of_a_run(child):
     assert (r.returncode, r.stdout) == (0, "0\n1\n2\n"), r.stderr
 
 
-def test_signal_handler_that_nests_while_the_loop_polls(child):
+def test_signal_handler_that_nests(child):
+    """Most often it strikes while the loop polls: that stack then sleeps in the poll, over the end of its run. Where it
+    strikes in the task's own step, the timer frees the task."""
     r = child(
         """
         import asyncio, gc, os, signal, threading
@@ -252,23 +254,29 @@ def test_signal_handler_that_nests_while_the_loop_polls(child):
         aionest.apply()
         loop = asyncio.new_event_loop()
         future = loop.create_future()
+        entered = []
 
         def handler(*args):
+            entered.append(1)
             print("handler", loop.run_until_complete(future))
+
+        def finish():
+            if not future.done():
+                future.set_result(7)
 
         signal.signal(signal.SIGUSR1, handler)
 
         async def first():
+            loop.call_later(2, finish)
             threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGUSR1)).start()
-            while loop not in aionest._core._records() or not aionest._core.loop_info(loop)["suspended"]:
-                await asyncio.sleep(0.005)
+            while not entered:
+                await asyncio.sleep(0.05)
 
         async def second():
-            future.set_result(7)
+            finish()
             await asyncio.sleep(0.01)
 
         loop.run_until_complete(first())
-        print("first")
         loop.run_until_complete(second())
         loop.close()
         del loop
@@ -276,4 +284,57 @@ def test_signal_handler_that_nests_while_the_loop_polls(child):
         print("bye")
         """
     )
-    assert (r.returncode, r.stdout) == (0, "first\nhandler 7\nbye\n"), r.stderr
+    assert (r.returncode, r.stdout) == (0, "handler 7\nbye\n"), r.stderr
+
+
+@pytest.mark.noasan
+@pytest.mark.parametrize("call", ["asyncio.run(noop())", "aionest.await_(once())", "schedule(loop)"])
+def test_no_memory_at_any_allocation(child, call):
+    """The paths that switch no stack (greenlet itself cannot switch without memory): MemoryError, and the loop goes on."""
+    pytest.importorskip("_testcapi")
+    r = child(
+        f"""
+        import asyncio, sys, warnings
+        import _testcapi
+        import aionest
+        aionest.apply()
+        warnings.simplefilter("ignore")
+        sys.unraisablehook = lambda info: None
+
+        async def noop():
+            return 1
+
+        async def once():
+            await asyncio.sleep(0)
+            return 1
+
+        def schedule(loop):
+            loop.call_soon(int)
+            loop.call_soon_threadsafe(int)
+            loop.call_later(0, int)
+            loop.call_at(loop.time() + 60, int).cancel()
+            loop._ready.append(loop.call_soon(int))
+            return 1
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: None)
+            refused = 0
+            for n in range(300):
+                try:
+                    _testcapi.set_nomemory(n, n + 1)
+                    try:
+                        assert {call} == 1
+                    finally:
+                        _testcapi.remove_mem_hooks()
+                except MemoryError:
+                    refused += 1
+                await asyncio.sleep(0)
+            assert 0 < refused < 300, refused
+            return {call}
+
+        print(asyncio.run(main()))
+        """,
+        dev=False,
+    )
+    assert (r.returncode, r.stdout) == (0, "1\n"), r.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 
 import nbclient
@@ -25,12 +24,15 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
-    def cell(self, source, timeout=60):
+    def cell(self, source, timeout=60, interrupt_at=None):
+        """What the cell prints, shows or raises. It is interrupted when it prints INTERRUPT_AT."""
         out = []
 
         def hook(message):
             kind, content = message["msg_type"], message["content"]
-            if kind == "stream":
+            if kind == "stream" and interrupt_at is not None and content["text"].strip() == interrupt_at:
+                self.manager.interrupt_kernel()
+            elif kind == "stream":
                 out.append(content["text"])
             elif kind == "error":
                 out.append(content["ename"])
@@ -59,11 +61,33 @@ print(asyncio.run(value("same cell")), loop.run_until_complete(value(1)), aiones
 """
 
 
+LONG = """
+def say():
+    print("begun", flush=True)
+
+async def long():
+    loop.call_later(0.05, say)
+    await asyncio.sleep(600)
+
+async def busy():
+    # the first interrupt asks the task to cancel, and nothing here waits: it has to see that itself
+    say()
+    while not asyncio.current_task()._must_cancel:
+        pass
+    await asyncio.sleep(600)
+"""
+
+
 GATHER = """
-order = []
+order, base = [], loop.time()
+
+async def until(when):
+    future = loop.create_future()
+    loop.call_at(when, future.set_result, None)
+    await future
 
 async def caller(delay):
-    asyncio.run(value(1, delay))
+    asyncio.run(until(base + delay))
     order.append(delay)
 
 await asyncio.gather(caller(0.3), caller(0.1), caller(0.2))
@@ -90,18 +114,17 @@ def cells(kernel):
 
 
 def interrupts(kernel):
+    """Nested runs that sleep, and one that computes; each says when it has begun."""
     results = []
-    kernel.cell(SETUP)
+    kernel.cell(SETUP + LONG)
     for call in (
-        "asyncio.run(value(1, 600))",
-        "loop.run_until_complete(value(1, 600))",
-        "aionest.await_(value(1, 600))",
+        "asyncio.run(long())",
+        "loop.run_until_complete(long())",
+        "aionest.await_(long())",
+        "asyncio.run(busy())",
     ):
-        timer = threading.Timer(1.0, kernel.manager.interrupt_kernel)
-        timer.start()
         start = time.monotonic()
-        raised = kernel.cell(call)
-        timer.join()
+        raised = kernel.cell(call, interrupt_at="begun")
         results.append([raised, time.monotonic() - start < 60, kernel.cell("asyncio.run(value('alive'))")])
     return results
 

@@ -39,7 +39,7 @@ def test_cells(session):
 
 
 def test_interrupting_a_cell(session):
-    assert session["interrupts"] == [["KeyboardInterrupt", True, "'alive'"]] * 3
+    assert session["interrupts"] == [["KeyboardInterrupt", True, "'alive'"]] * 4
 
 
 def test_notebook_run_by_nbclient(session):

@@ -1,0 +1,110 @@
+#include "check.h"
+#include "fiber.h"
+#include "handle.h"
+
+static int
+broken(const char *what)
+{
+    PyErr_Format(PyExc_AssertionError, "aionest: invariant %s", what);
+    return -1;
+}
+
+static int
+check_blocks(an_thread *th)
+{
+    Py_ssize_t n = 0, ready = 0, pending = 0;
+    an_block *before = NULL;
+    for (an_block *b = th->first; b != NULL; before = b, b = b->next) {
+        if (b->state != AN_BLOCK_WAITING && b->state != AN_BLOCK_READY) {
+            return broken("B1: a block in the list neither waits nor is ready");
+        }
+        if (b->th != th || b->prev != before) {
+            return broken("B3: a block in the list is not linked to its thread and to the one before it");
+        }
+        if (b->fiber == NULL || b->loop == NULL || b->rec == NULL || b->rec->n_blocks <= 0) {
+            return broken("B2: a suspended run without a stack, or on a loop that does not count it");
+        }
+        n++;
+        ready += b->state == AN_BLOCK_READY;
+    }
+    if (th->last != before || th->n_blocks != n) {
+        return broken("N2: the list of blocks and its count or end differ");
+    }
+    for (size_t i = 0; i < th->pending.len; i++) {
+        pending += ((an_block *)an_ring_at(&th->pending, i))->state == AN_BLOCK_READY;
+    }
+    return pending == ready ? 0 : broken("N3: ready blocks and pending ones differ");
+}
+
+static int
+check_thread(an_thread *th)
+{
+    for (size_t i = 0; i < th->idle.len; i++) {
+        if (!an_fiber_active(an_ring_at(&th->idle, i))) {
+            return broken("N1: an idle hub's stack has ended");
+        }
+    }
+    if (th->in_base_iter < 0 || th->inplace_depth < 0 || th->polling < 0 || th->dismissing < 0) {
+        return broken("H2: what a stack had entered was left twice");
+    }
+    for (an_run *run = th->run; run != NULL; run = run->prev) {
+        if (run->kind == AN_RUN_DRAINING ? run->base == NULL
+                                         : run->loop == NULL || run->rec == NULL || run->rec->carried <= 0) {
+            return broken("H1: a run without a loop, or a loop that does not know that it is carried");
+        }
+        if (run->kind == AN_RUN_OWN && run->base == NULL) {
+            return broken("H3: a run without a base");
+        }
+    }
+    return check_blocks(th);
+}
+
+static int
+check_loop(an_loop *rec)
+{
+    if (rec->todo < 0 || rec->carried < 0 || rec->n_blocks < 0) {
+        return broken("L1: a count below zero");
+    }
+    PyObject *heap = rec->scheduled;
+    for (Py_ssize_t i = 1; i < PyList_GET_SIZE(heap); i++) {
+        PyObject *child = PyList_GET_ITEM(heap, i), *parent = PyList_GET_ITEM(heap, (i - 1) >> 1);
+        if (!PyObject_TypeCheck(child, (PyTypeObject *)an_st->o_TimerHandle) ||
+            !PyObject_TypeCheck(parent, (PyTypeObject *)an_st->o_TimerHandle)) {
+            continue;
+        }
+        PyObject *a = AN_HSLOT(parent, when), *b = AN_HSLOT(child, when);
+        if (a != NULL && b != NULL && PyFloat_CheckExact(a) && PyFloat_CheckExact(b) &&
+            PyFloat_AS_DOUBLE(a) > PyFloat_AS_DOUBLE(b)) {
+            return broken("L2: the timers are no heap");
+        }
+    }
+    return 0;
+}
+
+PyObject *
+an_py_check(PyObject *module, PyObject *noargs)
+{
+    an_state *st = an_st;
+    an_thread *th = an_thread_peek();
+    if (th != NULL && check_thread(th) < 0) {
+        return NULL;
+    }
+    PyObject *loops = an_loop_all();
+    if (loops == NULL) {
+        return NULL;
+    }
+    int rc = 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(loops); i++) {
+        an_loop *rec = an_loop_peek(PyList_GET_ITEM(loops, i));
+        rc = rec == NULL ? 0 : check_loop(rec);
+    }
+    Py_DECREF(loops);
+    if (rc == 0 && (st->n_records < 0 || st->n_blocks < 0 || st->n_hubs < 0 || st->n_threads < 0 ||
+                    st->n_handles < 0)) {
+        rc = broken("S1: fewer than no objects");
+    }
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}

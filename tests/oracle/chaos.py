@@ -1,0 +1,235 @@
+"""Random programs without an oracle: whatever they nest, cancel, drop and close, the process lives, nothing hangs, nothing is left.
+
+    python tests/oracle/chaos.py FIRST LAST [plain|debug|eager|adopted]
+
+"adopted" is a loop whose run_forever is asyncio's own, as where a loop ran before apply().
+
+Run by test_chaos.py in a process of its own. Prints "clean", or what went wrong and for which seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import faulthandler
+import gc
+import random
+import sys
+import threading
+import warnings
+
+import greenlet
+
+import aionest
+from aionest import _core
+
+MODE = sys.argv[3] if len(sys.argv) > 3 else "plain"
+LIMIT = 60  # seconds for one program; a fraction of one is usual
+
+variable: contextvars.ContextVar[float] = contextvars.ContextVar("variable", default=0.0)
+faults: list[str] = []
+futures: list[asyncio.Future[int]] = []
+
+
+class Adopted(asyncio.SelectorEventLoop):
+    run_forever = asyncio.SelectorEventLoop.run_forever  # as it is before apply()
+
+
+class Boom(Exception):
+    """What the programs raise themselves."""
+
+
+def check(exc):
+    """An invariant of the engine's, or of asyncio's, that did not hold."""
+    wrong_task = isinstance(exc, RuntimeError) and ("task" in str(exc) and "enter" in str(exc))
+    if isinstance(exc, (SystemError, AssertionError)) or wrong_task:
+        faults.append(repr(exc))
+
+
+class Nests:
+    """Its finalizer nests."""
+
+    def __init__(self, rng, depth):
+        self.rng, self.depth = rng, depth
+
+    def __del__(self):
+        try:
+            sync(self.rng, self.depth + 1)
+        except BaseException as exc:
+            check(exc)
+
+
+def sync(rng, depth):
+    loop = asyncio.get_running_loop()
+    how = rng.randrange(4)
+    if how == 0:
+        return asyncio.run(work(rng, depth))
+    if how == 1:
+        return loop.run_until_complete(work(rng, depth))
+    if how == 2:
+        return aionest.await_(work(rng, depth))
+    return aionest.await_(asyncio.ensure_future(work(rng, depth)))
+
+
+def set_result(future):
+    if not future.done():
+        future.set_result(1)
+
+
+def in_callback(rng, depth):
+    try:
+        sync(rng, depth)
+    except BaseException as exc:
+        check(exc)
+
+
+def top_level(rng, depth):
+    try:
+        asyncio.run(work(rng, depth))
+    except BaseException as exc:
+        check(exc)
+
+
+async def children(rng, depth):
+    tasks = [asyncio.create_task(work(rng, depth + 1)) for _ in range(rng.randrange(4))]
+    await asyncio.sleep(0)
+    for task in tasks:
+        if rng.random() < 0.3:
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def generator(rng, depth):
+    for _ in range(3):
+        yield sync(rng, depth + 1)
+
+
+async def work(rng, depth):
+    loop = asyncio.get_running_loop()
+    kind = rng.randrange(20) if depth <= 5 else rng.randrange(4)
+    if kind == 0:
+        _core._check()
+    elif kind == 1:
+        await asyncio.sleep(0)
+    elif kind == 2:
+        await asyncio.sleep(rng.random() * 0.003)
+    elif kind == 3:
+        raise Boom
+    elif kind == 4:
+        sync(rng, depth + 1)
+    elif kind == 5:
+        await children(rng, depth)
+    elif kind == 6:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(work(rng, depth + 1), rng.random() * 0.003)
+    elif kind == 7:
+        future = loop.create_future()
+        futures.append(future)
+        loop.call_later(rng.random() * 0.004, set_result, future)
+        aionest.block_on(future)
+    elif kind == 8:
+        Nests(rng, depth)
+    elif kind == 9:
+        cycle = Nests(rng, depth)
+        cycle.itself = cycle
+        del cycle
+        gc.collect(0)
+    elif kind == 10:
+        greenlet.greenlet(lambda: sync(rng, depth + 1)).switch()
+    elif kind == 11:
+        variable.set(rng.random())
+        contextvars.copy_context().run(sync, rng, depth + 1)
+    elif kind == 12:
+        loop.call_soon(in_callback, rng, depth + 1)
+        await asyncio.sleep(0)
+    elif kind == 13 and depth < 4:
+        other = asyncio.new_event_loop()
+        try:
+            other.run_until_complete(work(rng, depth + 1))
+        finally:
+            other.close()
+    elif kind == 14:
+        for _ in generator(rng, depth):
+            pass
+    elif kind == 15:
+        aionest.await_(work(rng, depth + 1))
+    elif kind == 16:
+        task = asyncio.current_task()
+        task.cancel()
+        try:
+            sync(rng, depth + 1)
+        finally:
+            if hasattr(task, "uncancel"):
+                task.uncancel()
+    elif kind == 17:
+        rng.choice([t for t in asyncio.all_tasks() if t.get_name() != "main"] or [asyncio.current_task()]).cancel()
+    elif kind == 18:
+        for future in futures[-3:]:
+            if not future.done() and future.get_loop() is loop:
+                future.cancel() if rng.random() < 0.5 else future.set_exception(Boom())
+    elif kind == 19 and depth < 3:
+        thread = threading.Thread(target=top_level, args=(rng, depth + 1))
+        thread.start()
+        while thread.is_alive():
+            await asyncio.sleep(0.001)
+    return 0
+
+
+async def worker(rng):
+    for _ in range(3):
+        try:
+            await work(rng, 0)
+        except (asyncio.CancelledError, Exception) as exc:
+            check(exc)
+
+
+async def program(rng):
+    asyncio.current_task().set_name("main")
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: check(context.get("exception")))
+    if MODE == "eager":
+        loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        tasks = [asyncio.create_task(worker(rng)) for _ in range(10)]
+        done, pending = await asyncio.wait(tasks, timeout=LIMIT)
+        if pending:
+            faults.append(f"{len(pending)} tasks hang")
+    finally:
+        loop.set_task_factory(None)
+
+
+def main():
+    warnings.simplefilter("ignore")
+    sys.unraisablehook = lambda info: check(info.exc_value)
+    aionest.apply()
+    for seed in range(int(sys.argv[1]), int(sys.argv[2])):
+        faulthandler.dump_traceback_later(2 * LIMIT, exit=True)
+        futures.clear()
+        top_level_error = None
+        try:
+            if MODE == "adopted":
+                loop = Adopted()
+                try:
+                    loop.run_until_complete(program(random.Random(seed)))
+                finally:
+                    loop.close()
+            else:
+                asyncio.run(program(random.Random(seed)), debug=MODE == "debug")
+        except BaseException as exc:
+            top_level_error = repr(exc)
+        _core._check()
+        if faults or top_level_error:
+            print(f"seed {seed}: {faults[:3]} {top_level_error}")
+            return 1
+    faulthandler.cancel_dump_traceback_later()
+    aionest._run.close_persistent_loops()
+    futures.clear()
+    gc.collect()
+    left = {name: _core._counters()[name] for name in ("blocks", "fibers", "suspended", "pending")}
+    print("clean" if not any(left.values()) else f"left: {left}")
+    return any(left.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
