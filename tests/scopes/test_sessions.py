@@ -20,7 +20,8 @@ GUARD = 60  # seconds: against hanging, never an expectation
 
 # ``run(function, *args)`` is an asyncio.run at top level: of this thread, or of a new one each time
 SETUP = """
-import asyncio, contextlib, gc, os, random, sys, threading, time
+import asyncio, contextlib, gc, os, random, sys, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of the adapters' own imports, on newer Pythons
 import aionest
 aionest.apply({options})
 import psutil
