@@ -79,6 +79,7 @@ lint: $(VENV)/.lint
 	$(PY) -m ruff check src tests benchmarks tools
 	$(PY) -m ruff format --check src tests benchmarks tools
 	$(PY) -m mypy
+	$(PY) -m mypy --warn-unused-ignores tests/typing
 
 docs: $(VENV)/.docs
 	$(PY) -m sphinx -q -W -n -b html docs .venv/docs

@@ -388,6 +388,42 @@ def wait_for_the_end_of(numbers, is_alive):
     assert not [n for n in numbers if is_alive(n)]
 
 
+@each_mode
+def test_a_forked_child_leaves_the_parent_s_sessions_alone(child, mode):
+    r = child(
+        program(
+            """
+session = run(enter, 0)
+def in_child(end):
+    pid = os.fork()
+    if pid == 0:
+        gc.collect()
+        own = run(enter, 1)
+        assert run(say, own) == "hi"
+        try:
+            run(lambda: asyncio.wait_for(say(session), 1))
+        except Exception:
+            pass  # it stayed in the parent
+        if end is sys.exit:
+            del globals()["session"]
+            gc.collect()
+        else:
+            run(leave, own)
+        end(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert run(say, session) == "hi"
+in_child(sys.exit)
+in_child(os._exit)
+run(leave, session)
+print(len(servers()))
+""",
+            mode,
+        ),
+        dev=False,  # newer Pythons warn of a fork while there are threads
+    )
+    assert (r.returncode, r.stdout, r.stderr) == (0, "0\n", ""), r
+
+
 # ---- a server that dies ----------------------------------------------------------------------------------------------------
 
 IDLE = """
