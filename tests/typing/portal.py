@@ -38,7 +38,7 @@ def synchronous(portal: aionest.Portal) -> None:
     assert_type(portal.call(add, 1, 2), int)
     assert_type(portal.call(add, 1, 2, timeout=3.0), int)
     assert_type(portal.call(plain, 1), str)
-    portal.call(add, 1, "2")  # type: ignore[call-arg]
+    portal.call(add, 1, "2")  # type: ignore[arg-type,call-arg]
     portal.call(add, 1)  # type: ignore[arg-type]
     assert_type(portal.run(add(1, 2)), int)
     assert_type(portal.submit(add, 1, 2), concurrent.futures.Future[int])
