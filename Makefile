@@ -10,7 +10,7 @@
 #   make long             leak, soak and scale tests (minutes)
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make dist             source distribution and wheel, and the wheel tried out
-#   make lint | docs | bench | bench-loader | bench-app | clean
+#   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
 
 PYTHON ?= python3
 TAG := $(shell $(PYTHON) -c 'import sys, sysconfig; print("%d.%d%s" % (*sys.version_info[:2], "d" if hasattr(sys, "gettotalrefcount") else ""))' 2>/dev/null)
@@ -29,20 +29,25 @@ export PYTHONDONTWRITEBYTECODE := 1
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 
-.PHONY: test anyio streamlit sdk refs run cpython long asan lint dist docs bench bench-loader bench-app clean
+.PHONY: test anyio streamlit sdk refs run cpython long asan lint dist docs bench bench-loader bench-app bench-portal clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS)
 	@if $(PY) -c "import mcp" 2>/dev/null; then $(PYTEST) $(SDK_TESTS) -m "not long" $(ARGS); \
 	else echo "NOT RUN: tests of aionest.mcp, the command line and the app: the MCP SDK is not there for this Python"; fi
 
-# the oldest anyio that is supported
-anyio: .venv/anyio-$(TAG)/.ready
-	.venv/anyio-$(TAG)/bin/python -m pytest tests/scopes -m "not long" $(ARGS)
+# scopes and MCP sessions with one anyio: the oldest that is supported, or another, or the newest (ANYIO=newest)
+ANYIO ?= 4.4.0
+ANYIO_VENV := .venv/anyio-$(ANYIO)-$(TAG)
+anyio: $(ANYIO_VENV)/.ready
+	$(ANYIO_VENV)/bin/python -m pytest tests/scopes -m "not long" -p no:langsmith_plugin $(ARGS)
 
-.venv/anyio-$(TAG)/.ready: $(SOURCES)
-	$(PYTHON) -m venv .venv/anyio-$(TAG)
-	.venv/anyio-$(TAG)/bin/python -m pip install -q --disable-pip-version-check pytest pytest-timeout hypothesis psutil anyio==4.4.0 .
+# the SDK asks for a newer anyio than its oldest sessions need: it is put in place afterwards
+$(ANYIO_VENV)/.ready: $(SOURCES)
+	$(PYTHON) -m venv $(ANYIO_VENV)
+	$(ANYIO_VENV)/bin/python -m pip install -q --disable-pip-version-check pytest pytest-timeout hypothesis psutil \
+		sniffio exceptiongroup "mcp>=1.24,<2" "langchain-mcp-adapters>=0.3" .
+	[ $(ANYIO) = newest ] || $(ANYIO_VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps anyio==$(ANYIO)
 	touch $@
 
 # the MCP SDK's oldest supported release, the first of its 2.x line, the newest
@@ -91,6 +96,7 @@ lint: $(VENV)/.lint
 	$(PY) -m ruff format --check src tests benchmarks tools
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest aionest._core
+	$(PY) -m mypy --warn-unused-ignores tests/typing
 
 # sdist and wheel, and the wheel tried out in an environment of its own
 dist:
@@ -110,6 +116,10 @@ bench-loader: $(VENV)/.bench $(VENV)/.test
 # the app: start, reruns, many sessions at once
 bench-app: $(VENV)/.bench $(VENV)/.test
 	$(PY) -m benchmarks.app $(ARGS)
+
+# the portal against other ways to wait for a coroutine, a kept session against one for each call
+bench-portal: $(VENV)/.bench $(VENV)/.test
+	$(PY) benchmarks/portal_call.py $(ARGS)
 
 clean:
 	rm -rf .venv build

@@ -1,4 +1,5 @@
-"""Portal.call against everything else that lets a thread wait for a coroutine, and against the least it can cost.
+"""Portal.call against everything else that lets a thread wait for a coroutine, and against the least it can cost; an MCP
+session that is kept between runs against one for each call.
 
     python benchmarks/portal_call.py                 the table
     python benchmarks/portal_call.py --check         and exit status 1 if a target is missed
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 LIMIT = "lock ping-pong"
 RIVALS = ["run_coroutine_threadsafe", "anyio BlockingPortal", "asgiref async_to_sync"]
@@ -31,8 +33,15 @@ TARGETS = [
     ("Portal.call", [LIMIT], 1.25),
     ("Portal.call, own thread", ["nested run"], 1.3),
     ("await hosted value", ["plain await"], 1.05),
+    ("kept session, asyncio.run", ["a session per call"], 1 / 50),
 ]
-NEEDS = {"anyio BlockingPortal": "anyio", "asgiref async_to_sync": "asgiref"}
+NEEDS = {
+    "anyio BlockingPortal": "anyio",
+    "asgiref async_to_sync": "asgiref",
+    "kept session, asyncio.run": "mcp",
+    "a session per call": "mcp",
+}
+SERVER = str(Path(__file__).resolve().parent.parent / "examples" / "servers" / "bare.py")
 
 
 async def noop() -> None:
@@ -208,6 +217,47 @@ async def hosted_await(portal):
     return Wrapped(calls)
 
 
+@contextlib.asynccontextmanager
+async def mcp_session():
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
+    async with stdio_client(StdioServerParameters(command=sys.executable, args=[SERVER])) as streams:
+        async with ClientSession(*streams) as session:
+            await session.initialize()
+            yield session
+
+
+@contextlib.contextmanager
+def kept_session():
+    """Entered in one run, used in as many as there are calls, left in another."""
+    import aionest
+
+    aionest.apply()
+    cm = mcp_session()
+    session = asyncio.run(cm.__aenter__())
+
+    def calls(n):
+        for _ in range(n):
+            asyncio.run(session.call_tool("echo", {"text": "hello"}))
+
+    yield calls
+    asyncio.run(cm.__aexit__(None, None, None))
+
+
+@contextlib.contextmanager
+def session_per_call():
+    async def call():
+        async with mcp_session() as session:
+            await session.call_tool("echo", {"text": "hello"})
+
+    def calls(n):
+        for _ in range(n):
+            asyncio.run(call())
+
+    yield calls
+
+
 CONTENDERS = {
     LIMIT: (lock_ping_pong, 1),
     "Portal.call": (portal_call, 1),
@@ -218,6 +268,8 @@ CONTENDERS = {
     "Portal.call, own thread": (lambda: on_the_loop(own_thread), 10),
     "plain await": (lambda: on_the_loop(plain_await), 100),
     "await hosted value": (lambda: on_the_loop(hosted_await), 100),
+    "kept session, asyncio.run": (kept_session, 0.1),
+    "a session per call": (session_per_call, 0.004),
 }
 
 
@@ -228,10 +280,10 @@ def work(name: str) -> None:
     """In the contender's process: a line with a number of calls comes in, a line with the seconds for each goes out."""
     make, more = CONTENDERS[name]
     with make() as calls:
-        calls(5)
+        calls(2)
         print("ready", flush=True)
         for line in sys.stdin:
-            n = int(line) * more
+            n = max(1, round(int(line) * more))
             begin = time.perf_counter()
             calls(n)
             print((time.perf_counter() - begin) / n, flush=True)
@@ -301,7 +353,7 @@ def main() -> int:
         best = min(rivals, key=lambda rival: statistics.median(times[rival]))
         ratio = statistics.median(times[name]) / statistics.median(times[best])
         missed += ratio > limit
-        print(f"| {name} / {best} | {ratio:.2f} | {limit} |")
+        print(f"| {name} / {best} | {ratio:.3g} | {limit:.3g} |")
     if missing:
         print(f"\nnot installed, so not measured: {', '.join(missing)}")
     return 1 if options.check and missed else 0

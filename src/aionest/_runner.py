@@ -3,8 +3,8 @@
 Contract
   * A work is ended by exactly one of: its outcome, its timeout, an exception in the waiting thread (Ctrl-C), the
     runner's end. In the last three cases it is cancelled first. No caller hangs.
-  * A work stands in ``pending`` before it is posted and until it is done or dropped; whoever takes it out releases
-    its lock. So the end of the loop finds everybody who waits, whatever was lost on the way.
+  * A work stands in ``pending`` before it is posted and until it is done or dropped; its lock is released by then. So
+    the end of the loop finds everybody who waits, whatever was lost on the way.
   * Where a loop runs in the calling thread, the caller's stack is suspended instead of the thread: on the runner's
     own thread that is a nested run, on another loop's the other tasks go on. Only a loop that aionest cannot drive is
     blocked.
@@ -108,6 +108,11 @@ def _nothing() -> None:
     """Wakes a loop up."""
 
 
+def _look_at(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
 async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
@@ -209,8 +214,6 @@ class Work:
 
     def done(self, task: asyncio.Future[Any]) -> None:
         self.runner.pending.discard(self)
-        if self.dropped and not task.cancelled():
-            task.exception()  # dropped while the caller's thread made the task
         self.lock.release()
 
     def drop(self) -> None:
@@ -219,10 +222,11 @@ class Work:
             self.runner.pending.remove(self)
         except KeyError:
             return
-        self.dropped = True
         if self.task is None:
+            self.dropped = True
             self.coro.close()
         elif not self.task.done():
+            self.dropped = True
             self.task._log_destroy_pending = False  # type: ignore[attr-defined]  # the caller is told
             if inspect.getcoroutinestate(self.coro) == inspect.CORO_CREATED:
                 self.coro.close()
@@ -248,6 +252,8 @@ class Work:
     def outcome(self) -> Any:
         task, runner = self.task, self.runner
         try:
+            if task is not None and self.dropped:
+                runner.post_quietly(task.add_done_callback, _look_at)  # dropped while it was being made
             if task is None or self.dropped or not task.done():
                 raise runner.refusal("was closed before this call was done") from runner.death
             if runner.closing and task.cancelled():
@@ -365,7 +371,9 @@ class Runner:
             except BaseException as exc:
                 self.interrupted(work, exc, grace)
                 raise
-            if not in_time:
+            if in_time:
+                self.pending.discard(work)
+            else:
                 self.give_up(work, timeout or 0.0, grace)
             task = work.task
             if self.closing or task is None:
@@ -425,7 +433,12 @@ class Runner:
         if not self.post_quietly(work.cancel if not work.revoke() else _nothing):
             work.drop()
             return True
-        return bool(work.lock.acquire(True, -1 if grace is None else grace))
+        ended = work.lock.acquire(True, -1 if grace is None else grace)
+        if ended:
+            self.pending.discard(work)
+        elif work.task is not None:
+            self.post_quietly(work.task.add_done_callback, work.done)
+        return bool(ended)
 
     def give_up(self, work: Work, timeout: float, grace: float | None) -> None:
         """Its time is up. Returns if it ended with something better to tell."""

@@ -115,6 +115,12 @@ gate_release(PyObject *self, PyObject *noargs)
 }
 
 static PyObject *
+gate_call(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return gate_release(self, NULL);
+}
+
+static PyObject *
 gate_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs != 4) {
@@ -127,9 +133,7 @@ gate_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     an_waker waker;
-    PyObject *done = PyObject_GetAttr(work, an_st->s_done);
-    PyObject *task = done == NULL ? NULL : an_sched_task_from_thread(loop, coro, done, &waker);
-    Py_XDECREF(done);
+    PyObject *task = an_sched_task_from_thread(loop, coro, self, &waker);
     if (task == NULL || task == Py_None) {
         return task;
     }
@@ -151,16 +155,17 @@ static PyMethodDef gate_methods[] = {
     {"release", gate_release, METH_NOARGS, "release($self, /)\n--\n\nOpen it. Doing so again does nothing."},
     {"run", (PyCFunction)(void (*)(void))gate_run, METH_FASTCALL,
      "run($self, loop, coro, work, timeout, /)\n--\n\n"
-     "Make a task of loop, which another thread runs, put it into work.task, have work.done(task) called there, and wait\n"
-     "until the gate is open. False if it was not in time (timeout None: no limit). None if that is not possible: nothing\n"
-     "was done."},
+     "Make a task of loop, which another thread runs, put it into work.task, and wait until it is done or the gate is\n"
+     "opened otherwise. False if that was not in time (timeout None: no limit). None: this loop cannot do so at present,\n"
+     "nothing was done."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot gate_slots[] = {
-    {Py_tp_doc, "Gate()\n--\n\nA lock that is held from the start and opened once."},
+    {Py_tp_doc, "Gate()\n--\n\nA lock that is held from the start and opened once. Calling it opens it."},
     {Py_tp_new, gate_new},
     {Py_tp_dealloc, gate_dealloc},
+    {Py_tp_call, gate_call},
     {Py_tp_methods, gate_methods},
     {0, NULL},
 };

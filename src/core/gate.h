@@ -1,7 +1,8 @@
 /* gate.h - a thread waits for one thing that a loop in another thread does.                      Level 5: loop.
  *
- * A gate is a lock that is held when it is made: release() opens it once and for all, acquire() waits for that. run()
- * makes a task of a loop in another thread, wakes that up and waits, in one go: the GIL is let go of once for both.
+ * A gate is a lock that is held when it is made: release() opens it once and for all, as does calling it; acquire()
+ * waits for that. run() makes a task of a loop in another thread, wakes that up and waits, in one go: the GIL is let go
+ * of once for both.
  *
  * Invariants
  *   G1  open is set before the lock is released, and both once: releasing again does nothing

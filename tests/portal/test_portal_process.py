@@ -420,15 +420,26 @@ def test_exit_while_the_loop_is_blocked_does_not_wait_for_ever(child):
         import aionest.portal
         sys.modules["aionest.portal"].EXIT_GRACE = 0.2
         begun = threading.Event()
-        portal().submit(lambda: (begun.set(), time.sleep(30)))
+        portal().submit(lambda: (begun.set(), time.sleep(600)))
         begun.wait()
         print("exit")
     """,
         stderr="did not end within 0.2 s",
         options=(),
-        timeout=20,
     )
     assert lines == ["exit"]
+
+
+def test_exit_waits_as_long_as_one_resource_after_the_other_is_left(child):
+    assert child("""
+        sys.modules["aionest.portal"].EXIT_GRACE = 4
+        @asynccontextmanager
+        async def resource(n):
+            yield
+            await asyncio.sleep(1.5)
+            print("left", n, flush=True)
+        held = [portal().enter(resource(n)) for n in range(4)]
+    """) == [f"left {n}" for n in (3, 2, 1, 0)]
 
 
 def test_exit_waits_for_threads_that_still_call(child):

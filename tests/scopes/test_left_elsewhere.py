@@ -312,7 +312,7 @@ def test_a_group_s_child_that_hands_over_what_it_opened_and_ends(applied):
 
     result, error = asyncio.run(main())
     assert result == "left"
-    # since 4.13 anyio puts a scope around each child, which the child must not leave before those inside
+    # newer versions of anyio put a scope around each child, which the child must not leave before those inside
     has_scope = hasattr(importlib.import_module("anyio._core._tasks"), "TaskHandle")
     assert (error is not None) == has_scope
 

@@ -66,9 +66,7 @@ def settle(scope: Any) -> None:
     chain, outer = [], inner
     while outer is not None and outer._host_task is host:
         chain.append(outer)
-        outer = outer._parent_scope
-    while outer is not None and not outer._active:
-        outer = outer._parent_scope  # a task group's, whose child this host was
+        outer = outer._parent_scope  # in the end a task group's, whose child this host was
     for one in chain:
         one._child_scopes.difference_update(chain)
         one._tasks.discard(host)
