@@ -31,7 +31,9 @@ print("ready", flush=True)
 
 def host(ending):
     """The process, and all that are below it once it is ready."""
-    process = subprocess.Popen([sys.executable, "-c", HOST % ending, str(SERVER)], stdin=-1, stdout=-1, stderr=-1, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOST % ending, str(SERVER)], stdin=-1, stdout=-1, stderr=-1, text=True
+    )
     assert process.stdout.readline() == "ready\n", process.communicate()[1]
     return process, psutil.Process(process.pid).children(recursive=True)
 

@@ -294,6 +294,27 @@ def test_a_retriever_is_filled(make_loader):
     assert retriever.get_all() == []
 
 
+def test_a_retriever_that_takes_its_time_or_fails_holds_nothing_up(make_loader, caplog):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def embed(texts):
+        begun.set()
+        if not go_on.wait(60):
+            raise AssertionError("nobody lets it go on")
+        raise RuntimeError("no such model")
+
+    retriever = ToolsRetriever(embed=embed)
+    loader = ToolsLoader(retriever, config={"a": bare(), "b": bare()})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(loader.load)
+        assert begun.wait(60)
+        assert loader.call("a.echo", {"text": "meanwhile"}).text == "meanwhile"
+        go_on.set()
+        assert loading.result(60) and not loader.errors
+    assert "no such model" in caplog.text
+    loader.cleanup()
+
+
 def test_adapters(make_loader):
     from aionest.mcp.adapters.anthropic import to_anthropic
     from aionest.mcp.adapters.openai import call_openai, to_openai

@@ -175,7 +175,9 @@ class Connection:
         self._refused = 0  # the latest HTTP status that said no
         self._stops: set[Callable[[str], None]] = set()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # closed, or being closed
-        self._trouble: asyncio.Future[None] | None = None  # of the attempt under way: something that it would not notice
+        self._trouble: asyncio.Future[None] | None = (
+            None  # of the attempt under way: something that it would not notice
+        )
         self._auth_failure: BaseException | None = None
         self._answers = 0  # questions of the server that callbacks are answering now
         self._asking = False  # a person is asked: that takes its time
@@ -387,12 +389,14 @@ class Connection:
         self._refused, self._auth_failure = 0, None
         self.become("connecting")
         begin = time.monotonic()
+        error: ToolsError
         self._trouble = trouble = asyncio.get_running_loop().create_future()
         attempt = asyncio.ensure_future(self._attempt())
         try:
             while True:
+                waited: set[asyncio.Future[Any]] = {attempt, self._ended, trouble}
                 done, _ = await asyncio.wait(
-                    {attempt, self._ended, trouble},
+                    waited,
                     timeout=self.config.connect_timeout,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
@@ -502,8 +506,9 @@ class Connection:
         self.retired = True
         if self.status.open_calls:
             waiting = asyncio.ensure_future(self._idle.wait())
+            either: set[asyncio.Future[Any]] = {waiting, self._ended}
             try:
-                await asyncio.wait({waiting, self._ended}, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(either, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()
         await self.close()
@@ -578,7 +583,11 @@ class Connection:
                     else:
                         with contextlib.suppress(Exception):
                             await host.leave()
-                    if error_kind == "lost" and host.lost is not None and kind(host.lost.__cause__ or exc)[0] == "exited":
+                    if (
+                        error_kind == "lost"
+                        and host.lost is not None
+                        and kind(host.lost.__cause__ or exc)[0] == "exited"
+                    ):
                         cause, error_kind = host.lost.__cause__, "exited"  # what the end of the connection came from
                 never_sent = error_kind in ("session", "refused", "unsent")
                 if gone and attempt == 1 and not self.closing and (may_repeat or never_sent):
@@ -611,6 +620,8 @@ class Connection:
                 why = reason
                 task.cancel()
 
+        timer: Any = None
+
         def expire() -> None:
             nonlocal timer
             if self._answers:  # it is the server that waits, for us
@@ -620,7 +631,8 @@ class Connection:
 
         self._stops.add(stop)
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(limit, expire) if limit > 0 else None
+        if limit > 0:
+            timer = loop.call_later(limit, expire)
         try:
             return await host.guard(awaitable)
         except asyncio.CancelledError:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
+import importlib
 import inspect
 import time
 import warnings
@@ -46,7 +47,8 @@ class Storage:
 
     async def load(self) -> None:
         """Read what is kept."""
-        self.kept = await asyncio.to_thread(self.store.get, self.key) or {}
+        found: Any = await asyncio.to_thread(self.store.get, self.key)
+        self.kept = found or {}
         self._learn()
 
     async def _save(self, **values: Any) -> None:
@@ -125,7 +127,11 @@ class Listener:
                 self._answer.set_result(found)
             failed = found.get("error")
             said = (
-                ("The login failed: " + html.escape(failed) if failed else "You are logged in. This page may be closed.")
+                (
+                    "The login failed: " + html.escape(failed)
+                    if failed
+                    else "You are logged in. This page may be closed."
+                )
                 if good
                 else "There is nothing here."
             )
@@ -252,9 +258,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _code(
-    config: Any, wanted: dict[str, Any], storage: Storage, authorize: Any, on_failed: Any, on_asking: Any
-) -> Any:
+def _code(config: Any, wanted: dict[str, Any], storage: Storage, authorize: Any, on_failed: Any, on_asking: Any) -> Any:
     from mcp.client.auth import OAuthClientProvider
     from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
@@ -312,17 +316,16 @@ def _code(
                 server=config.name,
             )
         if V2:
-            from mcp.shared.auth import AuthorizationCodeResult
-
-            return AuthorizationCodeResult(code=found["code"], state=found.get("state"), iss=found.get("iss"))
+            made: Any = importlib.import_module("mcp.shared.auth").AuthorizationCodeResult  # type: ignore[attr-defined]
+            return made(code=found["code"], state=found.get("state"), iss=found.get("iss"))
         return found["code"], found.get("state")
 
-    made = _followed(OAuthClientProvider)(
+    auth = _followed(OAuthClientProvider)(
         server_url=config.url,
         client_metadata=OAuthClientMetadata.model_validate(described),
         storage=storage,
         redirect_handler=redirect,
         callback_handler=callback,
     )
-    made.storage, made.on_failed = storage, on_failed
-    return made
+    auth.storage, auth.on_failed = storage, on_failed
+    return auth
