@@ -143,7 +143,7 @@ def test_a_deadline_holds_while_a_progress_callback_blocks(make_loader):
         assert isinstance(call.exception(60), CallTimeout)
 
 
-def test_from_an_exit_handler_and_in_a_callback_of_a_loop(child):
+def test_from_an_exit_handler_and_in_a_callback_of_a_loop(child, complaints):
     r = child(
         f"""
         import asyncio, atexit
@@ -156,7 +156,7 @@ def test_from_an_exit_handler_and_in_a_callback_of_a_loop(child):
         asyncio.run(main())
         """
     )
-    assert (r.returncode, r.stdout, r.stderr) == (0, "loop hi\nexit bye\n", ""), r
+    assert (r.returncode, r.stdout, complaints(r)) == (0, "loop hi\nexit bye\n", []), r
 
 
 def test_a_child_of_fork_calls_at_once_and_leaves_the_parents_alone(child):

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,12 +130,6 @@ def notification(message: Any) -> str:
     return str(getattr(getattr(message, "root", message), "method", ""))
 
 
-def _seconds(timeout: float | None) -> Any:
-    if timeout is None or V2:
-        return timeout
-    return timedelta(seconds=timeout)
-
-
 def refusal(message: str) -> Any:
     """What a callback answers when it has failed."""
     return types.ErrorData(code=-32603, message=message)
@@ -215,17 +208,14 @@ async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
         seen.add(cursor)
 
 
-async def call_tool(session: Any, name: str, arguments: dict[str, Any], timeout: float | None, progress: Any) -> Any:
-    """Call a tool; an SDK result. The SDK's own deadline comes a little after ours, as a net."""
-    net = None if timeout is None else timeout + 1.0
+async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:
+    """Call a tool; an SDK result."""
+    if V2:
+        return await _with_answers(session, session.call_tool, name, arguments, progress_callback=progress)
     # 1.x takes the next number for the request before it first waits, and does not tell the server of a cancellation
-    request = None if V2 else getattr(session, "_request_id", None)
+    request = getattr(session, "_request_id", None)
     try:
-        if V2:
-            return await _with_answers(
-                session, session.call_tool, name, arguments, read_timeout_seconds=net, progress_callback=progress
-            )
-        return await session.call_tool(name, arguments, read_timeout_seconds=_seconds(net), progress_callback=progress)
+        return await session.call_tool(name, arguments, progress_callback=progress)
     except asyncio.CancelledError:
         if request is not None:
             # in a task of its own: the caller does not wait for a server that may not be reading

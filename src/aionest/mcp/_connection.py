@@ -219,7 +219,13 @@ class Connection:
         if config.transport == "stdio":
             cwd = str(config.cwd) if config.cwd else None
             streams = _stdio.streams(
-                config.command, list(config.args), dict(config.env), cwd, self.tail, self._have_process
+                config.command,
+                list(config.args),
+                dict(config.env),
+                cwd,
+                self.tail,
+                self._have_process,
+                lambda: self.status.open_calls > 1,
             )
         else:
             watch_logs()

@@ -137,7 +137,6 @@ class ToolsLoader:
         self.on_state = on_state
         self._callbacks = Callbacks(on_log, sampling, elicitation, roots, authorize, tokens)
         self._portal = portal
-        self._pid = os.getpid()
         self._loop: Any = None  # that the connections belong to
         self._connections: dict[str, Connection] = {}
         self._coming: set[Connection] = set()  # being opened by a reload
@@ -163,12 +162,7 @@ class ToolsLoader:
     @property
     def portal(self) -> Portal:
         """Where the sessions live."""
-        self._check_fork()
         return self._portal if self._portal is not None else portal()
-
-    def _check_fork(self) -> None:
-        if self._pid != os.getpid():
-            self._forked()
 
     def _forked(self) -> None:
         """In the child after fork(): nothing of the parent's is ours."""
@@ -177,7 +171,6 @@ class ToolsLoader:
             _close_pipes(connection)
         self._start_anew()
         self._portal = None
-        self._pid = os.getpid()
 
     def _start_anew(self) -> None:
         self._connections, self._coming, self._leaving = {}, set(), {}
@@ -433,7 +426,6 @@ class ToolsLoader:
     @property
     def tools(self) -> dict[str, Tool]:
         """All tools of connected servers by their unique names."""
-        self._check_fork()
         return self._tools
 
     @property
@@ -572,14 +564,11 @@ class ToolsLoader:
             if kept is not None and kept[0] > time.monotonic():
                 return kept[1]
         listener, teller = self._progress_listener(tool, progress)
-        # the SDK's own deadline is a net under ours, which may be put off
-        asked = self._callbacks.elicitation is not None or self._callbacks.sampling is not None
-        net = None if asked else (connection.config.timeout if timeout is None else timeout) or None
         begin = time.monotonic()
         with span(tool, connection) as ended:
             try:
                 raw = await connection.request(
-                    lambda session: _compat.call_tool(session, tool.original_name, arguments, net, listener),
+                    lambda session: _compat.call_tool(session, tool.original_name, arguments, listener),
                     timeout=timeout,
                     repeatable=tool.read_only or tool.idempotent,
                     what=f"call of {tool.original_name!r}",
@@ -805,7 +794,7 @@ class ToolsLoader:
 
     def _is_used(self) -> bool:
         """Is there anything to end? Not where the portal's loop has ended, and all with it."""
-        if self._pid != os.getpid() or self._loop is None:
+        if self._loop is None:
             return False
         if not self._loop.is_closed():
             return True
