@@ -269,6 +269,17 @@ def test_two_servers_with_one_prefix(make_loader):
     assert loader.call("x__pid").text == loader.call("a.pid").text != loader.call("b.pid").text
 
 
+def test_some_of_the_servers(make_loader, processes):
+    servers = {"a": bare(), "b": bare(), "bad": {"command": "no-such-command"}, "wrong": {}, "off": bare(disabled=True)}
+    loader = make_loader(servers, servers=["a", "off"])
+    assert set(loader.bundles) == {"a"} and set(loader.status) == {"a", "off"} and not loader.errors
+    with pytest.raises(ToolNotFound, match="off .disabled."):
+        loader.call("off.echo", {"text": "x"})
+    loader = make_loader(servers)
+    assert set(loader.errors) == {"bad", "wrong"} and set(loader.failures) == {"bad"}
+    assert isinstance(loader.failures["bad"], ServerUnavailable)
+
+
 def test_restart(make_loader):
     loader = make_loader({"a": bare()})
     pid = loader.call("a.pid").text

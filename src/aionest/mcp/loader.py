@@ -474,6 +474,7 @@ class ToolsLoader:
 
         near = difflib.get_close_matches(name, [*tools, *(t.original_name for t in tools.values())], 3)
         down = [f"{server} ({text.splitlines()[0]})" for server, text in self.errors.items()]
+        down += [f"{server} (disabled)" for server, c in list(self._connections.items()) if c.config.disabled]
         raise ToolNotFound(
             f"no tool {name!r} is loaded"
             + (f"; did you mean {' or '.join(near)}?" if near else "")
