@@ -18,10 +18,11 @@ async def sampling(params):
     return "an answer of your model"
 
 
+logged = []
 loader = ToolsLoader(
     config={"notes": {"command": sys.executable, "args": [str(SERVER)]}},
     on_state=lambda status: print("state:", status.name, status.state),
-    on_log=lambda server, level, data: print("log:", server, level, data),
+    on_log=lambda server, level, data: logged.append((server, level, data)),
     elicitation=elicitation,
     sampling=sampling,
     roots=lambda: [Path("/srv/notes")],
@@ -30,13 +31,14 @@ with loader:
     loader.call("notes.progress", {"steps": 2}, progress=lambda done, total, message: print(f"{done:g}/{total:g} {message}"))
     loader.call("notes.log", {"message": "hello", "level": "warning"})
     print(loader.call("notes.ask", {"method": "elicitation/create", "params": QUESTION}).text)
+print(logged)
 
 # Output:
 # state: notes connecting
 # state: notes connected
 # 1/2 step 1
 # 2/2 step 2
-# log: notes warning hello
 # asked: Your name?
 # {"action": "accept", "content": {"name": "Ada"}}
 # state: notes closed
+# [('notes', 'warning', 'hello')]

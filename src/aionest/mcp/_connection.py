@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from .. import ResourceLost, hosted
 from . import _compat, _stdio
 from ._secrets import Secrets, watch_logs
+from ._threads import in_thread
 from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, explain, kind
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Callbacks:
 async def _call_back(function: Callable[..., Any], *args: Any) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args)
-    result = await asyncio.to_thread(function, *args)
+    result = await in_thread(function, *args)
     return await result if inspect.isawaitable(result) else result
 
 
@@ -212,7 +213,7 @@ class Connection:
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Any]:
-        config = await asyncio.to_thread(self.config.resolved) if self.config.env_file else self.config.resolved()
+        config = await in_thread(self.config.resolved) if self.config.env_file else self.config.resolved()
         self._env_file = (config.env_file, _stamp(config.env_file)) if config.env_file else None
         self.secrets.learn(config)
         answers = _compat.Answers()
@@ -337,6 +338,8 @@ class Connection:
                 await asyncio.wait_for(host.guard(self._read_tools(self.session)), self.config.timeout)
                 self.on_change(self)
         except Exception as exc:  # the next reading, or reconnecting, makes up for it
+            if self.closing:
+                return
             log.warning("server %r: its tools could not be read again: %s", self.name, self.secrets.hide(str(exc)))
 
     async def _read_tools(self, session: Any) -> None:
@@ -532,6 +535,8 @@ class Connection:
             await self._drop()
         if self._reaping:
             await asyncio.wait(set(self._reaping), timeout=CLOSE_TIMEOUT)
+        if self._log is not None:
+            await self._log.told(LISTENERS)
         if self.status.state != "disabled":
             self.become("closed")
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from ._compat import V2, dump
+from ._threads import in_thread
 from .errors import AuthError
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ class Storage:
 
     async def load(self) -> None:
         """Read what is kept."""
-        found: Any = await asyncio.to_thread(self.store.get, self.key)
+        found: Any = await in_thread(self.store.get, self.key)
         self.kept = found or {}
         self._learn()
 
     async def _save(self, **values: Any) -> None:
         self.kept = {**self.kept, **values}
         self._learn()
-        await asyncio.to_thread(self.store.set, self.key, self.kept)
+        await in_thread(self.store.set, self.key, self.kept)
 
     def _learn(self) -> None:
         for part in (self.kept.get("tokens"), self.kept.get("client")):

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from .. import Portal, portal
 from . import _compat
 from ._connection import LISTENERS, Callbacks, Connection, ServerStatus, Teller, _call_back, log
+from ._threads import in_thread
 from ._tracing import span
 from .bundle import ToolsBundle
 from .config import ToolsConfig
@@ -313,7 +314,7 @@ class ToolsLoader:
         if quiet:
             await asyncio.wait(quiet)
         self._loaded = True
-        await self._feed()
+        await self._settle()
         failed = [c for c in self._connections.values() if c.failure is not None]
         for connection in failed:
             if self.strict or connection.config.required:
@@ -404,6 +405,12 @@ class ToolsLoader:
             self._feeding.add(task)
             task.add_done_callback(self._feeding.discard)
 
+    async def _settle(self) -> None:
+        """Wait for the retriever, and for who is told of states."""
+        await self._feed()
+        if self._teller is not None:
+            await self._teller.told(LISTENERS)
+
     async def _feed(self) -> None:
         """Have the retriever hold what the tables do. It may take its time, and fail, by itself."""
         if self.tools_retriever is None:
@@ -411,7 +418,7 @@ class ToolsLoader:
         async with self._feed_lock:
             if self._bundles is not self._fed:
                 before, self._fed = self._fed, self._bundles
-                await asyncio.to_thread(self._exchange, before, self._fed)
+                await in_thread(self._exchange, before, self._fed)
 
     def _exchange(self, before: Mapping[str, ToolsBundle], now: Mapping[str, ToolsBundle]) -> None:
         try:
@@ -814,7 +821,7 @@ class ToolsLoader:
         self._publish(None)
         self._loaded = False
         await asyncio.gather(*(connection.close() for connection in everything))
-        await self._feed()
+        await self._settle()
 
     def __enter__(self) -> Self:
         try:
