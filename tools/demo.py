@@ -1,8 +1,9 @@
 """The main job: the loader flow on a real MCP server over stdio, with stock asyncio, its patches and aionest side by side.
 
 Sets up what it needs under --cache: an environment with the MCP SDK and the rivals beside aionest, another one for the
-servers (mcp-server-time and others). Each flow runs in a process of its own, with a limit; server processes that a flow leaves behind
-are counted and ended. Last, the app with three real servers: at a terminal it stays until Ctrl-C.
+servers (mcp-server-time, mcp-server-git, mcp-server-fetch), and npm's where that is there. Each flow runs in a process of its own,
+with a limit; server processes that a flow leaves behind are counted and ended. Last, the app with three real servers: at a
+terminal it stays until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -36,6 +37,48 @@ def environment(folder, requirements, *, system_packages=False):
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements], check=True)
         stamp.write_text(repr(requirements))
     return python
+
+
+def node_servers(folder):
+    """The folder of the commands of npm's reference servers, or None where there is no npm."""
+    commands = folder / "node_modules" / ".bin"
+    names = ("mcp-server-everything", "mcp-server-memory")
+    if not all((commands / name).exists() for name in names):
+        if shutil.which("npm") is None or shutil.which("node") is None:
+            print("no node and npm here: two of the reference servers are left out")
+            return None
+        print("setting up the servers from npm ...", flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        packages = ["@modelcontextprotocol/server-everything", "@modelcontextprotocol/server-memory"]
+        command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", folder, *packages]
+        subprocess.run(command, check=True)
+    return commands
+
+
+def real_servers(cache, scripts):
+    """A configuration with the reference servers, and a git repository for one of them."""
+    repository = cache / "repository"
+    git = shutil.which("git") is not None
+    if not git:
+        print("no git here: its server is left out")
+    elif not (repository / ".git").exists():
+        repository.mkdir(exist_ok=True)
+        (repository / "a.txt").write_text("hello\n")
+        for step in (["init", "-q"], ["add", "a.txt"], ["commit", "-qm", "the first commit"]):
+            who = ["-c", "user.name=aionest", "-c", "user.email=aionest@example.org"]
+            subprocess.run(["git", *who, *step], cwd=repository, check=True)
+    found = {"time": {"command": str(scripts / "mcp-server-time"), "args": ["--local-timezone=UTC"]}}
+    if git:
+        found["git"] = {"command": str(scripts / "mcp-server-git"), "args": ["--repository", str(repository)]}
+    node = node_servers(cache / "node")
+    if node is not None:
+        found["everything"] = {"command": str(node / "mcp-server-everything"), "args": ["stdio"]}
+        memory = {"MEMORY_FILE_PATH": str(cache / "memory.json")}
+        found["memory"] = {"command": str(node / "mcp-server-memory"), "env": memory}
+    found["broken"] = {"command": "no-such-command"}
+    file = cache / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": found}, indent=2))
+    return file, repository
 
 
 def servers():
@@ -106,10 +149,8 @@ def main():
     if sys.version_info >= (3, 15):
         print("note: the MCP SDK's own dependencies may have no build for this Python yet")
     tag = "%d.%d" % sys.version_info[:2]
-    server = (
-        environment(cache / f"server-{tag}", ["mcp-server-time", "mcp-server-fetch", "mcp-server-git", "mcp<2"]).parent
-        / "mcp-server-time"
-    )
+    scripts = environment(cache / f"server-{tag}", ["mcp-server-time", "mcp-server-git", "mcp-server-fetch", "mcp<2"]).parent
+    server = scripts / "mcp-server-time"
     rivals = ["nest_asyncio==1.6.0", "nest-asyncio2", "greenlet>=3.2,<4"]
     loader = ["mcp>=1.24,<2", "pydantic>=2", "jsonschema>=4.18", "ruamel.yaml>=0.18", "json5>=0.9", "tomlkit>=0.12"]
     loader += ["tomli>=2; python_version < '3.11'", "python-dotenv>=1", "platformdirs>=4"]
@@ -129,7 +170,7 @@ def main():
             if r is None:
                 cells.append("not reached")
             else:
-                cells.append(f"{'ok' if r['ok'] else 'FAILED'}  {r['text'][: 24 if r['ok'] else 30]}  {r['ms']:.0f} ms")
+                cells.append(f"{'ok' if r['ok'] else 'FAILED'}  {r['text'][:24]}  {r['ms']:.0f} ms")
         print(f"{mode:14}" + "".join(f"{c:42}" for c in cells))
         print(f"{'':14}{ended}")
         if args.verbose and err:
@@ -141,7 +182,8 @@ def main():
         "thread of its own. portal: the loader written with aionest.portal().enter(), the session in a task of its own.\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p.endswith("site-packages"))}
-    worst += subprocess.run([python, TOOLS, server], env=env, timeout=120, check=False).returncode != 0
+    config, folder = real_servers(cache, scripts)
+    worst += subprocess.run([python, TOOLS, config, folder], env=env, timeout=240, check=False).returncode != 0
     worst += show_app(python, server, cache, env) != 0
     return 1 if worst else 0
 

@@ -199,7 +199,11 @@ def test_demo(home):
 
 def test_everything_takes_json(home):
     file = str(home / "mcp.json")
-    assert json.loads(mcp(home, "config", "add", "b", "x", "--json").stdout) == {"file": file, "added": ["b"], "changed": []}
+    assert json.loads(mcp(home, "config", "add", "b", "x", "--json").stdout) == {
+        "file": file,
+        "added": ["b"],
+        "changed": [],
+    }
     assert json.loads(mcp(home, "config", "add", "b", "y", "--json").stdout)["changed"] == ["b"]
     shown = json.loads(mcp(home, "config", "show", "b", "--json").stdout)
     assert shown["servers"]["b"]["command"] == "y" and set(shown["servers"]) == {"b"}

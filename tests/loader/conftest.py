@@ -58,3 +58,15 @@ def make_loader():
 def processes():
     """A function that gives the server processes that run."""
     return running
+
+
+@pytest.fixture
+def complaints():
+    """A function that gives what a child said on stderr, without asyncio's notes that this machine is slow."""
+
+    def complaints(result):
+        return [
+            line for line in result.stderr.splitlines() if not (line.startswith("Executing <") and " took " in line)
+        ]
+
+    return complaints

@@ -871,6 +871,22 @@ def test_the_environment_is_never_written(tmp_path, monkeypatch):
     assert config.servers["b"].env == config.servers["a"].env
 
 
+def test_fields_that_count_for_all_servers(tmp_path):
+    file = tmp_path / "mcp.json"
+    file.write_text('{"mcpServers": {"a": {"command": "x", "timeout": 9}}}')
+    config = ToolsConfig(file)
+    trusted = config.servers["a"].content_hash()
+    config.override(timeout=2, connect_timeout=3)
+    config.set("b", {"command": "y"})
+    assert {(s.timeout, s.connect_timeout) for s in config.servers.values()} == {(2.0, 3.0)}
+    assert config.servers["a"].content_hash() == trusted and config.save()
+    assert config.servers["a"].timeout == 2.0 and json.loads(file.read_text())["mcpServers"]["a"]["timeout"] == 9
+    assert config.load() and config.servers["a"].resolved().connect_timeout == 3.0
+    for wrong in ({"timeout": -1}, {"command": 5}):
+        with pytest.raises(ConfigError):
+            config.override(**wrong)
+
+
 def test_set_takes_server_configs_and_copies():
     config = ToolsConfig.from_dict({})
     made = ServerConfig(name="s", url="http://h/x", type="sse", timeout=5, headers={"A": "b"})

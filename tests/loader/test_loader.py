@@ -269,6 +269,17 @@ def test_two_servers_with_one_prefix(make_loader):
     assert loader.call("x__pid").text == loader.call("a.pid").text != loader.call("b.pid").text
 
 
+def test_some_of_the_servers(make_loader, processes):
+    servers = {"a": bare(), "b": bare(), "bad": {"command": "no-such-command"}, "wrong": {}, "off": bare(disabled=True)}
+    loader = make_loader(servers, servers=["a", "off"])
+    assert set(loader.bundles) == {"a"} and set(loader.status) == {"a", "off"} and not loader.errors
+    with pytest.raises(ToolNotFound, match="off .disabled."):
+        loader.call("off.echo", {"text": "x"})
+    loader = make_loader(servers)
+    assert set(loader.errors) == {"bad", "wrong"} and set(loader.failures) == {"bad"}
+    assert isinstance(loader.failures["bad"], ServerUnavailable)
+
+
 def test_restart(make_loader):
     loader = make_loader({"a": bare()})
     pid = loader.call("a.pid").text
@@ -294,6 +305,27 @@ def test_a_retriever_is_filled(make_loader):
     assert retriever.get_all() == []
 
 
+def test_a_retriever_that_takes_its_time_or_fails_holds_nothing_up(make_loader, caplog):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def embed(texts):
+        begun.set()
+        if not go_on.wait(60):
+            raise AssertionError("nobody lets it go on")
+        raise RuntimeError("no such model")
+
+    retriever = ToolsRetriever(embed=embed)
+    loader = ToolsLoader(retriever, config={"a": bare(), "b": bare()})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(loader.load)
+        assert begun.wait(60)
+        assert loader.call("a.echo", {"text": "meanwhile"}).text == "meanwhile"
+        go_on.set()
+        assert loading.result(60) and not loader.errors
+    assert "no such model" in caplog.text
+    loader.cleanup()
+
+
 def test_adapters(make_loader):
     from aionest.mcp.adapters.anthropic import to_anthropic
     from aionest.mcp.adapters.openai import call_openai, to_openai
@@ -311,7 +343,7 @@ def test_adapters(make_loader):
     assert asyncio.run(tool.ainvoke({"text": "async"})) == "async"
 
 
-def test_interpreter_exit_with_everything_open(child, tmp_path):
+def test_interpreter_exit_with_everything_open(child, tmp_path, complaints):
     pids = tmp_path / "pids"
     r = child(
         f"""
@@ -323,7 +355,7 @@ def test_interpreter_exit_with_everything_open(child, tmp_path):
         print(loader.call("a.echo", {{"text": "hi"}}))
         """
     )
-    assert (r.returncode, r.stdout, r.stderr) == (0, "hi\n", ""), r
+    assert (r.returncode, r.stdout, complaints(r)) == (0, "hi\n", []), r
     assert not [n for n in map(int, pids.read_text().split()) if _runs(n)]
 
 

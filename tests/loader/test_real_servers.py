@@ -81,17 +81,31 @@ def test_progress_of_a_long_call(make_loader, repository):
     assert len(seen) >= 4
 
 
-@pytest.mark.skipif(shutil.which("npx") is None, reason="npx comes with node")
-def test_a_wrapper_tree_is_gone_with_its_server(make_loader, processes):
-    command = {"command": "npx", "args": ["mcp-server-everything", "stdio"], "cwd": str(FOLDER), "connect_timeout": 60}
-    loader = make_loader({"npx": command})
+def npx():
+    if shutil.which("npx") is None:
+        pytest.skip("npx comes with node")
+    return {"command": "npx", "args": ["mcp-server-everything", "stdio"], "cwd": str(FOLDER)}
+
+
+def uvx():
+    cache = FOLDER / "uv-cache"
+    if not (cache / ".ready").exists():
+        pytest.skip("what uvx needs could not be fetched")
+    env = {"UV_CACHE_DIR": str(cache), "UV_OFFLINE": "1"}
+    return {"command": str(PY / "uvx"), "args": ["--python", str(PY / "python"), "mcp-server-time"], "env": env}
+
+
+@pytest.mark.parametrize("wrapper", [npx, uvx])
+def test_a_wrapper_tree_is_gone_with_its_server(make_loader, processes, wrapper):
+    loader = make_loader({"wrapped": {**wrapper(), "connect_timeout": 110}})
     assert not loader.errors, loader.errors
-    assert len(processes()) >= 2  # npx, perhaps a shell, node
+    below = {p.pid for p in processes()}
+    assert len(below) >= 3  # the wrapper, perhaps a shell, the server, and the watcher
     loader.cleanup()
-    end = time.monotonic() + 20
-    while processes() and time.monotonic() < end:
+    end = time.monotonic() + 60
+    while {p.pid for p in processes()} & below and time.monotonic() < end:
         time.sleep(0.05)
-    assert not processes()
+    assert not {p.pid for p in processes()} & below
 
 
 @pytest.mark.parametrize(("mode", "path"), [("streamableHttp", "/mcp"), ("sse", "/sse")])

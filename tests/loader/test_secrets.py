@@ -145,7 +145,9 @@ def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loa
     loader = ToolsLoader()
     try:
         assert loader.load() == {} and not processes()
-        assert "never accepted" in loader.errors["(configuration)"] and "config_file" in loader.errors["(configuration)"]
+        assert (
+            "never accepted" in loader.errors["(configuration)"] and "config_file" in loader.errors["(configuration)"]
+        )
         with pytest.raises(ToolsError, match="never accepted"):
             loader.ping("a")
         assert not processes()

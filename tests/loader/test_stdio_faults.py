@@ -143,7 +143,7 @@ def test_a_deadline_holds_while_a_progress_callback_blocks(make_loader):
         assert isinstance(call.exception(60), CallTimeout)
 
 
-def test_from_an_exit_handler_and_in_a_callback_of_a_loop(child):
+def test_from_an_exit_handler_and_in_a_callback_of_a_loop(child, complaints):
     r = child(
         f"""
         import asyncio, atexit
@@ -156,7 +156,29 @@ def test_from_an_exit_handler_and_in_a_callback_of_a_loop(child):
         asyncio.run(main())
         """
     )
-    assert (r.returncode, r.stdout, r.stderr) == (0, "loop hi\nexit bye\n", ""), r
+    assert (r.returncode, r.stdout, complaints(r)) == (0, "loop hi\nexit bye\n", []), r
+
+
+def test_an_exit_with_listeners_and_a_retriever(child, complaints):
+    r = child(
+        f"""
+        import atexit
+        from aionest.mcp import ToolsLoader, ToolsRetriever
+        told = []
+        retriever = ToolsRetriever()
+        loader = ToolsLoader(retriever, config={{"a": {bare()!r}}}, on_state=lambda status: told.append(status.state))
+        loader.load()
+        def progress(done, total, message):
+            told.append(done)
+        def bye():
+            loader.call("a.progress", {{"steps": 1}}, progress=progress)
+            loader.cleanup()
+            print(told, retriever.list())
+        atexit.register(bye)
+        """
+    )
+    assert (r.returncode, complaints(r)) == (0, []), r
+    assert r.stdout == "['connecting', 'connected', 1.0, 'closed'] []\n", r
 
 
 def test_a_child_of_fork_calls_at_once_and_leaves_the_parents_alone(child):

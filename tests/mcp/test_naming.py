@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("mcp")
 
-from aionest.mcp.naming import unique_names
+from aionest.mcp.naming import splits, unique_names
 
 # short alphabets, so that clashes are found
 part = st.one_of(st.text("ab_-. ", max_size=8), st.text("_a", max_size=70), st.text(max_size=20))
@@ -75,3 +75,14 @@ def test_what_is_refused():
         unique_names([], "tool.server")
     with pytest.raises(ValueError, match="at least 16"):
         unique_names([], max_length=8)
+
+
+def test_names_as_people_write_them():
+    assert list(splits("a.b")) == [("a", "b")]
+    assert list(splits("my.own__server.x/y")) == [
+        ("my", "own__server.x/y"),
+        ("my.own__server", "x/y"),
+        ("my.own__server.x", "y"),
+        ("my.own", "server.x/y"),
+    ]
+    assert list(splits("a")) == list(splits(".a")) == list(splits("a.")) == []

@@ -101,6 +101,13 @@ def test_what_is_refused(retriever, wrong):
     assert retriever.get_all() == ENTRIES
 
 
+def test_the_list_of_names(retriever):
+    names = retriever.list()
+    assert names == [tool.name for tool in retriever.get_all()]
+    retriever.remove(names[0])
+    assert retriever.list() == names[1:]
+
+
 def test_bundles():
     tools = {name: Tool(f"git__{name}", "git", name, description=f"do a {name}") for name in ("push", "pull")}
     bundle = ToolsBundle("git", {tool.name: tool for tool in tools.values()})

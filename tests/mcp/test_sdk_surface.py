@@ -12,7 +12,7 @@ from aionest.mcp import _compat
 
 SESSION = {
     "initialize": set(),
-    "call_tool": {"name", "arguments", "read_timeout_seconds", "progress_callback"},
+    "call_tool": {"name", "arguments", "progress_callback"},
     "list_tools": {"params"},
     "list_resources": {"params"},
     "list_resource_templates": {"params"},

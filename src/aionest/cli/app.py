@@ -116,7 +116,9 @@ _APP_OPTIONS = {
 @app.callback(invoke_without_command=True)
 def _options(
     version: bool = typer.Option(False, "--version", help="Show the version."),
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what servers and libraries log, on standard error."),
+    verbose: bool = typer.Option(
+        False, "--verbose", "-v", help="Show what servers and libraries log, on standard error."
+    ),
 ) -> None:
     if verbose:
         logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s: %(message)s")

@@ -23,7 +23,9 @@ NEW = Path("mcp.yaml")  # what is made where there is none
 
 @app.command()
 def show(
-    server: str | None = typer.Argument(None, help="Only this server, with all its fields.", autocompletion=_complete.servers),
+    server: str | None = typer.Argument(
+        None, help="Only this server, with all its fields.", autocompletion=_complete.servers
+    ),
     config: Path | None = ConfigOption,
     json_: bool = JsonOption,
 ) -> None:
@@ -43,7 +45,9 @@ def show(
     else:
         out.print(escape(str(settings.config_file)), style="bold")
         for name, values in public.items():
-            target = " ".join([values["command"] or "", *values["args"]]).strip() if values["command"] else values["url"]
+            target = (
+                " ".join([values["command"] or "", *values["args"]]).strip() if values["command"] else values["url"]
+            )
             notes = "".join(f" ({note})" for note in ("disabled", "required") if values[note])
             out.print(f"  {escape(name)}: {escape(str(target))}{notes}", soft_wrap=True)
             for key, value in values.items() if server is not None else ():

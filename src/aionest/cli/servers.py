@@ -21,7 +21,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from aionest.mcp import ArgumentsError, ServerStatus, Tool, ToolResult, ToolsError, ToolsLoader, ToolsRetriever, UsageError
+from aionest.mcp import (
+    ArgumentsError,
+    ServerStatus,
+    Tool,
+    ToolResult,
+    ToolsError,
+    ToolsLoader,
+    ToolsRetriever,
+    UsageError,
+)
 from aionest.mcp.naming import splits
 
 from . import _complete
@@ -260,7 +269,9 @@ def answer_question(params: Any) -> dict[str, Any] | None:
         if isinstance(default, list):
             default = ",".join(map(str, default))
         while True:
-            text = typer.prompt(label, default=default if default is not None or name in described.required else "", err=True)
+            text = typer.prompt(
+                label, default=default if default is not None or name in described.required else "", err=True
+            )
             if text == "":
                 break
             if one.get("type") == "boolean":
@@ -393,7 +404,9 @@ def prompts(
         table = Table("prompt", "arguments", "what it is for")
         for name, entries in found.items():
             for entry in entries:
-                wanted = " ".join(a["name"] if a.get("required") else f"[{a['name']}]" for a in entry.get("arguments") or [])
+                wanted = " ".join(
+                    a["name"] if a.get("required") else f"[{a['name']}]" for a in entry.get("arguments") or []
+                )
                 row = (f"{name}.{entry['name']}", wanted, entry.get("description", ""))
                 table.add_row(*(escape(str(value)) for value in row))
         out.print(table)
@@ -450,7 +463,10 @@ def ping(
                     raise
                 failure = exc
                 if not json_:
-                    err.print(f"[red]{escape(name)}[/]: {escape(without_name(str(exc).splitlines()[0], name))}", soft_wrap=True)
+                    err.print(
+                        f"[red]{escape(name)}[/]: {escape(without_name(str(exc).splitlines()[0], name))}",
+                        soft_wrap=True,
+                    )
                 continue
             if not json_:
                 out.print(f"{escape(name)}: {found[name] * 1e3:.1f} ms")

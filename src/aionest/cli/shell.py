@@ -83,12 +83,16 @@ def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | No
     try:
         name, *rest = shlex.split(line)
         if name == "servers":
-            show_json({"servers": [status_json(s) for s in loader.status.values()]}) if State.json else show_servers(loader)
+            show_json({"servers": [status_json(s) for s in loader.status.values()]}) if State.json else show_servers(
+                loader
+            )
         elif name == "tools":
             _show_tools(loader, " ".join(rest))
         elif name == "reload":
             diff = loader.reload()
-            words = {key: list(getattr(diff, key)) for key in ("added", "removed", "changed", "updated", "kept", "failed")}
+            words = {
+                key: list(getattr(diff, key)) for key in ("added", "removed", "changed", "updated", "kept", "failed")
+            }
             if State.json:
                 show_json(words)
             else:
@@ -136,7 +140,9 @@ def _help(loader: ToolsLoader, rest: list[str]) -> None:
     for name, schema in tool.properties.items():
         kind = schema.get("type") or ("one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else "any")
         needed = "" if name in tool.required else " (optional)"
-        out.print(f"  {escape(f'{name}: {kind}{needed}')}  {escape(str(schema.get('description', '')))}", soft_wrap=True)
+        out.print(
+            f"  {escape(f'{name}: {kind}{needed}')}  {escape(str(schema.get('description', '')))}", soft_wrap=True
+        )
 
 
 def _complete_lines(loader: ToolsLoader) -> None:
@@ -153,7 +159,11 @@ def _complete_lines(loader: ToolsLoader) -> None:
                 with contextlib.suppress(ToolsError):
                     return [f"{name}=" for name in loader.find(words[0]).properties if name.startswith(text)]
                 return []
-            return [name for name in ([] if words else ["tools", "servers", "reload", "help", "quit"]) + names if name.startswith(text)]
+            return [
+                name
+                for name in ([] if words else ["tools", "servers", "reload", "help", "quit"]) + names
+                if name.startswith(text)
+            ]
 
         def complete(text: str, number: int) -> str | None:
             found = candidates(text)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,12 +130,6 @@ def notification(message: Any) -> str:
     return str(getattr(getattr(message, "root", message), "method", ""))
 
 
-def _seconds(timeout: float | None) -> Any:
-    if timeout is None or V2:
-        return timeout
-    return timedelta(seconds=timeout)
-
-
 def refusal(message: str) -> Any:
     """What a callback answers when it has failed."""
     return types.ErrorData(code=-32603, message=message)
@@ -184,14 +178,13 @@ async def watch_changes(session: Any, on_change: Callable[[], None]) -> None:
     """Where notifications come only to who listens: call back at each change of the tools, until the session ends."""
     if has_ping(session):
         return
-    from mcp.client.subscriptions import SubscriptionLost, listen
-
+    subscriptions: Any = importlib.import_module("mcp.client.subscriptions")
     while True:
         try:
-            async with listen(session, tools_list_changed=True) as events:
+            async with subscriptions.listen(session, tools_list_changed=True) as events:
                 async for _ in events:
                     on_change()
-        except SubscriptionLost:
+        except subscriptions.SubscriptionLost:
             pass
         except Exception:
             log.debug("the server's changes cannot be listened to", exc_info=True)
@@ -215,17 +208,14 @@ async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
         seen.add(cursor)
 
 
-async def call_tool(session: Any, name: str, arguments: dict[str, Any], timeout: float | None, progress: Any) -> Any:
-    """Call a tool; an SDK result. The SDK's own deadline comes a little after ours, as a net."""
-    net = None if timeout is None else timeout + 1.0
+async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:
+    """Call a tool; an SDK result."""
+    if V2:
+        return await _with_answers(session, session.call_tool, name, arguments, progress_callback=progress)
     # 1.x takes the next number for the request before it first waits, and does not tell the server of a cancellation
-    request = None if V2 else getattr(session, "_request_id", None)
+    request = getattr(session, "_request_id", None)
     try:
-        if V2:
-            return await _with_answers(
-                session, session.call_tool, name, arguments, read_timeout_seconds=net, progress_callback=progress
-            )
-        return await session.call_tool(name, arguments, read_timeout_seconds=_seconds(net), progress_callback=progress)
+        return await session.call_tool(name, arguments, progress_callback=progress)
     except asyncio.CancelledError:
         if request is not None:
             # in a task of its own: the caller does not wait for a server that may not be reading
@@ -237,18 +227,20 @@ async def call_tool(session: Any, name: str, arguments: dict[str, Any], timeout:
 
 async def _with_answers(session: Any, method: Any, *args: Any, **keywords: Any) -> Any:
     """A request whose result may be questions, which the callbacks answer, after which it is made again."""
-    from mcp.client.session import ClientRequestContext
-
+    make_context: Any = importlib.import_module("mcp.client.session").ClientRequestContext  # type: ignore[attr-defined]
+    questions: Any = types.InputRequiredResult  # type: ignore[attr-defined]
     answers, state = None, None
     for _ in range(ROUNDS):
-        result = await method(*args, **keywords, input_responses=answers, request_state=state, allow_input_required=True)
-        if not isinstance(result, types.InputRequiredResult):
+        result = await method(
+            *args, **keywords, input_responses=answers, request_state=state, allow_input_required=True
+        )
+        if not isinstance(result, questions):
             return result
         answers, state = {}, result.request_state
         if not result.input_requests:
             await asyncio.sleep(0.1)
         for key, question in (result.input_requests or {}).items():
-            context = ClientRequestContext(session=session, request_id=key, meta=None)
+            context = make_context(session=session, request_id=key, meta=None)
             answer = await session.dispatch_input_request(context, question)
             if isinstance(answer, types.ErrorData):
                 raise Unanswerable(f"the server asked for {question.method}, and got: {answer.message}")
@@ -400,8 +392,8 @@ async def http_streams(
     :param on_refused: called with the status of answers of 400 and above. 2.x does not tell it in its errors.
     """
     if transport == "sse":
-        async with _event_streams(url, headers, connect_timeout, auth, on_refused) as streams:
-            yield streams
+        async with _event_streams(url, headers, connect_timeout, auth, on_refused) as pair:
+            yield pair
         return
 
     async def look(response: Any) -> None:
@@ -454,9 +446,7 @@ async def _event_streams(
         assert failure is not None
         raise failure
 
-    client = sse_client(
-        url, headers=headers or None, timeout=connect_timeout, auth=auth, httpx_client_factory=factory
-    )
+    client = sse_client(url, headers=headers or None, timeout=connect_timeout, auth=auth, httpx_client_factory=factory)
     async with client as streams, anyio.create_task_group() as group:
         group.start_soon(watch)
         try:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from .. import ResourceLost, hosted
 from . import _compat, _stdio
 from ._secrets import Secrets, watch_logs
+from ._threads import in_thread
 from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, explain, kind
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Callbacks:
 async def _call_back(function: Callable[..., Any], *args: Any) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args)
-    result = await asyncio.to_thread(function, *args)
+    result = await in_thread(function, *args)
     return await result if inspect.isawaitable(result) else result
 
 
@@ -175,7 +176,9 @@ class Connection:
         self._refused = 0  # the latest HTTP status that said no
         self._stops: set[Callable[[str], None]] = set()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # closed, or being closed
-        self._trouble: asyncio.Future[None] | None = None  # of the attempt under way: something that it would not notice
+        self._trouble: asyncio.Future[None] | None = (
+            None  # of the attempt under way: something that it would not notice
+        )
         self._auth_failure: BaseException | None = None
         self._answers = 0  # questions of the server that callbacks are answering now
         self._asking = False  # a person is asked: that takes its time
@@ -210,14 +213,20 @@ class Connection:
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Any]:
-        config = await asyncio.to_thread(self.config.resolved) if self.config.env_file else self.config.resolved()
+        config = await in_thread(self.config.resolved) if self.config.env_file else self.config.resolved()
         self._env_file = (config.env_file, _stamp(config.env_file)) if config.env_file else None
         self.secrets.learn(config)
         answers = _compat.Answers()
         if config.transport == "stdio":
             cwd = str(config.cwd) if config.cwd else None
             streams = _stdio.streams(
-                config.command, list(config.args), dict(config.env), cwd, self.tail, self._have_process
+                config.command,
+                list(config.args),
+                dict(config.env),
+                cwd,
+                self.tail,
+                self._have_process,
+                lambda: self.status.open_calls > 1,
             )
         else:
             watch_logs()
@@ -329,6 +338,8 @@ class Connection:
                 await asyncio.wait_for(host.guard(self._read_tools(self.session)), self.config.timeout)
                 self.on_change(self)
         except Exception as exc:  # the next reading, or reconnecting, makes up for it
+            if self.closing:
+                return
             log.warning("server %r: its tools could not be read again: %s", self.name, self.secrets.hide(str(exc)))
 
     async def _read_tools(self, session: Any) -> None:
@@ -387,12 +398,14 @@ class Connection:
         self._refused, self._auth_failure = 0, None
         self.become("connecting")
         begin = time.monotonic()
+        error: ToolsError
         self._trouble = trouble = asyncio.get_running_loop().create_future()
         attempt = asyncio.ensure_future(self._attempt())
         try:
             while True:
+                waited: set[asyncio.Future[Any]] = {attempt, self._ended, trouble}
                 done, _ = await asyncio.wait(
-                    {attempt, self._ended, trouble},
+                    waited,
                     timeout=self.config.connect_timeout,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
@@ -502,8 +515,9 @@ class Connection:
         self.retired = True
         if self.status.open_calls:
             waiting = asyncio.ensure_future(self._idle.wait())
+            either: set[asyncio.Future[Any]] = {waiting, self._ended}
             try:
-                await asyncio.wait({waiting, self._ended}, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(either, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()
         await self.close()
@@ -521,6 +535,8 @@ class Connection:
             await self._drop()
         if self._reaping:
             await asyncio.wait(set(self._reaping), timeout=CLOSE_TIMEOUT)
+        if self._log is not None:
+            await self._log.told(LISTENERS)
         if self.status.state != "disabled":
             self.become("closed")
 
@@ -578,7 +594,11 @@ class Connection:
                     else:
                         with contextlib.suppress(Exception):
                             await host.leave()
-                    if error_kind == "lost" and host.lost is not None and kind(host.lost.__cause__ or exc)[0] == "exited":
+                    if (
+                        error_kind == "lost"
+                        and host.lost is not None
+                        and kind(host.lost.__cause__ or exc)[0] == "exited"
+                    ):
                         cause, error_kind = host.lost.__cause__, "exited"  # what the end of the connection came from
                 never_sent = error_kind in ("session", "refused", "unsent")
                 if gone and attempt == 1 and not self.closing and (may_repeat or never_sent):
@@ -611,6 +631,8 @@ class Connection:
                 why = reason
                 task.cancel()
 
+        timer: Any = None
+
         def expire() -> None:
             nonlocal timer
             if self._answers:  # it is the server that waits, for us
@@ -620,7 +642,8 @@ class Connection:
 
         self._stops.add(stop)
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(limit, expire) if limit > 0 else None
+        if limit > 0:
+            timer = loop.call_later(limit, expire)
         try:
             return await host.guard(awaitable)
         except asyncio.CancelledError:

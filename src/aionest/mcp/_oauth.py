@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
+import importlib
 import inspect
 import time
 import warnings
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from ._compat import V2, dump
+from ._threads import in_thread
 from .errors import AuthError
 
 if TYPE_CHECKING:
@@ -46,13 +48,14 @@ class Storage:
 
     async def load(self) -> None:
         """Read what is kept."""
-        self.kept = await asyncio.to_thread(self.store.get, self.key) or {}
+        found: Any = await in_thread(self.store.get, self.key)
+        self.kept = found or {}
         self._learn()
 
     async def _save(self, **values: Any) -> None:
         self.kept = {**self.kept, **values}
         self._learn()
-        await asyncio.to_thread(self.store.set, self.key, self.kept)
+        await in_thread(self.store.set, self.key, self.kept)
 
     def _learn(self) -> None:
         for part in (self.kept.get("tokens"), self.kept.get("client")):
@@ -125,7 +128,11 @@ class Listener:
                 self._answer.set_result(found)
             failed = found.get("error")
             said = (
-                ("The login failed: " + html.escape(failed) if failed else "You are logged in. This page may be closed.")
+                (
+                    "The login failed: " + html.escape(failed)
+                    if failed
+                    else "You are logged in. This page may be closed."
+                )
                 if good
                 else "There is nothing here."
             )
@@ -252,9 +259,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _code(
-    config: Any, wanted: dict[str, Any], storage: Storage, authorize: Any, on_failed: Any, on_asking: Any
-) -> Any:
+def _code(config: Any, wanted: dict[str, Any], storage: Storage, authorize: Any, on_failed: Any, on_asking: Any) -> Any:
     from mcp.client.auth import OAuthClientProvider
     from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
@@ -312,17 +317,16 @@ def _code(
                 server=config.name,
             )
         if V2:
-            from mcp.shared.auth import AuthorizationCodeResult
-
-            return AuthorizationCodeResult(code=found["code"], state=found.get("state"), iss=found.get("iss"))
+            made: Any = importlib.import_module("mcp.shared.auth").AuthorizationCodeResult  # type: ignore[attr-defined]
+            return made(code=found["code"], state=found.get("state"), iss=found.get("iss"))
         return found["code"], found.get("state")
 
-    made = _followed(OAuthClientProvider)(
+    auth = _followed(OAuthClientProvider)(
         server_url=config.url,
         client_metadata=OAuthClientMetadata.model_validate(described),
         storage=storage,
         redirect_handler=redirect,
         callback_handler=callback,
     )
-    made.storage, made.on_failed = storage, on_failed
-    return made
+    auth.storage, auth.on_failed = storage, on_failed
+    return auth

@@ -110,18 +110,6 @@ def _group_alive(pid: int) -> bool:
     return True
 
 
-def _has_ended(process: Any) -> bool:
-    """Has the process ended, though the loop may not have noticed yet? It is left to the loop to reap it."""
-    if process.returncode is not None:
-        return True
-    if not hasattr(os, "waitid"):
-        return False
-    try:
-        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # reaped by a watcher in this very moment
-        return True
-
-
 async def _ended(process: Any, seconds: float) -> bool:
     if process.returncode is not None:
         return True
@@ -204,32 +192,57 @@ async def _finish(awaitable: Any) -> None:
 
 
 class Outgoing(anyio.abc.ObjectSendStream[Any]):
-    """The session's messages, written by the task that sends them: no other task, and no turn of the loop, in between.
+    """The session's messages, written by the task that sends them: no other task in between.
 
-    A message is in the pipe's buffer as a whole, or not at all, however the sender is cancelled.
+    A message is written at once. Where many calls are under way, those of one turn of the loop are written as one piece at its
+    end: each write would let one of the threads that wait for results take the interpreter away. A message is in the pipe's
+    buffer as a whole, or not at all, however the sender is cancelled.
 
+    :param crowded: are there many calls under way?
     :raises NotSent: the process cannot get it. (From ``send``.)
     """
 
-    def __init__(self, process: Any) -> None:
+    def __init__(self, process: Any, crowded: Callable[[], bool]) -> None:
         self._process = process
+        self._pipe = process.stdin
+        self._transport = process.stdin.transport
+        self._crowded = crowded
+        self._held: list[bytes] = []  # of this turn
+        self._loop = asyncio.get_running_loop()
         self._closed = False
         self._draining = asyncio.Lock()  # before Python 3.10.6 only one task may wait for room
 
     async def send(self, item: Any) -> None:
         if self._closed:
             raise anyio.ClosedResourceError
-        process = self._process
-        pipe = process.stdin
-        if _has_ended(process) or pipe.is_closing():
+        transport = self._transport
+        if self._process.returncode is not None or transport.is_closing():
             raise NotSent("the server process reads no more")
-        pipe.write(encode(item))
+        data = encode(item)
+        if self._held or self._crowded():
+            if not self._held:
+                self._loop.call_soon(self._flush)
+            self._held.append(data)
+        else:
+            empty = not transport.get_write_buffer_size()
+            transport.write(data)
+            if empty and transport.is_closing():  # it was to be written at once, and nobody has the other end
+                raise NotSent("the server process has ended")
+        if transport.get_write_buffer_size():
+            await self._drain()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if held and not self._transport.is_closing():
+            self._transport.write(b"".join(held))
+
+    async def _drain(self) -> None:
         try:
             async with self._draining:
-                await pipe.drain()
+                await self._pipe.drain()
         except ConnectionError:
             # if the process has ended, the reader of stdout notices, and knows more
-            if not await _ended(process, 0.5):
+            if not await _ended(self._process, 0.5):
                 raise anyio.BrokenResourceError("the server process has closed its input") from None
 
     async def aclose(self) -> None:
@@ -247,9 +260,12 @@ async def streams(
     cwd: str | None,
     tail: Tail,
     on_process: Callable[[Any], None] = lambda process: None,
+    crowded: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Start the server and give the two streams of a session.
 
+    :param on_process: called with the process once it has started.
+    :param crowded: are there many calls under way?
     :raises OSError: the command cannot be started.
     :raises ServerExited: (out of the context manager, in a group) the process ended by itself.
     """
@@ -259,7 +275,7 @@ async def streams(
     incoming: Any
     read_stream: Any
     incoming, read_stream = anyio.create_memory_object_stream(32)
-    write_stream = Outgoing(process)
+    write_stream = Outgoing(process, crowded)
     closing = False
 
     async def read() -> None:

@@ -1,6 +1,6 @@
 """OpenTelemetry spans around calls, where its API is installed.
 
-Contract: without the API nothing is done, and it is never a requirement; without an SDK its spans cost next to nothing. A span is
+Contract: without the API, or a provider, nothing is done, and neither is ever a requirement. A span is
 the child of the caller's, in whatever thread or loop that is. Arguments and results are not recorded.
 """
 
@@ -44,7 +44,9 @@ _nothing = _Nothing()
 def span(tool: Tool, connection: Connection) -> Any:
     """A context manager around a call; it gives what is to be called with the result."""
     api = _api()
-    return _nothing if api is None else _span(api, tool, connection)
+    if api is None or isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):  # nobody has set one
+        return _nothing
+    return _span(api, tool, connection)
 
 
 @contextlib.contextmanager

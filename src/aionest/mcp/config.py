@@ -138,9 +138,7 @@ _TRANSPORTS = {
     **dict.fromkeys(("http", "streamable-http", "streamable_http", "streamableHttp"), "streamable_http"),
 }
 # what other hosts write there and what means nothing here
-_IGNORED = set(
-    "description version metadata gallery dev sandbox icon autoApprove alwaysAllow roots $schema".split()
-)
+_IGNORED = set("description version metadata gallery dev sandbox icon autoApprove alwaysAllow roots $schema".split())
 _AUTH_TYPES = ("oauth", "client_credentials", "bearer")
 _AUTH_ALIASES = {
     "clientId": "client_id",

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from .. import Portal, portal
 from . import _compat
 from ._connection import LISTENERS, Callbacks, Connection, ServerStatus, Teller, _call_back, log
+from ._threads import in_thread
 from ._tracing import span
 from .bundle import ToolsBundle
 from .config import ToolsConfig
@@ -137,13 +138,15 @@ class ToolsLoader:
         self.on_state = on_state
         self._callbacks = Callbacks(on_log, sampling, elicitation, roots, authorize, tokens)
         self._portal = portal
-        self._pid = os.getpid()
         self._loop: Any = None  # that the connections belong to
         self._connections: dict[str, Connection] = {}
         self._coming: set[Connection] = set()  # being opened by a reload
         self._leaving: dict[Connection, asyncio.Task[None]] = {}  # replaced, with calls under way
         self._ends = 0  # how often there was a cleanup
         self._teller: Teller | None = None
+        self._feeding: set[asyncio.Task[None]] = set()
+        self._feed_lock: Any = None
+        self._fed: Mapping[str, ToolsBundle] = {}  # what the retriever holds
         self._tools: dict[str, Tool] = {}
         self._by_server: dict[tuple[str, str], Tool] = {}
         self._bundles: dict[str, ToolsBundle] = {}
@@ -160,12 +163,7 @@ class ToolsLoader:
     @property
     def portal(self) -> Portal:
         """Where the sessions live."""
-        self._check_fork()
         return self._portal if self._portal is not None else portal()
-
-    def _check_fork(self) -> None:
-        if self._pid != os.getpid():
-            self._forked()
 
     def _forked(self) -> None:
         """In the child after fork(): nothing of the parent's is ours."""
@@ -174,7 +172,6 @@ class ToolsLoader:
             _close_pipes(connection)
         self._start_anew()
         self._portal = None
-        self._pid = os.getpid()
 
     def _start_anew(self) -> None:
         self._connections, self._coming, self._leaving = {}, set(), {}
@@ -185,7 +182,7 @@ class ToolsLoader:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._start_anew()
-            self._loop = loop
+            self._loop, self._feed_lock = loop, asyncio.Lock()
 
     async def _there(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a coroutine function on the portal's loop, from whatever loop runs here."""
@@ -271,7 +268,10 @@ class ToolsLoader:
                 raise UsageError("; ".join(self._config_errors.values()))
             return Diff(kept=tuple(self._connections), seconds=time.monotonic() - begin)
         wanted = {name: one for name, one in self.config.servers.items() if self._is_chosen(name)}
-        added, changed, kept, updated = [], [], [], []
+        added: list[str] = []
+        changed: list[str] = []
+        kept: list[str] = []
+        updated: list[str] = []
         fresh: dict[str, Connection] = {}
         for name, server in wanted.items():
             current = self._connections.get(name)
@@ -314,6 +314,7 @@ class ToolsLoader:
         if quiet:
             await asyncio.wait(quiet)
         self._loaded = True
+        await self._settle()
         failed = [c for c in self._connections.values() if c.failure is not None]
         for connection in failed:
             if self.strict or connection.config.required:
@@ -321,8 +322,15 @@ class ToolsLoader:
                 raise connection.failure
         if self.strict and self._config_errors:
             raise UsageError("; ".join(self._config_errors.values()))
-        names = (tuple(group) for group in (added, removed, changed, kept, [c.name for c in failed], updated))
-        return Diff(*names, time.monotonic() - begin)
+        return Diff(
+            tuple(added),
+            tuple(removed),
+            tuple(changed),
+            tuple(kept),
+            tuple(connection.name for connection in failed),
+            tuple(updated),
+            time.monotonic() - begin,
+        )
 
     async def _bring_up(self, connection: Connection, progress: Callable[[ServerStatus], Any] | None) -> None:
         try:
@@ -390,20 +398,41 @@ class ToolsLoader:
             tools[tool.name] = by_server[server, original] = members[server][tool.name] = tool
         bundles = {name: ToolsBundle(name, members[name]) for name in members if members[name]}
         with self._guard:
-            before = self._bundles
             self._tools, self._by_server, self._bundles = tools, by_server, bundles
             self._cache.clear()
-        if self.tools_retriever is not None:
+        if self.tools_retriever is not None and asyncio._get_running_loop() is not None:
+            task = asyncio.ensure_future(self._feed())
+            self._feeding.add(task)
+            task.add_done_callback(self._feeding.discard)
+
+    async def _settle(self) -> None:
+        """Wait for the retriever, and for who is told of states."""
+        await self._feed()
+        if self._teller is not None:
+            await self._teller.told(LISTENERS)
+
+    async def _feed(self) -> None:
+        """Have the retriever hold what the tables do. It may take its time, and fail, by itself."""
+        if self.tools_retriever is None:
+            return
+        async with self._feed_lock:
+            if self._bundles is not self._fed:
+                before, self._fed = self._fed, self._bundles
+                await in_thread(self._exchange, before, self._fed)
+
+    def _exchange(self, before: Mapping[str, ToolsBundle], now: Mapping[str, ToolsBundle]) -> None:
+        try:
             for name in before:
                 self.tools_retriever.remove(name)
-            self.tools_retriever.add_batch([bundle for bundle in bundles.values() if bundle.description])
+            self.tools_retriever.add_batch([bundle for bundle in now.values() if bundle.description])
+        except Exception:
+            log.exception("the retriever could not be filled: %r", self.tools_retriever)
 
     # -- what there is
 
     @property
     def tools(self) -> dict[str, Tool]:
         """All tools of connected servers by their unique names."""
-        self._check_fork()
         return self._tools
 
     @property
@@ -452,6 +481,7 @@ class ToolsLoader:
 
         near = difflib.get_close_matches(name, [*tools, *(t.original_name for t in tools.values())], 3)
         down = [f"{server} ({text.splitlines()[0]})" for server, text in self.errors.items()]
+        down += [f"{server} (disabled)" for server, c in list(self._connections.items()) if c.config.disabled]
         raise ToolNotFound(
             f"no tool {name!r} is loaded"
             + (f"; did you mean {' or '.join(near)}?" if near else "")
@@ -542,14 +572,11 @@ class ToolsLoader:
             if kept is not None and kept[0] > time.monotonic():
                 return kept[1]
         listener, teller = self._progress_listener(tool, progress)
-        # the SDK's own deadline is a net under ours, which may be put off
-        asked = self._callbacks.elicitation is not None or self._callbacks.sampling is not None
-        net = None if asked else (connection.config.timeout if timeout is None else timeout) or None
         begin = time.monotonic()
         with span(tool, connection) as ended:
             try:
                 raw = await connection.request(
-                    lambda session: _compat.call_tool(session, tool.original_name, arguments, net, listener),
+                    lambda session: _compat.call_tool(session, tool.original_name, arguments, listener),
                     timeout=timeout,
                     repeatable=tool.read_only or tool.idempotent,
                     what=f"call of {tool.original_name!r}",
@@ -594,7 +621,9 @@ class ToolsLoader:
                 )
             # a child after fork(), or a server that was not loaded yet
             if self._only_found and not Trust().is_trusted(self.config):
-                raise UsageError(f"{self.config.config_file} was found here and never accepted: name it (config_file=...)")
+                raise UsageError(
+                    f"{self.config.config_file} was found here and never accepted: name it (config_file=...)"
+                )
             self._connections[server] = self._new_connection(server)
         return self._connections[server]
 
@@ -635,9 +664,7 @@ class ToolsLoader:
         """
         return self.portal.call(self._read, server, uri, timeout)  # type: ignore[no-any-return]
 
-    async def read_resource_async(
-        self, server: str, uri: str, *, timeout: float | None = None
-    ) -> list[dict[str, Any]]:
+    async def read_resource_async(self, server: str, uri: str, *, timeout: float | None = None) -> list[dict[str, Any]]:
         """``read_resource()`` for coroutines of any loop."""
         return await self._there(self._read, server, uri, timeout)  # type: ignore[no-any-return]
 
@@ -775,12 +802,15 @@ class ToolsLoader:
 
     def _is_used(self) -> bool:
         """Is there anything to end? Not where the portal's loop has ended, and all with it."""
-        if self._pid != os.getpid() or self._loop is None:
+        if self._loop is None:
             return False
         if not self._loop.is_closed():
             return True
         self._start_anew()
         self._publish(None)
+        if self.tools_retriever is not None:
+            before, self._fed = self._fed, self._bundles
+            self._exchange(before, self._fed)
         return False
 
     async def _cleanup(self) -> None:
@@ -791,6 +821,7 @@ class ToolsLoader:
         self._publish(None)
         self._loaded = False
         await asyncio.gather(*(connection.close() for connection in everything))
+        await self._settle()
 
     def __enter__(self) -> Self:
         try:

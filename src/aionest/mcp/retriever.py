@@ -51,6 +51,15 @@ def words(text: str) -> list[str]:
     return found
 
 
+# the class has a method of this name
+_Names = list[str]
+_Tools = list[Any]
+_Dicts = list[dict[str, str]]
+_Ranked = list[tuple[float, Any]]
+_Entries = list[tuple[str, str, Any]]
+_Vectors = list[Any]  # sequences of numbers
+
+
 class ToolsRetriever:
     """A registry of tools that finds those which fit a task.
 
@@ -59,7 +68,7 @@ class ToolsRetriever:
     """
 
     def __init__(
-        self, db: Any = None, *, embed: Callable[[list[str]], Sequence[Sequence[float]]] | None = None, **_: Any
+        self, db: Any = None, *, embed: Callable[[_Names], Sequence[Sequence[float]]] | None = None, **_: Any
     ) -> None:
         self.retrieve_min_score = 0.0
         """Tools with a lower score are left out. Scores compare within a search; only 0 means the same in all."""
@@ -93,7 +102,7 @@ class ToolsRetriever:
                 if vectors is not None:
                     self._vectors[name] = vectors[position]
 
-    def _check(self, new: list[tuple[str, str, Any]]) -> None:
+    def _check(self, new: _Entries) -> None:
         seen: set[str] = set()
         for name, description, _tool in new:
             if name in self._tools or name in seen:
@@ -102,7 +111,7 @@ class ToolsRetriever:
                 raise ValueError(f"tool {name!r} has no description, by which it could be found")
             seen.add(name)
 
-    def _embedded(self, texts: list[str]) -> list[Sequence[float]]:
+    def _embedded(self, texts: _Names) -> _Vectors:
         assert self._embed is not None
         vectors = list(self._embed(texts))
         if len(vectors) != len(texts):
@@ -113,14 +122,19 @@ class ToolsRetriever:
         """The tool of that name, or None."""
         return self._tools.get(name)
 
-    def get_batch(self, names: Iterable[str]) -> list[Any]:
+    def get_batch(self, names: Iterable[str]) -> _Tools:
         """The tools of those names; None for those that are not there."""
         return [self.get(name) for name in names]
 
-    def get_all(self) -> list[Any]:
+    def get_all(self) -> _Tools:
         """All tools, in the order in which they were added."""
         with self._lock:
             return list(self._tools.values())
+
+    def list(self) -> _Names:
+        """The names of all tools, in the order in which they were added."""
+        with self._lock:
+            return [*self._tools]
 
     def remove(self, name: str) -> bool:
         """Take a tool out. False if it was not there."""
@@ -141,7 +155,7 @@ class ToolsRetriever:
 
     # -- the search
 
-    def search(self, query: str, limit: int | None = None) -> list[tuple[float, Any]]:
+    def search(self, query: str, limit: int | None = None) -> _Ranked:
         """The tools that fit best, with scores, the best first; ``limit`` of them (``retrieve_max_num``)."""
         with self._lock:
             tools, counts, vectors = dict(self._tools), dict(self._counts), dict(self._vectors)
@@ -152,14 +166,14 @@ class ToolsRetriever:
         found = [(score, tools[name]) for name, score in ranked if score >= self.retrieve_min_score]
         return found[: max(0, self.retrieve_max_num if limit is None else limit)]
 
-    def retrieve(self, query: str, expand: bool = False, **_: Any) -> list[Any]:
+    def retrieve(self, query: str, expand: bool = False, **_: Any) -> _Tools:
         """The tools that fit best; with ``expand``, a bundle's tools instead of the bundle."""
-        found: list[Any] = []
+        found: _Tools = []
         for _score, tool in self.search(query):
             found += tool.get_all() if expand and hasattr(tool, "get_all") else [tool]
         return found
 
-    def __call__(self, query: str, expand: bool = False, **_: Any) -> list[dict[str, str]]:
+    def __call__(self, query: str, expand: bool = False, **_: Any) -> _Dicts:
         """Names and descriptions of the tools that fit best."""
         return [{"name": tool.name, "description": tool.description} for tool in self.retrieve(query, expand)]
 

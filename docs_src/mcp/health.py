@@ -1,0 +1,30 @@
+"""State and health of servers; what is done about one that has died."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from aionest.mcp import ToolsLoader
+
+SERVER = Path(__file__).parents[2] / "examples" / "servers" / "bare.py"
+CONFIG = {
+    "notes": {"command": sys.executable, "args": [str(SERVER)], "cache_ttl": 60},
+    "off": {"command": sys.executable, "args": [str(SERVER)], "disabled": True},
+}
+
+with ToolsLoader(config=CONFIG) as loader:
+    status = loader.status["notes"]
+    print(status.state, status.server, status.version, status.tools > 10)
+    first = loader.call("notes.echo", {"text": "hi"})
+    print(loader.call("notes.echo", {"text": "hi"}) is first)  # read-only, and cache_ttl says that it may be kept
+
+    os.kill(status.pid, signal.SIGKILL)
+    print(loader.call("notes.count").text)  # started anew, and sent once
+    print({name: one.state for name, one in loader.health(timeout=30).items()}, loader.status["notes"].connections)
+
+# Output:
+# connected bare 1.0 True
+# True
+# 1
+# {'notes': 'connected', 'off': 'disabled'} 2

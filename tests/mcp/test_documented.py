@@ -1,0 +1,30 @@
+"""Each program of the documentation about MCP gives the output that it says, on both lines of the SDK."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp")
+
+PROGRAMS = sorted((Path(__file__).parent.parent.parent / "docs_src" / "mcp").glob("*.py"))
+NEEDS = {"tracing": "opentelemetry"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_a_program_prints_what_it_says(program, tmp_path):
+    need = NEEDS.get(program.stem)
+    if need is not None and (importlib.util.find_spec(need) is None or importlib.util.find_spec(f"{need}.sdk") is None):
+        pytest.skip(f"{need} is not installed")
+    said = program.read_text().split("\n# Output:\n")[1]
+    expected = [line.removeprefix("#").removeprefix(" ") for line in said.splitlines()]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "PYTHONWARNINGS": "default"}
+    result = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=110, env=environment, check=False
+    )
+    assert (result.returncode, result.stdout.splitlines()) == (0, expected), result.stderr
