@@ -131,6 +131,9 @@ def opened(browser, app, page="tools", **options):
     tab.goto(app.address if page == "tools" else f"{app.address}/{page}")
     tab.get_by_role("heading", name=page.capitalize(), exact=True).wait_for()
     settled(tab)
+    if tab.get_by_role("dialog").count():  # the oldest Streamlit says of each page's own address that there is none
+        tab.keyboard.press("Escape")
+        tab.get_by_role("dialog").wait_for(state="detached")
     return tab
 
 

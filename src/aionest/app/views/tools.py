@@ -122,7 +122,7 @@ def _servers(loader: ToolsLoader) -> None:
     for status in loader.status.values():
         lines = [widgets.state(status), f":gray[{widgets.brief(status)}]" if widgets.brief(status) else ""]
         if status.error and status.state != "connected":
-            lines.append(f":red[{widgets.plain(status.error.splitlines()[0][:300])}]")
+            lines.append(f":red[{widgets.plain(' '.join(status.error.split())[:200])}]")
         st.markdown("  \n".join(line for line in lines if line))
     for name, text in loader.errors.items():
         if name not in loader.status:
@@ -188,29 +188,30 @@ def _call(loader: ToolsLoader, tool: Tool, given: dict[str, Any], past: Past) ->
 def _history(past: Past, available: dict[str, Tool]) -> None:
     if not past.entries:
         return
-    _entry(past.entries[0], latest=True)
+    st.subheader("Result")
+    _entry(past.entries[0], past.entries[0].tool.name != past.tool)
     if len(past.entries) > 1:
         st.subheader("Earlier")
         for entry in past.entries[1:]:
             mark = ":red[●]" if entry.error or (entry.result and entry.result.is_error) else ":green[●]"
             with st.expander(f"{mark} {widgets.plain(entry.tool.name)} :gray[{widgets.clock(entry.at)}]"):
-                _entry(entry)
+                _entry(entry, True)
     if st.button("Clear", key="clear history"):
         past.entries.clear()
         st.rerun()
 
 
-def _entry(entry: Entry, latest: bool = False) -> None:
-    if latest:
-        st.subheader("Result")
+def _entry(entry: Entry, whole: bool) -> None:
+    """A call that is over; ``whole`` if the form above does not show what it was called with."""
     st.caption(f"`{entry.tool.name}` · {widgets.clock(entry.at)}")
-    if entry.arguments:
+    if whole and entry.arguments:
         widgets.code(widgets.pretty(entry.arguments))
     if entry.result is not None:
         widgets.show_result(entry.result, str(entry.number))
     else:
         st.error(entry.error)
-    st.button("Use again", key=f"again {entry.number}", on_click=_again, args=(entry,))
+    if whole:
+        st.button("Use again", key=f"again {entry.number}", on_click=_again, args=(entry,))
 
 
 def _again(entry: Entry) -> None:
