@@ -110,10 +110,10 @@ def test_a_bad_edit_loses_nothing(config):
         config,
         """
         page = AppTest.from_string("import aionest; aionest.apply(); from aionest.app import views; views.servers()", default_timeout=60).run()
-        page.text_area(key="editor").set_value('{"mcpServers": {"one": {"args": 5}}}').run()
+        page.text_area(key="editor 1").set_value('{"mcpServers": {"one": {"args": 5}}}').run()
         next(b for b in page.button if b.label == "Save").click().run()
         assert not page.exception and page.error and page.warning
-        assert "args" in page.text_area(key="editor").value
+        assert "args" in page.text_area(key="editor 1").value
         """,
     )
     assert config.read_text() == before
