@@ -19,7 +19,7 @@ pytest.importorskip("websockets")
 ROOT = Path(__file__).parent.parent.parent
 BARE = ROOT / "examples" / "servers" / "bare.py"
 BAD_WORDS = ("Traceback", "cancel scope", "CancelledError", "was never awaited", "was destroyed", "RuntimeError")
-pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore"), pytest.mark.long]
 
 specification = importlib.util.spec_from_file_location("streamlit_session", ROOT / "tools" / "streamlit_session.py")
 sessions = importlib.util.module_from_spec(specification)
