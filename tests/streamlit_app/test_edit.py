@@ -10,7 +10,7 @@ pytest.importorskip("streamlit")
 pytest.importorskip("mcp")
 
 from aionest.app import edit, widgets
-from aionest.app.edit import HTTP, PROGRAM, SSE, Fields
+from aionest.app.edit import HTTP, SSE, Fields
 from aionest.mcp import ToolResult, ToolsConfig
 
 
