@@ -7,7 +7,7 @@
 #   make streamlit        the app on the oldest Streamlit that is supported
 #   make sdk              the loader on the oldest, the first 2.x and the newest MCP SDK
 #   make refs             references counted, with a debug build as PYTHON
-#   make long             leak, soak and scale tests (minutes)
+#   make long             leak, soak and scale tests, the app in a browser (minutes); its pages are kept in .venv/screenshots
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make dist             source distribution and wheel, and the wheel tried out
 #   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
@@ -64,7 +64,7 @@ sdk: $(SDKS:%=.venv/mcp-%-$(TAG)/.ready)
 # the oldest Streamlit that is supported; uvloop is there, and must not be in the way
 STREAMLIT := 1.40.0
 streamlit: .venv/streamlit-$(STREAMLIT)-$(TAG)/.ready
-	.venv/streamlit-$(STREAMLIT)-$(TAG)/bin/python -m pytest tests/streamlit_app $(ARGS)
+	.venv/streamlit-$(STREAMLIT)-$(TAG)/bin/python -m pytest $(addprefix tests/streamlit_app/test_,app.py edit.py runtime.py) $(ARGS)
 
 .venv/streamlit-$(STREAMLIT)-$(TAG)/.ready: $(SOURCES)
 	$(PYTHON) -m venv .venv/streamlit-$(STREAMLIT)-$(TAG)
@@ -85,6 +85,8 @@ cpython: $(VENV)/.installed
 
 long: $(VENV)/.test
 	@[ -f .venv/servers/.ready ] || tools/get-servers.sh .venv/servers $(PYTHON) || [ $$? = 3 ]
+	@mkdir -p $(or $(AIONEST_SCREENSHOTS),.venv/screenshots)
+	AIONEST_SCREENSHOTS=$(or $(AIONEST_SCREENSHOTS),$(CURDIR)/.venv/screenshots) \
 	AIONEST_SERVERS=$(if $(shell command -v npm),$(CURDIR)/.venv/servers) $(PYTEST) tests -m long --timeout 900 $(ARGS)
 
 asan: .venv/asan-$(TAG)/.asan

@@ -79,25 +79,34 @@ class Server:
 class Session:
     """A browser session: ``run()`` runs the script and gives the texts that it wrote."""
 
-    def __init__(self, port):
+    def __init__(self, port, query=""):
+        self.query = query
         self.socket = connect(
             f"ws://localhost:{port}/_stcore/stream", subprotocols=["streamlit"], max_size=None, open_timeout=60
         )
         self.errors = []
         self.buttons = {}
 
-    def run(self, button=None, limit=120.0):
-        """Run the script, with a button pressed if one is named.
-
-        :return: the texts of markdown elements. Exceptions that the page shows are added to ``errors``.
-        """
+    def send(self, button=None, stop=False):
+        """Ask for a run, with a button pressed if one is named (of a fragment: for that alone), or for its stop."""
         message = BackMsg()
-        message.rerun_script.query_string = ""
+        if stop:
+            message.stop_script = True
+        else:
+            message.rerun_script.query_string = self.query
         if button is not None:
             state = message.rerun_script.widget_states.widgets.add()
-            state.id = self.buttons[button]
+            state.id, fragment = self.buttons[button]
             state.trigger_value = True
+            if fragment:
+                message.rerun_script.fragment_id = fragment
         self.socket.send(message.SerializeToString())
+
+    def finish(self, limit=120.0, until=None):
+        """The texts of markdown elements up to the end of the run, or to the first one that has ``until`` in it.
+
+        Exceptions that the page shows are added to ``errors``.
+        """
         texts, started = [], False
         while True:
             answer = ForwardMsg()
@@ -110,12 +119,21 @@ class Session:
                 what = element.WhichOneof("type")
                 if what == "markdown":
                     texts.append(element.markdown.body)
+                    if until is not None and until in texts[-1]:
+                        return texts
                 elif what == "exception":
                     self.errors.append(element.exception.message)
                 elif what == "button":
-                    self.buttons[element.button.label] = element.button.id
+                    self.buttons[element.button.label] = (element.button.id, answer.delta.fragment_id)
             elif kind == "script_finished" and started:
-                return texts
+                # the end of a run that was cut short is told too, by other names
+                if answer.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                    return texts
+
+    def run(self, button=None, limit=120.0):
+        """``send()`` and ``finish()``."""
+        self.send(button)
+        return self.finish(limit)
 
     def close(self):
         """End the session."""

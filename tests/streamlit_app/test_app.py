@@ -59,7 +59,7 @@ def test_a_tool_is_called_from_its_form(config):
     output = drive(
         config,
         """
-        app.selectbox(key="tool").select("one__add").run()
+        next(s for s in app.selectbox if s.label == "Tool").select("one__add").run()
         app.number_input(key="one__add/a").set_value(4.0)
         next(b for b in app.button if b.label == "Call").click().run()
         assert not app.exception and not app.error, (app.exception, app.error)
@@ -76,11 +76,11 @@ def test_wrong_arguments_and_failing_tools_are_shown(config):
     output = drive(
         config,
         """
-        app.selectbox(key="tool").select("two__add").run()
+        next(s for s in app.selectbox if s.label == "Tool").select("two__add").run()
         next(b for b in app.button if b.label == "Call").click().run()
         assert not app.exception
         print([e.value for e in app.error])
-        app.selectbox(key="tool").select("two__fail").run()
+        next(s for s in app.selectbox if s.label == "Tool").select("two__fail").run()
         next(b for b in app.button if b.label == "Call").click().run()
         assert not app.exception and not app.error
         assert any("Failed in" in m.value for m in app.markdown)
@@ -110,10 +110,10 @@ def test_a_bad_edit_loses_nothing(config):
         config,
         """
         page = AppTest.from_string("import aionest; aionest.apply(); from aionest.app import views; views.servers()", default_timeout=60).run()
-        page.text_area(key="editor").set_value('{"mcpServers": {"one": {"args": 5}}}').run()
+        page.text_area(key="editor 1").set_value('{"mcpServers": {"one": {"args": 5}}}').run()
         next(b for b in page.button if b.label == "Save").click().run()
         assert not page.exception and page.error and page.warning
-        assert "args" in page.text_area(key="editor").value
+        assert "args" in page.text_area(key="editor 1").value
         """,
     )
     assert config.read_text() == before

@@ -318,20 +318,31 @@ def _text(file: Path) -> None:
         st.error(f"The file cannot be read: {exc}")
         return
     draft = _draft(file)
-    if "editor" not in st.session_state or draft is None:
-        st.session_state["editor"] = written if draft is None else draft["text"]
+    # a field of a new name wherever its text comes from elsewhere than the keyboard: its state is dropped when another page is
+    # looked at, and setting it at each run would take back what is being typed
+    number, start = st.session_state.get("editing", (0, ""))
+    if (
+        st.session_state.get("entered")
+        or f"editor {number}" not in st.session_state
+        or (draft is None and start != written)
+    ):
+        number, start = number + 1, written if draft is None else draft["text"]
+        st.session_state["editing"] = (number, start)
+    key = f"editor {number}"
 
     def typed() -> None:
-        now = st.session_state["editor"]
+        now = st.session_state[key]
         base = draft["base"] if draft is not None else written
         st.session_state["draft"] = {"file": str(file), "text": now, "base": base} if now != base else None
 
-    text = st.text_area("Configuration", height=320, key="editor", on_change=typed, label_visibility="collapsed")
+    text = st.text_area(
+        "Configuration", value=start, height=320, key=key, on_change=typed, label_visibility="collapsed"
+    )
     places = widgets.row([1.2, 1.8])
     save = places[0].button("Save", type="primary", key="save")
     if places[1].button("Undo changes", key="undo", disabled=draft is None):
         st.session_state["draft"] = None
-        del st.session_state["editor"]
+        st.session_state["editing"] = (number + 1, "")
         st.rerun()
     if draft is None:
         if save:
@@ -355,5 +366,4 @@ def _text(file: Path) -> None:
         st.warning("Not saved: the file is as it was, and your text is still here.")
         return
     st.session_state["draft"] = None
-    del st.session_state["editor"]
     _after(file, [], "Saved.")

@@ -5,6 +5,8 @@ Contract: a call ends with its result, or by any rerun of the script; either is 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -46,6 +48,8 @@ class Past:
     entries: list[Entry] = field(default_factory=list)
     given: dict[str, dict[str, Any]] = field(default_factory=dict)  # by tool, the last arguments
     tool: str = ""
+    chosen: int = 0  # how often the tool was chosen by other means than the list of tools
+    starts: dict[str, str] = field(default_factory=dict)  # by list of tools, what it began with
     _made: int = 0
     _running: Entry | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -122,7 +126,7 @@ def _servers(loader: ToolsLoader) -> None:
     for status in loader.status.values():
         lines = [widgets.state(status), f":gray[{widgets.brief(status)}]" if widgets.brief(status) else ""]
         if status.error and status.state != "connected":
-            lines.append(f":red[{widgets.plain(status.error.splitlines()[0][:300])}]")
+            lines.append(f":red[{widgets.plain(' '.join(status.error.split())[:200])}]")
         st.markdown("  \n".join(line for line in lines if line))
     for name, text in loader.errors.items():
         if name not in loader.status:
@@ -136,7 +140,7 @@ def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
     query = left.text_input("Search", placeholder="A name, or what it should do", key="search").strip()
     server = ALL
     if right is not None:
-        if st.session_state.get("server") not in servers:
+        if st.session_state.get("server", ALL) not in [ALL, *servers]:
             st.session_state["server"] = ALL
         server = str(right.selectbox("Server", [ALL, *servers], key="server"))
     names = [name for name, tool in available.items() if server in (ALL, tool.server)]
@@ -150,17 +154,24 @@ def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
     if not names:
         st.info("No tool fits. Try fewer or other words.")
         return None
-    # the state of a widget that was not drawn for a while is gone, and a choice that is no longer offered is none
-    if st.session_state.get("tool") not in names:
-        st.session_state["tool"] = past.tool if past.tool in names else names[0]
+    # Each choice of tools is a list of its own: were it one whose value is set when a search leaves the chosen tool out, that
+    # could come to the browser after the person's next choice, and take it back.
+    key = f"tool {past.chosen} {hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]}"
+    if key not in st.session_state or past.starts.get(key) not in names:
+        past.starts.pop(key, None)
+        past.starts[key] = past.tool if past.tool in names else names[0]
+        while len(past.starts) > HISTORY:
+            del past.starts[next(iter(past.starts))]
     name: str | None = st.selectbox(
         f"Tool ({len(names)})" if len(names) != len(available) else "Tool",
         names,
+        names.index(past.starts[key]),
         format_func=lambda n: f"{available[n].server} · {available[n].title}",
-        key="tool",
+        key=key,
     )
-    past.tool = name or names[0]
-    return available[past.tool]
+    found = name or names[0]
+    past.tool = found
+    return available[found]
 
 
 def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
@@ -188,34 +199,36 @@ def _call(loader: ToolsLoader, tool: Tool, given: dict[str, Any], past: Past) ->
 def _history(past: Past, available: dict[str, Tool]) -> None:
     if not past.entries:
         return
-    _entry(past.entries[0], latest=True)
+    st.subheader("Result")
+    _entry(past, past.entries[0], past.entries[0].tool.name != past.tool)
     if len(past.entries) > 1:
         st.subheader("Earlier")
         for entry in past.entries[1:]:
             mark = ":red[●]" if entry.error or (entry.result and entry.result.is_error) else ":green[●]"
             with st.expander(f"{mark} {widgets.plain(entry.tool.name)} :gray[{widgets.clock(entry.at)}]"):
-                _entry(entry)
+                _entry(past, entry, True)
     if st.button("Clear", key="clear history"):
         past.entries.clear()
         st.rerun()
 
 
-def _entry(entry: Entry, latest: bool = False) -> None:
-    if latest:
-        st.subheader("Result")
+def _entry(past: Past, entry: Entry, whole: bool) -> None:
+    """A call that is over; ``whole`` if the form above does not show what it was called with."""
     st.caption(f"`{entry.tool.name}` · {widgets.clock(entry.at)}")
-    if entry.arguments:
+    if whole and entry.arguments:
         widgets.code(widgets.pretty(entry.arguments))
     if entry.result is not None:
         widgets.show_result(entry.result, str(entry.number))
     else:
         st.error(entry.error)
-    st.button("Use again", key=f"again {entry.number}", on_click=_again, args=(entry,))
+    if whole:
+        st.button("Use again", key=f"again {entry.number}", on_click=_again, args=(past, entry))
 
 
-def _again(entry: Entry) -> None:
+def _again(past: Past, entry: Entry) -> None:
     """A callback: the form as it was for that call."""
     st.session_state["search"] = ""
     st.session_state["server"] = ALL
-    st.session_state["tool"] = entry.tool.name
+    past.tool = entry.tool.name
+    past.chosen += 1
     forms.fill(entry.tool, entry.arguments)
