@@ -125,7 +125,8 @@ def show_app(python, file, scripts, cache, env):
     servers = json.loads(file.read_text())["mcpServers"]
     del servers["broken"]
     servers["fetch"] = {"command": str(scripts / "mcp-server-fetch")}
-    servers.setdefault("bare", {"command": sys.executable, "args": [str(BARE)]})
+    if len(servers) < 3:
+        servers["bare"] = {"command": sys.executable, "args": [str(BARE)]}
     folder = cache / "app"
     folder.mkdir(exist_ok=True)
     config = folder / "mcp.json"
@@ -144,7 +145,9 @@ def main():
     if sys.version_info >= (3, 15):
         print("note: the MCP SDK's own dependencies may have no build for this Python yet")
     tag = "%d.%d" % sys.version_info[:2]
-    scripts = environment(cache / f"server-{tag}", ["mcp-server-time", "mcp-server-git", "mcp-server-fetch", "mcp<2"]).parent
+    scripts = environment(
+        cache / f"server-{tag}", ["mcp-server-time", "mcp-server-git", "mcp-server-fetch", "mcp<2"]
+    ).parent
     server = scripts / "mcp-server-time"
     rivals = ["nest_asyncio==1.6.0", "nest-asyncio2", "greenlet>=3.2,<4"]
     loader = ["mcp>=1.24,<2", "pydantic>=2", "jsonschema>=4.18", "ruamel.yaml>=0.18", "json5>=0.9", "tomlkit>=0.12"]

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import re
-import shlex
 import signal
 import sys
 import threading
