@@ -422,6 +422,50 @@ def test_a_timeout_inside_the_leaving_takes_effect(applied, limit):
     assert time.monotonic() - begin < 30
 
 
+@pytest.mark.parametrize("how", ["leave", "cancel", "leave a scope"])
+def test_a_kept_scope_is_refused_on_another_loop_and_nothing_is_harmed(applied, how):
+    async def enter():
+        group = anyio.create_task_group()
+        await group.__aenter__()
+        group.start_soon(anyio.sleep_forever)
+        scope = anyio.CancelScope()
+        scope.__enter__()
+        return group, scope
+
+    group, scope = asyncio.run(enter())
+
+    async def elsewhere():
+        if how == "leave":
+            await group.__aexit__(None, None, None)
+        elif how == "cancel":
+            group.cancel_scope.cancel()
+        else:
+            scope.__exit__(None, None, None)
+
+    other = asyncio.new_event_loop()
+    with pytest.raises(RuntimeError, match="apply.shared=True"):
+        other.run_until_complete(elsewhere())
+    other.close()
+
+    async def leave():
+        group.cancel_scope.cancel()
+        await group.__aexit__(None, None, None)
+        scope.__exit__(None, None, None)
+
+    asyncio.run(leave())
+    assert asyncio.run(count_tasks()) == 1
+
+
+def test_what_was_left_open_when_its_loop_was_closed_is_left_quietly_elsewhere(applied):
+    log = []
+    cm = resource(log, "a")
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(cm.__aenter__())
+    loop.close()
+    assert log[-1] == ("closing", "a")  # and the end of the generator goes through it
+    assert not asyncio.run(cm.__aexit__(None, None, None))
+
+
 def test_a_scope_of_a_running_task_is_still_refused_to_others(applied):
     async def main():
         group = anyio.create_task_group()

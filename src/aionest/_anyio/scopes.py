@@ -9,7 +9,7 @@ Contract
   * Scopes of a host that is done stand on their own: ``settle`` takes them out of each other's chain, once for each host,
     so that leaving or cancelling one never reaches another. Outer scopes of tasks that still run stay parents.
   * The host that is done is taken out of the scope's tasks: anyio cancels again and again until all of them have left.
-  * All functions run in the thread of the scope's loop.
+  * A kept scope is left and cancelled on its own loop, or once that is closed; elsewhere that is an error.
 """
 
 from __future__ import annotations
@@ -51,6 +51,16 @@ def is_kept(scope: Any) -> bool:
     return host is not None and scope._active and host.done()
 
 
+def check_loop(scope: Any) -> None:
+    """Refuse a kept scope of another loop, which does not run while this one waits for it."""
+    running, loop = events._get_running_loop(), scope._host_task.get_loop()
+    if running is not None and running is not loop and not loop.is_closed():
+        raise RuntimeError(
+            f"this scope was entered on another event loop ({loop!r}), where what lives in it is: leave or cancel it there. "
+            "Where threads differ, aionest.apply(shared=True) lets their runs share one loop"
+        )
+
+
 def settle(scope: Any) -> None:
     """Take the scopes of a host that is done out of each other's chain."""
     host = scope._host_task
@@ -85,9 +95,7 @@ def settle(scope: Any) -> None:
 def adopt(scope: Any) -> bool:
     """Make the current task the scope's host, and the scope its innermost one. False where that cannot be."""
     task = asyncio.current_task()
-    old = scope._host_task
-    loop = old.get_loop()
-    if task is None or (loop is not events._get_running_loop() and not loop.is_closed()):
+    if task is None:
         return False
     settle(scope)
     if scope._parent_scope is not None:
@@ -133,6 +141,7 @@ def scope_exit(
 ) -> Any:
     """Leave the scope; one whose host task is done is adopted by the task that leaves it."""
     if is_kept(self):
+        check_loop(self)
         adopt(self)
     return _scope_exit(self, exc_type, exc_val, exc_tb)
 
@@ -140,6 +149,7 @@ def scope_exit(
 def scope_cancel(self: Any, *args: Any, **kwargs: Any) -> None:
     """Cancel what runs in the scope; where the host task is done, that is its own tasks and no other scope's."""
     if is_kept(self):
+        check_loop(self)
         settle(self)
     _scope_cancel(self, *args, **kwargs)
 
@@ -150,6 +160,7 @@ def group_aexit(
     """Wait for the group's tasks and leave its scope; one whose host task is done is adopted first."""
     scope = self.cancel_scope
     if is_kept(scope):
+        check_loop(scope)
         return _leave_kept(self, exc_type, exc_val, exc_tb)
     if asyncgens.abandoned or hasattr(self, "_aionest_left"):
         return _leave_held(self, exc_type, exc_val, exc_tb)
