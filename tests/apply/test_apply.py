@@ -36,6 +36,7 @@ def attributes():
 
 
 def test_unapply_puts_everything_back():
+    aionest.unapply()  # portals of other tests may have left the engine in place
     before = attributes()
     aionest.apply()
     assert attributes() != before

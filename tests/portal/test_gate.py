@@ -101,7 +101,13 @@ def test_a_wait_that_is_over_in_time_or_not(portal):
     loop = portal.call(asyncio.get_running_loop)
     if loop.get_debug():
         return
-    gate, work = _core.Gate(), Work()
-    assert gate.run(loop, asyncio.sleep(0.05, "late"), work, 0.001) is False
+    gate, work, go = _core.Gate(), Work(), asyncio.Event()
+
+    async def wait():
+        await go.wait()
+        return "late"
+
+    assert gate.run(loop, wait(), work, 0.001) is False
+    loop.call_soon_threadsafe(go.set)
     assert gate.acquire(True, GUARD) is True
     assert work.task.result() == "late"

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+import aionest
 from aionest._anyio import asyncgens
 
 anyio = pytest.importorskip("anyio")
@@ -233,3 +234,47 @@ def test_a_loop_that_is_closed_inside_another_that_runs(run):
         assert inner.is_closed() and log == [0]
 
     run(main)
+
+
+@pytest.mark.parametrize("how", ["loop.close", "close_loop", "persistent loop"])
+def test_what_kept_generators_hold_is_closed_while_the_loop_can(applied, drop_loop, how):
+    log = []
+
+    async def inner(n):
+        try:
+            yield n
+        finally:
+            await asyncio.sleep(0.01)
+            log.append(n)
+
+    async def live():
+        held = inner("of a task")
+        await held.__anext__()
+        await anyio.sleep_forever()
+
+    @contextlib.asynccontextmanager
+    async def around():
+        held = inner("of the generator")
+        async with anyio.create_task_group() as tasks:
+            await held.__anext__()
+            tasks.start_soon(live)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def enter():
+        await around().__aenter__()
+        await asyncio.sleep(0.01)
+
+    if how == "loop.close":
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(enter())
+        loop.close()
+    elif how == "close_loop":
+        aionest.apply(close_loop=True)
+        asyncio.run(enter())
+    else:
+        asyncio.run(enter())
+        drop_loop()
+    assert sorted(log) == ["of a task", "of the generator"]

@@ -302,6 +302,10 @@ async def close_kept(loop: Any) -> None:
     for entry in sorted(entries, key=lambda entry: entry.number):
         abandoned[id(entry.agen)] = entry
         await _close(entry)
+    if entries:
+        del entry
+        entries.clear()
+        await _dropped_ones(loop)
 
 
 def kept_tasks(loop: Any) -> list[Any]:
@@ -345,6 +349,27 @@ async def close_all(loop: Any) -> None:
         if exc is not None:  # the group that would have raised it is gone
             message = f"an error occurred while ending {task!r}, whose scope nobody has left"
             loop.call_exception_handler({"message": message, "exception": exc, "task": task})
+    if tasks:
+        await _dropped_ones(loop)
+
+
+_ACLOSE = "async_generator_athrow"  # type of what generator.aclose() gives
+
+
+async def _dropped_ones(loop: Any) -> None:
+    """Wait for the generators that were dropped meanwhile: asyncio closes each in a task of its own.
+
+    What the closed ones held is often in cycles (of exceptions and their frames), and later it could not be closed any more.
+    """
+    quiet = 0
+    gc.collect()
+    while quiet < 2:
+        await asyncio.sleep(0)  # such a task is made by a callback
+        closing = [task for task in asyncio.all_tasks(loop) if type(task.get_coro()).__name__ == _ACLOSE]
+        quiet += 1
+        if closing:
+            quiet = 0
+            await asyncio.wait(closing)
 
 
 async def shutdown(self: Any) -> None:
