@@ -26,6 +26,8 @@ parser.add_argument("--client", default="")
 parser.add_argument("--refuse", action="store_true", help="refuse every login")
 options = parser.parse_args()
 
+LEEWAY = 60  # seconds that a token is good for beyond what is said, as the way here may be slow
+
 clients: dict[str, dict] = {}
 codes: dict[str, dict] = {}
 tokens: dict[str, float] = {}  # when they expire
@@ -137,7 +139,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not good:
             return self.reply(400, {"error": "invalid_grant"})
         token, refresh = "access-" + secrets.token_urlsafe(), "refresh-" + secrets.token_urlsafe()
-        tokens[token] = time.time() + options.seconds
+        tokens[token] = time.time() + options.seconds + LEEWAY
         found = {"access_token": token, "token_type": "Bearer", "expires_in": int(options.seconds)}
         if kind != "client_credentials":
             refreshes.add(refresh)
@@ -161,7 +163,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             name = message["params"]["name"]
             if name == "expire":
                 tokens.clear()
-            text = json.dumps(seen) if name == "requests" else (message["params"].get("arguments") or {}).get("text", "")
+            text = (
+                json.dumps(seen) if name == "requests" else (message["params"].get("arguments") or {}).get("text", "")
+            )
             result = {"content": [{"type": "text", "text": text}]}
         return self.reply(200, {"jsonrpc": "2.0", "id": message["id"], "result": result})
 

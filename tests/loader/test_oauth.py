@@ -115,10 +115,10 @@ def test_a_person_may_take_longer_than_a_connection(serve, store, make_loader):
     async def authorize(url):
         import asyncio
 
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(9)
         await asyncio.to_thread(browser, url)
 
-    config = {"web": {"url": serve(), "auth": "oauth", "connect_timeout": 1}}
+    config = {"web": {"url": serve(), "auth": "oauth", "connect_timeout": 7}}
     loader = make_loader(config, authorize=authorize, tokens=store)
     assert not loader.errors, loader.errors
 

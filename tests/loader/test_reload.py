@@ -161,7 +161,7 @@ def test_a_reload_does_not_wait_for_what_has_failed_before(make_loader, file, tm
     gate = tmp_path / "gate"
     wait = f"import os, runpy, sys, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)\n"
     code = wait + f"sys.argv = ['x']\nrunpy.run_path({str(SERVER)!r}, run_name='__main__')"
-    write(file, a=bare(), slow={"command": sys.executable, "args": ["-c", code], "connect_timeout": 1})
+    write(file, a=bare(), slow={"command": sys.executable, "args": ["-c", code], "connect_timeout": 6})
     loader = make_loader(file)
     assert set(loader.errors) == {"slow"}
 

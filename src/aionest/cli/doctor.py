@@ -25,6 +25,7 @@ places = {"asyncio.run": (asyncio, "run"), "asyncio.Runner": (asyncio, "Runner")
     (asyncio.base_events.BaseEventLoop, "run_until_complete"), "BaseEventLoop._run_once":
     (asyncio.base_events.BaseEventLoop, "_run_once"), "BaseEventLoop.call_soon": (asyncio.base_events.BaseEventLoop, "call_soon"),
     "BaseEventLoop.close": (asyncio.base_events.BaseEventLoop, "close")}
+places = {name: place for name, place in places.items() if hasattr(*place)}  # there is no Runner before 3.11
 stock = {name: getattr(*place) for name, place in places.items()}
 aionest.apply()
 changed = [name for name, place in places.items() if getattr(*place) is not stock[name]]
