@@ -60,4 +60,8 @@ def test_the_session_of_a_process():
         assert app_session.session() is not first
         print(len(found), sorted(set(map(str, found))))
     """)
-    assert output.splitlines() == ["session closed", "21 ['AGAIN', 'WORD0', 'WORD1', 'WORD2', 'WORD3']", "session closed"]
+    assert output.splitlines() == [
+        "session closed",
+        "21 ['AGAIN', 'WORD0', 'WORD1', 'WORD2', 'WORD3']",
+        "session closed",
+    ]
