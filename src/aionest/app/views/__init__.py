@@ -5,6 +5,8 @@ Contract: functions without arguments that draw a page; errors of servers and to
 
 from __future__ import annotations
 
+import gc
+
 from .about import about
 from .assistant import assistant
 from .servers import servers
@@ -12,3 +14,7 @@ from .sessions import sessions
 from .tools import tools
 
 __all__ = ["about", "assistant", "servers", "sessions", "tools"]
+
+# Streamlit collects garbage after each run of the script, which takes longer than the run. What is imported by now never becomes any.
+gc.collect()
+gc.freeze()
