@@ -17,6 +17,7 @@ import time
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
 
 
@@ -81,9 +82,17 @@ class Session:
 
     def __init__(self, port, query=""):
         self.query = query
-        self.socket = connect(
-            f"ws://localhost:{port}/_stcore/stream", subprotocols=["streamlit"], max_size=None, open_timeout=60
-        )
+        end = time.monotonic() + 60
+        while True:
+            try:
+                self.socket = connect(
+                    f"ws://localhost:{port}/_stcore/stream", subprotocols=["streamlit"], max_size=None, open_timeout=60
+                )
+                break
+            except (OSError, InvalidHandshake):  # older versions may drop it while they are starting
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
         self.errors = []
         self.buttons = {}
 
