@@ -166,9 +166,10 @@ class LoopLock:
             self.future.set_result(value)
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        # first the future: a finalizer that runs while it is made may sleep, and the release come meanwhile
+        self.future = self.loop.create_future()
         if self.released:
             return True
-        self.future = self.loop.create_future()
         timer = self.loop.call_later(timeout, self._set, False) if timeout >= 0 else None
         try:
             return _core.block_on(self.future)  # type: ignore[no-any-return]
