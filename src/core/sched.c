@@ -505,7 +505,8 @@ an_sched_task_from_thread(PyObject *loop, PyObject *coro, PyObject *callback, an
     if (rec == NULL) {
         return NULL;
     }
-    if (rec->eventfd < 0 || rec->epfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
+    /* since 3.14 a task is listed with the thread that made it, and all_tasks() looks only at those of the loop's thread */
+    if (AN_PY314 || rec->eventfd < 0 || rec->epfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
         (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_RUN_ONCE | AN_OVR_CREATE_TASK))) {
         Py_RETURN_NONE;
     }

@@ -1,6 +1,7 @@
 """What a thread waits in for a loop in another one."""
 
 import asyncio
+import sys
 import threading
 import time
 
@@ -64,8 +65,10 @@ def test_a_task_is_made_here_and_runs_there(portal):
     gate, work = _core.Gate(), Work()
     coro = value(2)
     done = gate.run(loop, coro, work, GUARD)
-    if loop.get_debug():
-        assert done is None and work.task is None  # asyncio's own checks refuse other threads
+    if loop.get_debug() or sys.version_info >= (3, 14):
+        assert (
+            done is None and work.task is None
+        )  # asyncio's own checks refuse other threads; since 3.14 tasks are listed by thread
         coro.close()
     else:
         assert done is True and work.task.result() == 2
@@ -99,8 +102,8 @@ def test_a_task_factory_of_the_loop_is_asked_in_the_loop_s_thread(portal):
 
 def test_a_wait_that_is_over_in_time_or_not(portal):
     loop = portal.call(asyncio.get_running_loop)
-    if loop.get_debug():
-        return
+    if loop.get_debug() or sys.version_info >= (3, 14):
+        pytest.skip("tasks of this loop are made in its own thread")
     gate, work, go = _core.Gate(), Work(), asyncio.Event()
 
     async def wait():
