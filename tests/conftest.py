@@ -20,6 +20,12 @@ import aionest
 from aionest import _core, _run
 
 
+def pytest_collection_finish(session):
+    """What was imported is no garbage: the collections before and after each test need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def drop_persistent_loop():
     """Close the loop that top-level runs of this thread share, as the thread's end would."""
     _run.close_persistent_loops()
