@@ -431,5 +431,6 @@ def test_the_shell_on_a_terminal(home):
     terminal.until("cancelled")
     terminal.type("help a.add\n")
     terminal.until("(optional)")
+    terminal.until("aionest> ")  # before that the end of the input is nobody's
     terminal.type("\x04")
     assert terminal.end() == 0

@@ -241,7 +241,14 @@ class Connection:
         try:
             async with streams as (read, write), self._make_session(read, write) as session:
                 answers.session = session
-                self._welcome(await _compat.initialize(session, config.protocol))
+                try:
+                    result = await _compat.initialize(session, config.protocol)
+                except Exception as exc:
+                    # a server that ends at its start may be noticed first by what cannot be written to it any more
+                    if config.transport == "stdio" and kind(exc)[0] in ("unsent", "lost"):
+                        await _stdio.raise_if_ended(self.process, self.tail, exc)
+                    raise
+                self._welcome(result)
                 yield session
         finally:
             answers.close()

@@ -120,6 +120,13 @@ async def _ended(process: Any, seconds: float) -> bool:
     return bool(done)
 
 
+async def raise_if_ended(process: Any, tail: Tail, cause: BaseException) -> None:
+    """Raise ``ServerExited``, with what it said last, if the process ends now or has ended."""
+    if await _ended(process, 1.0) and process.returncode is not None:
+        await asyncio.sleep(0.05)  # stderr
+        raise ServerExited(process.returncode, tail.text()) from cause
+
+
 async def stop(process: Any, grace: float = GRACE) -> None:
     """End the process and its group."""
     if process.stdin is not None:
