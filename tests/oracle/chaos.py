@@ -156,6 +156,8 @@ async def work(rng, depth):
         aionest.await_(work(rng, depth + 1))
     elif kind == 16:
         task = asyncio.current_task()
+        if task is not None and task.get_name() == "main":
+            return 0  # a finalizer in the middle of the program's own step
         task.cancel()
         try:
             sync(rng, depth + 1)
@@ -163,7 +165,9 @@ async def work(rng, depth):
             if hasattr(task, "uncancel"):
                 task.uncancel()
     elif kind == 17:
-        rng.choice([t for t in asyncio.all_tasks() if t.get_name() != "main"] or [asyncio.current_task()]).cancel()
+        others = [t for t in asyncio.all_tasks() if t.get_name() != "main"]
+        if others:
+            rng.choice(others).cancel()
     elif kind == 18:
         for future in futures[-3:]:
             if not future.done() and future.get_loop() is loop:
