@@ -289,13 +289,24 @@ def close_in_order(loop: Any) -> None:
             loop.run_until_complete(asyncgens.close_all(loop))
         cancel_all_tasks(loop)
         loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
+        _end_executor(loop)
     except BaseException as exc:
         loop.call_exception_handler({"message": "Exception while a thread's event loop was closed", "exception": exc})
     finally:
         if _policy_loop() is loop:
             events.set_event_loop(None)
         loop.close()
+
+
+def _end_executor(loop: Any) -> None:
+    try:
+        loop.run_until_complete(loop.shutdown_default_executor())
+    except RuntimeError:
+        if not options.exiting and not sys.is_finalizing():
+            raise
+        # since 3.12 no thread can be started at interpreter exit, not even asyncio's own that waits for the others
+        if loop._default_executor is not None:
+            loop._default_executor.shutdown()
 
 
 def cancel_all_tasks(loop: Any) -> None:
