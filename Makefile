@@ -76,7 +76,6 @@ streamlit: .venv/streamlit-$(STREAMLIT)-$(TAG)/.ready
 		playwright websockets langchain-mcp-adapters uvloop "mcp<2" streamlit==$(STREAMLIT) ".[app]"
 	touch $@
 
-# greenlet is compiled for a debug build (below): a release build of it does not count the references that it takes
 refs: $(VENV)/.test
 	$(PYTEST) tests/core tests/isolated -m "not long" --timeout 300 $(ARGS)
 

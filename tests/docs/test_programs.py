@@ -45,7 +45,8 @@ def nothing_left():
 
 
 def run(command, **options):
-    env = {**os.environ, "PYTHONPATH": "", **options.pop("env", {})}
+    # the options of the run that this is part of are not the program's
+    env = {**os.environ, "PYTHONPATH": "", "PYTEST_ADDOPTS": "", **options.pop("env", {})}
     return subprocess.run(command, capture_output=True, text=True, timeout=100, env=env, **options)
 
 
