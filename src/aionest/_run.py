@@ -237,6 +237,10 @@ class _Closer:
 
 def _forget_dummy_thread() -> None:
     """A finalizer that runs this late makes threading invent an entry for the ending thread: take it out."""
+    # since 3.13: what would take it out at the thread's end; made now, it would stay until the interpreter's, and fail there
+    local = getattr(threading, "_thread_local_info", None)
+    if local is not None:
+        local.__dict__.pop("_track_dummy_thread_ref", None)
     active = getattr(threading, "_active", {})
     ident = threading.get_ident()
     if isinstance(active.get(ident), threading._DummyThread):  # type: ignore[attr-defined]

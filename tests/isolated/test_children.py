@@ -90,6 +90,34 @@ print("bye")
     )
 
 
+def test_the_end_of_a_thread_asks_threading_who_it_is(program):
+    """The thread's loop is closed after threading has forgotten the thread: what it invents for it must not stay."""
+    program(
+        """
+import logging
+logging.getLogger("asyncio").addHandler(logging.NullHandler())
+
+async def leave_something():
+    async def gone():
+        try:
+            await asyncio.sleep(600)
+        finally:
+            logging.getLogger("asyncio").warning("a record has the name of its thread")
+    asyncio.get_running_loop().task = asyncio.create_task(gone())
+    await asyncio.to_thread(int)  # an executor, which a thread of its own shuts down
+    await asyncio.sleep(0)
+
+before = dict(threading._active)
+for _ in range(3):
+    t = threading.Thread(target=lambda: asyncio.run(leave_something()))
+    t.start()
+    t.join()
+print(threading._active == before)
+""",
+        "True",
+    )
+
+
 def test_exit_with_a_daemon_thread_in_a_nested_run(program):
     program(
         """

@@ -37,6 +37,13 @@ def gone(pid):
     raise AssertionError("it still runs")
 
 
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_killed_between_calls_no_call_is_lost(make_loader):
     """Not even one that must not be sent twice: it was never sent."""
     loader = make_loader({"a": bare(), "b": bare()})
@@ -46,6 +53,40 @@ def test_killed_between_calls_no_call_is_lost(make_loader):
         gone(pid)
         assert loader.call("a.count").text == "1"
     assert loader.status["a"].connections == 6 and loader.status["b"].connections == 1
+
+
+@pytest.mark.parametrize("calls", [1, 30])
+def test_killed_before_it_has_read_the_call(make_loader, calls):
+    """The kernel says that it was still in the pipe: it is sent to the next process, though it must not be sent twice."""
+    loader = make_loader({"a": bare(timeout=300)})
+    pid = loader.status["a"].pid
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        read = pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600)
+        until(lambda: loader.status["a"].open_calls == 1)
+        assert loader.call("a.echo", {"text": "it was read"}).text
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        unread = [pool.submit(loader.call, "a.count") for _ in range(calls)]
+        until(lambda: loader.status["a"].open_calls == 1 + calls)
+        loader.portal.call(asyncio.sleep, 0.1)  # and written
+        os.kill(pid, signal.SIGKILL)
+        assert sorted(int(call.result(120).text) for call in unread) == list(range(1, calls + 1))
+        assert isinstance(read.exception(60), ServerLost)
+    assert loader.status["a"].connections == 2
+
+
+def test_killed_before_it_has_read_the_whole_of_a_large_call(make_loader):
+    text = "x" * 300_000  # more than a pipe holds
+    loader = make_loader({"a": bare(retry="never", timeout=300)})
+    pid = loader.status["a"].pid
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        os.kill(pid, signal.SIGSTOP)
+        call = pool.submit(loader.call, "a.echo", {"text": text})
+        until(lambda: loader.status["a"].open_calls == 1)
+        loader.portal.call(asyncio.sleep, 0.1)
+        os.kill(pid, signal.SIGKILL)
+        assert call.result(120).text == text
+    assert loader.status["a"].connections == 2
 
 
 @pytest.mark.parametrize("tool", ["count", "echo"])
@@ -86,6 +127,7 @@ def test_killed_while_many_call(make_loader):
         end = time.monotonic() + 60
         while loader.status["a"].open_calls < 10 and time.monotonic() < end:
             time.sleep(0.02)
+        assert loader.call("a.echo", {"text": "all were read"}, timeout=60).text
         os.kill(loader.status["a"].pid, signal.SIGKILL)
         for call in waiting:
             assert isinstance(call.exception(60), ServerLost)

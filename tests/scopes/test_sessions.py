@@ -22,6 +22,9 @@ GUARD = 60  # seconds: against hanging, never an expectation
 SETUP = """
 import asyncio, contextlib, gc, os, random, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of the adapters' own imports, on newer Pythons
+import logging
+# debug mode's word about a slow callback: the machine may be slow
+logging.getLogger("asyncio").addFilter(lambda record: not record.msg.startswith("Executing"))
 import aionest
 aionest.apply({options})
 import psutil

@@ -121,7 +121,7 @@ CALLS = """
         call(loader, "one.sleep", {"seconds": 600})
     if st.button("Keep"):
         st.write("calling")
-        call(loader, "one.sleep", {"seconds": 1}, keep_running=True)
+        call(loader, "one.sleep", {"seconds": 3}, keep_running=True)
     if st.button("Steps"):
         st.write(str(call(loader, "one.progress", {"steps": 5, "delay": 0.3})))
     if st.button("Stream"):
@@ -163,6 +163,7 @@ def test_a_call_ends_with_its_script(site, how, button):
             session.run()
             session.send(button)
             session.finish(until="calling")
+            until(lambda: numbers(other.run())["open"] == 1, "the call does not begin")
             if how == "rerun":
                 session.send()
                 session.finish()
@@ -176,17 +177,19 @@ def test_a_call_ends_with_its_script(site, how, button):
                 seen.update(numbers(other.run()))
                 return seen["cancelled"] == 1 and seen["open"] == 0
 
-            until(stopped, f"the server was not told: {seen}")
+            until(stopped, seen)  # the server was told
             assert not other.errors
     assert len(running.pids()) == 1
 
 
 def test_a_call_goes_on_when_asked_to(site):
     running = site(CALLS)
-    with Session(running.port) as session:
+    with Session(running.port) as other, Session(running.port) as session:
+        other.run()
         calls = numbers(session.run())["calls"]
         session.send("Keep")
         session.finish(until="calling")
+        until(lambda: numbers(other.run())["open"] == 1, "the call does not begin")
         found = numbers(session.run())
         assert found["cancelled"] == 0
         until(lambda: numbers(session.run())["open"] == 0, "the call does not end")

@@ -570,8 +570,10 @@ class Connection:
             self.status.open_calls += 1
             self.status.calls += 1
             self._idle.clear()
+            sent = _stdio.Sent()
             try:
-                result = await self._race(host, make(session), limit)
+                with sent.note():
+                    result = await self._race(host, make(session), limit)
             except ToolsError:
                 self.status.failed_calls += 1
                 raise
@@ -607,7 +609,7 @@ class Connection:
                         and kind(host.lost.__cause__ or exc)[0] == "exited"
                     ):
                         cause, error_kind = host.lost.__cause__, "exited"  # what the end of the connection came from
-                never_sent = error_kind in ("session", "refused", "unsent")
+                never_sent = error_kind in ("session", "refused", "unsent") or sent.unread()
                 if gone and attempt == 1 and not self.closing and (may_repeat or never_sent):
                     continue
                 error = self._explained(cause)

@@ -7,7 +7,8 @@ Contract
     bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL.
   * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``, without
     the server's secrets.
-  * A message that certainly did not reach the process raises ``NotSent``.
+  * A message that certainly did not reach the process raises ``NotSent``; ``Sent.unread()`` tells of one that was written and
+    that the process can't have read before it ended, since it is still in the pipe.
   * The end of the process, or of a pipe to it, while it is in use raises ServerExited out of the context manager, through its task group.
 
 Used by one task (the owner of the session), in its loop's thread.
@@ -18,11 +19,23 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import contextvars
+import errno
 import logging
+import math
 import os
+import select
 import signal
+import socket
+import stat
 import sys
 from typing import TYPE_CHECKING, Any
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows: nobody can tell what is in a pipe
+    fcntl = termios = None  # type: ignore[assignment]
 
 from . import _guardian
 from ._compat import anyio, encode, parse
@@ -30,7 +43,7 @@ from ._secrets import Secrets
 from .errors import ServerExited
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 GRACE = 2.0  # seconds, as in the SDK
 CHUNK = 1 << 16
@@ -198,6 +211,69 @@ async def _finish(awaitable: Any) -> None:
     task.result()
 
 
+class Sent:
+    """Where the first message that code under ``note()`` has sent lies in the stream of its process."""
+
+    __slots__ = ("end", "outgoing")
+
+    def __init__(self) -> None:
+        self.outgoing: Outgoing | None = None
+        self.end = 0  # of the message, in bytes since the stream's begin
+
+    @contextlib.contextmanager
+    def note(self) -> Iterator[None]:
+        """Note what the current task sends, and those that it starts."""
+        token = _sent.set(self)
+        try:
+            yield
+        finally:
+            _sent.reset(token)
+
+    def unread(self) -> bool:
+        """Has the process ended, or closed its input, without having read the message to its end?
+
+        The end of a message is its newline: a process that has not got it has not got the message. False where it isn't known.
+        """
+        return self.outgoing is not None and self.outgoing.reached() < self.end
+
+
+_sent: contextvars.ContextVar[Sent | None] = contextvars.ContextVar("aionest_mcp_sent", default=None)
+
+
+def _left_in(pipe: Any) -> int | None:
+    """How many bytes at least are in a pipe that nobody can read any more; ``None``: somebody can, or it isn't known."""
+    if fcntl is None or pipe.closed:
+        return None
+    number = pipe.fileno()
+    poll = select.poll()
+    poll.register(number, 0)
+    if not poll.poll(0):
+        return None
+    if stat.S_ISFIFO(os.fstat(number).st_mode):
+        return int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, bytes(4)), sys.byteorder)
+    with socket.socket(fileno=os.dup(number)) as pair:  # asyncio's way before Python 3.12
+        return 1 if pair.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET else 0
+
+
+class _Input(asyncio.BaseProtocol):
+    """asyncio's own protocol of the process's input, and a last look at the pipe before it is closed."""
+
+    def __init__(self, protocol: Any, last_look: Callable[[], object]) -> None:
+        self._protocol, self._last_look = protocol, last_look
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        try:
+            self._last_look()
+        finally:
+            self._protocol.connection_lost(exc)
+
+
 class Outgoing(anyio.abc.ObjectSendStream[Any]):
     """The session's messages, written by the task that sends them: no other task in between.
 
@@ -215,6 +291,9 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
         self._transport = process.stdin.transport
         self._crowded = crowded
         self._held: list[bytes] = []  # of this turn
+        self._offered = self._written = 0  # bytes that came here, and those that the transport took
+        self._reached: int | None = None
+        self._transport.set_protocol(_Input(self._transport.get_protocol(), self.reached))
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._draining = asyncio.Lock()  # before Python 3.10.6 only one task may wait for room
@@ -226,14 +305,16 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
         if self._process.returncode is not None or transport.is_closing():
             raise NotSent("the server process reads no more")
         data = encode(item)
+        self._offered += len(data)
+        sent = _sent.get()
+        if sent is not None and sent.outgoing is None:
+            sent.outgoing, sent.end = self, self._offered
         if self._held or self._crowded():
             if not self._held:
                 self._loop.call_soon(self._flush)
             self._held.append(data)
         else:
-            empty = not transport.get_write_buffer_size()
-            transport.write(data)
-            if empty and transport.is_closing():  # it was to be written at once, and nobody has the other end
+            if not self._write(data):
                 raise NotSent("the server process has ended")
         if transport.get_write_buffer_size():
             await self._drain()
@@ -241,7 +322,24 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
     def _flush(self) -> None:
         held, self._held = self._held, []
         if held and not self._transport.is_closing():
-            self._transport.write(b"".join(held))
+            self._write(b"".join(held))
+
+    def _write(self, data: bytes) -> bool:
+        empty = not self._transport.get_write_buffer_size()
+        self._transport.write(data)
+        if empty and self._transport.is_closing():  # it was to be written at once, and nobody has the other end
+            return False
+        self._written += len(data)
+        return True
+
+    def reached(self) -> float:
+        """How many bytes the process has read at most: the true number, once nobody has the other end of the pipe."""
+        if self._reached is None:
+            left = _left_in(self._transport.get_extra_info("pipe"))
+            if left is None:
+                return math.inf
+            self._reached = self._written - self._transport.get_write_buffer_size() - left
+        return self._reached
 
     async def _drain(self) -> None:
         try:
