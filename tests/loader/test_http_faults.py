@@ -225,6 +225,12 @@ class EventHandler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
+        if path == "silent":
+            self.server.streams["silent"] = queue.Queue()
+            self.wfile.flush()
+            self.server.streams["silent"].get()
+            self.close_connection = True
+            return
         number = uuid.uuid4().hex
         news = self.server.streams[number] = queue.Queue()
         try:
@@ -239,6 +245,12 @@ class EventHandler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.startswith("/post/"):  # somebody tries the newer transport
+            self.server.tried += 1
+            self.send_response(self.server.unknown)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         news = self.server.streams[self.path.rsplit("/", 1)[1]]
         method, name = body.get("method"), (body.get("params") or {}).get("name")
         status = 500 if name == "fail" else 202
@@ -262,7 +274,7 @@ class EventHandler(http.server.BaseHTTPRequestHandler):
 def events():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EventHandler)
     server.daemon_threads = True
-    server.streams = {}
+    server.streams, server.unknown, server.tried = {}, 405, 0
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -290,3 +302,33 @@ def test_events_of_the_older_transport(events, make_loader):
         assert not isinstance(caught.value, CallTimeout), caught.value
         assert loader.call("web.echo", timeout=60).text == "here"
     assert loader.ping("web") > 0
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+@pytest.mark.parametrize("written", [{"type": "http"}, {"transport": "streamable_http"}])
+def test_a_server_that_has_only_the_older_transport(events, make_loader, status, written):
+    """As VS Code does with type http, and as the protocol advises."""
+    events.unknown = status
+    loader = make_loader({"web": {"url": f"http://127.0.0.1:{events.server_port}/sse", **written}})
+    assert not loader.errors, loader.errors
+    assert loader.status["web"].transport == "sse" and events.tried >= 1
+    assert loader.call("web.echo").text == "here"
+    with pytest.raises(ToolsError):
+        loader.call("web.drop", timeout=60)
+    assert loader.call("web.echo", timeout=60).text == "here"
+
+
+@pytest.mark.parametrize("path", ["404", "silent"])
+def test_a_server_that_has_neither_transport(events, make_loader, path):
+    """The error is that of the transport that was asked for, in time."""
+    events.unknown = 404
+    url = f"http://127.0.0.1:{events.server_port}/{path}/mcp"
+    loader = make_loader({"web": {"url": url, "connect_timeout": 6}})
+    assert "HTTP 404" in loader.errors["web"] and loader.status["web"].state == "failed"
+    assert loader.status["web"].transport == "streamable_http"
+
+
+def test_a_server_that_fails_is_not_tried_with_the_older_transport(events, make_loader):
+    events.unknown = 500
+    loader = make_loader({"web": {"url": f"http://127.0.0.1:{events.server_port}/sse", "type": "http"}})
+    assert "500" in loader.errors["web"] and not events.streams

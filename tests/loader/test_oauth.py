@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import AuthError, TokenStore, UsageError
+from aionest.mcp import AuthError, KeyringTokenStore, TokenStore, UsageError, tokens
 
 FOLDER = Path(__file__).parent.parent.parent / "examples" / "servers"
 
@@ -179,6 +179,60 @@ def test_logging_out(serve, store, make_loader):
         loader.logout("other")
     loader.cleanup()
     assert "login" in make_loader(config, tokens=store).errors["web"]
+
+
+@pytest.fixture
+def keyring(tmp_path):
+    """A real backend, which keeps its entries in a file."""
+    pytest.importorskip("keyring")
+    file = pytest.importorskip("keyrings.alt.file")
+    backend = file.PlaintextKeyring()
+    backend.file_path = str(tmp_path / "keyring.cfg")
+    return backend
+
+
+def test_the_systems_keyring(serve, make_loader, keyring):
+    config = {"web": {"url": serve(), "auth": "oauth"}}
+    store = KeyringTokenStore(keyring=keyring)
+    assert not make_loader(config, authorize=Browser(), tokens=store).errors
+    loader = make_loader(config, tokens=KeyringTokenStore(keyring=keyring))  # nobody is asked
+    assert loader.call("web.echo", {"text": "in"}).text == "in"
+    assert loader.logout("web") and not loader.logout("web")
+    loader.cleanup()
+    assert "login" in make_loader(config, tokens=store).errors["web"]
+    assert "access-" not in repr(store)
+
+
+def test_what_is_in_the_keyring(keyring):
+    store, other = KeyringTokenStore(keyring=keyring), KeyringTokenStore("other", keyring)
+    assert store.get("a") is None and not store.remove("a")
+    store.set("a", {"x": 1})
+    other.set("a", {"y": 2})
+    assert store.get("a") == {"x": 1} and other.get("a") == {"y": 2}
+    assert store.remove("a") and store.get("a") is None and other.get("a") == {"y": 2}
+    keyring.set_password("other", tokens._mark("a"), "not JSON")
+    assert other.get("a") is None
+
+
+def test_the_store_that_the_environment_names(keyring, monkeypatch, tmp_path):
+    import keyring as package
+
+    monkeypatch.setenv("AIONEST_TOKENS", str(tmp_path / "here.json"))
+    assert tokens.usual().file == tmp_path / "here.json"
+    monkeypatch.setenv("AIONEST_TOKENS", "keyring")
+    before = package.get_keyring()
+    try:
+        package.set_keyring(keyring)
+        tokens.usual().set("a", {"x": 1})
+        assert KeyringTokenStore(keyring=keyring).get("a") == {"x": 1}
+        package.set_keyring(package.backends.fail.Keyring())
+        with pytest.raises(RuntimeError, match="no backend"):
+            tokens.usual()
+    finally:
+        package.set_keyring(before)
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(ImportError, match=r"aionest\[keyring\]"):
+        tokens.usual()
 
 
 def test_the_store(store):

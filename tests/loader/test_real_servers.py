@@ -108,8 +108,11 @@ def test_a_wrapper_tree_is_gone_with_its_server(make_loader, processes, wrapper)
     assert not {p.pid for p in processes()} & below
 
 
-@pytest.mark.parametrize(("mode", "path"), [("streamableHttp", "/mcp"), ("sse", "/sse")])
-def test_over_http_with_a_restart_between(make_loader, mode, path):
+@pytest.mark.parametrize(
+    ("mode", "path", "more"),
+    [("streamableHttp", "/mcp", {}), ("sse", "/sse", {}), ("sse", "/sse", {"type": "http"})],
+)
+def test_over_http_with_a_restart_between(make_loader, mode, path, more):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -132,7 +135,7 @@ def test_over_http_with_a_restart_between(make_loader, mode, path):
 
     server = start()
     try:
-        loader = make_loader({"web": {"url": f"http://127.0.0.1:{port}{path}"}})
+        loader = make_loader({"web": {"url": f"http://127.0.0.1:{port}{path}", **more}})
         assert not loader.errors, loader.errors
         assert "one" in loader.call("web.echo", {"message": "one"}).text
         server.kill()

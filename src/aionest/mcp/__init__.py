@@ -24,7 +24,7 @@ from .errors import (
 )
 from .loader import Diff, ToolsLoader
 from .retriever import ToolsRetriever
-from .tokens import TokenStore
+from .tokens import KeyringTokenStore, TokenStore
 from .tool import ArgumentsError, Tool, ToolResult, ToolSchemaError
 from .trust import Trust
 
@@ -34,6 +34,7 @@ __all__ = [
     "CallTimeout",
     "ConfigError",
     "Diff",
+    "KeyringTokenStore",
     "ProtocolError",
     "ServerConfig",
     "ServerLost",

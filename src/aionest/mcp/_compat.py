@@ -397,8 +397,8 @@ async def http_streams(
         return
 
     async def look(response: Any) -> None:
-        # 405 is fine: the server has no stream of its own
-        if response.status_code >= 400 and response.status_code != 405:
+        # 405 to a GET is fine: the server has no stream of its own
+        if response.status_code >= 400 and (response.status_code != 405 or response.request.method == "POST"):
             on_refused(response.status_code)
         answers.look(response)
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import ResourceLost, hosted
 from . import _compat, _stdio
+from ._compat import anyio
 from ._secrets import Secrets, watch_logs
 from ._threads import in_thread
 from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, explain, kind
@@ -41,6 +42,8 @@ BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the n-th 
 DEBOUNCE = 0.1  # seconds between the news that a list has changed and its reading
 CLOSE_TIMEOUT = 10.0  # seconds; the steps of ending a process are bounded by less
 DRAIN = 60.0  # seconds that a session which has been replaced is left to the calls under way
+UNKNOWN_TRANSPORT = (400, 404, 405)  # what an HTTP server says that has only the older transport
+OLDER_TRANSPORT = 10.0  # seconds that the attempt with it may take at most
 LATER = 0.5  # seconds by which a deadline is put off while a callback answers the server
 LISTENERS = 5.0  # seconds that a result waits for the callbacks of its progress
 log = logging.getLogger("aionest.mcp")
@@ -212,12 +215,12 @@ class Connection:
         return self._env_file is not None and _stamp(self._env_file[0]) != self._env_file[1]
 
     @contextlib.asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Any]:
+    async def _opened(self, transport: str) -> AsyncIterator[Any]:
         config = await in_thread(self.config.resolved) if self.config.env_file else self.config.resolved()
         self._env_file = (config.env_file, _stamp(config.env_file)) if config.env_file else None
         self.secrets.learn(config)
         answers = _compat.Answers()
-        if config.transport == "stdio":
+        if transport == "stdio":
             cwd = str(config.cwd) if config.cwd else None
             streams = _stdio.streams(
                 config.command,
@@ -236,7 +239,7 @@ class Connection:
             elif config.auth:
                 auth = await self._oauth(config)
             streams = _compat.http_streams(
-                config.transport, config.url, headers, config.connect_timeout, auth, self._have_status, answers
+                transport, config.url, headers, config.connect_timeout, auth, self._have_status, answers
             )
         try:
             async with streams as (read, write), self._make_session(read, write) as session:
@@ -245,7 +248,7 @@ class Connection:
                     result = await _compat.initialize(session, config.protocol)
                 except Exception as exc:
                     # a server that ends at its start may be noticed first by what cannot be written to it any more
-                    if config.transport == "stdio" and kind(exc)[0] in ("unsent", "lost"):
+                    if transport == "stdio" and kind(exc)[0] in ("unsent", "lost"):
                         await _stdio.raise_if_ended(self.process, self.tail, exc)
                     raise
                 self._welcome(result)
@@ -255,7 +258,7 @@ class Connection:
 
     async def _oauth(self, config: Any) -> Any:
         from . import _oauth
-        from .tokens import TokenStore
+        from .tokens import usual
 
         function = self.callbacks.authorize
         authorize = None
@@ -267,7 +270,7 @@ class Connection:
         def asking(now: bool) -> None:
             self._asking = now
 
-        store = self.callbacks.tokens if self.callbacks.tokens is not None else TokenStore()
+        store = self.callbacks.tokens if self.callbacks.tokens is not None else await in_thread(usual)
         return await _oauth.provider(config, store, self.secrets, authorize, self._auth_failed, asking)()
 
     def _auth_failed(self, exc: BaseException) -> None:
@@ -472,7 +475,29 @@ class Connection:
         return error
 
     async def _attempt(self) -> tuple[Any, Any]:
-        host = hosted(self._opened())
+        """A session; a server that knows no streamable HTTP is tried with the older transport, as the protocol advises."""
+        transport = self.config.transport
+        try:
+            opened = await self._attempt_with(transport)
+        except Exception:
+            refused = self._refused
+            if transport != "streamable_http" or refused not in UNKNOWN_TRANSPORT or self._auth_failure is not None:
+                raise
+            older = None
+            with (
+                contextlib.suppress(Exception),
+                anyio.fail_after(min(OLDER_TRANSPORT, self.config.connect_timeout / 3)),
+            ):
+                older = await self._attempt_with("sse")
+            if older is None:
+                self._refused = refused
+                raise
+            transport, opened = "sse", older
+        self.status.transport = transport
+        return opened
+
+    async def _attempt_with(self, transport: str) -> tuple[Any, Any]:
+        host = hosted(self._opened(transport))
         session = await host.enter()
         try:
             await host.guard(self._read_tools(session))

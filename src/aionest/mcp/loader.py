@@ -88,7 +88,8 @@ class ToolsLoader:
     :param roots: called without arguments; gives paths or ``file:`` URIs, or the SDK's result.
     :param authorize: has a person open a URL to log in, for servers with OAuth (``webbrowser.open``). Without it a server that
         wants a login is not there, and its error says so.
-    :param tokens: where OAuth tokens are kept; a file in the user's state folder unless given (``TokenStore``).
+    :param tokens: where OAuth tokens are kept; a ``TokenStore`` or ``KeyringTokenStore``; a file in the user's state folder
+        unless given, or what the environment variable ``AIONEST_TOKENS`` names (``keyring``, or a file).
     :param inputs: values for ``${input:id}`` of the configuration: a mapping, or a function of the id.
     :param servers: names of the servers to open; None is all of the configuration.
 
@@ -723,12 +724,12 @@ class ToolsLoader:
         :raises UsageError: no such server, or it does not use OAuth.
         """
         from ._oauth import token_key
-        from .tokens import TokenStore
+        from .tokens import usual
 
         one = self.config.servers.get(server)
         if one is None or not (one.auth == "oauth" or (isinstance(one.auth, dict) and one.auth["type"] != "bearer")):
             raise UsageError(f"no server {server!r} that logs in with OAuth is configured", server=server)
-        store = self._callbacks.tokens if self._callbacks.tokens is not None else TokenStore()
+        store = self._callbacks.tokens if self._callbacks.tokens is not None else usual()
         return bool(store.remove(token_key(one.resolved())))
 
     async def _list(self, server: str | None, what: str, name: str, capability: str) -> dict[str, list[dict[str, Any]]]:

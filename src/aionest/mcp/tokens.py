@@ -1,20 +1,23 @@
-"""TokenStore: where OAuth tokens are kept between processes.
+"""Where OAuth tokens are kept between processes: TokenStore in a file, KeyringTokenStore with the system's secrets.
 
-Contract: a file of mode 0600 in the user's state folder, written as a whole; what cannot be read counts as empty. Anything
-with the same three methods may take its place (a keyring, a vault). Tokens are in no repr and no message.
+Contract: the file is of mode 0600 in the user's state folder, written as a whole; what cannot be read counts as empty.
+Anything with the same three methods may take its place (a vault). Tokens are in no repr and no message.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
 from ._formats import write_atomic
 
-__all__ = ["TokenStore"]
+__all__ = ["KeyringTokenStore", "TokenStore"]
+
+VARIABLE = "AIONEST_TOKENS"  # keyring, or a file's path
 
 
 class TokenStore:
@@ -72,6 +75,77 @@ class TokenStore:
 
     def __repr__(self) -> str:
         return f"TokenStore({str(self.file)!r})"
+
+
+class KeyringTokenStore:
+    """Tokens in the system's keyring: Keychain, Secret Service, Windows' credentials, by the package ``keyring``.
+
+    :param service: the name that its entries have there.
+    :param keyring: a backend of that package, instead of the one that it takes by itself.
+    :raises ImportError: the package is not there: ``pip install aionest[keyring]``.
+    :raises RuntimeError: it finds no keyring on this system.
+
+    Thread-safety: any thread, if the backend's is.
+    """
+
+    def __init__(self, service: str = "aionest", keyring: Any = None) -> None:
+        if keyring is None:
+            try:
+                from keyring import get_keyring
+            except ImportError as exc:
+                raise ImportError(
+                    "KeyringTokenStore needs the package keyring: pip install 'aionest[keyring]'"
+                ) from exc
+            keyring = get_keyring()
+            if keyring.priority <= 0:
+                raise RuntimeError(
+                    f"keyring has no backend that works on this system ({keyring.name}): install one, or use TokenStore()"
+                )
+        self.service = service
+        self._keyring = keyring
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """What is kept under a key, as plain JSON data, or None. What is no JSON counts as nothing."""
+        with self._lock:
+            text = self._keyring.get_password(self.service, _mark(key))
+        try:
+            found = json.loads(text or "null")
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep it.
+
+        :raises keyring.errors.KeyringError: it cannot be written, or the keyring stays locked.
+        """
+        with self._lock:
+            self._keyring.set_password(self.service, _mark(key), json.dumps(value, sort_keys=True))
+
+    def remove(self, key: str) -> bool:
+        """Forget it. Was there anything?
+
+        :raises keyring.errors.KeyringError: this cannot be written.
+        """
+        with self._lock:
+            if self._keyring.get_password(self.service, _mark(key)) is None:
+                return False
+            self._keyring.delete_password(self.service, _mark(key))
+            return True
+
+    def __repr__(self) -> str:
+        return f"KeyringTokenStore({self.service!r})"
+
+
+def usual() -> TokenStore | KeyringTokenStore:
+    """The store where none was given, as the environment variable ``AIONEST_TOKENS`` says.
+
+    :raises ImportError: it names the keyring, whose package is not there.
+    :raises RuntimeError: there is no keyring.
+    """
+    where = os.environ.get(VARIABLE)
+    return KeyringTokenStore() if where == "keyring" else TokenStore(where or None)
 
 
 def _mark(key: str) -> str:
