@@ -44,7 +44,7 @@ CLOSE_TIMEOUT = 10.0  # seconds; the steps of ending a process are bounded by le
 DRAIN = 60.0  # seconds that a session which has been replaced is left to the calls under way
 UNKNOWN_TRANSPORT = (400, 404, 405)  # what an HTTP server says that has only the older transport
 OLDER_TRANSPORT = 10.0  # seconds that the attempt with it may take at most
-LATER = 0.5  # seconds by which a deadline is put off while a callback answers the server
+LATER = 0.5  # seconds until a deadline is looked at again while a callback answers the server
 LISTENERS = 5.0  # seconds that a result waits for the callbacks of its progress
 log = logging.getLogger("aionest.mcp")
 
@@ -184,6 +184,7 @@ class Connection:
         )
         self._auth_failure: BaseException | None = None
         self._answers = 0  # questions of the server that callbacks are answering now
+        self._answered, self._answering_since = 0.0, 0.0  # seconds that this took before, and when it began
         self._asking = False  # a person is asked: that takes its time
         self._idle = asyncio.Event()
         self._idle.set()
@@ -299,6 +300,8 @@ class Connection:
     ) -> Callable[..., Any]:
         async def answer(context: Any, params: Any = None) -> Any:
             self._answers += 1
+            if self._answers == 1:
+                self._answering_since = time.monotonic()
             try:
                 return convert(await _call_back(function, *([params] if with_params else [])))
             except Exception as exc:
@@ -306,8 +309,14 @@ class Connection:
                 return _compat.refusal(f"the client's callback failed: {type(exc).__name__}")
             finally:
                 self._answers -= 1
+                if not self._answers:
+                    self._answered += time.monotonic() - self._answering_since
 
         return answer
+
+    def _time_answering(self) -> float:
+        """Seconds so far in which the server has waited for answers of callbacks."""
+        return self._answered + (time.monotonic() - self._answering_since if self._answers else 0)
 
     def _have_process(self, process: Any) -> None:
         self.process = process
@@ -667,10 +676,14 @@ class Connection:
 
         timer: Any = None
 
+        begin, answering = time.monotonic(), self._time_answering()
+
         def expire() -> None:
+            # the clock stands still while it is the server that waits, for us
             nonlocal timer
-            if self._answers:  # it is the server that waits, for us
-                timer = loop.call_later(LATER, expire)
+            rest = limit - (time.monotonic() - begin) + (self._time_answering() - answering)
+            if self._answers or rest > 0:
+                timer = loop.call_later(max(rest, LATER) if self._answers else rest, expire)
             else:
                 stop("deadline")
 
