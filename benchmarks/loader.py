@@ -271,7 +271,7 @@ GROUPS = [
         },
     ),
     (15, 50, {CALL: (loader_call, 1), PER_CALL: (session_per_call, 0.04), ADAPTERS: (adapters, 0.04)}),
-    (20, THREADS * 5, {GATHER: (gather, 1), CROWD: (threads, 1)}),
+    (12, THREADS * 25, {GATHER: (gather, 1), CROWD: (threads, 1)}),  # long: the start of the threads is not meant
     (
         7,
         1,

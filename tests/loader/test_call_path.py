@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import sys
 import threading
@@ -101,3 +102,33 @@ def test_long_messages_at_once_arrive_whole(make_loader):
         return await asyncio.gather(*(loader.acall("one.echo", {"text": text}) for text in texts))
 
     assert [result.text for result in asyncio.run(main())] == texts
+
+
+@pytest.mark.parametrize("where", ["thread", "portal", "other loop"])
+def test_a_call_leaves_nothing_for_the_garbage_collector(make_loader, where):
+    loader = make_loader(ONE)
+
+    async def several(n):
+        for _ in range(n):
+            await loader.acall("one.echo", {"text": "hi"})
+
+    def calls(n):
+        if where == "portal":
+            loader.portal.call(several, n)
+        elif where == "other loop":
+            asyncio.run(several(n))
+        else:
+            for _ in range(n):
+                loader.call("one.echo", {"text": "hi"})
+
+    def garbage(n):
+        gc.collect()
+        gc.disable()
+        try:
+            calls(n)
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    garbage(5)
+    assert garbage(60) - garbage(10) < 25

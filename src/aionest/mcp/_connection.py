@@ -230,7 +230,7 @@ class Connection:
                 cwd,
                 self.tail,
                 self._have_process,
-                lambda: self.status.open_calls > 1,
+                lambda: self.status.open_calls,
             )
         else:
             watch_logs()
@@ -605,9 +605,9 @@ class Connection:
             self.status.calls += 1
             self._idle.clear()
             sent = _stdio.Sent()
+            noting = sent.note()
             try:
-                with sent.note():
-                    result = await self._race(host, make(session), limit)
+                result = await self._race(host, make(session), limit)
             except ToolsError:
                 self.status.failed_calls += 1
                 raise
@@ -655,6 +655,7 @@ class Connection:
                         )
                 raise error from exc
             finally:
+                _stdio.Sent.note_no_more(noting)
                 self.status.open_calls -= 1
                 if not self.status.open_calls:
                     self._idle.set()
@@ -683,10 +684,11 @@ class Connection:
             nonlocal timer
             rest = limit - (time.monotonic() - begin) + (self._time_answering() - answering)
             if self._answers or rest > 0:
-                timer = loop.call_later(max(rest, LATER) if self._answers else rest, expire)
+                timer = loop.call_later(max(rest, LATER) if self._answers else rest, again)
             else:
                 stop("deadline")
 
+        again: Any = expire
         self._stops.add(stop)
         loop = asyncio.get_running_loop()
         if limit > 0:
@@ -705,6 +707,7 @@ class Connection:
             self._stops.discard(stop)
             if timer is not None:
                 timer.cancel()
+            again = None  # no cycle: else each call would leave work for the garbage collector
 
     async def ping(self, timeout: float | None = None) -> float:
         """Seconds that an answer takes. Where the protocol has no ping, a page of the list of tools is read."""

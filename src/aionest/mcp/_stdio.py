@@ -43,10 +43,14 @@ from ._secrets import Secrets
 from .errors import ServerExited
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
 GRACE = 2.0  # seconds, as in the SDK
 CHUNK = 1 << 16
+BACKLOG = 32  # messages that wait for the session before the process is left to wait
+YIELD = 16
+PATIENCE = 0.0005  # seconds that a message waits for others while the server has plenty to do
+SHARE = 8  # it has, when this many times as many calls are under way as wait to be written
 INHERITED = (
     ["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "TMPDIR"]
     if sys.platform != "win32"
@@ -220,14 +224,14 @@ class Sent:
         self.outgoing: Outgoing | None = None
         self.end = 0  # of the message, in bytes since the stream's begin
 
-    @contextlib.contextmanager
-    def note(self) -> Iterator[None]:
-        """Note what the current task sends, and those that it starts."""
-        token = _sent.set(self)
-        try:
-            yield
-        finally:
-            _sent.reset(token)
+    def note(self) -> contextvars.Token[Sent | None]:
+        """Note what the current task sends, and those that it starts, until ``note_no_more()``."""
+        return _sent.set(self)
+
+    @staticmethod
+    def note_no_more(token: contextvars.Token[Sent | None]) -> None:
+        """In the task that called ``note()``."""
+        _sent.reset(token)
 
     def unread(self) -> bool:
         """Has the process ended, or closed its input, without having read the message to its end?
@@ -277,20 +281,22 @@ class _Input(asyncio.BaseProtocol):
 class Outgoing(anyio.abc.ObjectSendStream[Any]):
     """The session's messages, written by the task that sends them: no other task in between.
 
-    A message is written at once. Where many calls are under way, those of one turn of the loop are written as one piece at its
-    end: each write would let one of the threads that wait for results take the interpreter away. A message is in the pipe's
-    buffer as a whole, or not at all, however the sender is cancelled.
+    A message is written at once. Where several calls are under way, those of one turn of the loop are written as one piece at
+    its end, and where the server has plenty to do already, those of PATIENCE: each write wakes the server, and lets one of the
+    threads that wait for results take the interpreter away. A message is in the pipe's buffer as a whole, or not at all,
+    however the sender is cancelled.
 
-    :param crowded: are there many calls under way?
+    :param open_calls: how many calls are under way.
     :raises NotSent: the process cannot get it. (From ``send``.)
     """
 
-    def __init__(self, process: Any, crowded: Callable[[], bool]) -> None:
+    def __init__(self, process: Any, open_calls: Callable[[], int]) -> None:
         self._process = process
         self._pipe = process.stdin
         self._transport = process.stdin.transport
-        self._crowded = crowded
-        self._held: list[bytes] = []  # of this turn
+        self._open_calls = open_calls
+        self._held: list[bytes] = []
+        self._later: asyncio.TimerHandle | None = None
         self._offered = self._written = 0  # bytes that came here, and those that the transport took
         self._reached: int | None = None
         self._transport.set_protocol(_Input(self._transport.get_protocol(), self.reached))
@@ -309,17 +315,32 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
         sent = _sent.get()
         if sent is not None and sent.outgoing is None:
             sent.outgoing, sent.end = self, self._offered
-        if self._held or self._crowded():
-            if not self._held:
-                self._loop.call_soon(self._flush)
+        if self._held or self._open_calls() > 1:
             self._held.append(data)
+            if self._later is not None:
+                if self._enough():
+                    self._flush()
+            elif len(self._held) == 1:
+                self._loop.call_soon(self._end_of_turn)
         else:
             if not self._write(data):
                 raise NotSent("the server process has ended")
         if transport.get_write_buffer_size():
             await self._drain()
 
+    def _enough(self) -> bool:
+        return len(self._held) * SHARE >= self._open_calls()
+
+    def _end_of_turn(self) -> None:
+        if self._enough():
+            self._flush()
+        else:
+            self._later = self._loop.call_later(PATIENCE, self._flush)
+
     def _flush(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         held, self._held = self._held, []
         if held and not self._transport.is_closing():
             self._write(b"".join(held))
@@ -355,6 +376,67 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
 
     def close(self) -> None:
         self._closed = True
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
+
+class Incoming(anyio.abc.ObjectReceiveStream[Any]):
+    """The server's messages, handed from the task that reads them to the session's.
+
+    A message that is there is received without a turn of the loop; every YIELD of them gives others theirs.
+    """
+
+    def __init__(self) -> None:
+        self._items: collections.deque[Any] = collections.deque()
+        self._loop = asyncio.get_running_loop()
+        self._item: asyncio.Future[None] | None = None  # somebody waits for one
+        self._room: asyncio.Future[None] | None = None  # the reader waits for room
+        self._received = 0
+        self._closed = False
+
+    async def receive(self) -> Any:
+        self._received += 1
+        if self._received % YIELD == 0:
+            await anyio.lowlevel.checkpoint()
+        while not self._items:
+            if self._closed:
+                raise anyio.EndOfStream
+            self._item = self._loop.create_future()
+            try:
+                await self._item
+            finally:
+                self._item = None
+        item = self._items.popleft()
+        _wake(self._room)
+        return item
+
+    async def put(self, item: Any) -> bool:
+        """Hand it on; False: nobody takes it any more."""
+        while len(self._items) >= BACKLOG and not self._closed:
+            self._room = self._loop.create_future()
+            try:
+                await self._room
+            finally:
+                self._room = None
+        if self._closed:
+            return False
+        self._items.append(item)
+        _wake(self._item)
+        return True
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        _wake(self._item)
+        _wake(self._room)
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
 
 
 @contextlib.asynccontextmanager
@@ -365,22 +447,20 @@ async def streams(
     cwd: str | None,
     tail: Tail,
     on_process: Callable[[Any], None] = lambda process: None,
-    crowded: Callable[[], bool] = lambda: False,
+    open_calls: Callable[[], int] = lambda: 1,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Start the server and give the two streams of a session.
 
     :param on_process: called with the process once it has started.
-    :param crowded: are there many calls under way?
+    :param open_calls: how many calls are under way.
     :raises OSError: the command cannot be started.
     :raises ServerExited: (out of the context manager, in a group) the process ended by itself.
     """
     process = await _spawn(command, args, environment(env), cwd)
     _guardian.watch(process.pid)
     on_process(process)
-    incoming: Any
-    read_stream: Any
-    incoming, read_stream = anyio.create_memory_object_stream(32)
-    write_stream = Outgoing(process, crowded)
+    read_stream = Incoming()
+    write_stream = Outgoing(process, open_calls)
     closing = False
 
     async def read() -> None:
@@ -402,12 +482,7 @@ async def streams(
                     tail.log.warning("a line on stdout that is no message: %r", said)
                     tail.add(f"(stdout) {said}")
                     continue
-                try:
-                    try:
-                        incoming.send_nowait(message)  # as nearly always: the session waits for it
-                    except anyio.WouldBlock:
-                        await incoming.send(message)
-                except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                if not await read_stream.put(message):
                     return
         if not closing:
             await _ended(process, 0.2)
@@ -443,7 +518,7 @@ async def streams(
         closing = True
         if process.returncode is None:
             await _finish(stop(process))
-        for stream in (incoming, read_stream, write_stream):
-            stream.close()
+        read_stream.close()
+        write_stream.close()
         process._transport.close()
         await _finish(_guardian.release(process.pid))
