@@ -230,8 +230,9 @@ class Sent:
 
     @staticmethod
     def note_no_more(token: contextvars.Token[Sent | None]) -> None:
-        """In the task that called ``note()``."""
-        _sent.reset(token)
+        """In the task that called ``note()``; elsewhere (a coroutine that is closed, not run to its end) there is nothing to undo."""
+        with contextlib.suppress(ValueError):
+            _sent.reset(token)
 
     def unread(self) -> bool:
         """Has the process ended, or closed its input, without having read the message to its end?
@@ -332,10 +333,10 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
         return len(self._held) * SHARE >= self._open_calls()
 
     def _end_of_turn(self) -> None:
-        if self._enough():
-            self._flush()
-        else:
+        if self._held and not self._enough():
             self._later = self._loop.call_later(PATIENCE, self._flush)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         if self._later is not None:
@@ -376,15 +377,14 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
 
     def close(self) -> None:
         self._closed = True
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
+        self._flush()
 
 
 class Incoming(anyio.abc.ObjectReceiveStream[Any]):
     """The server's messages, handed from the task that reads them to the session's.
 
-    A message that is there is received without a turn of the loop; every YIELD of them gives others theirs.
+    A message that is there is received without a turn of the loop; every YIELD of them gives others theirs. One task receives,
+    and one puts.
     """
 
     def __init__(self) -> None:
