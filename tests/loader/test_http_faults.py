@@ -218,23 +218,15 @@ class EventHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         path = self.path.strip("/").split("/")[0]
         if path.isdigit():
-            self.send_response(int(path))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
+            return self.empty(int(path))
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        if path == "silent":
-            self.server.streams["silent"] = queue.Queue()
-            self.wfile.flush()
-            self.server.streams["silent"].get()
-            self.close_connection = True
-            return
         number = uuid.uuid4().hex
         news = self.server.streams[number] = queue.Queue()
         try:
-            self.wfile.write(f"event: endpoint\r\ndata: /post/{number}\r\n\r\n".encode())
+            if path != "silent":
+                self.wfile.write(f"event: endpoint\r\ndata: /post/{number}\r\n\r\n".encode())
             self.wfile.flush()
             while (item := news.get()) is not None:
                 self.wfile.write(f"event: message\r\ndata: {item}\r\n\r\n".encode())
@@ -247,10 +239,7 @@ class EventHandler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.path.startswith("/post/"):  # somebody tries the newer transport
             self.server.tried += 1
-            self.send_response(self.server.unknown)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
+            return self.empty(self.server.unknown)
         news = self.server.streams[self.path.rsplit("/", 1)[1]]
         method, name = body.get("method"), (body.get("params") or {}).get("name")
         status = 500 if name == "fail" else 202
@@ -265,6 +254,9 @@ class EventHandler(http.server.BaseHTTPRequestHandler):
             else:
                 result = {"content": [{"type": "text", "text": "here"}]}
             news.put(json.dumps({"jsonrpc": "2.0", "id": body["id"], "result": result}))
+        return self.empty(status)
+
+    def empty(self, status):
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -218,21 +218,21 @@ def test_the_store_that_the_environment_names(keyring, monkeypatch, tmp_path):
     import keyring as package
 
     monkeypatch.setenv("AIONEST_TOKENS", str(tmp_path / "here.json"))
-    assert tokens.usual().file == tmp_path / "here.json"
+    assert tokens.chosen().file == tmp_path / "here.json"
     monkeypatch.setenv("AIONEST_TOKENS", "keyring")
     before = package.get_keyring()
     try:
         package.set_keyring(keyring)
-        tokens.usual().set("a", {"x": 1})
+        tokens.chosen().set("a", {"x": 1})
         assert KeyringTokenStore(keyring=keyring).get("a") == {"x": 1}
         package.set_keyring(package.backends.fail.Keyring())
         with pytest.raises(RuntimeError, match="no backend"):
-            tokens.usual()
+            tokens.chosen()
     finally:
         package.set_keyring(before)
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(ImportError, match=r"aionest\[keyring\]"):
-        tokens.usual()
+        tokens.chosen()
 
 
 def test_the_store(store):

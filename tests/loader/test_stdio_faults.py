@@ -24,24 +24,19 @@ def bare(*args, **more):
     return {"command": sys.executable, "args": [str(SERVER), *args], **more}
 
 
-def gone(pid):
-    """Wait until a process has ended, which may not be reaped yet."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return
-        except psutil.NoSuchProcess:
-            return
-        time.sleep(0.01)
-    raise AssertionError("it still runs")
-
-
 def until(condition):
     end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def has_ended(pid):
+    """It may not be reaped yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_killed_between_calls_no_call_is_lost(make_loader):
@@ -50,7 +45,7 @@ def test_killed_between_calls_no_call_is_lost(make_loader):
     for _ in range(5):
         pid = int(loader.call("a.pid").text)
         os.kill(pid, signal.SIGKILL)
-        gone(pid)
+        until(lambda pid=pid: has_ended(pid))
         assert loader.call("a.count").text == "1"
     assert loader.status["a"].connections == 6 and loader.status["b"].connections == 1
 
@@ -124,9 +119,7 @@ def test_killed_while_many_call(make_loader):
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         waiting = [pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600) for _ in range(10)]
         others = [pool.submit(loader.call, "b.sleep", {"seconds": 2}) for _ in range(5)]
-        end = time.monotonic() + 60
-        while loader.status["a"].open_calls < 10 and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: loader.status["a"].open_calls == 10)
         assert loader.call("a.echo", {"text": "all were read"}, timeout=60).text
         os.kill(loader.status["a"].pid, signal.SIGKILL)
         for call in waiting:
@@ -276,7 +269,7 @@ def test_health_tells_and_mends(make_loader):
     loader = make_loader({"a": bare(), "bad": {"command": "no-such-command"}, "off": bare(disabled=True)})
     pid = loader.status["a"].pid
     os.kill(pid, signal.SIGKILL)
-    gone(pid)
+    until(lambda: has_ended(pid))
     states = {name: status.state for name, status in loader.health(timeout=60).items()}
     assert states == {"a": "connected", "bad": "failed", "off": "disabled"}
     assert loader.status["a"].pid != pid

@@ -259,7 +259,7 @@ class Connection:
 
     async def _oauth(self, config: Any) -> Any:
         from . import _oauth
-        from .tokens import usual
+        from .tokens import chosen
 
         function = self.callbacks.authorize
         authorize = None
@@ -271,7 +271,7 @@ class Connection:
         def asking(now: bool) -> None:
             self._asking = now
 
-        store = self.callbacks.tokens if self.callbacks.tokens is not None else await in_thread(usual)
+        store = await in_thread(chosen, self.callbacks.tokens)
         return await _oauth.provider(config, store, self.secrets, authorize, self._auth_failed, asking)()
 
     def _auth_failed(self, exc: BaseException) -> None:
@@ -605,9 +605,9 @@ class Connection:
             self.status.calls += 1
             self._idle.clear()
             sent = _stdio.Sent()
-            noting = sent.note()
             try:
-                result = await self._race(host, make(session), limit)
+                with sent:
+                    result = await self._race(host, make(session), limit)
             except ToolsError:
                 self.status.failed_calls += 1
                 raise
@@ -655,7 +655,6 @@ class Connection:
                         )
                 raise error from exc
             finally:
-                _stdio.Sent.note_no_more(noting)
                 self.status.open_calls -= 1
                 if not self.status.open_calls:
                     self._idle.set()
@@ -676,7 +675,6 @@ class Connection:
                 task.cancel()
 
         timer: Any = None
-
         begin, answering = time.monotonic(), self._time_answering()
 
         def expire() -> None:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 GRACE = 2.0  # seconds, as in the SDK
 CHUNK = 1 << 16
 BACKLOG = 32  # messages that wait for the session before the process is left to wait
-YIELD = 16
+YIELD = 16  # messages received without a turn of the loop
 PATIENCE = 0.0005  # seconds that a message waits for others while the server has plenty to do
 SHARE = 8  # it has, when this many times as many calls are under way as wait to be written
 INHERITED = (
@@ -216,23 +216,25 @@ async def _finish(awaitable: Any) -> None:
 
 
 class Sent:
-    """Where the first message that code under ``note()`` has sent lies in the stream of its process."""
+    """A context manager that notes where the first message which the task sends inside lies in the stream of its process.
 
-    __slots__ = ("end", "outgoing")
+    Tasks that are started inside are noted too.
+    """
+
+    __slots__ = ("_token", "end", "outgoing")
 
     def __init__(self) -> None:
         self.outgoing: Outgoing | None = None
         self.end = 0  # of the message, in bytes since the stream's begin
 
-    def note(self) -> contextvars.Token[Sent | None]:
-        """Note what the current task sends, and those that it starts, until ``note_no_more()``."""
-        return _sent.set(self)
+    def __enter__(self) -> Sent:
+        self._token = _sent.set(self)
+        return self
 
-    @staticmethod
-    def note_no_more(token: contextvars.Token[Sent | None]) -> None:
-        """In the task that called ``note()``; elsewhere (a coroutine that is closed, not run to its end) there is nothing to undo."""
+    def __exit__(self, *exc: object) -> None:
+        # in another context (a coroutine that is closed, not run to its end) there is nothing to undo
         with contextlib.suppress(ValueError):
-            _sent.reset(token)
+            _sent.reset(self._token)
 
     def unread(self) -> bool:
         """Has the process ended, or closed its input, without having read the message to its end?
@@ -323,9 +325,8 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
                     self._flush()
             elif len(self._held) == 1:
                 self._loop.call_soon(self._end_of_turn)
-        else:
-            if not self._write(data):
-                raise NotSent("the server process has ended")
+        elif not self._write(data):
+            raise NotSent("the server process has ended")
         if transport.get_write_buffer_size():
             await self._drain()
 

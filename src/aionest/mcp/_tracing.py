@@ -44,7 +44,7 @@ _nothing = _Nothing()
 def span(tool: Tool, connection: Connection) -> Any:
     """A context manager around a call; it gives what is to be called with the result."""
     api = _api()
-    if api is None or type(api.get_tracer_provider()) is api.ProxyTracerProvider:  # nobody has set one
+    if api is None or isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):  # nobody has set one
         return _nothing
     return _span(api, tool, connection)
 

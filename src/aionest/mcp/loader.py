@@ -724,13 +724,12 @@ class ToolsLoader:
         :raises UsageError: no such server, or it does not use OAuth.
         """
         from ._oauth import token_key
-        from .tokens import usual
+        from .tokens import chosen
 
         one = self.config.servers.get(server)
         if one is None or not (one.auth == "oauth" or (isinstance(one.auth, dict) and one.auth["type"] != "bearer")):
             raise UsageError(f"no server {server!r} that logs in with OAuth is configured", server=server)
-        store = self._callbacks.tokens if self._callbacks.tokens is not None else usual()
-        return bool(store.remove(token_key(one.resolved())))
+        return bool(chosen(self._callbacks.tokens).remove(token_key(one.resolved())))
 
     async def _list(self, server: str | None, what: str, name: str, capability: str) -> dict[str, list[dict[str, Any]]]:
         self._arrive()

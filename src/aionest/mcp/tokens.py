@@ -138,12 +138,14 @@ class KeyringTokenStore:
         return f"KeyringTokenStore({self.service!r})"
 
 
-def usual() -> TokenStore | KeyringTokenStore:
-    """The store where none was given, as the environment variable ``AIONEST_TOKENS`` says.
+def chosen(given: Any = None) -> Any:
+    """The store that was given, or else the one that the environment variable ``AIONEST_TOKENS`` names.
 
     :raises ImportError: it names the keyring, whose package is not there.
     :raises RuntimeError: there is no keyring.
     """
+    if given is not None:
+        return given
     where = os.environ.get(VARIABLE)
     return KeyringTokenStore() if where == "keyring" else TokenStore(where or None)
 

@@ -618,8 +618,7 @@ class ToolResult:
     def from_sdk(cls, result: Any, *, server: str = "", tool: str = "", duration: float = 0.0) -> Self:
         """From the SDK's result, of either line, or from a dictionary with the protocol's names."""
         raw = result if isinstance(result, dict) else result.model_dump(mode="json", by_alias=True)
-        self = cls.__new__(cls)
-        self.__dict__.update(  # as __init__ does, which takes a step through __setattr__ for each
+        return cls(
             # fields that are not set say nothing; None within structured content may well
             content=[_set_only(block) for block in raw.get("content") or []],
             structured=raw.get("structuredContent"),
@@ -629,7 +628,6 @@ class ToolResult:
             duration=duration,
             meta=raw.get("_meta") or {},
         )
-        return self
 
     @property
     def text(self) -> str:
