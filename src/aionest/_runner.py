@@ -211,7 +211,8 @@ class Work:
             self.coro.close()
             task = self.task = runner.loop.create_future()
             task.set_exception(exc)
-        task.add_done_callback(self.done)
+        # a thread that waits takes it out of pending itself
+        task.add_done_callback(self.lock if type(self.lock) is _Gate else self.done)
 
     def done(self, task: asyncio.Future[Any]) -> None:
         self.runner.pending.discard(self)
@@ -365,7 +366,7 @@ class Runner:
             try:
                 in_time = None
                 if running is None and not self.closing and "streamlit" not in _modules:
-                    in_time = lock.run(self.loop, coro, work, timeout)  # the task is made by this thread
+                    in_time = lock.run(self.loop, coro, work, timeout)
                 if in_time is None:
                     self.send(work)
                     in_time = lock.acquire(True, -1 if timeout is None else timeout)

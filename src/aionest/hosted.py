@@ -84,12 +84,12 @@ class _Signal:
     def __init__(self) -> None:
         self.fired = False
         self._lock = threading.Lock()
-        self._wakers: list[Callable[[], object]] = []
+        self._wakers: dict[Callable[[], object], None] = {}
 
     def fire(self) -> None:
         with self._lock:
             self.fired = True
-            wakers, self._wakers = self._wakers, []
+            wakers, self._wakers = self._wakers, {}
         for waker in wakers:
             waker()
 
@@ -97,13 +97,12 @@ class _Signal:
         """Have ``waker`` called by ``fire()``; False if that was called already."""
         with self._lock:
             if not self.fired:
-                self._wakers.append(waker)
+                self._wakers[waker] = None
             return not self.fired
 
     def unsubscribe(self, waker: Callable[[], object]) -> None:
         with self._lock:
-            if waker in self._wakers:
-                self._wakers.remove(waker)
+            self._wakers.pop(waker, None)
 
     async def wait(self, timeout: float | None = None) -> None:
         """Return when it has happened, or after ``timeout`` seconds."""

@@ -1,14 +1,6 @@
 #include "gate.h"
 
-#include <pythread.h>
-
 #include <math.h>
-
-typedef struct {
-    PyObject_HEAD
-    PyThread_type_lock lock;
-    int open;
-} an_gate;
 
 static PyObject *
 gate_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -37,37 +29,49 @@ gate_dealloc(PyObject *self)
     PyTypeObject *tp = Py_TYPE(self);
     an_gate *g = (an_gate *)self;
     if (g->lock != NULL) {
-        if (!g->open) {
-            PyThread_release_lock(g->lock);
-        }
+        (void)PyThread_acquire_lock(g->lock, NOWAIT_LOCK); /* held or not, by now: it is to be freed as one that is not */
+        PyThread_release_lock(g->lock);
         PyThread_free_lock(g->lock);
     }
     tp->tp_free(self);
     Py_DECREF(tp);
 }
 
-/* Wait until it is open, at most SECONDS (negative: for ever), and wake up with WAKER (or NULL) who may open it.
- * 1 open | 0 not in time | -1+exc; runs Python (signals) */
-static int
-wait_open(an_gate *g, double seconds, an_waker *waker)
+/* microseconds that a lock may be waited for; -1: for ever */
+static PY_TIMEOUT_T
+microseconds(double seconds)
 {
-    double deadline = seconds < 0.0 ? 0.0 : an_loop_now() + seconds;
-    while (!g->open || waker != NULL) {
-        double left = seconds < 0.0 ? 0.0 : deadline - an_loop_now();
-        if (waker == NULL && seconds >= 0.0 && left <= 0.0) {
-            return 0;
+    return seconds < 0.0 ? 0 : seconds < 1e9 ? (PY_TIMEOUT_T)ceil(seconds * 1e6) : (PY_TIMEOUT_T)1000000000000000;
+}
+
+/* Wait until it is open, at most SECONDS (negative: for ever). REC (or NULL) is the record of the loop that opens it, WAKER (or
+ * NULL) wakes that up. 1 open | 0 not in time | -1+exc; runs Python (signals) */
+static int
+wait_open(an_gate *g, double seconds, an_loop *rec, an_waker *waker)
+{
+    double begin = an_loop_now(), deadline = seconds < 0.0 ? INFINITY : begin + seconds;
+    double look = rec == NULL ? INFINITY : begin + AN_RELAY_PATIENCE;
+    an_baton baton = {NULL, NULL};
+    if (rec != NULL) {
+        an_relay_next(&rec->relay, &baton);
+    }
+    for (;;) {
+        int over = g->open || g->due, errands = baton.lock != NULL || waker != NULL;
+        double now = an_loop_now(), until = deadline < look ? deadline : look;
+        if (!errands && (over || now >= deadline)) {
+            g->open |= g->due; /* nobody has handed it over so far, and nobody has to */
+            return over;
         }
-        PY_TIMEOUT_T us = -1;
-        if (seconds >= 0.0) {
-            us = left <= 0.0 ? 0 : left < 1e9 ? (PY_TIMEOUT_T)ceil(left * 1e6) : (PY_TIMEOUT_T)1000000000000000;
-        }
+        PY_TIMEOUT_T us = over ? 0 : until == INFINITY ? -1 : microseconds(until - now);
         PyLockStatus status;
         Py_BEGIN_ALLOW_THREADS
         if (waker != NULL) {
             an_sched_wake(waker);
         }
+        an_relay_hand(&baton);
         status = PyThread_acquire_lock_timed(g->lock, us, 1);
         Py_END_ALLOW_THREADS
+        an_relay_done(&baton);
         waker = NULL;
         if (status == PY_LOCK_ACQUIRED) {
             return 1;
@@ -75,8 +79,10 @@ wait_open(an_gate *g, double seconds, an_waker *waker)
         if (status == PY_LOCK_INTR && Py_MakePendingCalls() < 0) {
             return -1;
         }
+        if ((now = an_loop_now()) >= look) {
+            look = now + (now - begin);
+        }
     }
-    return 1;
 }
 
 /* The seconds that a timeout argument means; negative: for ever. -2.0+exc if it is no number */
@@ -99,7 +105,7 @@ gate_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (blocking < 0 || (nargs > 1 && (seconds = seconds_of(args[1])) == -2.0)) {
         return NULL;
     }
-    int r = wait_open((an_gate *)self, blocking ? seconds : 0.0, NULL);
+    int r = wait_open((an_gate *)self, blocking ? seconds : 0.0, NULL, NULL);
     return r < 0 ? NULL : PyBool_FromLong(r);
 }
 
@@ -114,39 +120,43 @@ gate_release(PyObject *self, PyObject *noargs)
     Py_RETURN_NONE;
 }
 
+/* (as a done callback of its task, so in the loop's thread) */
 static PyObject *
 gate_call(PyObject *self, PyObject *args, PyObject *kwargs)
 {
+    an_gate *g = (an_gate *)self;
+    if (g->relay != NULL && !g->open && !g->due && an_relay_add(g->relay, g)) {
+        Py_RETURN_NONE;
+    }
     return gate_release(self, NULL);
 }
 
 static PyObject *
 gate_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
+    an_gate *g = (an_gate *)self;
     if (nargs != 4) {
         PyErr_SetString(PyExc_TypeError, "run() takes four arguments, loop, coro, work and timeout");
         return NULL;
     }
     PyObject *loop = args[0], *coro = args[1], *work = args[2];
     double seconds = args[3] == Py_None ? -1.0 : seconds_of(args[3]);
-    if (seconds == -2.0) {
+    an_loop *rec = seconds == -2.0 ? NULL : an_loop_get(loop);
+    if (rec == NULL) {
         return NULL;
     }
     an_waker waker;
-    PyObject *task = an_sched_task_from_thread(loop, coro, self, &waker);
-    if (task == NULL || task == Py_None) {
-        return task;
+    Py_INCREF(rec);
+    g->relay = &rec->relay;
+    rec->relay.waiting++;
+    int r = an_sched_from_thread(rec, loop, coro, work, self, &waker), queued = r;
+    if (r > 0) {
+        r = wait_open(g, seconds, rec, &waker);
     }
-    int r = PyObject_SetAttr(work, an_st->s_task, task);
-    Py_DECREF(task);
-    if (r < 0) {
-        Py_BEGIN_ALLOW_THREADS
-        an_sched_wake(&waker);
-        Py_END_ALLOW_THREADS
-        return NULL;
-    }
-    r = wait_open((an_gate *)self, seconds, &waker);
-    return r < 0 ? NULL : PyBool_FromLong(r);
+    rec->relay.waiting--;
+    g->relay = NULL;
+    Py_DECREF(rec);
+    return r < 0 ? NULL : queued == 0 ? Py_NewRef(Py_None) : PyBool_FromLong(r);
 }
 
 static PyMethodDef gate_methods[] = {
@@ -155,8 +165,8 @@ static PyMethodDef gate_methods[] = {
     {"release", gate_release, METH_NOARGS, "release($self, /)\n--\n\nOpen it. Doing so again does nothing."},
     {"run", (PyCFunction)(void (*)(void))gate_run, METH_FASTCALL,
      "run($self, loop, coro, work, timeout, /)\n--\n\n"
-     "Make a task of loop, which another thread runs, put it into work.task, and wait until it is done or the gate is\n"
-     "opened otherwise. False if that was not in time (timeout None: no limit). None: this loop cannot do so at present,\n"
+     "Have loop, which another thread runs, make a task of coro, put it into work.task, and wait until it is done or the gate\n"
+     "is opened otherwise. False if that was not in time (timeout None: no limit). None: this loop cannot do so at present,\n"
      "nothing was done."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,12 +1,15 @@
-/* gate.h - a thread waits for one thing that a loop in another thread does.                      Level 5: loop.
+/* gate.h - a thread waits for one thing that a loop in another thread does.                      Level 5: loop, relay.
  *
  * A gate is a lock that is held when it is made: release() opens it once and for all, as does calling it; acquire()
- * waits for that. run() makes a task of a loop in another thread, wakes that up and waits, in one go: the GIL is let go
- * of once for both.
+ * waits for that. run() has a loop in another thread make a task, wakes it up and waits, in one go: the GIL is let go of
+ * once for both. Called as the task's done callback, the gate of a thread that waits there among many opens when it is
+ * that thread's turn (relay.h).
  *
  * Invariants
- *   G1  open is set before the lock is released, and both once: releasing again does nothing
- *   G2  one thread waits at a time; who finds it open does not touch the lock
+ *   G1  open is set before the lock is released, and both once: releasing again does nothing. A thread that finds its gate due
+ *       sets open itself, and leaves the lock held
+ *   G2  one thread waits at a time; who finds it open does not wait for the lock
+ *   G3  relay is set while run() waits, which keeps the loop's record alive meanwhile
  * Owns     the lock
  * Thread   any with the GIL, which is released while waiting. Signals are handled in the waiting thread, as by a lock
  */

@@ -45,7 +45,9 @@ pop_run(an_thread *th, an_run *run)
         }
     }
     if (run->rec != NULL) {
-        run->rec->carried--;
+        if (--run->rec->carried == 0) {
+            an_relay_flush(&run->rec->relay);
+        }
     }
     an_run old = *run;
     PyMem_Free(run);

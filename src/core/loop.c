@@ -58,6 +58,7 @@ loop_clear(PyObject *self)
     an_loop *rec = (an_loop *)self;
     forget(rec);
     an_ring_clear(&rec->ready);
+    an_relay_flush(&rec->relay);
     Py_CLEAR(rec->loop_ref);
     /* the list stays: finalizers that run later in the same collection may still come here by the loop */
     if (rec->scheduled != NULL && PyList_SetSlice(rec->scheduled, 0, PY_SSIZE_T_MAX, NULL) < 0) {
@@ -81,6 +82,7 @@ loop_dealloc(PyObject *self)
     unlink_record((an_loop *)self);
     (void)loop_clear(self);
     Py_CLEAR(((an_loop *)self)->scheduled);
+    an_relay_clear(&((an_loop *)self)->relay);
     PyMem_Free(((an_loop *)self)->evbuf);
     an_st->n_records--;
     tp->tp_free(self);

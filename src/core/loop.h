@@ -19,6 +19,7 @@
 #ifndef AN_LOOP_H
 #define AN_LOOP_H
 
+#include "relay.h"
 #include "ring-inl.h"
 #include "state.h"
 
@@ -68,6 +69,7 @@ typedef struct an_loop {
     PyObject *guest;     /* strong or NULL: the object that pumps it inside another loop */
     PyObject *stop_waiters; /* strong or NULL: list of futures of nested run_forever calls, newest last */
     Py_ssize_t n_blocks; /* runs suspended on it */
+    an_relay relay;      /* threads that wait for it */
 } an_loop;
 
 int an_loop_init(PyObject *module);
@@ -128,10 +130,10 @@ typedef struct {
     int *count;
 } an_waker;
 
-/* A task of LOOP, which another thread runs, made by this one; CALLBACK is called there when it is done. Its first step is
- * queued as call_soon_threadsafe() would, but for the waking: *WAKER is to be given to an_sched_wake(), soon and while LOOP
- * lives. new ref, None if that is not possible for this loop at present | NULL+exc; runs Python */
-PyObject *an_sched_task_from_thread(PyObject *loop, PyObject *coro, PyObject *callback, an_waker *waker);
+/* Have LOOP, which another thread runs, carry out WORK, whose coroutine is CORO: it gets a task in work.task, which calls
+ * CALLBACK there when it is done. Queued as call_soon_threadsafe() would, but for the waking: *WAKER is to be given to
+ * an_sched_wake(), soon and while LOOP lives. 1 | 0 that is not possible for this loop at present | -1+exc; runs Python */
+int an_sched_from_thread(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *work, PyObject *callback, an_waker *waker);
 void an_sched_wake(an_waker *waker); /* without the GIL */
 /* The old one may be closed afterwards. -1: none; -2: none, and the other threads stayed in the parent process */
 void an_sched_set_eventfd(an_loop *rec, int fd);

@@ -119,8 +119,9 @@ loop_info(PyObject *module, PyObject *loop)
     if (rec == NULL) {
         Py_RETURN_NONE;
     }
-    return Py_BuildValue("{s:n,s:i,s:i,s:i,s:n}", "suspended", rec->n_blocks, "carried", rec->carried, "overrides",
-                         rec->overrides, "epoll", rec->epfd >= 0, "todo", rec->todo);
+    return Py_BuildValue("{s:n,s:i,s:i,s:i,s:n,s:i,s:n,s:L}", "suspended", rec->n_blocks, "carried", rec->carried, "overrides",
+                         rec->overrides, "epoll", rec->epfd >= 0, "todo", rec->todo, "waiting", rec->relay.waiting, "due",
+                         (Py_ssize_t)rec->relay.due.len, "relayed", rec->relay.relayed);
 }
 
 static PyObject *

@@ -437,6 +437,10 @@ an_loop_poll(an_loop *rec, PyObject *loop, int wait)
     if (!wait) {
         timeout = 0.0;
     }
+    if (AN_UNLIKELY(rec->relay.due.len > 0) && an_relay_run(&rec->relay, timeout != 0.0) && timeout != 0.0 &&
+        compute_timeout(rec, loop, &timeout) < 0) {
+        return -1; /* (other threads ran meanwhile) */
+    }
     int rc = 0;
     if (timeout == 0.0 && may_skip(rec)) {
         rec->polls_skipped++;

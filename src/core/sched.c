@@ -497,38 +497,48 @@ an_sched_create_task(an_loop *rec, PyObject *loop, PyObject *coro)
     return create_task(loop, &coro, 1, NULL);
 }
 
-PyObject *
-an_sched_task_from_thread(PyObject *loop, PyObject *coro, PyObject *callback, an_waker *waker)
+/* Since 3.14 a task is listed with the thread that made it, and all_tasks() looks only at those of the loop's thread: there
+ * work.start() makes it. 0 | -1+exc */
+static int
+queue_work(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *work, PyObject *callback)
 {
-    an_loop *rec = an_loop_get(loop);
-    waker->fd = -1;
-    if (rec == NULL) {
-        return NULL;
-    }
-    /* since 3.14 a task is listed with the thread that made it, and all_tasks() looks only at those of the loop's thread */
-    if (AN_PY314 || rec->eventfd < 0 || rec->epfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
-        (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_RUN_ONCE | AN_OVR_CREATE_TASK))) {
-        Py_RETURN_NONE;
-    }
-    PyObject *factory = PyObject_GetAttr(loop, an_st->s__task_factory);
-    if (factory == NULL || factory != Py_None) {
-        Py_XDECREF(factory);
-        return factory == NULL ? NULL : Py_NewRef(Py_None);
-    }
-    Py_DECREF(factory);
+#if AN_PY314
+    PyObject *start = PyObject_GetAttr(work, an_st->s_start);
+    int rc = start == NULL ? -1 : an_sched_soon(rec, loop, start, NULL, NULL);
+    Py_XDECREF(start);
+    return rc;
+#else
     PyObject *task = create_task(loop, &coro, 1, NULL);
     PyObject *r = task == NULL ? NULL : PyObject_CallMethodOneArg(task, an_st->s_add_done_callback, callback);
-    if (r == NULL) {
-        Py_XDECREF(task);
-        return NULL;
+    int rc = r == NULL ? -1 : PyObject_SetAttr(work, an_st->s_task, task);
+    Py_XDECREF(r);
+    Py_XDECREF(task);
+    return rc;
+#endif
+}
+
+int
+an_sched_from_thread(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *work, PyObject *callback, an_waker *waker)
+{
+    waker->fd = -1;
+    if (rec->eventfd < 0 || rec->epfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
+        (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_RUN_ONCE | AN_OVR_CREATE_TASK))) {
+        return 0;
     }
-    Py_DECREF(r);
+    PyObject *factory = PyObject_GetAttr(loop, an_st->s__task_factory);
+    Py_XDECREF(factory);
+    if (factory != Py_None) {
+        return factory == NULL ? -1 : 0;
+    }
+    if (queue_work(rec, loop, coro, work, callback) < 0) {
+        return -1;
+    }
 #ifdef __linux__
     if (rec->sleeping && !rec->woken) {
         *waker = an_sched_waker(rec);
     }
 #endif
-    return task;
+    return 1;
 }
 
 /* Lock, Event, Queue and their like ask this each time they have to wait. */

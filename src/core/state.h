@@ -27,7 +27,7 @@
     X(_asyncio_future_blocking) X(_fut_waiter) X(_must_cancel) X(_make_cancelled_error) X(_cancel_message)             \
     X(_exception) X(uncancel) X(close) X(send) X(__await__) X(_source_traceback) X(eager_start)                        \
     X(suspend) X(resume) X(kick) X(_log_destroy_pending) X(set_name) X(default_int_handler) X(func) X(_on_sigint)      \
-    X(is_running) X(task) X(_csock) X(args) X(throw) X(_check_running) X(Task) X(Future) X(_sock)  \
+    X(is_running) X(task) X(start) X(_csock) X(args) X(throw) X(_check_running) X(Task) X(Future) X(_sock)  \
     X(_read_ready_cb) X(_conn_lost) X(max_size) X(_protocol) X(data_received) X(_buffer) X(_eof) X(_empty_waiter)      \
     X(_ssock) X(_process_self_data) X(_read_from_self) X(_read_ready__data_received) X(write) X(_get_loop) X(__self__)
 

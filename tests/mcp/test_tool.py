@@ -268,6 +268,29 @@ def test_a_result_of_the_installed_sdk():
     assert json.loads(json.dumps(result.to_json()))["seconds"] == 0.5
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"content": []},
+        {"content": [BLOCKS[0]]},
+        {"content": [{"type": "text", "text": ""}, BLOCKS[0]], "isError": False},
+        {"content": [{"type": "text", "text": "ü\n"}], "structuredContent": {"a": None, "b": [1]}, "isError": True},
+        {"content": [{"type": "text", "text": "x"}], "structuredContent": None},
+        {"content": [{"type": "text", "text": "x"}], "_meta": {"k": 1}},
+        {"content": [{"type": "text", "text": "x", "_meta": {"k": 1}}]},
+        {"content": [{"type": "text", "text": "x", "annotations": {"priority": 0.5}}]},
+        {"content": [{"type": "text", "text": "x", "annotations": None}]},
+        {"content": [{"type": "text", "text": "x", "more": 1}], "others": [2]},
+        {"content": BLOCKS, "isError": False},
+    ],
+)
+def test_the_quick_way_to_a_result_is_the_same(raw):
+    from aionest.mcp import _compat
+
+    model = _compat.types.CallToolResult.model_validate(raw)
+    assert ToolResult.from_sdk(_compat.dump_result(model)) == ToolResult.from_sdk(model)
+
+
 def test_results_of_both_lines():
     pydantic = pytest.importorskip("pydantic")
 

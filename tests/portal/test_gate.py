@@ -13,7 +13,16 @@ GUARD = 60
 
 
 class Work:
+    """As the portal's own: where the gate's thread may not make the task, it is made by start()."""
+
     task = None
+
+    def __init__(self, loop=None, coro=None, gate=None):
+        self.loop, self.coro, self.gate = loop, coro, gate
+
+    def start(self):
+        self.task = self.loop.create_task(self.coro)
+        self.task.add_done_callback(self.gate)
 
 
 async def value(x):
@@ -62,16 +71,31 @@ def test_wrong_arguments(wrong):
 def test_a_task_is_made_here_and_runs_there(portal):
     loop = portal._runner.loop if portal._runner else portal.call(asyncio.get_running_loop)
     portal.call(value, 1)
-    gate, work = _core.Gate(), Work()
-    coro = value(2)
+    gate, coro = _core.Gate(), value(2)
+    work = Work(loop, coro, gate)
     done = gate.run(loop, coro, work, GUARD)
-    if loop.get_debug() or sys.version_info >= (3, 14):
-        assert (
-            done is None and work.task is None
-        )  # asyncio's own checks refuse other threads; since 3.14 tasks are listed by thread
+    if loop.get_debug():
+        assert done is None and work.task is None  # asyncio's own checks refuse other threads
         coro.close()
     else:
         assert done is True and work.task.result() == 2
+
+
+def test_work_that_cannot_be_queued(portal):
+    loop = portal.call(asyncio.get_running_loop)
+    if loop.get_debug():
+        pytest.skip("such a loop refuses other threads")
+
+    class Full:
+        __slots__ = ()  # neither a task nor start() fits
+
+    coro = value(4)
+    with pytest.raises(AttributeError):
+        _core.Gate().run(loop, coro, Full(), GUARD)
+    coro.close()
+    with pytest.raises(TypeError):
+        _core.Gate().run(loop, "no coroutine", Full(), GUARD) if sys.version_info < (3, 14) else Full(1)
+    assert _core.loop_info(loop)["waiting"] == 0
 
 
 def test_a_loop_that_cannot_is_left_alone():
@@ -102,15 +126,17 @@ def test_a_task_factory_of_the_loop_is_asked_in_the_loop_s_thread(portal):
 
 def test_a_wait_that_is_over_in_time_or_not(portal):
     loop = portal.call(asyncio.get_running_loop)
-    if loop.get_debug() or sys.version_info >= (3, 14):
-        pytest.skip("tasks of this loop are made in its own thread")
-    gate, work, go = _core.Gate(), Work(), asyncio.Event()
+    if loop.get_debug():
+        pytest.skip("such a loop refuses other threads")
+    gate, go = _core.Gate(), asyncio.Event()
 
     async def wait():
         await go.wait()
         return "late"
 
-    assert gate.run(loop, wait(), work, 0.001) is False
+    coro = wait()
+    work = Work(loop, coro, gate)
+    assert gate.run(loop, coro, work, 0.001) is False
     loop.call_soon_threadsafe(go.set)
     assert gate.acquire(True, GUARD) is True
     assert work.task.result() == "late"

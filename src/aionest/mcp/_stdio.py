@@ -233,8 +233,10 @@ class Sent:
 
     def __exit__(self, *exc: object) -> None:
         # in another context (a coroutine that is closed, not run to its end) there is nothing to undo
-        with contextlib.suppress(ValueError):
+        try:
             _sent.reset(self._token)
+        except ValueError:
+            pass
 
     def unread(self) -> bool:
         """Has the process ended, or closed its input, without having read the message to its end?

@@ -586,7 +586,8 @@ class ToolsLoader:
                 if teller is not None:
                     teller.stop()
                 raise
-            result = ToolResult.from_sdk(raw, server=tool.server, tool=tool.name, duration=time.monotonic() - begin)
+            answer = _compat.dump_result(raw)
+            result = ToolResult.from_sdk(answer, server=tool.server, tool=tool.name, duration=time.monotonic() - begin)
             ended(result)
         if teller is not None:
             await teller.told(LISTENERS)

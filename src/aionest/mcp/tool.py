@@ -370,9 +370,13 @@ def _plain(schema: dict[str, Any]) -> Callable[[dict[str, Any]], bool] | None:
         return None
 
     def fits(given: dict[str, Any]) -> bool:
-        return all(type(value) in types.get(name, ()) for name, value in given.items()) and all(
-            name in given for name in required
-        )
+        for name, value in given.items():
+            if type(value) not in types.get(name, ()):
+                return False
+        for name in required:
+            if name not in given:
+                return False
+        return True
 
     return fits
 
