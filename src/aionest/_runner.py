@@ -365,8 +365,12 @@ class Runner:
         try:
             try:
                 in_time = None
-                if running is None and not self.closing and "streamlit" not in _modules:
-                    in_time = lock.run(self.loop, coro, work, timeout)
+                if running is None and not self.closing:
+                    context = _streamlit.context() if "streamlit" in _modules else None
+                    if context is None:
+                        in_time = lock.run(self.loop, coro, work, timeout)
+                    else:
+                        in_time = context.run(lock.run, self.loop, coro, work, timeout)
                 if in_time is None:
                     self.send(work)
                     in_time = lock.acquire(True, -1 if timeout is None else timeout)
