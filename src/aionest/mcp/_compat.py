@@ -55,12 +55,14 @@ __all__ = [
     "has_ping",
     "http_streams",
     "initialize",
+    "is_cancellation",
     "notification",
     "pages",
     "parse",
     "rooted",
     "read_resource",
     "refusal",
+    "request_id",
     "sampled",
     "types",
     "watch_changes",
@@ -124,6 +126,17 @@ def with_status(exc: BaseException, status: int) -> BaseException:
         if getattr(getattr(one, "error", None), "message", None) in ("Server returned an error response", "Not Found"):
             return Refused(status)
     return exc
+
+
+def request_id(item: Any) -> Any:
+    """The id of a session message that is a request, or None."""
+    message = getattr(item.message, "root", item.message)
+    return getattr(message, "id", None) if hasattr(message, "method") else None
+
+
+def is_cancellation(item: Any) -> bool:
+    """Does a session message tell the server that nobody waits for an answer any more?"""
+    return getattr(getattr(item.message, "root", item.message), "method", "") == "notifications/cancelled"
 
 
 def notification(message: Any) -> str:
@@ -408,14 +421,16 @@ async def http_streams(
     auth: Any,
     on_refused: Callable[[int], None],
     answers: Answers,
+    posts: Any,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """The two streams of an HTTP server; 1.x yields three things, 2.x two.
 
     :param on_refused: called with the status of answers of 400 and above. 2.x does not tell it in its errors.
+    :param posts: follows the requests (``Posts``).
     """
     if transport == "sse":
-        async with _event_streams(url, headers, connect_timeout, auth, on_refused) as pair:
-            yield pair
+        async with _event_streams(url, headers, connect_timeout, auth, on_refused, posts) as (read, write):
+            yield read, posts.stream(write, request_id)
         return
 
     async def look(response: Any) -> None:
@@ -426,13 +441,14 @@ async def http_streams(
 
     client = create_mcp_http_client(headers=headers or None, auth=auth)
     client.event_hooks["response"].append(look)
+    posts.watch(client)
     async with client, streamable_http_client(url, http_client=client) as streams:
-        yield streams[0], streams[1]
+        yield streams[0], posts.stream(streams[1], request_id)
 
 
 @contextlib.asynccontextmanager
 async def _event_streams(
-    url: str, headers: dict[str, str], connect_timeout: float, auth: Any, on_refused: Callable[[int], None]
+    url: str, headers: dict[str, str], connect_timeout: float, auth: Any, on_refused: Callable[[int], None], posts: Any
 ) -> AsyncIterator[tuple[Any, Any]]:
     """The older transport. The SDK only logs that a message could not be posted, on both lines: here it ends the session."""
     failure: BaseException | None = None
@@ -461,6 +477,7 @@ async def _event_streams(
             return response
 
         client.send = watched  # type: ignore[method-assign]
+        posts.watch(client)
         return client
 
     async def watch() -> None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import Portal, portal
 from . import _compat
-from ._connection import LISTENERS, Callbacks, Connection, ServerStatus, Teller, _call_back, log
+from ._connection import LISTENERS, Callbacks, Connection, Replaced, ServerStatus, Teller, _call_back, log
 from ._threads import in_thread
 from ._tracing import span
 from .bundle import ToolsBundle
@@ -576,7 +576,8 @@ class ToolsLoader:
         begin = time.monotonic()
         with span(tool, connection) as ended:
             try:
-                raw = await connection.request(
+                raw = await self._request(
+                    tool.server,
                     lambda session: _compat.call_tool(session, tool.original_name, arguments, listener),
                     timeout=timeout,
                     repeatable=tool.read_only or tool.idempotent,
@@ -600,6 +601,16 @@ class ToolsLoader:
                 f"tool {tool.name!r} failed: {result.text or 'it did not say why'}", server=tool.server, result=result
             )
         return result
+
+    async def _request(self, server: str, make: Callable[[Any], Any], **options: Any) -> Any:
+        """A request on the server's connection; on the one that has replaced it, if that was before it could be made."""
+        while True:
+            connection = await self._connection(server)
+            try:
+                return await connection.request(make, **options)
+            except Replaced as exc:
+                if self._connections.get(server) in (None, connection):
+                    raise ServerUnavailable(str(exc), server=server) from None
 
     def _progress_listener(self, tool: Tool, progress: Callable[..., Any] | None) -> tuple[Any, Teller | None]:
         if progress is not None:
@@ -748,8 +759,8 @@ class ToolsLoader:
         return found
 
     async def _read(self, server: str, uri: str, timeout: float | None) -> list[dict[str, Any]]:
-        connection = await self._connection(server)
-        result = await connection.request(
+        result = await self._request(
+            server,
             lambda session: _compat.read_resource(session, uri),
             timeout=timeout,
             repeatable=True,
@@ -760,8 +771,8 @@ class ToolsLoader:
     async def _prompt(
         self, server: str, name: str, arguments: dict[str, str], timeout: float | None
     ) -> list[dict[str, Any]]:
-        connection = await self._connection(server)
-        result = await connection.request(
+        result = await self._request(
+            server,
             lambda session: _compat.get_prompt(session, name, arguments),
             timeout=timeout,
             repeatable=True,
@@ -782,7 +793,9 @@ class ToolsLoader:
         old = await self._connection(server)
         new = self._connections[server] = self._new_connection(server)
         new.status.connections = old.status.connections
-        await old.close()
+        ending = self._leaving[old] = asyncio.ensure_future(old.close())
+        ending.add_done_callback(lambda _: self._leaving.pop(old, None))
+        await asyncio.shield(ending)
         await new.connect(now=True)
         return new.snapshot()
 
