@@ -740,12 +740,11 @@ class Connection:
             error_kind, _ = kind(cause, handled)
             gone = with_session or error_kind in ("lost", "unsent", "session", "exited", "refused", "auth")
             if gone:
-                if error_kind == "lost" and self.host is host:
-                    await asyncio.sleep(0.05)  # the process may be about to tell why
+                if error_kind == "lost" and self.status.transport == "stdio":
+                    cause = await self._end_of_process(host) or cause
+                    error_kind, _ = kind(cause, handled)
                 if self.host is host:
                     self._part(cause)
-                if error_kind == "lost" and host.lost is not None and kind(host.lost.__cause__ or exc)[0] == "exited":
-                    cause, error_kind = host.lost.__cause__, "exited"  # what the end of the connection came from
             unreached = sent.unreached() or (not with_session and error_kind in ("session", "refused", "unsent"))
             if gone and first and not self.closing and (may_repeat or unreached):
                 return None, exc
@@ -773,6 +772,16 @@ class Connection:
             await asyncio.wait(set(self._leaving), timeout=KNOWN)
         lost = host.lost.__cause__ if host.lost is not None else None
         return exc.__cause__ or self._failing or lost or exc
+
+    async def _end_of_process(self, host: Any) -> BaseException | None:
+        """What the end of the connection came from. The process may be about to tell."""
+        for _ in range(10):
+            if self.host is not host or self._failing is not None:
+                break
+            await asyncio.sleep(0.05)
+        lost = host.lost.__cause__ if host.lost is not None else None
+        found = self._failing if self.host is host else lost
+        return found if found is not None and kind(found)[0] == "exited" else None
 
     async def _race(self, host: Any, awaitable: Any, rest: Callable[[], float | None]) -> Any:
         """The result, or the deadline, or the end of the session, or of this connection."""
