@@ -8,6 +8,8 @@ import os
 import pickle
 import stat
 import string
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -21,7 +23,7 @@ pytest.importorskip("dotenv")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aionest.mcp import _formats
+from aionest.mcp import TokenStore, _formats, _locked
 from aionest.mcp._interpolate import Scope, Unresolved, interpolate, mask_args, mask_url
 from aionest.mcp.config import ConfigError, ServerConfig, ToolsConfig, ToolsConfigValue
 from aionest.mcp.trust import Trust
@@ -869,6 +871,9 @@ def test_the_environment_is_never_written(tmp_path, monkeypatch):
     for name in ("f.yaml", "g.json"):
         assert SECRET not in (tmp_path / name).read_text() and "${PROCESS_SECRET}" in (tmp_path / name).read_text()
     assert config.servers["b"].env == config.servers["a"].env
+    # nor through what was made to be used
+    assert not config.set("c", config.servers["a"].resolved()) and "is resolved" in config.get_errors()[-1]
+    assert config.save() and config.list() == ["a", "b"] and SECRET not in (tmp_path / "f.yaml").read_text()
 
 
 def test_fields_that_count_for_all_servers(tmp_path):
@@ -1057,6 +1062,71 @@ def test_threads(tmp_path):
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert failures == [] and len(ToolsConfig(file).list()) == 21
+
+
+WRITER = """
+import sys
+from aionest.mcp import ToolsConfig, TokenStore
+from aionest.mcp.trust import Trust
+folder, mark = sys.argv[1:]
+store, trust = TokenStore(folder + "/tokens.json"), Trust(folder + "/trust.json")
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(20):
+    store.set(f"{mark}{i}", {"i": i})
+    config = ToolsConfig(folder + "/mcp.json")
+    assert config.set(f"{mark}{i}", {"command": "x"}) and config.save(), config.errors
+    trust.accept(f"{folder}/{mark}{i}.yaml")
+"""
+
+
+def test_processes_keep_what_others_write(tmp_path):
+    write(tmp_path / "mcp.json", '{"mcpServers": {}}')
+    names = [f"{mark}{i}" for mark in "abc" for i in range(20)]
+    for name in names:
+        write(tmp_path / f"{name}.yaml", "s: {command: x}\n")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), mark], **pipes) for mark in "abc"]
+    for writer in writers:
+        assert writer.stdout.readline()
+    for writer in writers:
+        writer.stdin.write(b"go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=120)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    store, trust = TokenStore(tmp_path / "tokens.json"), Trust(tmp_path / "trust.json")
+    assert [name for name in names if store.get(name) is None] == []
+    assert sorted(ToolsConfig(tmp_path / "mcp.json").list()) == sorted(names)
+    assert [name for name in names if not trust.is_trusted(tmp_path / f"{name}.yaml")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+HOLDER = """
+import pathlib, sys, time
+from aionest.mcp._locked import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_that_is_not_let_go_of(tmp_path, monkeypatch):
+    file = write(tmp_path / "mcp.json", '{"mcpServers": {}}')
+    config = ToolsConfig(file)
+    config.set("a", {"command": "x"})
+    monkeypatch.setattr(_locked, "WAIT", 0.2)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline()
+        assert not config.save() and "does not let go" in config.get_errors()[-1]
+    finally:
+        holder.kill()
+        holder.communicate()
+    # one that died left its file, but no lock
+    assert (tmp_path / ".mcp.json.lock").exists()
+    assert config.save() and ToolsConfig(file).list() == ["a"]
+    assert not (tmp_path / ".mcp.json.lock").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------------- trust

@@ -40,6 +40,7 @@ from ._interpolate import (
     mask_url,
     read_env_file,
 )
+from ._locked import locked
 from .errors import UsageError
 
 __all__ = ["ConfigError", "HostFile", "ServerConfig", "ToolsConfig", "ToolsConfigValue"]
@@ -834,15 +835,19 @@ class ToolsConfig:
         """Add or replace a server, in memory until ``save``.
 
         Parameters:
-            value: its fields, uninterpolated.
+            value: its fields, uninterpolated; what ``resolved`` gave is refused.
 
         Returns:
             Whether it is valid. If not, nothing changes and the errors are added to ``errors``.
         """
         with self._lock:
-            if isinstance(value, ServerConfig):
-                value = _fields_of(value)
             self._drop_problems(name)
+            if isinstance(value, ServerConfig):
+                if value._written:  # it would be saved, with the values of variables in it
+                    hint = "give the server as it was written"
+                    self._errors.append(ConfigError("is resolved, which is never saved", server=str(name), hint=hint))
+                    return False
+                value = _fields_of(value)
             try:
                 value = _formats.plain(dict(value)) if isinstance(value, Mapping) else value
             except FormatError as exc:
@@ -967,20 +972,28 @@ class ToolsConfig:
         Returns:
             Whether it was written. If not, the reason is added to ``errors``.
         """
-        with self._lock:
-            target = self.config_file if file is None else Path(file)
-            if target is None:
+        target = self.config_file if file is None else Path(file)
+        if target is None:
+            with self._lock:
                 self._errors.append(ConfigError("there is no file to save to", hint="name one"))
-                return False
+            return False
+        try:
+            # outside the own lock, so that nobody who only reads here waits for another process
+            with locked(target):
+                return self._save(target, force)
+        except OSError as exc:
+            with self._lock:
+                self._errors.append(ConfigError(f"not saved: {exc.strerror}", file=target))
+            return False
+
+    def _save(self, target: Path, force: bool) -> bool:
+        with self._lock:
             own = self.config_file is not None and os.path.realpath(target) == os.path.realpath(self.config_file)
             try:
                 text, newline = self._new_text(target, own, force)
                 _formats.write_atomic(target, text, newline)
             except FormatError as exc:
                 self._errors.append(ConfigError(f"not saved: {exc.message}", file=target, line=exc.line, hint=exc.hint))
-                return False
-            except OSError as exc:
-                self._errors.append(ConfigError(f"not saved: {exc.strerror}", file=target))
                 return False
             except UnicodeEncodeError:
                 self._errors.append(
