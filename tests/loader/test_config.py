@@ -1035,6 +1035,66 @@ def test_import(tmp_path):
     assert config.import_from(tmp_path / "none.json") == [] and config.errors
 
 
+PASSWORD = {"id": "k", "type": "promptString", "password": True}
+REGION = {"id": "r", "type": "promptString", "default": "eu"}
+
+
+def vscode(path, inputs, **servers):
+    return write(path, json.dumps({"inputs": inputs, "servers": servers}))
+
+
+@pytest.mark.parametrize(
+    "mine", ["new.json", "new.yaml", "new.toml", "there.json", "there.yaml", "there.toml", "mcp.json"]
+)
+def test_import_takes_inputs_along(tmp_path, mine):
+    v = {"url": "http://h/${input:r}", "headers": {"A": "${input:k}"}}
+    other = vscode(tmp_path / ".vscode" / "mcp.json", [PASSWORD, REGION, {"id": "unused"}], v=v)
+    there = {
+        "there.json": '// c\n{\n  "mcpServers": {"a": {"command": "x"}} // d\n}\n',
+        "there.yaml": "# c\na:\n  command: x\n",
+        "there.toml": '# c\n[mcpServers.a]\ncommand = "x"\n',
+        "mcp.json": '{"mcp": {"servers": {"a": {"command": "x"}}, "inputs": [{"id": "mine"}]}}',
+    }
+    file = tmp_path / mine
+    if mine in there:
+        write(file, there[mine])
+    config = ToolsConfig(file)
+    assert config.import_from(other) == ["v"]
+    assert config.servers["v"].resolved({"k": SECRET}).url == "http://h/eu"
+    before = [{"id": "mine"}] if mine == "mcp.json" else []
+    assert config.inputs == [*before, PASSWORD, REGION] and config.save(), config.errors
+    again = ToolsConfig(file)
+    assert again.inputs == [*before, PASSWORD, REGION] and again.get("v") == v and not again.errors
+    assert again.list() == [*(["a"] if mine in there else []), "v"]
+    assert again.import_from(other) == [] and again.save() and len(again.inputs) == 2 + len(before)
+    if mine in there and mine != "mcp.json":
+        assert comments(there[mine]) == comments(file.read_text())
+
+
+def test_import_mixes_no_inputs_up(tmp_path):
+    other = vscode(
+        tmp_path / "other.json", [PASSWORD, REGION], v={"url": "http://h/${input:r}", "headers": {"A": "$${input:r}"}},
+        w={"command": "x", "env": {"A": "${input:r} ${input:k}", "B": "${input:none}"}},
+    )  # fmt: skip
+    us = {**REGION, "default": "us"}
+    file = vscode(tmp_path / "mine.json", [us, {"id": "r-2"}], a={"command": "${input:r}", "args": ["${input:k}"]})
+    config = ToolsConfig(file)
+    assert config.import_from(other) == ["v", "w"] and config.save()
+    assert config.inputs == [us, {"id": "r-2"}, {**REGION, "id": "r-3"}, {**PASSWORD, "id": "k-2"}]
+    assert config.servers["v"].resolved().url == "http://h/eu"
+    assert config.servers["v"].headers == {"A": "$${input:r}"}
+    assert config.servers["a"].resolved({"k": "mine"}).command == "us"
+    assert config.get("w")["env"] == {"A": "${input:r-3} ${input:k-2}", "B": "${input:none}"}
+    config = ToolsConfig(file)
+    config.remove("v"), config.remove("w")
+    assert config.import_from(other) == ["v", "w"] and "r-4 is its r" in str(config.warnings)
+    # an id that has become another one meanwhile
+    config = ToolsConfig(vscode(tmp_path / "late.json", [], a={"command": "x"}))
+    assert config.import_from(other) == ["v", "w"]
+    vscode(tmp_path / "late.json", [us])
+    assert not config.save() and "input 'r' is another one" in config.get_errors()[-1]
+
+
 def test_load_another_file_and_reload(tmp_path):
     first, second = write(tmp_path / "a.yaml", "a: {command: x}\n"), write(tmp_path / "b.json", '{"b": {"command": 5}}')
     config = ToolsConfig(first)

@@ -702,6 +702,7 @@ class ToolsConfig:
         self._errors: list[ConfigError] = []
         self._warnings: list[ConfigError] = []
         self._changes: dict[str, Any] = {}
+        self._new_inputs: _Dicts = []  # definitions to be saved
         self._overrides: dict[str, Any] = {}
         if load:
             self.load()
@@ -900,8 +901,9 @@ class ToolsConfig:
         """Add the servers of another file, in memory until ``save``.
 
         Servers whose name is taken stay as they are, with a warning unless they are the same. ``${workspaceFolder}`` and
-        relative folders of the other file are made absolute, so that they mean the same as before. Its errors are added to
-        ``errors``.
+        relative folders of the other file are made absolute, so that they mean the same as before. Definitions of the inputs
+        that they refer to come along; an input whose id means something else here gets another id. The other file's errors
+        are added to ``errors``.
 
         Returns:
             The names added.
@@ -910,22 +912,59 @@ class ToolsConfig:
         added: _Texts = []
         with self._lock:
             self._errors += other.errors
+            renamed = self._input_names(other)
             for name, server in other.servers.items():
                 value = _rebased(other.raw[name], _workspace(Path(path)))
+                wanted = sorted(input_ids(value))
+                value = _with_inputs(value, renamed)
                 if name in self._raw:
                     if not _formats.same(self._raw[name], value):
                         self._warnings.append(
                             ConfigError("is there already, not imported", file=Path(path), server=name)
                         )
                     continue
-                if self.set(name, value):
-                    added.append(name)
-                    ids = ", ".join(sorted(input_ids(value)))
-                    if ids:
-                        self._warnings.append(
-                            ConfigError(f"wants inputs: {ids}", server=server.name, hint="pass inputs=...")
-                        )
+                before = self._root
+                new = self._define(
+                    [{**d, "id": renamed.get(d["id"], d["id"])} for d in other.inputs if d["id"] in wanted]
+                )
+                if not self.set(name, value):
+                    self._root = before
+                    continue
+                self._new_inputs += new
+                added.append(name)
+                if wanted:
+                    ids = ", ".join(renamed.get(one, one) for one in wanted)
+                    moved = [f"{renamed[one]} is its {one}" for one in wanted if one in renamed]
+                    why = f" ({', '.join(moved)}, which is another one here)" if moved else ""
+                    self._warnings.append(
+                        ConfigError(f"wants inputs: {ids}{why}", server=server.name, hint="pass inputs=...")
+                    )
         return added
+
+    def _input_names(self, other: ToolsConfig) -> dict[str, str]:
+        """New ids for inputs of another configuration whose ids mean something else here."""
+        mine, its = ({one["id"]: one for one in config.inputs} for config in (self, other))
+        used = {*mine, *input_ids(self._raw)}
+        taken = {*used, *its, *input_ids(other.raw)}
+        names: dict[str, str] = {}
+        for id_ in sorted(input_ids(other.raw) & used):
+            if _formats.same(mine.get(id_), its.get(id_)):
+                continue
+            number = 2
+            while f"{id_}-{number}" in taken:
+                number += 1
+            names[id_] = f"{id_}-{number}"
+            taken.add(names[id_])
+        return names
+
+    def _define(self, definitions: _Dicts) -> _Dicts:
+        """Add definitions of inputs to those that there are; those that are new."""
+        known = {one["id"] for one in _input_definitions(self._root, self._at)}
+        new = [one for one in definitions if one["id"] not in known]
+        if new:
+            path = (*self._at[:-1], "inputs")
+            self._root = _formats.put(self._root, path, [*_input_list(self._root, self._at), *new])
+        return new
 
     # -- files
 
@@ -1017,19 +1056,32 @@ class ToolsConfig:
                 if root is not None and not isinstance(root, dict):
                     raise FormatError("the file is not a mapping", 1)
                 at = _wrapper(root) if root else _default_wrapper(fmt)
-                return _formats.edit(text, fmt, at, self._changes, force), newline
+                return self._edited(text, fmt, at, root, force), newline
             except FormatError:
                 if not force:
                     raise
             return _formats.render(self._whole(fmt), fmt), newline
         fmt = _formats.format_of(target, "")
         if self._text is not None and fmt == self._format:
-            return _formats.edit(self._text, fmt, self._at, self._changes, force), "\n"
+            return self._edited(self._text, fmt, self._at, _formats.parse(self._text, fmt).data, force), "\n"
         return _formats.render(self._whole(fmt), fmt), "\n"
+
+    def _edited(self, text: str, fmt: str, at: tuple[str, ...], root: Any, force: bool) -> str:
+        """The text of a file with what was changed."""
+        there = {one["id"]: one for one in _input_definitions(root or {}, at)}
+        for one in self._new_inputs:
+            if one["id"] in there and not _formats.same(there[one["id"]], one):
+                raise FormatError(
+                    f"input {one['id']!r} is another one in the file now", hint="load it, and import again"
+                )
+        new = [one for one in self._new_inputs if one["id"] not in there]
+        if new:
+            text = _formats.edit(text, fmt, at[:-1], {"inputs": [*_input_list(root or {}, at), *new]}, force)
+        return _formats.edit(text, fmt, at, self._changes, force)
 
     def _whole(self, fmt: str) -> dict[Any, Any]:
         """All content, in the shape that it has."""
-        at = self._at if self._root else _default_wrapper(fmt)
+        at = self._at if self._root.keys() - {"inputs"} else _default_wrapper(fmt)
         servers = dict(self._raw)
         if not at:
             return {**{k: v for k, v in self._root.items() if k in _NO_SERVERS or str(k).startswith("x-")}, **servers}
@@ -1064,6 +1116,7 @@ class ToolsConfig:
         """Take over what a file or mapping holds."""
         self._errors, self._warnings = [], []
         self._changes, self._servers, self._raw, self._root, self._at = {}, {}, {}, {}, ()
+        self._new_inputs = []
         if root is None:
             self._errors.append(ConfigError("the file is empty", file=self.config_file))
             self._at = _default_wrapper(self._format)
@@ -1122,14 +1175,25 @@ def _default_wrapper(fmt: str) -> tuple[str, ...]:
     return () if fmt in ("yaml", "") else ("mcpServers",)
 
 
-def _input_definitions(root: Mapping[Any, Any], at: tuple[str, ...]) -> _Dicts:
+def _input_list(root: Mapping[Any, Any], at: tuple[str, ...]) -> list[Any]:
     holder: Any = root.get("mcp") if at[:1] == ("mcp",) else root
     found = holder.get("inputs") if isinstance(holder, Mapping) else None
-    return (
-        [dict(d) for d in found if isinstance(d, Mapping) and isinstance(d.get("id"), str)]
-        if isinstance(found, list)
-        else []
-    )
+    return found if isinstance(found, list) else []
+
+
+def _input_definitions(root: Mapping[Any, Any], at: tuple[str, ...]) -> _Dicts:
+    return [dict(d) for d in _input_list(root, at) if isinstance(d, Mapping) and isinstance(d.get("id"), str)]
+
+
+def _with_inputs(value: Any, renamed: Mapping[str, str]) -> Any:
+    """A server's fields with other ids of inputs."""
+    if isinstance(value, str):
+        return re.sub(
+            r"(?<!\$)\$\{input:([^}]*)\}", lambda found: f"${{input:{renamed.get(found[1], found[1])}}}", value
+        )
+    if isinstance(value, dict):
+        return {key: _with_inputs(part, renamed) for key, part in value.items()}
+    return [_with_inputs(part, renamed) for part in value] if isinstance(value, list) else value
 
 
 def _fields_of(server: ServerConfig) -> dict[str, Any]:
