@@ -96,6 +96,19 @@ def test_defaults():
         ("requestTimeout", 7, "timeout", 7.0),
         ("enabled", False, "disabled", True),
         ("enabled", True, "disabled", False),
+        ("enabled", "yes", "disabled", False),
+        ("enabled", "no", "disabled", True),
+        ("disabled", "yes", "disabled", True),
+        ("enabled", 0, "disabled", True),
+        ("auth", False, "auth", None),
+        ("oauth", False, "auth", None),
+        ("auth", {"CLIENT_ID": "c"}, "auth", {"type": "oauth", "client_id": "c"}),
+        (
+            "auth",
+            {"CLIENT_ID": "c", "CLIENT_SECRET": "s", "scopes": ["a"]},
+            "auth",
+            {"type": "oauth", "client_id": "c", "client_secret": "s", "scopes": ["a"]},
+        ),
         ("timeout", None, "timeout", 60.0),
         ("oauth", {"clientId": "c"}, "auth", {"type": "oauth", "client_id": "c"}),
         ("auth", "oauth", "auth", "oauth"),
@@ -154,6 +167,11 @@ BROKEN = [
     ({"command": "x", "disabled": "perhaps"}, "disabled"),
     ({"command": "x", "enabled": "perhaps"}, "enabled"),
     ({"command": "x", "enabled": True, "disabled": True}, "disabled"),
+    ({"command": "x", "enabled": "yes", "disabled": "yes"}, "disabled"),
+    ({"command": "x", "enabled": [True]}, "enabled"),
+    ({"url": "http://h", "auth": {"CLIENT_ID": 5}}, "auth.client_id"),
+    ({"url": f"unix:///run/{SECRET}.sock"}, "url"),
+    ({"url": f"pipe:///pipe/{SECRET}", "type": "http"}, "url"),
     ({"command": "x", "timeout": 0}, "timeout"),
     ({"command": "x", "timeout": -1}, "timeout"),
     ({"command": "x", "timeout": True}, "timeout"),
@@ -228,6 +246,16 @@ def test_command_with_spaces(tmp_path):
     assert server({"command": str(program)}).command == str(program)
     error = one({"command": "npx -y thing"}).errors[0]
     assert "put arguments in args" in str(error)
+
+
+def test_what_cannot_be_served_says_so():
+    config = ToolsConfig.from_dict(
+        {"servers": {"s": {"type": "http", "url": "unix:///a.sock"}, "good": {"command": "y"}}}
+    )
+    assert config.list() == ["good"] and "Unix socket cannot be reached" in str(config.errors[0])
+    assert "socat" in config.errors[0].hint
+    assert "named pipe cannot be reached" in str(one({"url": "PIPE:///a"}).errors[0])
+    assert one({"command": "x", "enabled": "yes", "disabled": "no"}).errors == []
 
 
 def test_unknown_fields_are_warnings():

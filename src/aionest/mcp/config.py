@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 
 from . import _formats
 from ._formats import DELETE, FormatError, SourceFloat, SourceInt
@@ -147,11 +147,14 @@ _AUTH_ALIASES = {
     "clientName": "client_name",
     "redirectPort": "redirect_port",
     "callbackPort": "redirect_port",
+    "CLIENT_ID": "client_id",  # Cursor
+    "CLIENT_SECRET": "client_secret",
 }
 _AUTH_FIELDS = set(
     "type token client_id client_secret client_name scopes issuer redirect_port timeout token_endpoint_auth_method".split()
 )
 _MAX_SECONDS = 7 * 86400
+_BOOL = TypeAdapter(bool)
 
 
 def _text(value: Any) -> Any:
@@ -384,10 +387,6 @@ def _normalize(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem],
         name = _ALIASES.get(key, key)
         if key == "enabled":
             name = "disabled"
-            if value is not None and not isinstance(value, bool):
-                problems.append(_Problem("enabled", "Input should be true or false"))
-                continue
-            value = None if value is None else not value
         if name not in ServerConfig.model_fields:
             if key not in _IGNORED and not str(key).startswith(("x-", "_", "//", "$")):
                 warnings.append(_Problem(str(key), "unknown field, ignored", _like(key, known)))
@@ -395,13 +394,22 @@ def _normalize(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem],
         if value is None:
             # written but left empty is the same as not written
             continue
+        if name == "disabled":
+            try:
+                value = _BOOL.validate_python(value) is (key == "disabled")
+            except ValidationError:
+                if key == "enabled":
+                    problems.append(_Problem(key, "Input should be true or false"))
+                    continue
+        if name == "auth" and value is False:
+            continue
         if name == "transport":
             if not isinstance(value, str) or value not in _TRANSPORTS:
                 allowed = "'stdio', 'http' (the same as 'streamable_http') or 'sse'"
                 problems.append(_Problem(key, f"Input should be {allowed}", _like(value, _TRANSPORTS)))
                 continue
             value = _TRANSPORTS[value]
-        if key == "oauth" and isinstance(value, dict):
+        if isinstance(value, dict) and (key == "oauth" or (name == "auth" and "CLIENT_ID" in value)):
             value = {"type": "oauth", **value}
         if name == "auth" and isinstance(value, dict):
             value = {_AUTH_ALIASES.get(str(k), str(k)): part for k, part in value.items()}
@@ -540,6 +548,11 @@ def _check_command(command: str, is_open: bool) -> list[_Problem]:
 
 def _check_url(url: str) -> list[_Problem]:
     problem = _Problem("url", "must be an http:// or https:// URL with a host")
+    kind = {"unix": "Unix socket", "pipe": "named pipe"}.get(url.partition(":")[0].lower())
+    if kind:
+        relay = ", as socat TCP-LISTEN:8080,bind=127.0.0.1,fork UNIX-CONNECT:FILE does" if kind == "Unix socket" else ""
+        hint = f"have it listen on a port of 127.0.0.1, or relay one to it{relay}"
+        return [_Problem("url", f"a server on a {kind} cannot be reached, only http:// and https:// can", hint)]
     try:
         parts = urlsplit(url)
         good = (
