@@ -1099,6 +1099,19 @@ def test_import_takes_inputs_along(tmp_path, mine):
         assert comments(there[mine]) == comments(file.read_text())
 
 
+def test_inputs_of_what_is_not_kept(tmp_path):
+    other = vscode(
+        tmp_path / "o.json", [PASSWORD, REGION], v={"command": "${input:r}"}, w={"command": "${input:r}${input:k}"}
+    )
+    for keep, ids in (("v", ["r"]), ("w", ["r", "k"]), (None, [])):
+        config = ToolsConfig(tmp_path / f"{keep}.json", load=False)
+        assert config.import_from(other) == ["v", "w"]
+        for name in {"v", "w"} - {keep}:
+            assert config.remove(name)
+        assert config.save() and sorted(one["id"] for one in config.inputs) == sorted(ids)
+        assert ("inputs" in json.loads((tmp_path / f"{keep}.json").read_text())) is bool(ids)
+
+
 def test_import_mixes_no_inputs_up(tmp_path):
     other = vscode(
         tmp_path / "other.json", [PASSWORD, REGION], v={"url": "http://h/${input:r}", "headers": {"A": "$${input:r}"}},

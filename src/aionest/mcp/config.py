@@ -908,6 +908,7 @@ class ToolsConfig:
             self._servers.pop(name, None)
             self._drop_problems(name)
             self._changes[name] = DELETE
+            self._drop_inputs()
             return True
 
     def import_from(self, path: str | Path) -> _Texts:
@@ -978,6 +979,19 @@ class ToolsConfig:
             path = (*self._at[:-1], "inputs")
             self._root = _formats.put(self._root, path, [*_input_list(self._root, self._at), *new])
         return new
+
+    def _drop_inputs(self) -> None:
+        """Those that came along with a server which is no longer there, and that nobody has seen yet."""
+        wanted = input_ids(self._raw)
+        gone = [one["id"] for one in self._new_inputs if one["id"] not in wanted]
+        if gone:
+            self._new_inputs = [one for one in self._new_inputs if one["id"] in wanted]
+            kept = [
+                one
+                for one in _input_list(self._root, self._at)
+                if not (isinstance(one, dict) and one.get("id") in gone)
+            ]
+            self._root = _formats.put(self._root, (*self._at[:-1], "inputs"), kept or DELETE)
 
     # -- files
 
