@@ -223,7 +223,7 @@ def test_everything_takes_json(home):
 
 
 def test_prompts_and_contents(home):
-    assert "Greet Ada" in mcp(home, "prompts", "a.greet", "who=Ada").stdout
+    assert mcp(home, "prompts", "a.greet", "who=Ada").stdout == "user: Greet Ada\nuser: the first memo\n"
     assert mcp(home, "prompts", "nope.greet").returncode == 1
     target = home / "memo.txt"
     assert mcp(home, "read", "a", "memo://one", "-o", str(target)).returncode == 0

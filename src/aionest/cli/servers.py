@@ -433,7 +433,7 @@ def _show_prompt(
         return
     for message in messages:
         content = message.get("content") or {}
-        text = content.get("text") or f"({content.get('type', '?')})"
+        text = str(ToolResult.from_sdk({"content": [content]}))
         out.print(f"[bold]{escape(str(message.get('role')))}[/]: {escape(text)}", soft_wrap=True)
 
 

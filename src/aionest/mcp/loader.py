@@ -72,7 +72,8 @@ class Diff:
 class ToolsLoader:
     """Loads MCP servers and calls their tools.
 
-    :param tools_retriever: a registry that gets a bundle per server (``ToolsRetriever``), or None.
+    :param tools_retriever: a registry that gets a bundle per server (``ToolsRetriever``), or None. What others have put into it
+        is never removed or replaced; ``errors`` tells which servers have no entry for that.
     :param config_file: path of the configuration; None looks in the usual places. What is found in the working directory
         starts nothing until it was accepted (``aionest mcp check --yes``, or ``Trust().accept(path)``): name it instead.
     :param config: a ``ToolsConfig`` or a mapping of servers, instead of a file.
@@ -147,7 +148,9 @@ class ToolsLoader:
         self._teller: Teller | None = None
         self._feeding: set[asyncio.Task[None]] = set()
         self._feed_lock: Any = None
-        self._fed: Mapping[str, ToolsBundle] = {}  # what the retriever holds
+        self._fed: dict[str, ToolsBundle] = {}  # what the retriever holds of it
+        self._fed_from: Any = None  # the bundles that it was last fed from
+        self._feed_errors: dict[str, str] = {}
         self._tools: dict[str, Tool] = {}
         self._by_server: dict[tuple[str, str], Tool] = {}
         self._bundles: dict[str, ToolsBundle] = {}
@@ -263,6 +266,8 @@ class ToolsLoader:
 
     async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
         begin, ends = time.monotonic(), self._ends
+        if self._feed_errors:
+            self._fed_from = None  # so that it is tried again
         if not self._read_config():
             self._loaded = True
             if self.strict:
@@ -417,17 +422,41 @@ class ToolsLoader:
         if self.tools_retriever is None:
             return
         async with self._feed_lock:
-            if self._bundles is not self._fed:
-                before, self._fed = self._fed, self._bundles
-                await in_thread(self._exchange, before, self._fed)
+            bundles = self._bundles
+            if bundles is not self._fed_from:
+                await in_thread(self._exchange, bundles)
+                self._fed_from = bundles
 
-    def _exchange(self, before: Mapping[str, ToolsBundle], now: Mapping[str, ToolsBundle]) -> None:
-        try:
-            for name in before:
-                self.tools_retriever.remove(name)
-            self.tools_retriever.add_batch([bundle for bundle in now.values() if bundle.description])
-        except Exception:
-            log.exception("the retriever could not be filled: %r", self.tools_retriever)
+    def _exchange(self, bundles: Mapping[str, ToolsBundle]) -> None:
+        """One by one, so that one that fails keeps no other out. What others have put there is left alone."""
+        retriever, errors = self.tools_retriever, {}
+        wanted = {name: bundle for name, bundle in bundles.items() if bundle.description.strip()}
+
+        def attempt(step: Callable[[str], None], name: str) -> None:
+            try:
+                step(name)
+            except Exception as exc:
+                errors[name] = str(exc) if isinstance(exc, UsageError) else f"{type(exc).__name__}: {exc}"
+                if errors[name] != self._feed_errors.get(name):  # not again at each try
+                    log.warning("the retriever does not have server %r right: %s", name, errors[name], exc_info=exc)
+
+        def take_out(name: str) -> None:
+            if retriever.get(name) is self._fed[name]:
+                retriever.remove(name)
+            del self._fed[name]
+
+        def put_in(name: str) -> None:
+            if retriever.get(name) is not None:
+                raise UsageError(f"it has another entry {name!r}, which stays: name the server differently")
+            retriever.add(wanted[name])
+            self._fed[name] = wanted[name]
+
+        for name in [name for name, bundle in self._fed.items() if wanted.get(name) is not bundle]:
+            attempt(take_out, name)
+        for name in wanted:
+            if name not in self._fed:
+                attempt(put_in, name)
+        self._feed_errors = errors
 
     # -- what there is
 
@@ -453,7 +482,14 @@ class ToolsLoader:
 
     @property
     def errors(self) -> dict[str, str]:
-        """Why servers are not there: those that failed, and those whose configuration is wrong."""
+        """Why servers are not there: those that failed, and those whose configuration is wrong.
+
+        Under ``(retriever)``: which of those that are there it did not take, and why. The next reload tries these again.
+        """
+        feed = [f"server {name!r}: {text}" for name, text in self._feed_errors.items()]
+        return {**self._absent_servers(), **({"(retriever)": "; ".join(feed)} if feed else {})}
+
+    def _absent_servers(self) -> dict[str, str]:
         return {**self._config_errors, **{name: str(failure) for name, failure in self.failures.items()}}
 
     @property
@@ -481,7 +517,7 @@ class ToolsLoader:
         import difflib
 
         near = difflib.get_close_matches(name, [*tools, *(t.original_name for t in tools.values())], 3)
-        down = [f"{server} ({text.splitlines()[0]})" for server, text in self.errors.items()]
+        down = [f"{server} ({text.splitlines()[0]})" for server, text in self._absent_servers().items()]
         down += [f"{server} (disabled)" for server, c in list(self._connections.items()) if c.config.disabled]
         raise ToolNotFound(
             f"no tool {name!r} is loaded"
@@ -823,8 +859,8 @@ class ToolsLoader:
         self._start_anew()
         self._publish(None)
         if self.tools_retriever is not None:
-            before, self._fed = self._fed, self._bundles
-            self._exchange(before, self._fed)
+            self._fed_from = self._bundles
+            self._exchange(self._fed_from)
         return False
 
     async def _cleanup(self) -> None:

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from ._formats import write_atomic
+from ._locked import locked
 from .config import ToolsConfig
 
 __all__ = ["Trust", "was_only_found"]
@@ -72,7 +73,8 @@ class Trust:
         marks = self._marks(config)
         if marks is None:
             raise ValueError("only a configuration file that can be read can be accepted")
-        with self._lock:
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock, locked(self.file):
             self._write({**self._read(), marks[0]: marks[1]})
 
     def revoke(self, config: str | Path | ToolsConfig) -> bool:
@@ -82,9 +84,9 @@ class Trust:
             OSError: this cannot be remembered.
         """
         path = config.config_file if isinstance(config, ToolsConfig) else Path(config)
-        if path is None:
+        if path is None or _path_mark(path) not in self._read():
             return False
-        with self._lock:
+        with self._lock, locked(self.file):
             known = self._read()
             if known.pop(_path_mark(path), None) is None:
                 return False
@@ -108,7 +110,6 @@ class Trust:
         return {k: v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
 
     def _write(self, known: dict[str, str]) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomic(self.file, json.dumps(known, indent=1, sort_keys=True) + "\n", mode=0o600)
 
 
