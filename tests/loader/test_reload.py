@@ -189,6 +189,7 @@ def test_a_file_that_cannot_be_read_ends_nothing(make_loader, file):
     diff = loader.reload()
     assert diff.kept == ("a",) and "(configuration)" in loader.errors
     assert loader.call("a.pid").text == pid
+    assert loader.restart("a").state == "connected" and loader.call("a.pid").text != pid
     write(file, a=bare())
     assert loader.reload().kept == ("a",) and not loader.errors
 

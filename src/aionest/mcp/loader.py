@@ -278,7 +278,7 @@ class ToolsLoader:
             current = self._connections.get(name)
             if current is None or current.settings_changed(server) or current.config.disabled != server.disabled:
                 (added if current is None else changed).append(name)
-                fresh[name] = self._new_connection(name)
+                fresh[name] = self._new_connection(server)
                 continue
             kept.append(name)
             if current.config != server:
@@ -626,11 +626,11 @@ class ToolsLoader:
                 raise UsageError(
                     f"{self.config.config_file} was found here and never accepted: name it (config_file=...)"
                 )
-            self._connections[server] = self._new_connection(server)
+            self._connections[server] = self._new_connection(self.config.servers[server])
         return self._connections[server]
 
-    def _new_connection(self, server: str) -> Connection:
-        return Connection(self.config.servers[server], self._callbacks, self._publish, self._state_changed)
+    def _new_connection(self, config: Any) -> Connection:
+        return Connection(config, self._callbacks, self._publish, self._state_changed)
 
     # -- what else servers offer
 
@@ -709,7 +709,7 @@ class ToolsLoader:
         return await self._there(self._health, timeout)  # type: ignore[no-any-return]
 
     def restart(self, server: str) -> ServerStatus:
-        """End a server's session and open a new one.
+        """End a server's session and open a new one, with the same settings.
 
         :raises ToolsError: it does not come up again.
         """
@@ -780,7 +780,8 @@ class ToolsLoader:
 
     async def _restart(self, server: str) -> ServerStatus:
         old = await self._connection(server)
-        new = self._connections[server] = self._new_connection(server)
+        # with the settings that it has: what the file says by now, and whether that was accepted, is for a reload to find out
+        new = self._connections[server] = self._new_connection(old.config)
         new.status.connections = old.status.connections
         await old.close()
         await new.connect(now=True)
