@@ -369,13 +369,15 @@ def test_after_fork_the_child_has_its_own(child):
         f"""
         import os, sys
         from aionest.mcp import ToolsLoader
-        loader = ToolsLoader(config={{"a": {bare()!r}}})
+        loader = ToolsLoader(config={{"a": {bare()!r}, "b": {bare()!r}}})
         loader.load()
         mine = loader.call("a.pid").text
         pid = os.fork()
         if not pid:
+            ok = {{one.state for one in loader.status.values()}} == {{"closed"}}
+            ok = ok and loader.call("b.echo", {{"text": "1"}}).text == "1" and "a__echo" in loader.tools
             loader.load()
-            ok = loader.call("a.pid").text != mine
+            ok = ok and loader.call("a.pid").text != mine
             loader.cleanup()
             os._exit(0 if ok else 1)
         print(os.waitpid(pid, 0)[1], loader.call("a.pid").text == mine)

@@ -267,3 +267,31 @@ def test_a_listener_that_fails_harms_nobody(make_loader, caplog):
     loader.call("a.log", {"message": "hello"})
     assert loader.call("a.echo", {"text": "on"}).text == "on"
     until(lambda: "no window" in caplog.text)
+
+
+def test_after_the_portal_was_closed_all_servers_are_there(make_loader):
+    from aionest import portal
+
+    loader = make_loader({"a": bare(), "b": bare(), "bad": {"command": "no-such-command"}})
+    names = list(loader.tools)
+    portal().close()
+    assert [(s.state, s.pid) for s in loader.status.values()] == [("closed", None), ("closed", None), ("failed", None)]
+    assert loader.call("a.echo", {"text": "1"}).text == "1"
+    assert list(loader.tools) == names and loader.status["b"].state == "closed"
+    assert loader.call("b.echo", {"text": "2"}).text == "2"
+    with pytest.raises(ServerUnavailable, match="no-such-command"):
+        loader.call("bad.echo")
+    portal().close()
+    assert loader.load().keys() == set(names) and loader.status["b"].state == "connected" and "bad" in loader.errors
+
+
+def test_a_restart_hides_no_tools(make_loader):
+    loader = make_loader({"a": bare("--fault", "slow"), "b": bare()})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        restarting = pool.submit(loader.restart, "a")
+        until(lambda: loader.status["a"].state == "connecting")
+        loader.call("b.change", {"name": "later"})
+        until(lambda: "b__later" in loader.tools)
+        assert not restarting.done() and "a__echo" in loader.tools
+        assert loader.call("a.echo", {"text": "1"}).text == "1"
+        restarting.result(60)

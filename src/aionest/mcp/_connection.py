@@ -373,6 +373,11 @@ class Connection:
         """Is there a session that answers?"""
         return self.host is not None and self.host.is_open and self.host.lost is None
 
+    @property
+    def untried(self) -> bool:
+        """Has nobody tried to open it, or not to the end?"""
+        return self.status.state == "closed" and not self.closing
+
     # -- connecting
 
     async def connect(self, *, now: bool = False) -> None:

@@ -175,7 +175,7 @@ class ToolsLoader:
         self._portal = None
 
     def _start_anew(self) -> None:
-        self._connections, self._coming, self._leaving = {}, set(), {}
+        self._coming, self._leaving = set(), {}
         self._stamp, self._loading, self._teller, self._loop, self._loaded = None, None, None, None, False
 
     def _arrive(self) -> None:
@@ -183,6 +183,8 @@ class ToolsLoader:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._start_anew()
+            # what is known of the servers stays: each is opened when it is asked, or loaded
+            self._connections = {name: self._like(old) for name, old in self._connections.items()}
             self._loop, self._feed_lock = loop, asyncio.Lock()
 
     async def _there(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -274,6 +276,7 @@ class ToolsLoader:
         kept: list[str] = []
         updated: list[str] = []
         fresh: dict[str, Connection] = {}
+        waited: list[Connection] = []  # that are kept, and opened
         for name, server in wanted.items():
             current = self._connections.get(name)
             if current is None or current.settings_changed(server) or current.config.disabled != server.disabled:
@@ -285,15 +288,18 @@ class ToolsLoader:
                 updated.append(name)
                 current.config = server
             if not current.is_open and not server.disabled:
-                current.wake()  # nobody waits for it
+                if current.untried:
+                    waited.append(current)  # of a loop that is gone, or of a call that was not carried on
+                else:
+                    current.wake()  # nobody waits for it
         removed = [name for name in self._connections if name not in wanted]
         for name in added:  # what was not there before is seen coming
             self._connections[name] = fresh[name]
         coming = [connection for connection in fresh.values() if not connection.config.disabled]
         self._coming.update(coming)
         try:
-            if coming:
-                await asyncio.gather(*(self._bring_up(connection, progress) for connection in coming))
+            if coming or waited:
+                await asyncio.gather(*(self._bring_up(connection, progress) for connection in (*coming, *waited)))
         except BaseException:
             await asyncio.gather(*(connection.close() for connection in fresh.values()))
             for name in added:
@@ -449,7 +455,14 @@ class ToolsLoader:
     @property
     def status(self) -> dict[str, ServerStatus]:
         """What is known of each server now."""
-        return {name: connection.snapshot() for name, connection in list(self._connections.items())}
+        found = {name: connection.snapshot() for name, connection in list(self._connections.items())}
+        loop = self._loop
+        if loop is None or loop.is_closed():  # and all that was on it, whoever has not noticed yet
+            for one in found.values():
+                if one.state in ("connecting", "connected"):
+                    one.state = "closed"
+                one.pid = None
+        return found
 
     @property
     def errors(self) -> dict[str, str]:
@@ -538,12 +551,12 @@ class ToolsLoader:
         return await self._there(self._call, one, given, timeout, progress, check)  # type: ignore[no-any-return]
 
     def _absent(self, tool: str | Tool) -> str | None:
-        """The server that a name begins with, if it has failed before any of its tools was known."""
+        """The server that a name begins with, if none of its tools is known yet because it has failed, or was not tried."""
         if isinstance(tool, Tool) or tool in self._tools:
             return None
         for server, _ in splits(tool):
             connection = self._connections.get(server)
-            if connection is not None and connection.failure is not None and not connection.tools:
+            if connection is not None and not connection.tools and (connection.failure is not None or connection.untried):
                 return server
         return None
 
@@ -631,6 +644,13 @@ class ToolsLoader:
 
     def _new_connection(self, config: Any) -> Connection:
         return Connection(config, self._callbacks, self._publish, self._state_changed)
+
+    def _like(self, old: Connection) -> Connection:
+        """One that takes the place of another, and offers the same tools until it knows better."""
+        new = self._new_connection(old.config)
+        new.tools, new.capabilities = old.tools, old.capabilities
+        new.status.tools, new.status.connections = old.status.tools, old.status.connections
+        return new
 
     # -- what else servers offer
 
@@ -781,8 +801,7 @@ class ToolsLoader:
     async def _restart(self, server: str) -> ServerStatus:
         old = await self._connection(server)
         # with the settings that it has: what the file says by now, and whether that was accepted, is for a reload to find out
-        new = self._connections[server] = self._new_connection(old.config)
-        new.status.connections = old.status.connections
+        new = self._connections[server] = self._like(old)
         await old.close()
         await new.connect(now=True)
         return new.snapshot()
@@ -804,11 +823,12 @@ class ToolsLoader:
 
     def _is_used(self) -> bool:
         """Is there anything to end? Not where the portal's loop has ended, and all with it."""
-        if self._loop is None:
+        if self._loop is None and not self._connections:
             return False
-        if not self._loop.is_closed():
+        if self._loop is not None and not self._loop.is_closed():
             return True
         self._start_anew()
+        self._connections = {}
         self._publish(None)
         if self.tools_retriever is not None:
             before, self._fed = self._fed, self._bundles
@@ -850,7 +870,7 @@ class ToolsLoader:
         await self.cleanup_async()
 
     def __repr__(self) -> str:
-        states = ", ".join(f"{name}: {c.status.state}" for name, c in list(self._connections.items()))
+        states = ", ".join(f"{name}: {one.state}" for name, one in self.status.items())
         return f"<ToolsLoader {len(self._tools)} tools; {states or 'nothing loaded'}>"
 
 
