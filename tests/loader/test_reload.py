@@ -203,6 +203,23 @@ def test_a_file_that_has_gone_ends_nothing(make_loader, file):
     assert loader.call("a.pid").text == pid
 
 
+def test_what_is_written_between_loads_is_read(file):
+    from aionest import portal
+
+    write(file, a=bare())
+    loader = ToolsLoader(config_file=file)
+    write(file, b=bare())
+    with loader:
+        assert list(loader.status) == ["b"]
+    write(file, c=bare())
+    with loader:
+        assert list(loader.status) == ["c"]
+        portal().close()
+        write(file, d=bare())
+        loader.load()
+        assert list(loader.status) == ["d"]
+
+
 def test_cleanup_during_a_load_ends_it(tmp_path, processes):
     loader = ToolsLoader(config={"a": bare(), "hang": bare("--fault", "hang", connect_timeout=600)})
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

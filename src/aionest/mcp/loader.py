@@ -122,10 +122,12 @@ class ToolsLoader:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
         self._only_found = False
+        stamp: Any = None
         if config is None:
             if config_file is None:
                 config_file = ToolsConfig.find() or "mcp.yaml"
                 self._only_found = was_only_found(config_file)
+            stamp = _file_stamp(config_file)  # before it is read: what is written from now on is seen
             config = ToolsConfig(config_file, inputs=inputs)
         elif not isinstance(config, ToolsConfig):
             config = ToolsConfig.from_dict(config, inputs=inputs)
@@ -155,7 +157,7 @@ class ToolsLoader:
         self._cache: dict[tuple[str, str], tuple[float, ToolResult]] = {}
         self._guard = threading.Lock()
         self._loading: Any = None  # an asyncio.Lock of the portal's loop
-        self._stamp: Any = None
+        self._stamp: Any = stamp or _file_stamp(config.config_file)  # of what was read
         self._loaded = False
         _loaders.add(self)
 
@@ -176,7 +178,7 @@ class ToolsLoader:
 
     def _start_anew(self) -> None:
         self._coming, self._leaving = set(), {}
-        self._stamp, self._loading, self._teller, self._loop, self._loaded = None, None, None, None, False
+        self._loading, self._teller, self._loop, self._loaded = None, None, None, False
 
     def _arrive(self) -> None:
         """First thing on the portal's loop. If it is another loop than before, that one is gone, and all that was on it."""
@@ -243,8 +245,8 @@ class ToolsLoader:
 
     def _read_config(self) -> bool:
         """Read the file if it is another. False if what runs is to go on as it is."""
-        stamp = self._file_stamp()
-        if self._loaded and stamp is not None and stamp != self._stamp:
+        stamp = _file_stamp(self.config.config_file)
+        if stamp is not None and stamp != self._stamp:
             self.config.load()
         self._stamp = stamp
         problems = {
@@ -360,17 +362,6 @@ class ToolsLoader:
             if self._teller is None:
                 self._teller = Teller(lambda status: self.on_state(status) if self.on_state is not None else None)
             self._teller.tell(connection.snapshot())
-
-    def _file_stamp(self) -> tuple[int, int, int] | None:
-        """What tells that the configuration's file has changed, without reading it."""
-        file = self.config.config_file
-        if file is None:
-            return None
-        try:
-            stat = os.stat(file)
-        except OSError:
-            return (0, 0, 0)
-        return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def _publish(self, _: Connection | None) -> None:
         """Make new tables of tools. In the loop's thread."""
@@ -556,7 +547,11 @@ class ToolsLoader:
             return None
         for server, _ in splits(tool):
             connection = self._connections.get(server)
-            if connection is not None and not connection.tools and (connection.failure is not None or connection.untried):
+            if (
+                connection is not None
+                and not connection.tools
+                and (connection.failure is not None or connection.untried)
+            ):
                 return server
         return None
 
@@ -872,6 +867,17 @@ class ToolsLoader:
     def __repr__(self) -> str:
         states = ", ".join(f"{name}: {one.state}" for name, one in self.status.items())
         return f"<ToolsLoader {len(self._tools)} tools; {states or 'nothing loaded'}>"
+
+
+def _file_stamp(file: Any) -> tuple[int, int, int] | None:
+    """What tells that a configuration's file has changed, without reading it."""
+    if file is None:
+        return None
+    try:
+        stat = os.stat(file)
+    except (OSError, ValueError):
+        return (0, 0, 0)
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _wanted(config: Any, tool: str) -> bool:
