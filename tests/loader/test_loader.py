@@ -297,6 +297,17 @@ def test_cleanup_during_calls(make_loader):
             assert isinstance(call.exception(20), (ServerUnavailable, concurrent.futures.CancelledError, RuntimeError))
 
 
+def test_a_late_call_starts_nothing_after_cleanup(make_loader, processes):
+    loader = make_loader({"a": bare()})
+    tool = loader.find("a.echo")
+    loader.cleanup()
+    with pytest.raises(ServerUnavailable, match="load\\(\\) it again"):
+        tool.call(text="1")
+    assert not processes()
+    loader.load()
+    assert tool.call(text="1").text == "1"
+
+
 def test_a_retriever_is_filled(make_loader):
     retriever = ToolsRetriever()
     loader = make_loader({"a": bare(), "b": bare("--fault", "no-tools")}, tools_retriever=retriever)

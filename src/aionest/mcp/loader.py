@@ -146,6 +146,7 @@ class ToolsLoader:
         self._coming: set[Connection] = set()  # being opened by a reload
         self._leaving: dict[Connection, asyncio.Task[None]] = {}  # replaced, with calls under way
         self._ends = 0  # how often there was a cleanup
+        self._over = False  # cleaned up, and not loaded again
         self._teller: Teller | None = None
         self._feeding: set[asyncio.Task[None]] = set()
         self._feed_lock: Any = None
@@ -266,7 +267,7 @@ class ToolsLoader:
         return not (self._loaded and "(configuration)" in problems)
 
     async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
-        begin, ends = time.monotonic(), self._ends
+        begin, ends, self._over = time.monotonic(), self._ends, False
         if not self._read_config():
             self._loaded = True
             if self.strict:
@@ -629,6 +630,10 @@ class ToolsLoader:
                 raise UsageError(
                     f"no server {server!r} is configured; there are: {', '.join(self.config.servers) or 'none'}"
                 )
+            if self._over:  # what was started now would be ended by nobody
+                raise ServerUnavailable(
+                    f"server {server!r} was closed by the loader's cleanup(): load() it again", server=server
+                )
             # a child after fork(), or a server that was not loaded yet
             if self._only_found and not Trust().is_trusted(self.config):
                 raise UsageError(
@@ -808,11 +813,13 @@ class ToolsLoader:
 
         :param timeout: seconds to wait; ``None`` waits for the end of all, which is bounded by some seconds.
         """
+        self._over = True
         if self._is_used():
             self.portal.call(self._cleanup, timeout=timeout)
 
     async def cleanup_async(self) -> None:
         """``cleanup()`` for coroutines of any loop."""
+        self._over = True
         if self._is_used():
             await self._there(self._cleanup)
 
@@ -833,6 +840,7 @@ class ToolsLoader:
     async def _cleanup(self) -> None:
         self._arrive()
         self._ends += 1
+        self._over = True  # also if a load has begun meanwhile
         everything = {*self._connections.values(), *self._coming, *self._leaving}
         self._connections = {}
         self._publish(None)
