@@ -79,6 +79,26 @@ def test_strict_and_required():
     loader.cleanup()
 
 
+def test_a_second_load_tries_again_what_has_failed(tmp_path):
+    command = tmp_path / "server"
+    loader = ToolsLoader(config={"a": {"command": str(command)}}, strict=True)
+    try:
+        for _ in range(8):  # until the next attempt is put off
+            with pytest.raises(ServerUnavailable, match="cannot start") as first:
+                loader.load()
+        kept = loader.failures["a"]
+        for _ in range(2):
+            with pytest.raises(ServerUnavailable, match="cannot start") as second:
+                loader.call("a.echo", {"text": "1"})
+            assert second.value is not kept and second.value.__cause__ is kept.__cause__
+            assert second.value.server == "a" and second.value is not first.value
+        command.write_text(f"#!/bin/sh\nexec {sys.executable} {SERVER}\n")
+        command.chmod(0o755)
+        assert "a__echo" in loader.load() and not loader.errors
+    finally:
+        loader.cleanup()
+
+
 def test_names_and_arguments_are_checked_before_anything_is_sent(make_loader):
     loader = make_loader({"a": bare(), "b": bare()})
     with pytest.raises(ToolNotFound, match="did you mean"):
@@ -244,6 +264,18 @@ def test_resources_prompts_and_ping(make_loader):
     assert loader.prompts("a")["a"][0]["name"] == "greet"
     assert loader.get_prompt("a", "greet", {"who": "you"})[0]["content"]["text"] == "Greet you"
     assert loader.ping("a") > 0
+
+
+def test_a_server_that_does_not_answer_hides_no_resources_of_others(make_loader, caplog):
+    loader = make_loader({"mute": bare(timeout=1), "a": bare()})
+    os.kill(loader.status["mute"].pid, signal.SIGSTOP)
+    try:
+        assert list(loader.resources()) == list(loader.prompts()) == ["a"]
+        assert "'mute': the list of prompts is not there" in caplog.text
+        with pytest.raises(CallTimeout):
+            loader.resources("mute")
+    finally:
+        os.kill(loader.status["mute"].pid, signal.SIGCONT)
 
 
 def test_results_of_read_only_tools_are_kept_when_asked(make_loader):

@@ -33,7 +33,7 @@ from . import _compat, _stdio
 from ._compat import anyio
 from ._secrets import Secrets, watch_logs
 from ._threads import in_thread
-from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, explain, kind
+from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, again, explain, kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -393,7 +393,7 @@ class Connection:
             wait = self._next_attempt - time.monotonic()
             if wait > 0 and not now:
                 if self.failure is not None and wait > 1:
-                    raise self.failure
+                    raise again(self.failure)
                 await asyncio.wait({self._ended}, timeout=wait)
                 self._refuse_if_closed()
             await self._connect()

@@ -6,6 +6,7 @@ of both lines of the SDK. Messages never contain headers, tokens or environment 
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -96,6 +97,13 @@ class ServerExited(ConnectionError):
         if returncode is not None and returncode < 0:
             how = f"was killed by signal {-returncode}"
         super().__init__(f"the server process {how}")
+
+
+def again(error: ToolsError) -> ToolsError:
+    """A copy, to be raised: an exception that is raised more than once grows a longer traceback each time."""
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
 
 
 _BAD_RESULT = re.compile(

@@ -31,7 +31,7 @@ from ._threads import in_thread
 from ._tracing import span
 from .bundle import ToolsBundle
 from .config import ToolsConfig
-from .errors import ServerUnavailable, ToolFailed, ToolNotFound, ToolsError, UsageError
+from .errors import ServerUnavailable, ToolFailed, ToolNotFound, ToolsError, UsageError, again
 from .naming import splits, unique_names
 from .tool import Tool, ToolResult
 from .trust import Trust, was_only_found
@@ -207,17 +207,18 @@ class ToolsLoader:
     def load(self, *, progress: Callable[[ServerStatus], Any] | None = None) -> dict[str, Tool]:
         """Read the configuration and open all servers at once; the tools by name.
 
-        It takes about as long as the slowest server. Servers that are open and unchanged are kept as they are.
+        It takes about as long as the slowest server. Servers that are open and unchanged are kept as they are; those that have
+        failed are tried again.
 
         :param progress: called with a ``ServerStatus`` as servers come up or fail.
         :raises ToolsError: only with ``strict``, or for a server that the configuration requires.
         """
-        self.portal.call(self._reload, progress)
+        self.portal.call(self._reload, progress, True)
         return self.tools
 
     async def load_async(self, *, progress: Callable[[ServerStatus], Any] | None = None) -> dict[str, Tool]:
         """``load()`` for coroutines of any loop."""
-        await self._there(self._reload, progress)
+        await self._there(self._reload, progress, True)
         return self.tools
 
     def reload(self) -> Diff:
@@ -234,12 +235,12 @@ class ToolsLoader:
         """``reload()`` for coroutines of any loop."""
         return await self._there(self._reload, None)  # type: ignore[no-any-return]
 
-    async def _reload(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
+    async def _reload(self, progress: Callable[[ServerStatus], Any] | None, everything: bool = False) -> Diff:
         self._arrive()
         if self._loading is None:
             self._loading = asyncio.Lock()
         async with self._loading:
-            return await self._reload_locked(progress)
+            return await self._reload_locked(progress, everything)
 
     def _is_chosen(self, name: str) -> bool:
         return self._chosen is None or name in self._chosen
@@ -266,7 +267,7 @@ class ToolsLoader:
         # one that cannot be read as a whole is no reason to end anything
         return not (self._loaded and "(configuration)" in problems)
 
-    async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
+    async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None, everything: bool) -> Diff:
         begin, ends, self._over = time.monotonic(), self._ends, False
         if not self._read_config():
             self._loaded = True
@@ -291,8 +292,8 @@ class ToolsLoader:
                 updated.append(name)
                 current.config = server
             if not current.is_open and not server.disabled:
-                if current.untried:
-                    waited.append(current)  # of a loop that is gone, or of a call that was not carried on
+                if everything or current.untried:  # such as one of a loop that is gone
+                    waited.append(current)
                 else:
                     current.wake()  # nobody waits for it
         removed = [name for name in self._connections if name not in wanted]
@@ -329,7 +330,7 @@ class ToolsLoader:
         for connection in failed:
             if self.strict or connection.config.required:
                 assert connection.failure is not None
-                raise connection.failure
+                raise again(connection.failure)
         if self.strict and self._config_errors:
             raise UsageError("; ".join(self._config_errors.values()))
         return Diff(
@@ -655,7 +656,7 @@ class ToolsLoader:
     # -- what else servers offer
 
     def resources(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
-        """Resources of one or all servers, by server. Servers that are not there, or have none, are left out."""
+        """Resources of one or all servers, by server. Of all, those that are not there, do not answer, or have none are left out."""
         return self.portal.call(self._list, server, *_RESOURCES)  # type: ignore[no-any-return]
 
     async def resources_async(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -753,18 +754,27 @@ class ToolsLoader:
         return bool(chosen(self._callbacks.tokens).remove(token_key(one.resolved())))
 
     async def _list(self, server: str | None, what: str, name: str, capability: str) -> dict[str, list[dict[str, Any]]]:
-        self._arrive()
-        chosen = [await self._connection(server)] if server is not None else list(self._connections.values())
-        found: dict[str, list[dict[str, Any]]] = {}
-        for connection in chosen:
-            if server is None and (not connection.is_open or capability not in connection.capabilities):
-                continue
-            found[connection.name] = await connection.request(
+        async def listed(connection: Connection) -> list[dict[str, Any]]:
+            return await connection.request(  # type: ignore[no-any-return]
                 lambda session: _compat.pages(session, what, name),
                 timeout=None,
                 repeatable=True,
                 what=f"list of {what}",
             )
+
+        self._arrive()
+        if server is not None:
+            return {server: await listed(await self._connection(server))}
+        asked = [c for c in self._connections.values() if c.is_open and capability in c.capabilities]
+        lists = await asyncio.gather(*map(listed, asked), return_exceptions=True)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for connection, one in zip(asked, lists):
+            if isinstance(one, ToolsError):
+                log.warning("server %r: the list of %s is not there: %s", connection.name, what, one)
+            elif isinstance(one, BaseException):
+                raise one
+            else:
+                found[connection.name] = one
         return found
 
     async def _read(self, server: str, uri: str, timeout: float | None) -> list[dict[str, Any]]:
