@@ -374,6 +374,33 @@ def test_a_retriever_that_takes_its_time_or_fails_holds_nothing_up(make_loader, 
     loader.cleanup()
 
 
+def test_cleanup_does_not_wait_for_ever_for_a_retriever(make_loader, monkeypatch):
+    from aionest.mcp import loader as module
+
+    monkeypatch.setattr(module, "LISTENERS", 0.1)
+    slow, go_on, gone_on = threading.Event(), threading.Event(), threading.Event()
+
+    def embed(texts):
+        if slow.is_set():
+            go_on.wait(100)
+            gone_on.set()
+        return [[1.0] for _ in texts]
+
+    retriever = ToolsRetriever(embed=embed)
+    loader = make_loader({"a": bare()}, tools_retriever=retriever)
+    slow.set()
+    try:
+        loader.call("a.change", {"name": "later"})
+        end = time.monotonic() + 60
+        while "a__later" not in loader.tools and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not loader.reload()
+        loader.cleanup()
+        assert not gone_on.is_set() and loader.tools == {}
+    finally:
+        go_on.set()
+
+
 def test_adapters(make_loader):
     from aionest.mcp.adapters.anthropic import to_anthropic
     from aionest.mcp.adapters.openai import call_openai, to_openai

@@ -32,7 +32,7 @@ from .. import ResourceLost, hosted
 from . import _compat, _stdio
 from ._compat import anyio
 from ._secrets import Secrets, watch_logs
-from ._threads import in_thread
+from ._threads import in_own_thread, in_thread
 from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, again, explain, kind
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class ServerStatus:
 
 @dataclass
 class Callbacks:
-    """What a server may ask of the client. Plain functions run in a thread, coroutine functions on the portal's loop."""
+    """What a server may ask of the client. Plain functions run in threads of their own, coroutine functions on the portal's loop."""
 
     log: Callable[[str, str, Any], Any] | None = None
     sampling: Callable[..., Any] | None = None
@@ -99,7 +99,7 @@ class Callbacks:
 async def _call_back(function: Callable[..., Any], *args: Any) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args)
-    result = await in_thread(function, *args)
+    result = await in_own_thread(function, *args)
     return await result if inspect.isawaitable(result) else result
 
 

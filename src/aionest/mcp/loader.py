@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from .. import Portal, portal
 from . import _compat
 from ._connection import LISTENERS, Callbacks, Connection, ServerStatus, Teller, _call_back, log
-from ._threads import in_thread
+from ._threads import in_own_thread
 from ._tracing import span
 from .bundle import ToolsBundle
 from .config import ToolsConfig
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _loaders: weakref.WeakSet[ToolsLoader] = weakref.WeakSet()
+FEED = 60.0  # seconds that a load waits for the retriever
 CACHE_SIZE = 256  # results kept of read-only tools
 _RESOURCES = ("resources", "resources", "resources")  # method of the session, field of its result, capability
 _TEMPLATES = ("resource_templates", "resourceTemplates", "resources")
@@ -325,7 +326,8 @@ class ToolsLoader:
         if quiet:
             await asyncio.wait(quiet)
         self._loaded = True
-        await self._settle()
+        if fresh or waited or removed or updated:
+            await self._settle(FEED)
         failed = [c for c in self._connections.values() if c.failure is not None]
         for connection in failed:
             if self.strict or connection.config.required:
@@ -405,9 +407,13 @@ class ToolsLoader:
             self._feeding.add(task)
             task.add_done_callback(self._feeding.discard)
 
-    async def _settle(self) -> None:
-        """Wait for the retriever, and for who is told of states."""
-        await self._feed()
+    async def _settle(self, seconds: float) -> None:
+        """Wait for the retriever, that long, and for who is told of states. They go on by themselves."""
+        if self.tools_retriever is not None:
+            task = asyncio.ensure_future(self._feed())
+            self._feeding.add(task)
+            task.add_done_callback(self._feeding.discard)
+            await asyncio.wait({task}, timeout=seconds)
         if self._teller is not None:
             await self._teller.told(LISTENERS)
 
@@ -418,7 +424,7 @@ class ToolsLoader:
         async with self._feed_lock:
             if self._bundles is not self._fed:
                 before, self._fed = self._fed, self._bundles
-                await in_thread(self._exchange, before, self._fed)
+                await in_own_thread(self._exchange, before, self._fed)
 
     def _exchange(self, before: Mapping[str, ToolsBundle], now: Mapping[str, ToolsBundle]) -> None:
         try:
@@ -856,7 +862,7 @@ class ToolsLoader:
         self._publish(None)
         self._loaded = False
         await asyncio.gather(*(connection.close() for connection in everything))
-        await self._settle()
+        await self._settle(LISTENERS)
 
     def __enter__(self) -> Self:
         try:
