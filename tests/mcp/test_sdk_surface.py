@@ -53,3 +53,8 @@ def test_a_line_is_parsed_and_written():
     assert b'"params":{"a":1}' in _compat.encode(message)
     with pytest.raises(ValueError):
         _compat.parse(b"junk")
+
+
+def test_a_list_of_tools_can_be_read_as_it_is():
+    names = ["_absorb_tool_listing", "_stamp"] if _compat.V2 else ["send_request"]
+    assert all(hasattr(_compat.ClientSession, name) for name in names)

@@ -25,12 +25,13 @@ try:
     from mcp.client.streamable_http import streamable_http_client
     from mcp.shared._httpx_utils import create_mcp_http_client
     from mcp.shared.message import SessionMessage
+    from pydantic import ValidationError
 except ImportError as exc:
     raise ImportError(
         'aionest.mcp needs the MCP SDK, 1.24 up to (not including) 3: pip install "aionest[mcp]"'
     ) from exc
 
-from .errors import leaves
+from .errors import UsageError, briefly, leaves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -60,6 +61,7 @@ __all__ = [
     "parse",
     "rooted",
     "read_resource",
+    "read_tools",
     "refusal",
     "sampled",
     "types",
@@ -70,8 +72,56 @@ __all__ = [
 MODERN = "2026-07-28"  # from this revision on: no handshake, no ping, changes only for who listens
 ROUNDS = 10  # questions of the server within one request, as in the SDK
 
+
+class _Lenient(ClientSession):
+    """The SDK refuses a whole list of tools for one that is described wrongly: here only that one is left out."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.left_out: list[str] = []  # what was wrong with them, since ``read_tools`` began
+
+    async def _list_as_it_is(self, params: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _noted(self, result: Any, params: Any) -> Any:
+        raise NotImplementedError
+
+    async def list_tools(self, *args: Any, **keywords: Any) -> Any:
+        try:
+            return await super().list_tools(*args, **keywords)
+        except ValidationError as exc:
+            wrong = exc
+        params = keywords.get("params")
+        raw = await self._list_as_it_is(params)
+        if not isinstance(raw.get("tools"), list):
+            raise wrong
+        good = []
+        for number, one in enumerate(raw["tools"]):
+            try:
+                types.Tool.model_validate(one)
+                good.append(one)
+            except ValidationError as exc:
+                name = one.get("name") if isinstance(one, dict) else None
+                what = repr(name) if isinstance(name, str) else f"number {number + 1}"
+                self.left_out.append(f"tool {what} is described wrongly: {briefly(exc)}")
+        result = types.ListToolsResult.model_validate({**raw, "tools": good})
+        return self._noted(result, params)
+
+
 if V2:
-    Session = ClientSession
+
+    class Session(_Lenient):
+        async def _list_as_it_is(self, params: Any) -> dict[str, Any]:
+            request = types.ListToolsRequest(params=params)
+            data = request.model_dump(by_alias=True, mode="json", exclude_none=True)
+            options: dict[str, Any] = {}
+            self._stamp(data, options)  # type: ignore[attr-defined]
+            dispatcher: Any = self._dispatcher  # type: ignore[attr-defined]
+            return dict(await dispatcher.send_raw_request(data["method"], data.get("params"), options))
+
+        def _noted(self, result: Any, params: Any) -> Any:
+            whole = (params is None or params.cursor is None) and result.next_cursor is None
+            return self._absorb_tool_listing(result, complete=whole)  # type: ignore[attr-defined]
 
     def parse(line: bytes) -> Any:
         """One line of a server's output as a session message. Raises ValueError for anything else."""
@@ -84,7 +134,7 @@ if V2:
 
 else:
 
-    class Session(ClientSession):  # type: ignore[no-redef]
+    class Session(_Lenient):  # type: ignore[no-redef]
         """1.x answers a server's request before it reads on: a callback that asks a person would stop everything else."""
 
         async def _received_request(self, responder: Any) -> None:
@@ -95,6 +145,15 @@ else:
                 await super()._received_request(responder)
             except Exception:  # such as a session that is gone: nobody is there to answer to
                 log.debug("a request of the server was not answered", exc_info=True)
+
+        async def _list_as_it_is(self, params: Any) -> dict[str, Any]:
+            request = types.ClientRequest(types.ListToolsRequest(params=params))
+            return dict((await self.send_request(request, types.Result)).model_dump(by_alias=True))
+
+        def _noted(self, result: Any, params: Any) -> Any:
+            for tool in result.tools:  # against which results are checked
+                self._tool_output_schemas[tool.name] = tool.outputSchema
+            return result
 
     def parse(line: bytes) -> Any:
         """One line of a server's output as a session message. Raises ValueError for anything else."""
@@ -209,6 +268,12 @@ async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
         seen.add(cursor)
 
 
+async def read_tools(session: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """All tools, and what is wrong with those that were left out."""
+    session.left_out = []
+    return await pages(session, "tools", "tools"), session.left_out
+
+
 async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:
     """Call a tool; an SDK result."""
     if V2:
@@ -318,7 +383,11 @@ async def read_resource(session: Any, uri: str) -> dict[str, Any]:
         return dump(await _with_answers(session, session.read_resource, uri))  # type: ignore[no-any-return]
     from pydantic import AnyUrl
 
-    return dump(await session.read_resource(AnyUrl(uri)))  # type: ignore[no-any-return]
+    try:
+        url = AnyUrl(uri)
+    except ValidationError as exc:
+        raise UsageError(f"{uri!r} is no URI: {briefly(exc)}") from None
+    return dump(await session.read_resource(url))  # type: ignore[no-any-return]
 
 
 async def get_prompt(session: Any, name: str, arguments: dict[str, str]) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class ServerStatus:
     connect_seconds: float | None = None
     latency: float | None = None  # seconds, of the last call
     tools: int = 0
+    left_out: list[str] = field(default_factory=list)  # tools that are described wrongly
     calls: int = 0
     failed_calls: int = 0
     open_calls: int = 0
@@ -362,11 +363,15 @@ class Connection:
             log.warning("server %r: its tools could not be read again: %s", self.name, self.secrets.hide(str(exc)))
 
     async def _read_tools(self, session: Any) -> None:
+        left_out: list[str] = []
         if self.capabilities and "tools" not in self.capabilities:
             self.tools = []
         else:
-            self.tools = await _compat.pages(session, "tools", "tools")
+            self.tools, left_out = await _compat.read_tools(session)
         self.status.tools = len(self.tools)
+        self.status.left_out = [self.secrets.hide(one) for one in left_out]
+        for one in self.status.left_out:
+            log.warning("server %r: %s", self.name, one)
 
     @property
     def is_open(self) -> bool:

@@ -134,6 +134,18 @@ def leaves(exc: BaseException) -> list[BaseException]:
     return found
 
 
+def briefly(exc: BaseException) -> str:
+    """What pydantic found wrong, without what it was found in."""
+    found: list[Any] = exc.errors(include_url=False, include_context=False, include_input=False)  # type: ignore[attr-defined]
+    told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in found[:3]]
+    return "; ".join(told) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+
+
+def _is_invalid(exc: BaseException) -> bool:
+    """Has the SDK not found in an answer what the protocol says?"""
+    return type(exc).__name__ == "ValidationError" and type(exc).__module__.startswith("pydantic")
+
+
 def clean(text: object) -> str:
     """Text without credentials in URLs."""
     return _SECRET_IN_URL.sub(lambda m: (m.group(1) or "") + "***" + ("@" if m.group(1) is None else ""), str(text))
@@ -185,6 +197,8 @@ def kind(exc: BaseException) -> tuple[str, BaseException]:
             return "session", one
         return "rpc", one
     for one in leaves(exc):
+        if _is_invalid(one):
+            return "rpc", one
         if type(one).__name__ in _CLOSED or isinstance(one, ConnectionError):
             return "lost", one
         if isinstance(one, TimeoutError):
@@ -232,6 +246,10 @@ def explain(exc: BaseException, server: str, tail: str = "") -> ToolsError:
     if what in ("lost", "session", "unsent"):
         return ServerLost(
             f"server {server!r}: the connection was lost ({clean(part) or type(part).__name__}){said}", server=server
+        )
+    if what == "rpc" and _is_invalid(part):
+        return ProtocolError(
+            f"server {server!r}: its answer is not what the protocol says: {briefly(part)}", server=server
         )
     if what == "rpc":
         error = getattr(part, "error", None)
