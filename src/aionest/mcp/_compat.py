@@ -468,6 +468,65 @@ class Answers:
         self.session = None
 
 
+async def _no_haste(request: Any) -> None:
+    """A stream, or an answer that may be one, takes the time that it takes: calls have deadlines of their own."""
+    limits = request.extensions.get("timeout")
+    if limits and request.method != "DELETE" and "text/event-stream" in request.headers.get("accept", ""):
+        limits["read"] = None
+
+
+class _Wrapped:
+    """One of the SDK's streams, which is entered and left as it is."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def __aenter__(self) -> Any:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> Any:
+        return await self._stream.__aexit__(*exc)
+
+
+class _Outgoing(_Wrapped):
+    """A message that a stream does not take was not sent."""
+
+    async def send(self, item: Any) -> None:
+        try:
+            await self._stream.send(item)
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError) as exc:
+            from ._stdio import NotSent
+
+            raise NotSent("the connection takes no more messages") from exc
+
+
+class _Incoming(_Wrapped):
+    """Tells of its end, of which the SDK's session tells nobody."""
+
+    def __init__(self, stream: Any, on_end: Callable[[BaseException], None]) -> None:
+        super().__init__(stream)
+        self._on_end = on_end
+        self._latest: Any = None
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            item = await self._stream.__anext__()
+        except StopAsyncIteration:
+            ended = ConnectionError("the server has ended its stream of events")
+            ended.__cause__ = self._latest
+            self._on_end(ended)
+            raise
+        self._latest = item if isinstance(item, Exception) else None
+        return item
+
+
 @contextlib.asynccontextmanager
 async def http_streams(
     transport: str,
@@ -494,16 +553,18 @@ async def http_streams(
         answers.look(response)
 
     client = create_mcp_http_client(headers=headers or None, auth=auth)
+    client.event_hooks["request"].append(_no_haste)
     client.event_hooks["response"].append(look)
     async with client, streamable_http_client(url, http_client=client) as streams:
-        yield streams[0], streams[1]
+        yield streams[0], _Outgoing(streams[1])
 
 
 @contextlib.asynccontextmanager
 async def _event_streams(
     url: str, headers: dict[str, str], connect_timeout: float, auth: Any, on_refused: Callable[[int], None]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """The older transport. The SDK only logs that a message could not be posted, on both lines: here it ends the session."""
+    """The older transport. The SDK only logs that a message could not be posted, or that the stream has ended, on both lines: here
+    that ends the session."""
     failure: BaseException | None = None
     failed = anyio.Event()
 
@@ -514,6 +575,7 @@ async def _event_streams(
 
     def factory(headers: Any = None, timeout: Any = None, auth: Any = None) -> Any:
         client = create_mcp_http_client(headers=headers, timeout=timeout, auth=auth)
+        client.event_hooks["request"].append(_no_haste)
         send = client.send
 
         async def watched(request: Any, **options: Any) -> Any:
@@ -541,6 +603,6 @@ async def _event_streams(
     async with client as streams, anyio.create_task_group() as group:
         group.start_soon(watch)
         try:
-            yield streams[0], streams[1]
+            yield _Incoming(streams[0], end), _Outgoing(streams[1])
         finally:
             group.cancel_scope.cancel()
