@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -116,3 +119,60 @@ def test_a_deadline_stands_still_while_the_client_answers(make_loader):
     assert "Ada" in answer.text
     with pytest.raises(CallTimeout):
         loader.call("one.sleep", {"seconds": 60}, timeout=0.2)
+
+
+def test_callbacks_that_wait_hold_nothing_else_up(make_loader):
+    go_on, told = threading.Event(), []
+    asked = min(32, (os.cpu_count() or 1) + 4) + 1  # more than a loop's own threads
+    loader = make_loader({**ONE, "two": ONE["one"]}, elicitation=lambda params: go_on.wait(100) and {"name": "Ada"})
+    with concurrent.futures.ThreadPoolExecutor(asked) as pool:
+        try:
+            waiting = [pool.submit(ask, loader, "elicitation/create", QUESTION) for _ in range(asked)]
+            loader.call("two.progress", {"steps": 2}, progress=lambda *args: told.append(args))
+            assert len(told) == 2 and not any(future.done() for future in waiting)
+        finally:
+            go_on.set()
+        assert {future.result(60)["action"] for future in waiting} == {"accept"}
+
+
+def test_a_reload_with_nothing_changed_waits_for_no_listener(make_loader, monkeypatch):
+    from aionest.mcp import loader as module
+
+    go_on = threading.Event()
+    monkeypatch.setattr(module, "LISTENERS", 0.1)
+    loader = make_loader(ONE, on_state=lambda status: go_on.wait(100))
+    monkeypatch.setattr(module, "LISTENERS", 90.0)
+    begin = time.monotonic()
+    try:
+        assert loader.reload().kept == ("one",)
+        assert time.monotonic() - begin < 60  # not those 90 s
+    finally:
+        go_on.set()
+
+
+@pytest.mark.parametrize("how", ["elicitation", "progress"])
+def test_the_process_ends_though_a_callback_does_not(child, how):
+    r = child(
+        f"""
+        import threading
+        from aionest import portal
+        from aionest.mcp import ToolsLoader, _connection, loader as module
+        _connection.LISTENERS = module.LISTENERS = 0.1
+        begun = threading.Event()
+        def wait(*args):
+            begun.set()
+            threading.Event().wait()
+        loader = ToolsLoader(config={ONE!r}, elicitation=wait)
+        loader.load()
+        if {how!r} == "progress":
+            print(loader.call("one.progress", {{"steps": 1}}, progress=wait))
+        else:
+            question = {{"method": "elicitation/create", "params": {QUESTION!r}}}
+            threading.Thread(target=loader.find("one.ask").call, args=(question,), daemon=True).start()
+            begun.wait()
+            threading.excepthook = lambda args: None
+        portal().close(timeout=60)
+        print("the end")
+        """
+    )
+    assert r.returncode == 0 and r.stdout.splitlines()[-1] == "the end", r

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import http.server
 import json
 import queue
@@ -24,6 +25,13 @@ TOOLS = [
     {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": name == "echo"}}
     for name in ("echo", "slow", "fail", "drop", "deny", "begun", "resumable")
 ]
+
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -432,3 +440,35 @@ def test_what_the_caller_handles_is_no_reason(load, web):
         web.calls.clear()
         assert "HTTP 500" in loader.portal.call(call, exc)
         assert web.calls == ["fail"]
+
+
+def test_an_answer_takes_the_time_that_it_takes(load, web, monkeypatch):
+    """There is the call's deadline, and no other of the HTTP client."""
+    import mcp.shared._httpx_utils as settings
+
+    monkeypatch.setattr(settings, "MCP_DEFAULT_SSE_READ_TIMEOUT", 0.5, raising=False)
+    loader = load()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(loader.call, "web.slow", timeout=100)
+        until(lambda: web.calls)
+        time.sleep(1.5)
+        web.stop.set()
+        assert call.result(60).text == "here" and web.calls == ["slow"]
+
+
+def test_events_may_be_far_apart(events, make_loader, monkeypatch):
+    from aionest.mcp import _compat
+
+    monkeypatch.setattr(_compat, "sse_client", functools.partial(_compat.sse_client, sse_read_timeout=0.5))
+    loader = make_loader({"web": {"url": f"http://127.0.0.1:{events.server_port}/sse"}})
+    time.sleep(1.5)
+    assert loader.call("web.begun").text == "here" and loader.status["web"].connections == 1
+
+
+def test_a_stream_of_events_that_has_ended_is_noticed(events, make_loader):
+    """Before a call does: it goes to a new session, even if it may not be sent twice."""
+    loader = make_loader({"web": {"url": f"http://127.0.0.1:{events.server_port}/sse"}})
+    for news in events.streams.values():
+        news.put(None)
+    until(lambda: loader.status["web"].state == "lost")
+    assert loader.call("web.begun").text == "here" and loader.status["web"].connections == 2

@@ -80,6 +80,26 @@ def test_strict_and_required():
     loader.cleanup()
 
 
+def test_a_second_load_tries_again_what_has_failed(tmp_path):
+    command = tmp_path / "server"
+    loader = ToolsLoader(config={"a": {"command": str(command)}}, strict=True)
+    try:
+        for _ in range(8):  # until the next attempt is put off
+            with pytest.raises(ServerUnavailable, match="cannot start") as first:
+                loader.load()
+        kept = loader.failures["a"]
+        for _ in range(2):
+            with pytest.raises(ServerUnavailable, match="cannot start") as second:
+                loader.call("a.echo", {"text": "1"})
+            assert second.value is not kept and second.value.__cause__ is kept.__cause__
+            assert second.value.server == "a" and second.value is not first.value
+        command.write_text(f"#!/bin/sh\nexec {sys.executable} {SERVER}\n")
+        command.chmod(0o755)
+        assert "a__echo" in loader.load() and not loader.errors
+    finally:
+        loader.cleanup()
+
+
 def test_names_and_arguments_are_checked_before_anything_is_sent(make_loader):
     loader = make_loader({"a": bare(), "b": bare()})
     with pytest.raises(ToolNotFound, match="did you mean"):
@@ -247,6 +267,18 @@ def test_resources_prompts_and_ping(make_loader):
     assert loader.ping("a") > 0
 
 
+def test_a_server_that_does_not_answer_hides_no_resources_of_others(make_loader, caplog):
+    loader = make_loader({"mute": bare(timeout=1), "a": bare()})
+    os.kill(loader.status["mute"].pid, signal.SIGSTOP)
+    try:
+        assert list(loader.resources()) == list(loader.prompts()) == ["a"]
+        assert "'mute': the list of prompts is not there" in caplog.text
+        with pytest.raises(CallTimeout):
+            loader.resources("mute")
+    finally:
+        os.kill(loader.status["mute"].pid, signal.SIGCONT)
+
+
 def test_results_of_read_only_tools_are_kept_when_asked(make_loader):
     loader = make_loader({"a": bare(cache_ttl=60)})
     first = loader.call("a.echo", {"text": "1"})
@@ -296,6 +328,17 @@ def test_cleanup_during_calls(make_loader):
         loader.cleanup()
         for call in calls:
             assert isinstance(call.exception(20), (ServerUnavailable, concurrent.futures.CancelledError, RuntimeError))
+
+
+def test_a_late_call_starts_nothing_after_cleanup(make_loader, processes):
+    loader = make_loader({"a": bare()})
+    tool = loader.find("a.echo")
+    loader.cleanup()
+    with pytest.raises(ServerUnavailable, match="load\\(\\) it again"):
+        tool.call(text="1")
+    assert not processes()
+    loader.load()
+    assert tool.call(text="1").text == "1"
 
 
 def test_a_retriever_is_filled(make_loader):
@@ -376,6 +419,33 @@ def test_a_retriever_that_fails_is_filled_later(make_loader):
     assert len(asked) == count
 
 
+def test_cleanup_does_not_wait_for_ever_for_a_retriever(make_loader, monkeypatch):
+    from aionest.mcp import loader as module
+
+    monkeypatch.setattr(module, "LISTENERS", 0.1)
+    slow, go_on, gone_on = threading.Event(), threading.Event(), threading.Event()
+
+    def embed(texts):
+        if slow.is_set():
+            go_on.wait(100)
+            gone_on.set()
+        return [[1.0] for _ in texts]
+
+    retriever = ToolsRetriever(embed=embed)
+    loader = make_loader({"a": bare()}, tools_retriever=retriever)
+    slow.set()
+    try:
+        loader.call("a.change", {"name": "later"})
+        end = time.monotonic() + 60
+        while "a__later" not in loader.tools and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not loader.reload()
+        loader.cleanup()
+        assert not gone_on.is_set() and loader.tools == {}
+    finally:
+        go_on.set()
+
+
 def test_adapters(make_loader):
     from aionest.mcp.adapters.anthropic import to_anthropic
     from aionest.mcp.adapters.openai import call_openai, to_openai
@@ -414,13 +484,15 @@ def test_after_fork_the_child_has_its_own(child):
         f"""
         import os, sys
         from aionest.mcp import ToolsLoader
-        loader = ToolsLoader(config={{"a": {bare()!r}}})
+        loader = ToolsLoader(config={{"a": {bare()!r}, "b": {bare()!r}}})
         loader.load()
         mine = loader.call("a.pid").text
         pid = os.fork()
         if not pid:
+            ok = {{one.state for one in loader.status.values()}} == {{"closed"}}
+            ok = ok and loader.call("b.echo", {{"text": "1"}}).text == "1" and "a__echo" in loader.tools
             loader.load()
-            ok = loader.call("a.pid").text != mine
+            ok = ok and loader.call("a.pid").text != mine
             loader.cleanup()
             os._exit(0 if ok else 1)
         print(os.waitpid(pid, 0)[1], loader.call("a.pid").text == mine)

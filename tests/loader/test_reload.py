@@ -206,6 +206,7 @@ def test_a_file_that_cannot_be_read_ends_nothing(make_loader, file):
     diff = loader.reload()
     assert diff.kept == ("a",) and "(configuration)" in loader.errors
     assert loader.call("a.pid").text == pid
+    assert loader.restart("a").state == "connected" and loader.call("a.pid").text != pid
     write(file, a=bare())
     assert loader.reload().kept == ("a",) and not loader.errors
 
@@ -217,6 +218,23 @@ def test_a_file_that_has_gone_ends_nothing(make_loader, file):
     file.unlink()
     assert loader.reload().kept == ("a",) and "no such file" in loader.errors["(configuration)"]
     assert loader.call("a.pid").text == pid
+
+
+def test_what_is_written_between_loads_is_read(file):
+    from aionest import portal
+
+    write(file, a=bare())
+    loader = ToolsLoader(config_file=file)
+    write(file, b=bare())
+    with loader:
+        assert list(loader.status) == ["b"]
+    write(file, c=bare())
+    with loader:
+        assert list(loader.status) == ["c"]
+        portal().close()
+        write(file, d=bare())
+        loader.load()
+        assert list(loader.status) == ["d"]
 
 
 def test_cleanup_during_a_load_ends_it(tmp_path, processes):
@@ -283,3 +301,31 @@ def test_a_listener_that_fails_harms_nobody(make_loader, caplog):
     loader.call("a.log", {"message": "hello"})
     assert loader.call("a.echo", {"text": "on"}).text == "on"
     until(lambda: "no window" in caplog.text)
+
+
+def test_after_the_portal_was_closed_all_servers_are_there(make_loader):
+    from aionest import portal
+
+    loader = make_loader({"a": bare(), "b": bare(), "bad": {"command": "no-such-command"}})
+    names = list(loader.tools)
+    portal().close()
+    assert [(s.state, s.pid) for s in loader.status.values()] == [("closed", None), ("closed", None), ("failed", None)]
+    assert loader.call("a.echo", {"text": "1"}).text == "1"
+    assert list(loader.tools) == names and loader.status["b"].state == "closed"
+    assert loader.call("b.echo", {"text": "2"}).text == "2"
+    with pytest.raises(ServerUnavailable, match="no-such-command"):
+        loader.call("bad.echo")
+    portal().close()
+    assert loader.load().keys() == set(names) and loader.status["b"].state == "connected" and "bad" in loader.errors
+
+
+def test_a_restart_hides_no_tools(make_loader):
+    loader = make_loader({"a": bare("--fault", "slow"), "b": bare()})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        restarting = pool.submit(loader.restart, "a")
+        until(lambda: loader.status["a"].state == "connecting")
+        loader.call("b.change", {"name": "later"})
+        until(lambda: "b__later" in loader.tools)
+        assert not restarting.done() and "a__echo" in loader.tools
+        assert loader.call("a.echo", {"text": "1"}).text == "1"
+        restarting.result(60)

@@ -159,6 +159,10 @@ def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loa
         # what it would start is another now
         file.write_text(json.dumps({"mcpServers": {"b": {"command": sys.executable, "args": [str(SERVER), "--x"]}}}))
         assert loader.reload().kept == ("a",) and "never accepted" in loader.errors["(configuration)"]
+        ran = tmp_path / "ran"
+        file.write_text(json.dumps({"mcpServers": {"a": {"command": "touch", "args": [str(ran)]}}}))
+        assert loader.reload().kept == ("a",)
+        assert loader.restart("a").state == "connected" and not ran.exists()
     finally:
         loader.cleanup()
     # named, it is as good as accepted

@@ -411,3 +411,41 @@ def test_cleanup_waits_for_what_a_failing_call_or_a_restart_is_ending(make_loade
         assert all(has_ended(pid) for pid in pids if pid is not None)
         assert isinstance(failing.exception(60), ServerLost)
         restarting.exception(60)
+
+
+CARELESS = """
+import json, sys
+TOOLS = [{"name": "good", "inputSchema": {"type": "object"}}, ODD]
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    result = {"content": [{"type": "text"}]}
+    if message["method"] == "initialize":
+        info = {"name": "careless", "version": "1"}
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+    elif message["method"] == "tools/list":
+        result = {"tools": TOOLS}
+    elif message["params"].get("arguments"):
+        result = {"content": [{"type": "text", "text": "here"}]}
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+
+
+@pytest.mark.parametrize("odd", ['{"name": "odd"}', '{"name": "odd", "inputSchema": True}', "None"])
+def test_a_tool_that_is_described_wrongly_is_left_out(make_loader, caplog, odd):
+    loader = make_loader({"a": {"command": sys.executable, "args": ["-c", CARELESS.replace("ODD", odd)]}})
+    status = loader.status["a"]
+    assert list(loader.tools) == ["a__good"] and not loader.errors and status.state == "connected"
+    [said] = status.left_out
+    assert ("'odd'" if odd != "None" else "number 2") in said and said in caplog.text
+    assert loader.call("a.good", {"text": "1"}).text == "here"
+
+
+def test_a_result_that_is_none_is_an_error_of_the_protocol(make_loader):
+    loader = make_loader({"a": {"command": sys.executable, "args": ["-c", CARELESS.replace(", ODD", "")]}})
+    pid = loader.status["a"].pid
+    with pytest.raises(ProtocolError, match="not what the protocol says"):
+        loader.call("a.good")
+    assert loader.call("a.good", {"text": "1"}).text == "here"
+    assert loader.status["a"].pid == pid and loader.status["a"].connections == 1

@@ -53,3 +53,9 @@ def test_a_line_is_parsed_and_written():
     assert b'"params":{"a":1}' in _compat.encode(message)
     with pytest.raises(ValueError):
         _compat.parse(b"junk")
+
+
+def test_a_list_of_tools_can_be_read_as_it_is():
+    names = ["_dispatcher", "_stamp", "_absorb_tool_listing"] if _compat.V2 else ["_tool_output_schemas"]
+    source = inspect.getsource(_compat.ClientSession)
+    assert all(f"self.{name}" in source for name in names)

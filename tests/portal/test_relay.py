@@ -174,6 +174,7 @@ def test_the_end_of_the_loop_wakes_all(portal, start):
 
 def test_a_thread_whose_wait_was_cut_short(crowd):
     """An exception in the waiting thread: its gate may be due already, and nobody has to take it."""
+
     class Cut(Exception):
         pass
 

@@ -25,12 +25,13 @@ try:
     from mcp.client.streamable_http import streamable_http_client
     from mcp.shared._httpx_utils import create_mcp_http_client
     from mcp.shared.message import SessionMessage
+    from pydantic import ValidationError
 except ImportError as exc:
     raise ImportError(
         'aionest.mcp needs the MCP SDK, 1.24 up to (not including) 3: pip install "aionest[mcp]"'
     ) from exc
 
-from .errors import leaves
+from .errors import UsageError, briefly, leaves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -61,6 +62,7 @@ __all__ = [
     "parse",
     "rooted",
     "read_resource",
+    "read_tools",
     "refusal",
     "request_id",
     "sampled",
@@ -72,8 +74,56 @@ __all__ = [
 MODERN = "2026-07-28"  # from this revision on: no handshake, no ping, changes only for who listens
 ROUNDS = 10  # questions of the server within one request, as in the SDK
 
+
+class _Lenient(ClientSession):
+    """The SDK refuses a whole list of tools for one that is described wrongly: here only that one is left out."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.left_out: list[str] = []  # what was wrong with them, since ``read_tools`` began
+
+    async def _list_as_it_is(self, params: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _noted(self, result: Any, params: Any) -> Any:
+        raise NotImplementedError
+
+    async def list_tools(self, *args: Any, **keywords: Any) -> Any:
+        try:
+            return await super().list_tools(*args, **keywords)
+        except ValidationError as exc:
+            wrong = exc
+        params = keywords.get("params")
+        raw = await self._list_as_it_is(params)
+        if not isinstance(raw.get("tools"), list):
+            raise wrong
+        good = []
+        for number, one in enumerate(raw["tools"]):
+            try:
+                types.Tool.model_validate(one)
+                good.append(one)
+            except ValidationError as exc:
+                name = one.get("name") if isinstance(one, dict) else None
+                what = repr(name) if isinstance(name, str) else f"number {number + 1}"
+                self.left_out.append(f"tool {what} is described wrongly: {briefly(exc)}")
+        result = types.ListToolsResult.model_validate({**raw, "tools": good})
+        return self._noted(result, params)
+
+
 if V2:
-    Session = ClientSession
+
+    class Session(_Lenient):
+        async def _list_as_it_is(self, params: Any) -> dict[str, Any]:
+            request = types.ListToolsRequest(params=params)
+            data = request.model_dump(by_alias=True, mode="json", exclude_none=True)
+            options: dict[str, Any] = {}
+            self._stamp(data, options)  # type: ignore[attr-defined]
+            dispatcher: Any = self._dispatcher  # type: ignore[attr-defined]
+            return dict(await dispatcher.send_raw_request(data["method"], data.get("params"), options))
+
+        def _noted(self, result: Any, params: Any) -> Any:
+            whole = (params is None or params.cursor is None) and result.next_cursor is None
+            return self._absorb_tool_listing(result, complete=whole)  # type: ignore[attr-defined]
 
     def parse(line: bytes) -> Any:
         """One line of a server's output as a session message. Raises ValueError for anything else."""
@@ -86,7 +136,7 @@ if V2:
 
 else:
 
-    class Session(ClientSession):  # type: ignore[no-redef]
+    class Session(_Lenient):  # type: ignore[no-redef]
         """1.x answers a server's request before it reads on: a callback that asks a person would stop everything else."""
 
         async def _received_request(self, responder: Any) -> None:
@@ -97,6 +147,15 @@ else:
                 await super()._received_request(responder)
             except Exception:  # such as a session that is gone: nobody is there to answer to
                 log.debug("a request of the server was not answered", exc_info=True)
+
+        async def _list_as_it_is(self, params: Any) -> dict[str, Any]:
+            request = types.ClientRequest(types.ListToolsRequest(params=params))
+            return dict((await self.send_request(request, types.Result)).model_dump(by_alias=True))
+
+        def _noted(self, result: Any, params: Any) -> Any:
+            for tool in result.tools:  # against which results are checked
+                self._tool_output_schemas[tool.name] = tool.outputSchema
+            return result
 
     def parse(line: bytes) -> Any:
         """One line of a server's output as a session message. Raises ValueError for anything else."""
@@ -222,6 +281,12 @@ async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
         seen.add(cursor)
 
 
+async def read_tools(session: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """All tools, and what is wrong with those that were left out."""
+    session.left_out = []
+    return await pages(session, "tools", "tools"), session.left_out
+
+
 async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:
     """Call a tool; an SDK result."""
     if V2:
@@ -331,7 +396,11 @@ async def read_resource(session: Any, uri: str) -> dict[str, Any]:
         return dump(await _with_answers(session, session.read_resource, uri))  # type: ignore[no-any-return]
     from pydantic import AnyUrl
 
-    return dump(await session.read_resource(AnyUrl(uri)))  # type: ignore[no-any-return]
+    try:
+        url = AnyUrl(uri)
+    except ValidationError as exc:
+        raise UsageError(f"{uri!r} is no URI: {briefly(exc)}") from None
+    return dump(await session.read_resource(url))  # type: ignore[no-any-return]
 
 
 async def get_prompt(session: Any, name: str, arguments: dict[str, str]) -> dict[str, Any]:
@@ -412,6 +481,65 @@ class Answers:
         self.session = None
 
 
+async def _no_haste(request: Any) -> None:
+    """A stream, or an answer that may be one, takes the time that it takes: calls have deadlines of their own."""
+    limits = request.extensions.get("timeout")
+    if limits and request.method != "DELETE" and "text/event-stream" in request.headers.get("accept", ""):
+        limits["read"] = None
+
+
+class _Wrapped:
+    """One of the SDK's streams, which is entered and left as it is."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def __aenter__(self) -> Any:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> Any:
+        return await self._stream.__aexit__(*exc)
+
+
+class _Outgoing(_Wrapped):
+    """A message that a stream does not take was not sent."""
+
+    async def send(self, item: Any) -> None:
+        try:
+            await self._stream.send(item)
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError) as exc:
+            from ._stdio import NotSent
+
+            raise NotSent("the connection takes no more messages") from exc
+
+
+class _Incoming(_Wrapped):
+    """Tells of its end, of which the SDK's session tells nobody."""
+
+    def __init__(self, stream: Any, on_end: Callable[[BaseException], None]) -> None:
+        super().__init__(stream)
+        self._on_end = on_end
+        self._latest: Any = None
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            item = await self._stream.__anext__()
+        except StopAsyncIteration:
+            ended = ConnectionError("the server has ended its stream of events")
+            ended.__cause__ = self._latest
+            self._on_end(ended)
+            raise
+        self._latest = item if isinstance(item, Exception) else None
+        return item
+
+
 @contextlib.asynccontextmanager
 async def http_streams(
     transport: str,
@@ -440,17 +568,19 @@ async def http_streams(
         answers.look(response)
 
     client = create_mcp_http_client(headers=headers or None, auth=auth)
+    client.event_hooks["request"].append(_no_haste)
     client.event_hooks["response"].append(look)
     posts.watch(client)
     async with client, streamable_http_client(url, http_client=client) as streams:
-        yield streams[0], posts.stream(streams[1], request_id)
+        yield streams[0], posts.stream(_Outgoing(streams[1]), request_id)
 
 
 @contextlib.asynccontextmanager
 async def _event_streams(
     url: str, headers: dict[str, str], connect_timeout: float, auth: Any, on_refused: Callable[[int], None], posts: Any
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """The older transport. The SDK only logs that a message could not be posted, on both lines: here it ends the session."""
+    """The older transport. The SDK only logs that a message could not be posted, or that the stream has ended, on both lines: here
+    that ends the session."""
     failure: BaseException | None = None
     failed = anyio.Event()
 
@@ -461,6 +591,7 @@ async def _event_streams(
 
     def factory(headers: Any = None, timeout: Any = None, auth: Any = None) -> Any:
         client = create_mcp_http_client(headers=headers, timeout=timeout, auth=auth)
+        client.event_hooks["request"].append(_no_haste)
         send = client.send
 
         async def watched(request: Any, **options: Any) -> Any:
@@ -489,6 +620,6 @@ async def _event_streams(
     async with client as streams, anyio.create_task_group() as group:
         group.start_soon(watch)
         try:
-            yield streams[0], streams[1]
+            yield _Incoming(streams[0], end), _Outgoing(streams[1])
         finally:
             group.cancel_scope.cancel()

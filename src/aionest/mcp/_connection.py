@@ -22,7 +22,6 @@ import asyncio
 import collections
 import contextlib
 import contextvars
-import copy
 import inspect
 import logging
 import math
@@ -40,8 +39,8 @@ from ._compat import anyio
 from ._posts import Posts
 from ._secrets import Secrets, watch_logs
 from ._sent import Sent
-from ._threads import in_thread
-from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, explain, kind
+from ._threads import in_own_thread, in_thread
+from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, again, explain, kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -87,6 +86,7 @@ class ServerStatus:
     connect_seconds: float | None = None
     latency: float | None = None  # seconds, of the last call
     tools: int = 0
+    left_out: list[str] = field(default_factory=list)  # tools that are described wrongly
     calls: int = 0
     failed_calls: int = 0
     open_calls: int = 0
@@ -96,7 +96,7 @@ class ServerStatus:
 
 @dataclass
 class Callbacks:
-    """What a server may ask of the client. Plain functions run in a thread, coroutine functions on the portal's loop."""
+    """What a server may ask of the client. Plain functions run in threads of their own, coroutine functions on the portal's loop."""
 
     log: Callable[[str, str, Any], Any] | None = None
     sampling: Callable[..., Any] | None = None
@@ -117,7 +117,7 @@ class _Parted(Exception):
 async def _call_back(function: Callable[..., Any], *args: Any) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args)
-    result = await in_thread(function, *args)
+    result = await in_own_thread(function, *args)
     return await result if inspect.isawaitable(result) else result
 
 
@@ -398,16 +398,25 @@ class Connection:
             log.warning("server %r: its tools could not be read again: %s", self.name, self.secrets.hide(str(exc)))
 
     async def _read_tools(self, session: Any) -> None:
+        left_out: list[str] = []
         if self.capabilities and "tools" not in self.capabilities:
             self.tools = []
         else:
-            self.tools = await _compat.pages(session, "tools", "tools")
+            self.tools, left_out = await _compat.read_tools(session)
         self.status.tools = len(self.tools)
+        self.status.left_out = [self.secrets.hide(one) for one in left_out]
+        for one in self.status.left_out:
+            log.warning("server %r: %s", self.name, one)
 
     @property
     def is_open(self) -> bool:
         """Is there a session that answers?"""
         return self.host is not None and self.host.is_open and self.host.lost is None
+
+    @property
+    def untried(self) -> bool:
+        """Has nobody tried to open it, or not to the end?"""
+        return self.status.state == "closed" and not self.closing
 
     # -- connecting
 
@@ -431,8 +440,7 @@ class Connection:
             await asyncio.wait({opening}, timeout=left if left is None else max(left, LATER) if self._answers else left)
         error = opening.exception()
         if error is not None:
-            fresh = copy.copy(error)  # each gets its own, with its own traceback
-            raise fresh from error.__cause__
+            raise again(error) if isinstance(error, ToolsError) else error  # each gets its own, with its own traceback
 
     def _opened_or_not(self, opening: asyncio.Task[None]) -> None:
         self._opening = None
@@ -447,7 +455,7 @@ class Connection:
             wait = self._next_attempt - time.monotonic()
             if wait > 0 and not now:
                 if self.failure is not None and wait > 1:
-                    raise copy.copy(self.failure) from self.failure.__cause__
+                    raise again(self.failure)
                 await asyncio.wait({self._ended}, timeout=wait)
                 self._refuse_if_closed()
             await self._connect()

@@ -6,6 +6,7 @@ of both lines of the SDK. Messages never contain headers, tokens or environment 
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -98,6 +99,13 @@ class ServerExited(ConnectionError):
         super().__init__(f"the server process {how}")
 
 
+def again(error: ToolsError) -> ToolsError:
+    """A copy, to be raised: an exception that is raised more than once grows a longer traceback each time."""
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
+
+
 _BAD_RESULT = re.compile(
     r"(Tool .* has an output schema but did not return|Invalid structured content returned by tool|Invalid schema for tool"
     r"|Unsupported protocol version from the server)"
@@ -127,6 +135,18 @@ def leaves(exc: BaseException, but: BaseException | None = None) -> list[BaseExc
         todo.extend(getattr(one, "exceptions", ()))
         todo.extend((one.__cause__, one.__context__))
     return found
+
+
+def briefly(exc: BaseException) -> str:
+    """What pydantic found wrong, without what it was found in."""
+    found: list[Any] = exc.errors(include_url=False, include_context=False, include_input=False)  # type: ignore[attr-defined]
+    told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in found[:3]]
+    return "; ".join(told) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+
+
+def _is_invalid(exc: BaseException) -> bool:
+    """Has the SDK not found in an answer what the protocol says?"""
+    return type(exc).__name__ == "ValidationError" and type(exc).__module__.startswith("pydantic")
 
 
 def clean(text: object) -> str:
@@ -180,6 +200,8 @@ def kind(exc: BaseException, but: BaseException | None = None) -> tuple[str, Bas
             return "session", one
         return "rpc", one
     for one in leaves(exc, but):
+        if _is_invalid(one):
+            return "rpc", one
         if type(one).__name__ in _CLOSED or isinstance(one, ConnectionError):
             return "lost", one
         if isinstance(one, TimeoutError):
@@ -227,6 +249,10 @@ def explain(exc: BaseException, server: str, tail: str = "", but: BaseException 
     if what in ("lost", "session", "unsent"):
         return ServerLost(
             f"server {server!r}: the connection was lost ({clean(part) or type(part).__name__}){said}", server=server
+        )
+    if what == "rpc" and _is_invalid(part):
+        return ProtocolError(
+            f"server {server!r}: its answer is not what the protocol says: {briefly(part)}", server=server
         )
     if what == "rpc":
         error = getattr(part, "error", None)

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 from .. import Portal, portal
 from . import _compat
 from ._connection import LISTENERS, Callbacks, Connection, Replaced, ServerStatus, Teller, _call_back, log
-from ._threads import in_thread
+from ._threads import in_own_thread
 from ._tracing import span
 from .bundle import ToolsBundle
 from .config import ToolsConfig
-from .errors import ServerUnavailable, ToolFailed, ToolNotFound, ToolsError, UsageError
+from .errors import ServerUnavailable, ToolFailed, ToolNotFound, ToolsError, UsageError, again
 from .naming import splits, unique_names
 from .tool import Tool, ToolResult
 from .trust import Trust, was_only_found
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _loaders: weakref.WeakSet[ToolsLoader] = weakref.WeakSet()
+FEED = 60.0  # seconds that a load waits for the retriever
 CACHE_SIZE = 256  # results kept of read-only tools
 _RESOURCES = ("resources", "resources", "resources")  # method of the session, field of its result, capability
 _TEMPLATES = ("resource_templates", "resourceTemplates", "resources")
@@ -123,10 +124,12 @@ class ToolsLoader:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
         self._only_found = False
+        stamp: Any = None
         if config is None:
             if config_file is None:
                 config_file = ToolsConfig.find() or "mcp.yaml"
                 self._only_found = was_only_found(config_file)
+            stamp = _file_stamp(config_file)  # before it is read: what is written from now on is seen
             config = ToolsConfig(config_file, inputs=inputs)
         elif not isinstance(config, ToolsConfig):
             config = ToolsConfig.from_dict(config, inputs=inputs)
@@ -145,6 +148,7 @@ class ToolsLoader:
         self._coming: set[Connection] = set()  # being opened by a reload
         self._leaving: dict[Connection, asyncio.Task[None]] = {}  # replaced, with calls under way
         self._ends = 0  # how often there was a cleanup
+        self._over = False  # cleaned up, and not loaded again
         self._teller: Teller | None = None
         self._feeding: set[asyncio.Task[None]] = set()
         self._feed_lock: Any = None
@@ -158,7 +162,7 @@ class ToolsLoader:
         self._cache: dict[tuple[str, str], tuple[float, ToolResult]] = {}
         self._guard = threading.Lock()
         self._loading: Any = None  # an asyncio.Lock of the portal's loop
-        self._stamp: Any = None
+        self._stamp: Any = stamp or _file_stamp(config.config_file)  # of what was read
         self._loaded = False
         _loaders.add(self)
 
@@ -178,14 +182,16 @@ class ToolsLoader:
         self._portal = None
 
     def _start_anew(self) -> None:
-        self._connections, self._coming, self._leaving = {}, set(), {}
-        self._stamp, self._loading, self._teller, self._loop, self._loaded = None, None, None, None, False
+        self._coming, self._leaving = set(), {}
+        self._loading, self._teller, self._loop, self._loaded = None, None, None, False
 
     def _arrive(self) -> None:
         """First thing on the portal's loop. If it is another loop than before, that one is gone, and all that was on it."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._start_anew()
+            # what is known of the servers stays: each is opened when it is asked, or loaded
+            self._connections = {name: self._like(old) for name, old in self._connections.items()}
             self._loop, self._feed_lock = loop, asyncio.Lock()
 
     async def _there(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -205,17 +211,18 @@ class ToolsLoader:
     def load(self, *, progress: Callable[[ServerStatus], Any] | None = None) -> dict[str, Tool]:
         """Read the configuration and open all servers at once; the tools by name.
 
-        It takes about as long as the slowest server. Servers that are open and unchanged are kept as they are.
+        It takes about as long as the slowest server. Servers that are open and unchanged are kept as they are; those that have
+        failed are tried again.
 
         :param progress: called with a ``ServerStatus`` as servers come up or fail.
         :raises ToolsError: only with ``strict``, or for a server that the configuration requires.
         """
-        self.portal.call(self._reload, progress)
+        self.portal.call(self._reload, progress, True)
         return self.tools
 
     async def load_async(self, *, progress: Callable[[ServerStatus], Any] | None = None) -> dict[str, Tool]:
         """``load()`` for coroutines of any loop."""
-        await self._there(self._reload, progress)
+        await self._there(self._reload, progress, True)
         return self.tools
 
     def reload(self) -> Diff:
@@ -232,20 +239,20 @@ class ToolsLoader:
         """``reload()`` for coroutines of any loop."""
         return await self._there(self._reload, None)  # type: ignore[no-any-return]
 
-    async def _reload(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
+    async def _reload(self, progress: Callable[[ServerStatus], Any] | None, everything: bool = False) -> Diff:
         self._arrive()
         if self._loading is None:
             self._loading = asyncio.Lock()
         async with self._loading:
-            return await self._reload_locked(progress)
+            return await self._reload_locked(progress, everything)
 
     def _is_chosen(self, name: str) -> bool:
         return self._chosen is None or name in self._chosen
 
     def _read_config(self) -> bool:
         """Read the file if it is another. False if what runs is to go on as it is."""
-        stamp = self._file_stamp()
-        if self._loaded and stamp is not None and stamp != self._stamp:
+        stamp = _file_stamp(self.config.config_file)
+        if stamp is not None and stamp != self._stamp:
             self.config.load()
         self._stamp = stamp
         problems = {
@@ -264,8 +271,8 @@ class ToolsLoader:
         # one that cannot be read as a whole is no reason to end anything
         return not (self._loaded and "(configuration)" in problems)
 
-    async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None) -> Diff:
-        begin, ends = time.monotonic(), self._ends
+    async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None, everything: bool) -> Diff:
+        begin, ends, self._over = time.monotonic(), self._ends, False
         if self._feed_errors:
             self._fed_from = None  # so that it is tried again
         if not self._read_config():
@@ -279,26 +286,30 @@ class ToolsLoader:
         kept: list[str] = []
         updated: list[str] = []
         fresh: dict[str, Connection] = {}
+        waited: list[Connection] = []  # that are kept, and opened
         for name, server in wanted.items():
             current = self._connections.get(name)
             if current is None or current.settings_changed(server) or current.config.disabled != server.disabled:
                 (added if current is None else changed).append(name)
-                fresh[name] = self._new_connection(name)
+                fresh[name] = self._new_connection(server)
                 continue
             kept.append(name)
             if current.config != server:
                 updated.append(name)
                 current.config = server
             if not current.is_open and not server.disabled:
-                current.wake()  # nobody waits for it
+                if everything or current.untried:  # such as one of a loop that is gone
+                    waited.append(current)
+                else:
+                    current.wake()  # nobody waits for it
         removed = [name for name in self._connections if name not in wanted]
         for name in added:  # what was not there before is seen coming
             self._connections[name] = fresh[name]
         coming = [connection for connection in fresh.values() if not connection.config.disabled]
         self._coming.update(coming)
         try:
-            if coming:
-                await asyncio.gather(*(self._bring_up(connection, progress) for connection in coming))
+            if coming or waited:
+                await asyncio.gather(*(self._bring_up(connection, progress) for connection in (*coming, *waited)))
         except BaseException:
             await asyncio.gather(*(connection.close() for connection in fresh.values()))
             for name in added:
@@ -320,12 +331,13 @@ class ToolsLoader:
         if quiet:
             await asyncio.wait(quiet)
         self._loaded = True
-        await self._settle()
+        if fresh or waited or removed or updated:
+            await self._settle(FEED)
         failed = [c for c in self._connections.values() if c.failure is not None]
         for connection in failed:
             if self.strict or connection.config.required:
                 assert connection.failure is not None
-                raise connection.failure
+                raise again(connection.failure)
         if self.strict and self._config_errors:
             raise UsageError("; ".join(self._config_errors.values()))
         return Diff(
@@ -359,17 +371,6 @@ class ToolsLoader:
             if self._teller is None:
                 self._teller = Teller(lambda status: self.on_state(status) if self.on_state is not None else None)
             self._teller.tell(connection.snapshot())
-
-    def _file_stamp(self) -> tuple[int, int, int] | None:
-        """What tells that the configuration's file has changed, without reading it."""
-        file = self.config.config_file
-        if file is None:
-            return None
-        try:
-            stat = os.stat(file)
-        except OSError:
-            return (0, 0, 0)
-        return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def _publish(self, _: Connection | None) -> None:
         """Make new tables of tools. In the loop's thread."""
@@ -411,9 +412,13 @@ class ToolsLoader:
             self._feeding.add(task)
             task.add_done_callback(self._feeding.discard)
 
-    async def _settle(self) -> None:
-        """Wait for the retriever, and for who is told of states."""
-        await self._feed()
+    async def _settle(self, seconds: float) -> None:
+        """Wait for the retriever, that long, and for who is told of states. They go on by themselves."""
+        if self.tools_retriever is not None:
+            task = asyncio.ensure_future(self._feed())
+            self._feeding.add(task)
+            task.add_done_callback(self._feeding.discard)
+            await asyncio.wait({task}, timeout=seconds)
         if self._teller is not None:
             await self._teller.told(LISTENERS)
 
@@ -424,7 +429,7 @@ class ToolsLoader:
         async with self._feed_lock:
             bundles = self._bundles
             if bundles is not self._fed_from:
-                await in_thread(self._exchange, bundles)
+                await in_own_thread(self._exchange, bundles)
                 self._fed_from = bundles
 
     def _exchange(self, bundles: Mapping[str, ToolsBundle]) -> None:
@@ -478,7 +483,14 @@ class ToolsLoader:
     @property
     def status(self) -> dict[str, ServerStatus]:
         """What is known of each server now."""
-        return {name: connection.snapshot() for name, connection in list(self._connections.items())}
+        found = {name: connection.snapshot() for name, connection in list(self._connections.items())}
+        loop = self._loop
+        if loop is None or loop.is_closed():  # and all that was on it, whoever has not noticed yet
+            for one in found.values():
+                if one.state in ("connecting", "connected"):
+                    one.state = "closed"
+                one.pid = None
+        return found
 
     @property
     def errors(self) -> dict[str, str]:
@@ -574,12 +586,16 @@ class ToolsLoader:
         return await self._there(self._call, one, given, timeout, progress, check)  # type: ignore[no-any-return]
 
     def _absent(self, tool: str | Tool) -> str | None:
-        """The server that a name begins with, if it has failed before any of its tools was known."""
+        """The server that a name begins with, if none of its tools is known yet because it has failed, or was not tried."""
         if isinstance(tool, Tool) or tool in self._tools:
             return None
         for server, _ in splits(tool):
             connection = self._connections.get(server)
-            if connection is not None and connection.failure is not None and not connection.tools:
+            if (
+                connection is not None
+                and not connection.tools
+                and (connection.failure is not None or connection.untried)
+            ):
                 return server
         return None
 
@@ -668,21 +684,32 @@ class ToolsLoader:
                 raise UsageError(
                     f"no server {server!r} is configured; there are: {', '.join(self.config.servers) or 'none'}"
                 )
+            if self._over:  # what was started now would be ended by nobody
+                raise ServerUnavailable(
+                    f"server {server!r} was closed by the loader's cleanup(): load() it again", server=server
+                )
             # a child after fork(), or a server that was not loaded yet
             if self._only_found and not Trust().is_trusted(self.config):
                 raise UsageError(
                     f"{self.config.config_file} was found here and never accepted: name it (config_file=...)"
                 )
-            self._connections[server] = self._new_connection(server)
+            self._connections[server] = self._new_connection(self.config.servers[server])
         return self._connections[server]
 
-    def _new_connection(self, server: str) -> Connection:
-        return Connection(self.config.servers[server], self._callbacks, self._publish, self._state_changed)
+    def _new_connection(self, config: Any) -> Connection:
+        return Connection(config, self._callbacks, self._publish, self._state_changed)
+
+    def _like(self, old: Connection) -> Connection:
+        """One that takes the place of another, and offers the same tools until it knows better."""
+        new = self._new_connection(old.config)
+        new.tools, new.capabilities = old.tools, old.capabilities
+        new.status.tools, new.status.connections = old.status.tools, old.status.connections
+        return new
 
     # -- what else servers offer
 
     def resources(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
-        """Resources of one or all servers, by server. Servers that are not there, or have none, are left out."""
+        """Resources of one or all servers, by server. Of all, those that are not there, do not answer, or have none are left out."""
         return self.portal.call(self._list, server, *_RESOURCES)  # type: ignore[no-any-return]
 
     async def resources_async(self, server: str | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -756,7 +783,7 @@ class ToolsLoader:
         return await self._there(self._health, timeout)  # type: ignore[no-any-return]
 
     def restart(self, server: str) -> ServerStatus:
-        """End a server's session and open a new one.
+        """End a server's session and open a new one, with the same settings.
 
         :raises ToolsError: it does not come up again.
         """
@@ -780,18 +807,27 @@ class ToolsLoader:
         return bool(chosen(self._callbacks.tokens).remove(token_key(one.resolved())))
 
     async def _list(self, server: str | None, what: str, name: str, capability: str) -> dict[str, list[dict[str, Any]]]:
-        self._arrive()
-        chosen = [await self._connection(server)] if server is not None else list(self._connections.values())
-        found: dict[str, list[dict[str, Any]]] = {}
-        for connection in chosen:
-            if server is None and (not connection.is_open or capability not in connection.capabilities):
-                continue
-            found[connection.name] = await connection.request(
+        async def listed(connection: Connection) -> list[dict[str, Any]]:
+            return await connection.request(  # type: ignore[no-any-return]
                 lambda session: _compat.pages(session, what, name),
                 timeout=None,
                 repeatable=True,
                 what=f"list of {what}",
             )
+
+        self._arrive()
+        if server is not None:
+            return {server: await listed(await self._connection(server))}
+        asked = [c for c in self._connections.values() if c.is_open and capability in c.capabilities]
+        lists = await asyncio.gather(*map(listed, asked), return_exceptions=True)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for connection, one in zip(asked, lists):
+            if isinstance(one, ToolsError):
+                log.warning("server %r: the list of %s is not there: %s", connection.name, what, one)
+            elif isinstance(one, BaseException):
+                raise one
+            else:
+                found[connection.name] = one
         return found
 
     async def _read(self, server: str, uri: str, timeout: float | None) -> list[dict[str, Any]]:
@@ -827,8 +863,8 @@ class ToolsLoader:
 
     async def _restart(self, server: str) -> ServerStatus:
         old = await self._connection(server)
-        new = self._connections[server] = self._new_connection(server)
-        new.status.connections = old.status.connections
+        # with the settings that it has: what the file says by now, and whether that was accepted, is for a reload to find out
+        new = self._connections[server] = self._like(old)
         ending = self._leaving[old] = asyncio.ensure_future(old.close())
         ending.add_done_callback(lambda _: self._leaving.pop(old, None))
         await asyncio.shield(ending)
@@ -842,21 +878,24 @@ class ToolsLoader:
 
         :param timeout: seconds to wait; ``None`` waits for the end of all, which is bounded by some seconds.
         """
+        self._over = True
         if self._is_used():
             self.portal.call(self._cleanup, timeout=timeout)
 
     async def cleanup_async(self) -> None:
         """``cleanup()`` for coroutines of any loop."""
+        self._over = True
         if self._is_used():
             await self._there(self._cleanup)
 
     def _is_used(self) -> bool:
         """Is there anything to end? Not where the portal's loop has ended, and all with it."""
-        if self._loop is None:
+        if self._loop is None and not self._connections:
             return False
-        if not self._loop.is_closed():
+        if self._loop is not None and not self._loop.is_closed():
             return True
         self._start_anew()
+        self._connections = {}
         self._publish(None)
         if self.tools_retriever is not None:
             self._fed_from = self._bundles
@@ -866,12 +905,13 @@ class ToolsLoader:
     async def _cleanup(self) -> None:
         self._arrive()
         self._ends += 1
+        self._over = True  # also if a load has begun meanwhile
         everything = {*self._connections.values(), *self._coming, *self._leaving}
         self._connections = {}
         self._publish(None)
         self._loaded = False
         await asyncio.gather(*(connection.close() for connection in everything))
-        await self._settle()
+        await self._settle(LISTENERS)
 
     def __enter__(self) -> Self:
         try:
@@ -898,8 +938,19 @@ class ToolsLoader:
         await self.cleanup_async()
 
     def __repr__(self) -> str:
-        states = ", ".join(f"{name}: {c.status.state}" for name, c in list(self._connections.items()))
+        states = ", ".join(f"{name}: {one.state}" for name, one in self.status.items())
         return f"<ToolsLoader {len(self._tools)} tools; {states or 'nothing loaded'}>"
+
+
+def _file_stamp(file: Any) -> tuple[int, int, int] | None:
+    """What tells that a configuration's file has changed, without reading it."""
+    if file is None:
+        return None
+    try:
+        stat = os.stat(file)
+    except (OSError, ValueError):
+        return (0, 0, 0)
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _wanted(config: Any, tool: str) -> bool:

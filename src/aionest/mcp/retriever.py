@@ -214,9 +214,9 @@ class _Search:
         return ToolResult([{"type": "text", "text": text}], structured={"result": found}, tool=tool.name)
 
     async def acall(self, tool: Tool, arguments: Mapping[str, Any] | None = None, **_: Any) -> ToolResult:
-        import asyncio
+        from ._threads import in_own_thread
 
-        return await asyncio.to_thread(self.call, tool, arguments)  # embedding may take its time
+        return await in_own_thread(self.call, tool, arguments)  # type: ignore[no-any-return]  # embedding may take its time
 
 
 def _full_text(query: str, counts: Mapping[str, Counter[str]]) -> dict[str, float]:
