@@ -556,6 +556,22 @@ def test_content_hash(monkeypatch):
     assert server({"command": "x"}) != server({"command": "x", "timeout": 5}) and server(base) == server(base)
 
 
+@pytest.mark.parametrize("field", [{"args": ["-c", "${A:-${input:a${b}}}"]}, {"env": {"A": "${input:a${b}}"}}])
+def test_defaults_of_inputs_are_a_part_of_what_is_started(tmp_path, field):
+    def written(default, other="1"):
+        inputs = [{"id": "a${b}", "default": default}, {"id": "other", "default": other}]
+        return write(tmp_path / "mcp.json", json.dumps({"inputs": inputs, "servers": {"a": {"command": "x", **field}}}))
+
+    trust = Trust(tmp_path / "trust.json")
+    trust.accept(written("1"))
+    before = ToolsConfig(written("1")).servers["a"].content_hash()
+    # what nothing refers to may change
+    assert trust.is_trusted(written("1", "2"))
+    assert ToolsConfig(written("1", "2")).servers["a"].content_hash() == before
+    assert not trust.is_trusted(written("2"))
+    assert ToolsConfig(written("2")).servers["a"].content_hash() != before
+
+
 # ------------------------------------------------------------------------------------------------------ shapes and formats
 
 SERVERS = {"a": {"command": "x", "args": ["1", "2"], "env": {"K": "v"}}, "b c": {"url": "http://h/mcp"}}

@@ -321,7 +321,8 @@ class ServerConfig(BaseModel):
     def content_hash(self) -> str:
         """A stable hash of what a session is made with: command, arguments, environment, folder, URL, headers, auth, transport.
 
-        Timeouts, filters, prefix and the like are no part of it, so that a change of these needs no new process. Of a
+        Defaults of the inputs that these refer to are covered, as they are what is run where nobody gives a value. Timeouts,
+        filters, prefix and the like are no part of it, so that a change of these needs no new process. Of a
         resolved configuration it also covers the values of variables and of the .env file. It is made with secrets, so treat
         it as one if these are guessable.
         """
@@ -329,11 +330,20 @@ class ServerConfig(BaseModel):
         parts = {key: getattr(self, key) for key in keys}
         if self.protocol != "auto":
             parts["protocol"] = self.protocol
+        defaults = self._defaults()
+        if defaults:
+            parts["inputs"] = defaults
         if self._source.workspace is not None and (self.env_file or self.cwd or "${workspaceFolder" in repr(parts)):
             parts["workspace"] = str(self._source.workspace)
         return hashlib.sha256(
             json.dumps(parts, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
         ).hexdigest()
+
+    def _defaults(self) -> dict[str, str]:
+        """The defaults of inputs that may come into it: of all that are named, in whatever way."""
+        keys = ("command", "args", "env", "env_file", "cwd", "url", "headers", "auth")
+        text = "\0".join(_strings([getattr(self, key) for key in keys]))
+        return {name: value for name, value in self._source.defaults.items() if f"${{input:{name}}}" in text}
 
     def public(self) -> dict[str, Any]:
         """All fields as plain data, with secrets replaced by three asterisks; references of a resolved one as they were written."""
@@ -354,6 +364,14 @@ class ServerConfig(BaseModel):
         for key, value in self.public().items():
             if key in ("name", "transport") or getattr(self, key) != type(self).model_fields[key].default:
                 yield key, value
+
+
+def _strings(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(part)
 
 
 def _several(errors: list[ConfigError]) -> ConfigError:

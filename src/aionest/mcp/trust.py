@@ -38,7 +38,7 @@ class Trust:
     """Remembers which configurations were accepted.
 
     Accepting is about what would be started or contacted (commands, arguments, environment, folders, URLs, headers, auth)
-    as written in the file, without interpolation. Other settings and comments may change; any change of these asks again.
+    as written in the file, without interpolation, and the defaults of inputs that these refer to. Other settings and comments may change; any change of these asks again.
     The contents of .env files and of the programs themselves are not covered.
 
     Parameters:
