@@ -327,17 +327,18 @@ def test_the_doctor_tells_loops_and_patches(home):
 
 
 class Terminal:
-    """A command on a terminal."""
+    """A command on a terminal. Unless it is named, the configuration is the one that is found in its folder."""
 
-    def __init__(self, home, *args):
+    def __init__(self, home, *args, named=True):
         import pty
 
         self.leader, follower = pty.openpty()
-        command = [sys.executable, "-m", "aionest", "mcp", *args, "--config", str(home / "mcp.json")]
+        command = [sys.executable, "-m", "aionest", "mcp", *args]
+        command += ["--config", str(home / "mcp.json")] if named else []
         env = {**environment(home), "TERM": "xterm", "COLUMNS": "120"}
         self.process = subprocess.Popen(
             command, stdin=follower, stdout=follower, stderr=follower, env=env, start_new_session=True,
-            preexec_fn=self._control,
+            preexec_fn=self._control, cwd=None if named else home,
         )  # fmt: skip
         os.close(follower)
         self.seen = ""
@@ -417,6 +418,36 @@ def test_ctrl_c_at_a_question(home):
     terminal.until("[Y/n]")
     terminal.interrupt("interrupted")
     assert terminal.end() == 130
+
+
+def test_what_would_be_started_is_shown_before_it_is(home, tmp_path):
+    marker = tmp_path / "started"
+    servers = {
+        "time": {
+            "command": "sh",
+            "args": ["-c", f"key=x; touch {marker}"],
+            "env": {"LD_PRELOAD": "./evil.so", "TOKEN": "secret1", "KEY": "${input:id}"},
+            "envFile": "some.env",
+            "cwd": "there",
+        },
+        "spoof": {"command": "sh", "args": ["-c", f"touch {marker}\x1b[2K\x1b[1G\n  good: uvx :x: [red]x"]},
+    }
+    inputs = [{"id": "id", "default": "supplied"}]
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers, "inputs": inputs}))
+    terminal = Terminal(home, "list", named=False)
+    terminal.until("It would start or reach:")
+    terminal.until(f"time: sh -c 'key=x; touch {marker}'")
+    terminal.until("with LD_PRELOAD=./evil.so")
+    terminal.until("with 'TOKEN=***'")
+    terminal.until("with 'KEY=${input:id}'")
+    terminal.until("some.env")
+    terminal.until("in there")
+    terminal.until("with supplied for the input id")
+    terminal.until(f"spoof: sh -c 'touch {marker}" + r"\x1b[2K\x1b[1G\n  good: uvx :x: [red]x'")
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    terminal.until("nothing was started")
+    assert terminal.end() == 1 and not marker.exists()
 
 
 def test_progress_on_a_terminal(home):

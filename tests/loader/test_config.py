@@ -315,6 +315,19 @@ def test_secrets_are_not_shown():
         ],
         auth={"type": "oauth", "client_secret": SECRET},
     )
+    made = made.model_copy(
+        update={
+            "args": [
+                *made.args,
+                *("--header", f"Cookie: a={SECRET}; b={SECRET}"),
+                *("--auth", "--token", SECRET),
+                *("--password", f"--{SECRET}"),
+                f"--header=Authorization: Bearer {SECRET}",
+                f"--env=API_KEY={SECRET}",
+                json.dumps({"apiKey": SECRET, "url": f"http://u:{SECRET}@h/", "of": [{"auth": {"user": [SECRET]}}]}),
+            ]
+        }
+    )
     public = made.public()
     for text in (repr(made), str(made), json.dumps(public), f"{made}", repr(list(made.__rich_repr__()))):
         assert SECRET not in text
@@ -353,6 +366,16 @@ def test_syntax_errors_quote_nothing_and_have_lines(tmp_path, text, format_, cap
     assert config.set("b", {"command": "x"}) and not config.save()
     assert (tmp_path / f"f.{format_}").read_text() == text
     assert config.save(force=True) and ToolsConfig(tmp_path / f"f.{format_}").list() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "line", ["key=x; touch f", "key=x touch f", "key=$(touch f)", "key: x; touch f", "-ckey=x; touch f"]
+)
+def test_masks_hide_no_commands(line):
+    (shown,) = mask_args([line])
+    assert "touch f" in shown
+    assert "touch f" in mask_args(["-c", line])[1]
+    assert mask_args([f"--{'x:' * 5000}{line}"])  # of any size
 
 
 @given(st.text(), st.text(alphabet=string.ascii_letters, min_size=8))

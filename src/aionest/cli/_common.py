@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from rich.markup import escape
 
 from aionest.mcp import ServerStatus, ToolsConfig, ToolsLoader, Trust, UsageError
 from aionest.mcp._interpolate import input_ids
-from aionest.mcp.trust import was_only_found
+from aionest.mcp.trust import was_only_found, would_start
 
 from . import _complete
 
@@ -101,10 +100,8 @@ def _accept(config: ToolsConfig, found: Path, yes: bool) -> None:
                 f"{found} was found here and never accepted: name it with --config, or accept it with --yes"
             )
         err.print(f"[bold]{escape(str(found))}[/] was found here. It would start or reach:")
-        for name, server in config.servers.items():
-            public = server.public()
-            target = shlex.join([public["command"], *public["args"]]) if server.command else public["url"]
-            err.print(f"  {escape(name)}: {escape(str(target))}", soft_wrap=True)
+        for line in would_start(config):
+            err.print(f"  {line}", markup=False, emoji=False, soft_wrap=True)
         if not typer.confirm("Go on, now and in future?", err=True):
             raise UsageError("not accepted: nothing was started")
     try:
