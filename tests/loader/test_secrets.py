@@ -161,6 +161,27 @@ def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loa
         assert loader.reload().kept == ("a",) and "never accepted" in loader.errors["(configuration)"]
     finally:
         loader.cleanup()
+    # one that comes later was not named either
+    file.unlink()
+    late = ToolsLoader()
+    try:
+        assert late.load() == {} and "there is no such file" in late.errors["(configuration)"]
+        Path("mcp.yaml").write_text(f"a: {{command: '{sys.executable}', args: ['{SERVER}']}}\n")
+        assert not late.reload() and "never accepted" in late.errors["(configuration)"] and not processes()
+        with pytest.raises(ToolsError, match="never accepted"):
+            late.ping("a")
+        Trust().accept("mcp.yaml")
+        assert late.reload().added == ("a",) and not late.errors
+    finally:
+        late.cleanup()
+    # what code sets where there is no file is the code's
+    Path("mcp.yaml").unlink()
+    own = ToolsLoader()
+    try:
+        own.config.set("a", {"command": sys.executable, "args": [str(SERVER)]})
+        assert own.load() and own.call("a.echo", {"text": "1"}).text == "1"
+    finally:
+        own.cleanup()
     # named, it is as good as accepted
     file.write_text(json.dumps({"mcpServers": {"c": {"command": sys.executable, "args": [str(SERVER)]}}}))
     assert make_loader("mcp.json").call("c.echo", {"text": "1"}).text == "1"

@@ -88,7 +88,8 @@ def find_config(file: Path | None, yes: bool = False, inputs: dict[str, str] | N
     if found is None:
         raise UsageError("no configuration found: name one with --config, or make one with `aionest mcp config add`")
     config = ToolsConfig(found, inputs=given)
-    if was_only_found(found) and not Trust().is_trusted(config):
+    config._only_found = was_only_found(found)
+    if config._only_found and not Trust().is_trusted(config):
         _accept(config, found, yes)
     return config
 

@@ -722,6 +722,7 @@ class ToolsConfig:
     ) -> None:
         self.config_file = None if config_file is None else Path(config_file)
         self._inputs = inputs
+        self._only_found = False  # nobody has named the file: a loader asks whether it is accepted, at each reload
         self._lock = threading.RLock()
         self._base: Path | None = None
         self._text: str | None = None

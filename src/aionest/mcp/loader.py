@@ -122,7 +122,7 @@ class ToolsLoader:
     ) -> None:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
-        self._only_found = False
+        self._only_found = isinstance(config, ToolsConfig) and config._only_found
         if config is None:
             if config_file is None:
                 config_file = ToolsConfig.find() or "mcp.yaml"
@@ -242,6 +242,10 @@ class ToolsLoader:
     def _is_chosen(self, name: str) -> bool:
         return self._chosen is None or name in self._chosen
 
+    def _is_not_accepted(self) -> bool:
+        """Is the configuration that of a file that was only found? What code has set is not, as long as there is no file."""
+        return self._only_found and self.config._text is not None and not Trust().is_trusted(self.config)
+
     def _read_config(self) -> bool:
         """Read the file if it is another. False if what runs is to go on as it is."""
         stamp = self._file_stamp()
@@ -253,10 +257,11 @@ class ToolsLoader:
             for error in self.config.errors
             if error.server is None or self._is_chosen(error.server)
         }
-        if self._only_found and not Trust().is_trusted(self.config):
-            problems["(configuration)"] = (
+        if self._is_not_accepted():
+            problems.setdefault(
+                "(configuration)",
                 f"{self.config.config_file} was found here and never accepted, so nothing of it was started: name it "
-                "(config_file=...), or accept it once with `aionest mcp check --yes`"
+                "(config_file=...), or accept it once with `aionest mcp check --yes`",
             )
             self._config_errors = problems
             return False
@@ -669,7 +674,7 @@ class ToolsLoader:
                     f"no server {server!r} is configured; there are: {', '.join(self.config.servers) or 'none'}"
                 )
             # a child after fork(), or a server that was not loaded yet
-            if self._only_found and not Trust().is_trusted(self.config):
+            if self._is_not_accepted():
                 raise UsageError(
                     f"{self.config.config_file} was found here and never accepted: name it (config_file=...)"
                 )

@@ -25,7 +25,7 @@ __all__ = ["Trust", "was_only_found", "would_start"]
 
 
 def was_only_found(path: str | Path) -> bool:
-    """Is a file that ``ToolsConfig.find`` gave one of the working directory, which nobody has named?
+    """Is a file that nobody has named one of the working directory? It need not be there yet.
 
     Not if $MCP_FILE names it, nor if it is the user's own in the configuration folder of aionest.
     """
@@ -35,7 +35,7 @@ def was_only_found(path: str | Path) -> bool:
     import platformdirs
 
     own = platformdirs.user_config_path("aionest", appauthor=False) / "mcp.yaml"
-    return os.path.realpath(path) != os.path.realpath(own) and Path(path).exists()
+    return os.path.realpath(path) != os.path.realpath(own)
 
 
 def would_start(config: ToolsConfig, names: Collection[str] | None = None) -> list[str]:
