@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import ToolsConfig, ToolsError, ToolsLoader
+from aionest.mcp import ToolFailed, ToolsConfig, ToolsError, ToolsLoader
 from aionest.mcp._secrets import Secrets
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
@@ -63,6 +63,27 @@ def test_tokens_from_an_env_file_and_from_variables(make_loader, everything, tmp
     loader = make_loader(tmp_path / "mcp.json")
     assert set(loader.errors) == set(servers)
     assert SECRET not in shown(loader, everything)
+
+
+def test_tokens_in_arguments(make_loader, everything, monkeypatch):
+    monkeypatch.setenv("FROM_HERE", SECRET + "1")
+    monkeypatch.setenv("A_PATH", str(SERVER))
+    code = "import sys; sys.exit('refused: ' + ' '.join(sys.argv[1:]) + ' at ' + sys.argv[1])"
+    args = ["${A_PATH}", "mode", "${FROM_HERE}", "x${input:one}", "--token", SECRET + "3", f"--api-key={SECRET}4"]
+    args += ["--header", f"Authorization: Bearer {SECRET}5", "--config", json.dumps({"apiKey": SECRET + "6"})]
+    servers = {"a": {"command": sys.executable, "args": ["-c", code, *args]}}
+    loader = make_loader(ToolsConfig.from_dict(servers, inputs={"one": SECRET + "2"}))
+    said = loader.errors["a"]
+    assert f"refused: {SERVER} mode *** x*** --token *** --api-key=***" in said
+    assert SECRET not in shown(loader, everything).replace(code, "")
+
+
+def test_a_tool_that_tells_its_token(make_loader):
+    env = {"TOKEN": SECRET}
+    loader = make_loader({"a": {"command": sys.executable, "args": [str(SERVER)], "env": env}})
+    with pytest.raises(ToolFailed) as caught:
+        loader.call("a.fail", {"message": f"no {SECRET}"}, check=True)
+    assert "no ***" in str(caught.value) and SECRET not in str(caught.value)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

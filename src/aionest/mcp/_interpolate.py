@@ -47,6 +47,8 @@ class Scope:
         extra: values of a .env file; they come before the environment, as the file was named on purpose.
         inputs: values for ``${input:id}``, as a mapping or a function of the id.
         defaults: values for inputs which ``inputs`` doesn't know.
+
+    ``used`` has the values of variables and inputs that were asked for, by name.
     """
 
     def __init__(
@@ -62,11 +64,15 @@ class Scope:
         self.extra = extra or {}
         self.inputs = inputs
         self.defaults = defaults or {}
+        self.used: dict[str, str] = {}
 
     def variable(self, name: str) -> str | None:
         """The value of an environment variable, or None."""
         value = self.extra.get(name)
-        return self.environ.get(name) if value is None else value
+        value = self.environ.get(name) if value is None else value
+        if value is not None:
+            self.used[name] = value
+        return value
 
     def input(self, name: str) -> str:
         """The value of an input; raises Unresolved if there is none."""
@@ -77,6 +83,7 @@ class Scope:
             raise Unresolved(f"input:{name}", f"no value for input {name!r}", "pass it with inputs={...}")
         if not isinstance(value, str):
             raise Unresolved(f"input:{name}", f"the value given for input {name!r} is not text")
+        self.used[f"input:{name}"] = value
         return value
 
 

@@ -1,4 +1,4 @@
-"""What must not be shown: the values of a server's headers, environment, credentials and secret parts of its URL.
+"""What must not be shown: the values of a server's headers, environment, credentials, and what is secret in its URL and arguments.
 
 Contract: a ``Secrets`` is given a server's resolved configuration before that is used, and ``hide`` takes these values out
 of any text (what the server writes to stderr, what libraries say in their errors). The log records of the HTTP libraries
@@ -10,12 +10,13 @@ Thread-safety: any thread. ``learn`` replaces the table as a whole.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import weakref
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ._interpolate import HIDDEN, token_like
+from ._interpolate import HIDDEN, secret_args, token_like
 from .errors import clean, leaves
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ LOGGERS = (
     "mcp.client.auth.oauth2",
     "client",
 )
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*\Z")
 _known: weakref.WeakSet[Secrets] = weakref.WeakSet()
 
 
@@ -84,11 +86,14 @@ def _values(config: Any) -> Iterator[str]:
             yield value
     for name, value in config.headers.items():
         if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST):
-            yield value
-            _, _, rest = value.partition(" ")  # "Bearer abc": the token by itself
-            if len(rest) >= SHORTEST_NAMED:
-                yield rest
+            yield from _worth_hiding(value)
     yield from _parts(config.auth)
+    for name, value in config._used.items():
+        if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST) and not os.path.exists(value):
+            yield value  # not a path, which is no secret and says where an error is
+    for value in secret_args(config.args):
+        if not _OPTION.match(value) and not os.path.exists(value):
+            yield from _worth_hiding(value)
     if config.url:
         parts = urlsplit(config.url)
         for name, value in parse_qsl(parts.query):
@@ -96,6 +101,13 @@ def _values(config: Any) -> Iterator[str]:
                 yield value
         if parts.password:
             yield from {parts.password, unquote(parts.password)}
+
+
+def _worth_hiding(value: str) -> Iterator[str]:
+    """The value of a header or an argument, and in ``Bearer abc`` the token by itself."""
+    value = value.strip()
+    _, _, rest = value.partition(" ")
+    yield from (one for one in (value, rest) if len(one) >= SHORTEST_NAMED)
 
 
 def _parts(auth: Any) -> Iterator[str]:

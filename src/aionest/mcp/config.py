@@ -39,6 +39,7 @@ from ._interpolate import (
     mask_auth,
     mask_url,
     read_env_file,
+    token_like,
 )
 from ._locked import locked
 from .errors import UsageError
@@ -219,6 +220,8 @@ class ServerConfig(BaseModel):
     _source: _Source = PrivateAttr(default_factory=_Source)
     # of a resolved one: what was written, to be shown in place of the values of variables
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    # of a resolved one: values of variables in its arguments, and in its URL those that look like secrets by their names
+    _used: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **data: Any) -> None:
         fields, problems, _ = _normalize(data)
@@ -303,8 +306,12 @@ class ServerConfig(BaseModel):
             if problem:
                 raise self._source.error(self.name, problem)
             data["env_file"] = str(path)
+        used: dict[str, str] = {}
         for key in ("command", "args", "env", "cwd", "url", "headers", "auth"):
+            scope.used = {}
             data[key] = replace(data[key], key)
+            if key in ("args", "url"):
+                used |= {name: value for name, value in scope.used.items() if key == "args" or token_like(name)}
         data["env"] = {**scope.extra, **data["env"]}
         if data["cwd"] is not None:
             data["cwd"] = str(workspace / Path(data["cwd"]).expanduser())
@@ -313,6 +320,7 @@ class ServerConfig(BaseModel):
         made, errors, _ = _build(self.name, data, self._source, literal=True)
         if made is None:
             raise _several(errors)
+        made._used = self._used or used
         made._written = self._written or {
             key: getattr(self, key) for key in ("command", "args", "cwd", "env_file", "url")
         }

@@ -638,9 +638,8 @@ class ToolsLoader:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[key] = (time.monotonic() + ttl, result)
         if check and result.is_error:
-            raise ToolFailed(
-                f"tool {tool.name!r} failed: {result.text or 'it did not say why'}", server=tool.server, result=result
-            )
+            said = connection.secrets.hide(result.text) or "it did not say why"
+            raise ToolFailed(f"tool {tool.name!r} failed: {said}", server=tool.server, result=result)
         return result
 
     async def _request(self, server: str, make: Callable[[Any], Any], **options: Any) -> Any:
