@@ -129,10 +129,29 @@ def test_the_configuration(home):
     }
     assert mcp(home, "config", "remove", "b").returncode == 0
     assert mcp(home, "config", "remove", "b").returncode == 1
+    headers = ["-H", "Authorization: Bearer a=b:c", "-H", "X-Own=1:2"]
+    assert mcp(home, "config", "add", "w", "http://127.0.0.1:9/mcp", *headers).returncode == 0
+    written = json.loads((home / "mcp.json").read_text())["mcpServers"]["w"]["headers"]
+    assert written == {"Authorization": "Bearer a=b:c", "X-Own": "1:2"}
     other = home / "other.yaml"
     other.write_text("taken: {command: over}\n")
     assert mcp(home, "config", "import", str(other)).returncode == 0
     assert "taken" in (home / "mcp.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["config", "add", "w", "http://h/", "-H", "Bearer secret1"], "number 1 is no NAME=VALUE or NAME: VALUE"),
+        (["config", "add", "w", "http://h/", "-H", "A=1", "-H", ": secret1"], "number 2"),
+        (["config", "add", "w", "x", "-e", "TOKEN: secret1"], "'TOKEN' is no NAME=VALUE"),
+        (["config", "add", "w", "x", "-e", "=secret1"], "number 1"),
+        (["list", "--input", "secret1"], "number 1 is no ID=VALUE"),
+    ],
+)
+def test_usage_errors_quote_no_values(home, args, said):
+    r = mcp(home, *args)
+    assert r.returncode == 1 and said in r.stderr and "secret1" not in r.stderr + r.stdout
 
 
 def test_a_configuration_that_was_only_found_runs_nothing(home, tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,14 +53,16 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
-def pairs(items: list[str] | None, what: str) -> dict[str, str]:
-    """NAME=VALUE items. :raises UsageError: one is not."""
+def pairs(items: list[str] | None, what: str, *, headers: bool = False) -> dict[str, str]:
+    """NAME=VALUE items; of headers also NAME: VALUE. :raises UsageError: one is not. It may be a secret, so it is not quoted."""
     found: dict[str, str] = {}
-    for item in items or []:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{item!r} is no {what}")
-        found[name] = value
+    for number, item in enumerate(items or [], 1):
+        mark = re.search("[=:]" if headers else "=", item)
+        if mark is None or not mark.start():
+            named = re.match(r"[A-Za-z_][\w.-]*(?=:)", item)
+            raise UsageError(f"{repr(named[0]) if named else f'number {number}'} is no {what}")
+        value = item[mark.end() :]
+        found[item[: mark.start()]] = value.strip() if mark[0] == ":" else value
     return found
 
 
