@@ -96,6 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = f"{self.path} {self.headers}".encode()
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Location", self.path)
         self.end_headers()
         self.wfile.write(body)
 
@@ -117,14 +118,16 @@ def web():
 @pytest.mark.parametrize("kind", ["http", "sse"])
 def test_urls_and_headers(web, make_loader, everything, kind, status):
     web.status = status
-    url = f"http://someone:{SECRET}@127.0.0.1:{web.server_port}/mcp?api_key={SECRET}&page=1"
+    url = f"http://someone:{SECRET}@127.0.0.1:{web.server_port}/mcp?api_key={SECRET}&auth=staple%2Fgun&page=1"
     headers = {"Authorization": f"Bearer {SECRET}", "X-Own": SECRET}
     loader = make_loader({"web": {"url": url, "type": kind, "headers": headers, "connect_timeout": 10}})
     assert str(status) in loader.errors["web"], loader.errors
     with pytest.raises(ToolsError) as caught:
         loader.restart("web")
+    logging.getLogger("httpcore.made.later").debug("sent %s", SECRET)
     chain = "".join(traceback.format_exception(None, caught.value, caught.value.__traceback__))
-    assert SECRET not in chain + shown(loader, everything)
+    said = chain + shown(loader, everything)
+    assert SECRET not in said and "staple" not in said and "sent ***" in said and "page=1" in said
 
 
 def test_nobody_there(make_loader, everything):
@@ -149,6 +152,10 @@ def test_what_is_hidden():
     secrets.learn(config.resolved())
     said = secrets.hide(f"{SECRET} {SECRET}2 {SECRET}3 pass%2Fword pass/word public-id 1")
     assert said == "*** *** *** *** *** public-id 1"
+    url = "https://h/?token=a%2fb+c%7Cd&plain=hidden-not&auth=e|f%20%22g"
+    secrets.learn(ToolsConfig.from_dict({"a": {"url": url}}).servers["a"])
+    for way in ("a%2fb+c%7Cd", "a/b c|d", "a%2Fb+c%7Cd", "a%2Fb%20c%7Cd", "e|f%20%22g", 'e|f "g', "e%7Cf%20%22g"):
+        assert secrets.hide(f"<{way}> hidden-not") == "<***> hidden-not"
     assert SECRET not in repr(secrets)
     exc = ValueError(f"no {SECRET}")
     exc.__cause__ = OSError(5, f"with {SECRET}")
