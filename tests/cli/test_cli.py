@@ -129,10 +129,29 @@ def test_the_configuration(home):
     }
     assert mcp(home, "config", "remove", "b").returncode == 0
     assert mcp(home, "config", "remove", "b").returncode == 1
+    headers = ["-H", "Authorization: Bearer a=b:c", "-H", "X-Own=1:2"]
+    assert mcp(home, "config", "add", "w", "http://127.0.0.1:9/mcp", *headers).returncode == 0
+    written = json.loads((home / "mcp.json").read_text())["mcpServers"]["w"]["headers"]
+    assert written == {"Authorization": "Bearer a=b:c", "X-Own": "1:2"}
     other = home / "other.yaml"
     other.write_text("taken: {command: over}\n")
     assert mcp(home, "config", "import", str(other)).returncode == 0
     assert "taken" in (home / "mcp.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["config", "add", "w", "http://h/", "-H", "Bearer secret1"], "number 1 is no NAME=VALUE or NAME: VALUE"),
+        (["config", "add", "w", "http://h/", "-H", "A=1", "-H", ": secret1"], "number 2"),
+        (["config", "add", "w", "x", "-e", "TOKEN: secret1"], "'TOKEN' is no NAME=VALUE"),
+        (["config", "add", "w", "x", "-e", "=secret1"], "number 1"),
+        (["list", "--input", "secret1"], "number 1 is no ID=VALUE"),
+    ],
+)
+def test_usage_errors_quote_no_values(home, args, said):
+    r = mcp(home, *args)
+    assert r.returncode == 1 and said in r.stderr and "secret1" not in r.stderr + r.stdout
 
 
 def test_a_configuration_that_was_only_found_runs_nothing(home, tmp_path):
@@ -145,6 +164,28 @@ def test_a_configuration_that_was_only_found_runs_nothing(home, tmp_path):
     assert r.returncode == 0 and marker.exists()
     marker.unlink()
     assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 0 and marker.exists()
+
+
+@pytest.mark.parametrize("json_", [[], ["--json"]])
+def test_a_shell_starts_nothing_new_of_a_configuration_that_was_only_found(home, tmp_path, json_):
+    marker = tmp_path / "started"
+    server = {"command": sys.executable, "args": [str(SERVER)]}
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": {"a": server}}))
+    assert aionest(home, "mcp", "check", "--yes", cwd=home).returncode == 0
+    child = subprocess.Popen(
+        [sys.executable, "-m", "aionest", "mcp", "shell", *json_],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(home),
+        cwd=home, bufsize=1,
+    )  # fmt: skip
+    with child:
+        child.stdin.write("a.echo text=ready\n")
+        while "ready" not in child.stdout.readline():
+            assert child.poll() is None
+        evil = {"command": sys.executable, "args": ["-c", f"open({str(marker)!r}, 'w')"]}
+        (home / "mcp.json").write_text(json.dumps({"mcpServers": {"a": server, "evil": evil}}))
+        child.stdin.write("reload\nevil.x\na.echo text=still\n")
+        said = child.communicate(timeout=60)[0]
+    assert "never accepted" in said and "still" in said and not marker.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -327,17 +368,18 @@ def test_the_doctor_tells_loops_and_patches(home):
 
 
 class Terminal:
-    """A command on a terminal."""
+    """A command on a terminal. Unless it is named, the configuration is the one that is found in its folder."""
 
-    def __init__(self, home, *args):
+    def __init__(self, home, *args, named=True):
         import pty
 
         self.leader, follower = pty.openpty()
-        command = [sys.executable, "-m", "aionest", "mcp", *args, "--config", str(home / "mcp.json")]
+        command = [sys.executable, "-m", "aionest", "mcp", *args]
+        command += ["--config", str(home / "mcp.json")] if named else []
         env = {**environment(home), "TERM": "xterm", "COLUMNS": "120"}
         self.process = subprocess.Popen(
             command, stdin=follower, stdout=follower, stderr=follower, env=env, start_new_session=True,
-            preexec_fn=self._control,
+            preexec_fn=self._control, cwd=None if named else home,
         )  # fmt: skip
         os.close(follower)
         self.seen = ""
@@ -417,6 +459,36 @@ def test_ctrl_c_at_a_question(home):
     terminal.until("[Y/n]")
     terminal.interrupt("interrupted")
     assert terminal.end() == 130
+
+
+def test_what_would_be_started_is_shown_before_it_is(home, tmp_path):
+    marker = tmp_path / "started"
+    servers = {
+        "time": {
+            "command": "sh",
+            "args": ["-c", f"key=x; touch {marker}"],
+            "env": {"LD_PRELOAD": "./evil.so", "TOKEN": "secret1", "KEY": "${input:id}"},
+            "envFile": "some.env",
+            "cwd": "there",
+        },
+        "spoof": {"command": "sh", "args": ["-c", f"touch {marker}\x1b[2K\x1b[1G\n  good: uvx :x: [red]x"]},
+    }
+    inputs = [{"id": "id", "default": "supplied"}]
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers, "inputs": inputs}))
+    terminal = Terminal(home, "list", named=False)
+    terminal.until("It would start or reach:")
+    terminal.until(f"time: sh -c 'key=x; touch {marker}'")
+    terminal.until("with LD_PRELOAD=./evil.so")
+    terminal.until("with 'TOKEN=***'")
+    terminal.until("with 'KEY=${input:id}'")
+    terminal.until("some.env")
+    terminal.until("in there")
+    terminal.until("with supplied for the input id")
+    terminal.until(f"spoof: sh -c 'touch {marker}" + r"\x1b[2K\x1b[1G\n  good: uvx :x: [red]x'")
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    terminal.until("nothing was started")
+    assert terminal.end() == 1 and not marker.exists()
 
 
 def test_progress_on_a_terminal(home):

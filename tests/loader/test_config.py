@@ -315,6 +315,19 @@ def test_secrets_are_not_shown():
         ],
         auth={"type": "oauth", "client_secret": SECRET},
     )
+    made = made.model_copy(
+        update={
+            "args": [
+                *made.args,
+                *("--header", f"Cookie: a={SECRET}; b={SECRET}"),
+                *("--auth", "--token", SECRET),
+                *("--password", f"--{SECRET}"),
+                f"--header=Authorization: Bearer {SECRET}",
+                f"--env=API_KEY={SECRET}",
+                json.dumps({"apiKey": SECRET, "url": f"http://u:{SECRET}@h/", "of": [{"auth": {"user": [SECRET]}}]}),
+            ]
+        }
+    )
     public = made.public()
     for text in (repr(made), str(made), json.dumps(public), f"{made}", repr(list(made.__rich_repr__()))):
         assert SECRET not in text
@@ -353,6 +366,16 @@ def test_syntax_errors_quote_nothing_and_have_lines(tmp_path, text, format_, cap
     assert config.set("b", {"command": "x"}) and not config.save()
     assert (tmp_path / f"f.{format_}").read_text() == text
     assert config.save(force=True) and ToolsConfig(tmp_path / f"f.{format_}").list() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "line", ["key=x; touch f", "key=x touch f", "key=$(touch f)", "key: x; touch f", "-ckey=x; touch f"]
+)
+def test_masks_hide_no_commands(line):
+    (shown,) = mask_args([line])
+    assert "touch f" in shown
+    assert "touch f" in mask_args(["-c", line])[1]
+    assert mask_args([f"--{'x:' * 5000}{line}"])  # of any size
 
 
 @given(st.text(), st.text(alphabet=string.ascii_letters, min_size=8))
@@ -554,6 +577,22 @@ def test_content_hash(monkeypatch):
     monkeypatch.setenv("HASHED", "2")
     assert with_variable.resolved().content_hash() != first
     assert server({"command": "x"}) != server({"command": "x", "timeout": 5}) and server(base) == server(base)
+
+
+@pytest.mark.parametrize("field", [{"args": ["-c", "${A:-${input:a${b}}}"]}, {"env": {"A": "${input:a${b}}"}}])
+def test_defaults_of_inputs_are_a_part_of_what_is_started(tmp_path, field):
+    def written(default, other="1"):
+        inputs = [{"id": "a${b}", "default": default}, {"id": "other", "default": other}]
+        return write(tmp_path / "mcp.json", json.dumps({"inputs": inputs, "servers": {"a": {"command": "x", **field}}}))
+
+    trust = Trust(tmp_path / "trust.json")
+    trust.accept(written("1"))
+    before = ToolsConfig(written("1")).servers["a"].content_hash()
+    # what nothing refers to may change
+    assert trust.is_trusted(written("1", "2"))
+    assert ToolsConfig(written("1", "2")).servers["a"].content_hash() == before
+    assert not trust.is_trusted(written("2"))
+    assert ToolsConfig(written("2")).servers["a"].content_hash() != before
 
 
 # ------------------------------------------------------------------------------------------------------ shapes and formats

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from aionest.mcp import ServerStatus, ToolsConfig, ToolsLoader, Trust, UsageError
 from aionest.mcp._interpolate import input_ids
-from aionest.mcp.trust import was_only_found
+from aionest.mcp.trust import was_only_found, would_start
 
 from . import _complete
 
@@ -53,14 +53,16 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
-def pairs(items: list[str] | None, what: str) -> dict[str, str]:
-    """NAME=VALUE items. :raises UsageError: one is not."""
+def pairs(items: list[str] | None, what: str, *, headers: bool = False) -> dict[str, str]:
+    """NAME=VALUE items; of headers also NAME: VALUE. :raises UsageError: one is not. It may be a secret, so it is not quoted."""
     found: dict[str, str] = {}
-    for item in items or []:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{item!r} is no {what}")
-        found[name] = value
+    for number, item in enumerate(items or [], 1):
+        mark = re.search("[=:]" if headers else "=", item)
+        if mark is None or not mark.start():
+            named = re.match(r"[A-Za-z_][\w.-]*(?=:)", item)
+            raise UsageError(f"{repr(named[0]) if named else f'number {number}'} is no {what}")
+        value = item[mark.end() :]
+        found[item[: mark.start()]] = value.strip() if mark[0] == ":" else value
     return found
 
 
@@ -89,7 +91,8 @@ def find_config(file: Path | None, yes: bool = False, inputs: dict[str, str] | N
     if found is None:
         raise UsageError("no configuration found: name one with --config, or make one with `aionest mcp config add`")
     config = ToolsConfig(found, inputs=given)
-    if was_only_found(found) and not Trust().is_trusted(config):
+    config._only_found = was_only_found(found)
+    if config._only_found and not Trust().is_trusted(config):
         _accept(config, found, yes)
     return config
 
@@ -101,10 +104,8 @@ def _accept(config: ToolsConfig, found: Path, yes: bool) -> None:
                 f"{found} was found here and never accepted: name it with --config, or accept it with --yes"
             )
         err.print(f"[bold]{escape(str(found))}[/] was found here. It would start or reach:")
-        for name, server in config.servers.items():
-            public = server.public()
-            target = shlex.join([public["command"], *public["args"]]) if server.command else public["url"]
-            err.print(f"  {escape(name)}: {escape(str(target))}", soft_wrap=True)
+        for line in would_start(config):
+            err.print(f"  {line}", markup=False, emoji=False, soft_wrap=True)
         if not typer.confirm("Go on, now and in future?", err=True):
             raise UsageError("not accepted: nothing was started")
     try:

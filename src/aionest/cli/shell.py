@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
-from aionest.mcp import ToolsError
+from aionest.mcp import ToolsError, UsageError
 
 from ._common import (
     ConfigOption,
@@ -90,6 +90,8 @@ def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | No
             _show_tools(loader, " ".join(rest))
         elif name == "reload":
             diff = loader.reload()
+            if "(configuration)" in loader.errors:
+                raise UsageError(loader.errors["(configuration)"])
             words = {
                 key: list(getattr(diff, key)) for key in ("added", "removed", "changed", "updated", "kept", "failed")
             }

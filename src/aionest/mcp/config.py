@@ -39,6 +39,7 @@ from ._interpolate import (
     mask_auth,
     mask_url,
     read_env_file,
+    token_like,
 )
 from ._locked import locked
 from .errors import UsageError
@@ -219,6 +220,8 @@ class ServerConfig(BaseModel):
     _source: _Source = PrivateAttr(default_factory=_Source)
     # of a resolved one: what was written, to be shown in place of the values of variables
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    # of a resolved one: values of variables in its arguments, and in its URL those that look like secrets by their names
+    _used: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **data: Any) -> None:
         fields, problems, _ = _normalize(data)
@@ -303,8 +306,12 @@ class ServerConfig(BaseModel):
             if problem:
                 raise self._source.error(self.name, problem)
             data["env_file"] = str(path)
+        used: dict[str, str] = {}
         for key in ("command", "args", "env", "cwd", "url", "headers", "auth"):
+            scope.used = {}
             data[key] = replace(data[key], key)
+            if key in ("args", "url"):
+                used |= {name: value for name, value in scope.used.items() if key == "args" or token_like(name)}
         data["env"] = {**scope.extra, **data["env"]}
         if data["cwd"] is not None:
             data["cwd"] = str(workspace / Path(data["cwd"]).expanduser())
@@ -313,6 +320,7 @@ class ServerConfig(BaseModel):
         made, errors, _ = _build(self.name, data, self._source, literal=True)
         if made is None:
             raise _several(errors)
+        made._used = self._used or used
         made._written = self._written or {
             key: getattr(self, key) for key in ("command", "args", "cwd", "env_file", "url")
         }
@@ -321,7 +329,8 @@ class ServerConfig(BaseModel):
     def content_hash(self) -> str:
         """A stable hash of what a session is made with: command, arguments, environment, folder, URL, headers, auth, transport.
 
-        Timeouts, filters, prefix and the like are no part of it, so that a change of these needs no new process. Of a
+        Defaults of the inputs that these refer to are covered, as they are what is run where nobody gives a value. Timeouts,
+        filters, prefix and the like are no part of it, so that a change of these needs no new process. Of a
         resolved configuration it also covers the values of variables and of the .env file. It is made with secrets, so treat
         it as one if these are guessable.
         """
@@ -329,11 +338,20 @@ class ServerConfig(BaseModel):
         parts = {key: getattr(self, key) for key in keys}
         if self.protocol != "auto":
             parts["protocol"] = self.protocol
+        defaults = self._defaults()
+        if defaults:
+            parts["inputs"] = defaults
         if self._source.workspace is not None and (self.env_file or self.cwd or "${workspaceFolder" in repr(parts)):
             parts["workspace"] = str(self._source.workspace)
         return hashlib.sha256(
             json.dumps(parts, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
         ).hexdigest()
+
+    def _defaults(self) -> dict[str, str]:
+        """The defaults of inputs that may come into it: of all that are named, in whatever way."""
+        keys = ("command", "args", "env", "env_file", "cwd", "url", "headers", "auth")
+        text = "\0".join(_strings([getattr(self, key) for key in keys]))
+        return {name: value for name, value in self._source.defaults.items() if f"${{input:{name}}}" in text}
 
     def public(self) -> dict[str, Any]:
         """All fields as plain data, with secrets replaced by three asterisks; references of a resolved one as they were written."""
@@ -354,6 +372,14 @@ class ServerConfig(BaseModel):
         for key, value in self.public().items():
             if key in ("name", "transport") or getattr(self, key) != type(self).model_fields[key].default:
                 yield key, value
+
+
+def _strings(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(part)
 
 
 def _several(errors: list[ConfigError]) -> ConfigError:
@@ -704,6 +730,7 @@ class ToolsConfig:
     ) -> None:
         self.config_file = None if config_file is None else Path(config_file)
         self._inputs = inputs
+        self._only_found = False  # nobody has named the file: a loader asks whether it is accepted, at each reload
         self._lock = threading.RLock()
         self._base: Path | None = None
         self._text: str | None = None

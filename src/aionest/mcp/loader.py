@@ -123,7 +123,7 @@ class ToolsLoader:
     ) -> None:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
-        self._only_found = False
+        self._only_found = isinstance(config, ToolsConfig) and config._only_found
         stamp: Any = None
         if config is None:
             if config_file is None:
@@ -249,6 +249,10 @@ class ToolsLoader:
     def _is_chosen(self, name: str) -> bool:
         return self._chosen is None or name in self._chosen
 
+    def _is_not_accepted(self) -> bool:
+        """Is the configuration that of a file that was only found? What code has set is not, as long as there is no file."""
+        return self._only_found and self.config._text is not None and not Trust().is_trusted(self.config)
+
     def _read_config(self) -> bool:
         """Read the file if it is another. False if what runs is to go on as it is."""
         stamp = _file_stamp(self.config.config_file)
@@ -260,10 +264,11 @@ class ToolsLoader:
             for error in self.config.errors
             if error.server is None or self._is_chosen(error.server)
         }
-        if self._only_found and not Trust().is_trusted(self.config):
-            problems["(configuration)"] = (
+        if self._is_not_accepted():
+            problems.setdefault(
+                "(configuration)",
                 f"{self.config.config_file} was found here and never accepted, so nothing of it was started: name it "
-                "(config_file=...), or accept it once with `aionest mcp check --yes`"
+                "(config_file=...), or accept it once with `aionest mcp check --yes`",
             )
             self._config_errors = problems
             return False
@@ -649,9 +654,8 @@ class ToolsLoader:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[key] = (time.monotonic() + ttl, result)
         if check and result.is_error:
-            raise ToolFailed(
-                f"tool {tool.name!r} failed: {result.text or 'it did not say why'}", server=tool.server, result=result
-            )
+            said = connection.secrets.hide(result.text) or "it did not say why"
+            raise ToolFailed(f"tool {tool.name!r} failed: {said}", server=tool.server, result=result)
         return result
 
     async def _request(self, server: str, make: Callable[[Any], Any], **options: Any) -> Any:
@@ -689,7 +693,7 @@ class ToolsLoader:
                     f"server {server!r} was closed by the loader's cleanup(): load() it again", server=server
                 )
             # a child after fork(), or a server that was not loaded yet
-            if self._only_found and not Trust().is_trusted(self.config):
+            if self._is_not_accepted():
                 raise UsageError(
                     f"{self.config.config_file} was found here and never accepted: name it (config_file=...)"
                 )
