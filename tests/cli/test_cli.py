@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -443,3 +444,32 @@ def test_the_shell_on_a_terminal(home):
     terminal.until("aionest> ")  # before that the end of the input is nobody's
     terminal.type("\x04")
     assert terminal.end() == 0
+
+
+def test_a_question_after_a_call_that_was_cancelled(home):
+    terminal = Terminal(home, "shell", "-s", "a")
+    question = f"a.ask {' '.join(_words(ASK))}\n"
+    terminal.until("aionest> ")
+    terminal.type("a.sleep seconds=600\n")
+    time.sleep(1)
+    terminal.interrupt("cancelled")
+    terminal.until("aionest> ")
+    terminal.type(question)
+    terminal.until("The server asks")
+    terminal.until("[Y/n]")
+    terminal.interrupt("cancelled")  # at the question itself
+    terminal.until("aionest> ")
+    terminal.type(question)
+    terminal.until("The server asks")
+    terminal.until("[Y/n]")
+    terminal.type("n\n")
+    terminal.until('"action": "decline"')
+    terminal.until("aionest> ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+def _words(arguments):
+    """JSON arguments as key=value words of the shell."""
+    for name, value in json.loads(arguments).items():
+        yield shlex.quote(f"{name}={value if isinstance(value, str) else json.dumps(value)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import concurrent.futures
+import contextlib
 import functools
 import json
 import queue
@@ -196,6 +197,9 @@ def _read_args(source: str | None) -> dict[str, Any]:
     return value
 
 
+_Question = tuple[Any, concurrent.futures.Future[Any]]  # with its answer
+
+
 class Conversation:
     """A call on a terminal: a bar for its progress, and questions of the server, asked in the main thread, where Ctrl-C comes.
 
@@ -203,7 +207,8 @@ class Conversation:
     """
 
     def __init__(self) -> None:
-        self._news: queue.SimpleQueue[tuple[Any, concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
+        # questions with the futures of their answers; and calls that have ended, also those that nobody waits for any more
+        self._news: queue.SimpleQueue[_Question | concurrent.futures.Future[ToolResult]] = queue.SimpleQueue()
         self.options: dict[str, Any] = {"elicitation": self._elicitation} if is_interactive() else {}
 
     async def _elicitation(self, params: Any) -> Any:
@@ -222,19 +227,30 @@ class Conversation:
             def progress(value: float, total: float | None, message: str | None) -> None:
                 bar.update(number, completed=value, total=total, description=escape(message or ""), visible=True)
 
-            one = loader.portal.submit(
+            one: concurrent.futures.Future[ToolResult] = loader.portal.submit(
                 functools.partial(loader.acall, tool, arguments, timeout=timeout, progress=progress)
             )
-            one.add_done_callback(lambda _: self._news.put(None))
+            one.add_done_callback(self._news.put)
             try:
-                while (asked := self._news.get()) is not None:
-                    bar.stop()
-                    asked[1].set_result(answer_question(asked[0]))
-                    bar.start()
+                while (news := self._news.get()) is not one:
+                    if isinstance(news, tuple) and not news[1].done():
+                        bar.stop()
+                        _reply(*news)
+                        bar.start()
             except BaseException:
                 one.cancel()
                 raise
             return one.result()
+
+
+def _reply(params: Any, reply: concurrent.futures.Future[Any]) -> None:
+    """Have a person answer a question; one that they do not go on with is declined, or the server would wait for it."""
+    answer = None
+    try:
+        answer = answer_question(params)
+    finally:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # the server has gone meanwhile
+            reply.set_result(answer)
 
 
 def show_result(result: Any) -> None:
