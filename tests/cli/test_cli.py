@@ -231,6 +231,65 @@ def test_prompts_and_contents(home):
     assert target.read_text() == "the first memo"
 
 
+ODD = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    result = {
+        "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}, "resources": {}},
+                       "serverInfo": {"name": "odd", "version": "1"}},
+        "tools/list": {"tools": [{"name": "snow", "inputSchema": {"type": "object"}},
+                                 {"name": "forecast_of_rain", "title": "Weather", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": "\\u2603 \\u00e9"}], "structuredContent": {"v": float("nan"), "w": [1.5]}},
+        "resources/read": {"contents": [{"uri": "odd://one", "blob": "A"}]},
+    }.get(message.get("method"), {})
+    if "id" in message:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+
+
+@pytest.fixture
+def odd(home):
+    """A server whose answers nobody expects."""
+    (home / "odd.py").write_text(ODD)
+    servers = {
+        "odd": {"command": sys.executable, "args": [str(home / "odd.py")]},
+        "web": {"url": "http://127.0.0.1:9/mcp", "auth": "oauth"},
+    }
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    return home
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_json_is_json_whatever_the_encoding_and_the_numbers(odd, encoding, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    r = mcp(odd, "call", "odd.snow", "--json")
+    assert r.returncode == 0, r
+    result = json.loads(r.stdout, parse_constant=pytest.fail)
+    assert result["content"][0]["text"] == "\u2603 \xe9" and result["structuredContent"] == {"v": None, "w": [1.5]}
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    r = mcp(odd, "call", "odd.snow")
+    assert (r.returncode, r.stdout) == (0, "\\u2603 \\xe9\n")
+
+
+def test_what_nobody_has_thought_of_is_an_error_like_others(odd, monkeypatch):
+    r = mcp(odd, "read", "odd", "odd://one", "-o", str(odd / "out"), "--json")
+    assert (r.returncode, r.stdout) == (5, "") and json.loads(r.stderr)["error"]["code"] == "protocol"
+    # the package is not there, or finds no keyring
+    monkeypatch.setenv("AIONEST_TOKENS", "keyring")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    r = mcp(odd, "logout", "web", "--json")
+    error = json.loads(r.stderr)["error"]
+    assert r.returncode != 0 and r.stdout == "" and "keyring" in error["message"]
+    assert "Traceback" not in mcp(odd, "logout", "web").stderr
+    r = aionest(odd, "-v", "mcp", "logout", "web", "--json", "--config", str(odd / "mcp.json"))
+    assert json.loads(r.stderr.splitlines()[-1])["error"] == error
+    # in the shell they end the call only
+    r = mcp(odd, "shell", "--json", "-s", "odd", stdin="'\nhelp\nhelp odd.snow\n")
+    told, general, one = map(json.loads, r.stdout.splitlines())
+    assert told["error"]["code"] == "usage" and "SERVER.TOOL" in general["help"] and one["tool"] == "snow"
+
+
 @pytest.fixture
 def oauth():
     process = subprocess.Popen([sys.executable, str(SERVER.with_name("oauth.py")), "0"], stdout=-1, text=True)

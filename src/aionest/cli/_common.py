@@ -6,10 +6,13 @@ error, and only if that is a terminal. Nothing is started of a configuration tha
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
+import math
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +20,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from aionest.mcp import ServerStatus, ToolsConfig, ToolsLoader, Trust, UsageError
+from aionest.mcp import ServerStatus, ToolsConfig, ToolsError, ToolsLoader, Trust, UsageError
 from aionest.mcp._interpolate import input_ids
+from aionest.mcp.errors import clean
 from aionest.mcp.trust import was_only_found
 
 from . import _complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
 _WIDE = 200  # columns where nobody looks
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
@@ -36,6 +41,7 @@ class State:
     """Of this process."""
 
     json = False
+    verbose = False
 
 
 ConfigOption = typer.Option(None, "--config", "-c", help="Configuration file (JSON, YAML or TOML).", envvar="MCP_FILE")
@@ -50,7 +56,47 @@ InputOption = typer.Option(None, "--input", help="ID=VALUE for ${input:ID} of th
 
 def show_json(value: Any) -> None:
     """The document of a command."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    write_json(value, sys.stdout)
+
+
+def write_json(value: Any, file: TextIO) -> None:
+    """One line of JSON, whatever the file's encoding. NaN and infinities, which JSON does not have, become null."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:
+        value = _finite(value)
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        # readers expect UTF-8; and lone surrogates, which may come out of a server's JSON, are in no encoding
+        text.encode("utf-8" if codecs.lookup(file.encoding or "utf-8").name == "utf-8" else "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(value, default=str)
+    file.write(text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def error_json(exc: BaseException) -> dict[str, Any]:
+    """An error as it is documented."""
+    code, server = (exc.code, exc.server) if isinstance(exc, ToolsError) else ("error", None)
+    return {"error": {"code": code, "message": error_text(exc), "server": server}}
+
+
+def error_text(exc: BaseException) -> str:
+    """What an error says; of one that nobody has thought of, also what it is."""
+    return str(exc) if isinstance(exc, ToolsError) else f"{type(exc).__name__}: {clean(exc)}".removesuffix(": ")
+
+
+def show_traceback(exc: BaseException) -> None:
+    """With ``-v``, where an error comes from that nobody has thought of. It never has values of variables."""
+    if State.verbose and not isinstance(exc, ToolsError):
+        traceback.print_exception(type(exc), exc, exc.__traceback__)
 
 
 def pairs(items: list[str] | None, what: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from aionest.mcp import (
     ArgumentsError,
+    ProtocolError,
     ServerStatus,
     Tool,
     ToolResult,
@@ -379,9 +380,13 @@ def read(
     with loaded(config, [server], yes, timeout=timeout, inputs=input_) as loader:
         contents = loader.read_resource(server, uri, timeout=timeout)
     if output is not None:
-        data = b"".join(
-            base64.b64decode(block["blob"]) if "blob" in block else block.get("text", "").encode() for block in contents
-        )
+        try:
+            data = b"".join(
+                base64.b64decode(block["blob"]) if "blob" in block else block.get("text", "").encode()
+                for block in contents
+            )
+        except ValueError as exc:
+            raise ProtocolError(f"server {server!r}: what it gave cannot be decoded: {exc}", server=server) from None
         try:
             output.write_bytes(data)
         except OSError as exc:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
-from aionest.mcp import ToolsError
+from aionest.mcp import ToolsError, UsageError
 
 from ._common import (
     ConfigOption,
@@ -26,11 +26,14 @@ from ._common import (
     TimeoutOption,
     YesOption,
     err,
+    error_json,
+    error_text,
     loaded,
     out,
     pairs,
     show_errors,
     show_json,
+    show_traceback,
 )
 from .servers import Conversation, app, show_result, show_servers, status_json
 
@@ -81,7 +84,10 @@ def shell(
 
 def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | None) -> None:
     try:
-        name, *rest = shlex.split(line)
+        try:
+            name, *rest = shlex.split(line)
+        except ValueError as exc:
+            raise UsageError(f"this line cannot be read: {exc}") from None
         if name == "servers":
             show_json({"servers": [status_json(s) for s in loader.status.values()]}) if State.json else show_servers(
                 loader
@@ -102,13 +108,18 @@ def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | No
         else:
             _call(loader, talk, name, rest, timeout)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("cancelled")
-    except (ToolsError, ValueError) as exc:
         if State.json:
-            code = exc.code if isinstance(exc, ToolsError) else "usage"
-            show_json({"error": {"code": code, "message": str(exc), "server": getattr(exc, "server", None)}})
+            show_json({"error": {"code": "interrupted", "message": "cancelled", "server": None}})
         else:
-            err.print(f"[red]{escape(str(exc))}[/]", soft_wrap=True)
+            err.print("cancelled")
+    except BrokenPipeError:
+        raise  # nobody reads any more
+    except Exception as exc:
+        show_traceback(exc)
+        if State.json:
+            show_json(error_json(exc))
+        else:
+            err.print(f"[red]{escape(error_text(exc))}[/]", soft_wrap=True)
 
 
 def _call(loader: ToolsLoader, talk: Conversation, name: str, rest: list[str], timeout: float | None) -> None:
@@ -133,9 +144,12 @@ def _show_tools(loader: ToolsLoader, words: str) -> None:
 
 def _help(loader: ToolsLoader, rest: list[str]) -> None:
     if not rest:
-        out.print(HELP, markup=False)
+        show_json({"help": HELP}) if State.json else out.print(HELP, markup=False)
         return
     tool = loader.find(rest[0])
+    if State.json:
+        show_json(tool.to_json())
+        return
     out.print(escape(tool.description or tool.title), soft_wrap=True)
     for name, schema in tool.properties.items():
         kind = schema.get("type") or ("one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else "any")
