@@ -93,6 +93,7 @@ def test_call(home):
         (["call", "a.die"], 4, "lost"),
         (["nope"], 1, "usage"),
         (["ping", "other"], 1, "usage"),
+        (["ping", "hidden"], 1, "usage"),
     ],
 )
 def test_errors_are_one_line_of_json_and_an_exit_code(home, args, code, kind):
@@ -100,6 +101,69 @@ def test_errors_are_one_line_of_json_and_an_exit_code(home, args, code, kind):
     assert r.returncode == code, r
     assert r.stdout == ""
     assert json.loads(r.stderr.splitlines()[-1])["error"]["code"] == kind
+
+
+@pytest.mark.parametrize("command", ["list", "tools", "resources", "prompts", "ping", "shell"])
+def test_what_cannot_be_used_at_all_is_an_error(home, command):
+    def error(*args):
+        r = mcp(home, command, "--json", *args)
+        return r.returncode, json.loads(r.stderr)["error"]["code"], r.stdout
+
+    if command not in ("ping", "shell"):
+        code, kind, shown = error("-s", "bad")  # it was named
+        assert (code, kind) == (4, "unreachable")
+        if command == "list":  # which is about states
+            assert json.loads(shown)["servers"][0]["state"] == "failed"
+        else:
+            assert shown == ""
+            code, kind, shown = error("-s", "a", "-s", "bad")
+            assert (code, kind) == (4, "unreachable") and json.loads(shown)["errors"].keys() == {"bad"}
+    servers = {
+        "none": {"command": "no-such-command"},
+        "wrong": {"command": 5},
+        "off": {"command": "x", "disabled": True},
+    }
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    if command != "shell":  # where one may try again
+        assert error()[:2] == (4, "unreachable"), "none of them came up"
+        r = mcp(home, command)
+        assert r.returncode == 4 and "no-such-command" in r.stdout + r.stderr and "wrong" in r.stderr
+        del servers["none"]
+        (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+        assert error()[:2] == (1, "config")
+    (home / "mcp.json").write_text('{"mcpServers": {"a": {"command": ')
+    assert error() == (1, "config", "")
+
+
+def test_ping_says_why_it_fails(home):
+    r = mcp(home, "ping", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "bad"
+    assert json.loads(r.stdout)["seconds_by_server"].keys() == {"a"}
+
+
+def test_a_server_that_is_required_does_not_hide_the_others(home):
+    configured = json.loads((home / "mcp.json").read_text())
+    configured["mcpServers"]["bad"]["required"] = True
+    configured["mcpServers"]["bad2"] = {"command": "no-such-command-either"}
+    (home / "mcp.json").write_text(json.dumps(configured))
+    for command in ("check", "list"):
+        r = mcp(home, command, "--json")
+        states = {s["name"]: s["state"] for s in json.loads(r.stdout)["servers"]}
+        assert states == {"a": "connected", "bad": "failed", "bad2": "failed", "hidden": "disabled"}
+        assert r.returncode == 4 and (command == "check" or json.loads(r.stderr)["error"]["server"] == "bad")
+    r = mcp(home, "tools", "--json")
+    found = json.loads(r.stdout)
+    assert r.returncode == 4 and "echo" in [one["tool"] for one in found["tools"]]
+    assert found["errors"].keys() == {"bad", "bad2"} and json.loads(r.stderr)["error"]["code"] == "unreachable"
+    assert mcp(home, "call", "a.echo", "text=hi").stdout == "hi\n"
+    r = mcp(home, "call", "bad.x", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "bad"
+
+
+@pytest.mark.parametrize("args", [[], ["mcp"], ["mcp", "config"]])
+def test_no_command_is_answered_with_help(home, args):
+    r = aionest(home, *args)
+    assert (r.returncode, r.stderr) == (0, "") and "Usage" in r.stdout
 
 
 def test_a_tool_that_fails(home):
@@ -143,9 +207,9 @@ def test_a_configuration_that_was_only_found_runs_nothing(home, tmp_path):
     r = aionest(home, "mcp", "list", "--json", cwd=home)
     assert r.returncode == 1 and "never accepted" in r.stderr and not marker.exists()
     r = aionest(home, "mcp", "list", "--json", "--yes", cwd=home)
-    assert r.returncode == 0 and marker.exists()
+    assert r.returncode == 4 and marker.exists(), "it was started; that it is no server is told"
     marker.unlink()
-    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 0 and marker.exists()
+    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 4 and marker.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

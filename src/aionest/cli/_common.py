@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from aionest.mcp import ServerStatus, ToolsConfig, ToolsError, ToolsLoader, Trust, UsageError
+from aionest.mcp import AuthError, ServerStatus, ToolsConfig, ToolsError, ToolsLoader, Trust, UsageError
 from aionest.mcp._interpolate import input_ids
 from aionest.mcp.errors import clean
 from aionest.mcp.trust import was_only_found
@@ -28,7 +28,7 @@ from aionest.mcp.trust import was_only_found
 from . import _complete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import TextIO
 
 _WIDE = 200  # columns where nobody looks
@@ -193,6 +193,7 @@ def loaded(
     inputs: list[str] | None = None,
     config: ToolsConfig | None = None,
     quiet: bool = False,
+    tolerant: bool = False,
     **options: Any,
 ) -> Iterator[ToolsLoader]:
     """A loader with its servers open.
@@ -200,6 +201,8 @@ def loaded(
     :param servers: only these.
     :param config: one that was found already, by ``find_config``.
     :param quiet: do not show how they come up.
+    :param tolerant: what ``missing()`` gives is the caller's to tell. Else it is raised: at once if there is nothing to go on with,
+        otherwise when the caller has shown what there is.
     :raises UsageError: no such server.
     """
     given = pairs(inputs, "ID=VALUE")
@@ -218,11 +221,50 @@ def loaded(
     waiting = [name for name in chosen if not config.servers[name].disabled]
     try:
         with _progress(waiting, quiet) as progress:
-            loader.load(progress=progress)
+            try:
+                loader.load(progress=progress)
+            except ToolsError:
+                if not loader.failures:
+                    raise  # else it is a server that is required, and the others are there
         _complete.remember(loader)
+        failure = None if tolerant else missing(loader, servers)
+        if failure is not None and not is_anything_open(loader):
+            if not State.json:
+                show_errors(loader, whole=True)
+            end(failure)
         yield loader
+        if failure in loader.failures.values():  # else it has come up meanwhile
+            end(failure)
     finally:
         loader.cleanup(timeout=15)
+
+
+def is_anything_open(loader: ToolsLoader) -> bool:
+    """Is any server there?"""
+    return any(status.state == "connected" for status in loader.status.values())
+
+
+def worst(failures: Iterable[ToolsError]) -> ToolsError | None:
+    """The error that the exit code tells of: a login that is wanted, else a server that is not there, else one of the configuration."""
+    return max(failures, key=lambda one: (one.exit_code == AuthError.exit_code, one.exit_code), default=None)
+
+
+def missing(loader: ToolsLoader, named: Collection[str] | None) -> ToolsError | None:
+    """What a command ends with even if it has shown what there is: the configuration cannot be used, a server that was named
+    or is required is not there, or none is.
+
+    :param named: what the person has asked for.
+    """
+    failures, servers = loader.failures, loader.config.servers
+    if not is_anything_open(loader):
+        return worst([*failures.values(), *([] if named else loader.config.errors)])
+    return worst(failure for name, failure in failures.items() if name in (named or ()) or servers[name].required)
+
+
+def end(failure: ToolsError | None) -> None:
+    """End with an error, if there is one; a person was told already."""
+    if failure is not None:
+        raise failure if State.json else typer.Exit(failure.exit_code)
 
 
 @contextlib.contextmanager

@@ -170,6 +170,10 @@ def run() -> None:
         if type(exc).__name__ == "Abort":
             _fail("interrupted", "interrupted")
             code = 130
+        elif type(exc).__name__ == "NoArgsIsHelpError":  # its message is the help, unless that was shown already
+            if message := getattr(exc, "message", ""):
+                sys.stdout.write(f"{message}\n")
+            code = 0
         elif hasattr(exc, "format_message"):
             _fail("usage", exc.format_message())
             code = 1

@@ -45,15 +45,18 @@ from ._common import (
     State,
     TimeoutOption,
     YesOption,
+    end,
     err,
     find_config,
     is_interactive,
     loaded,
+    missing,
     out,
     pairs,
     show_errors,
     show_json,
     without_name,
+    worst,
 )
 
 app = typer.Typer(help="MCP servers: their tools, resources and prompts.", no_args_is_help=True)
@@ -116,12 +119,16 @@ def list_(
 ) -> None:
     """Open all servers and show their state."""
     State.json = json_
-    with loaded(config, server, yes, timeout=timeout, inputs=input_) as loader:
+    with loaded(config, server, yes, timeout=timeout, inputs=input_, tolerant=True) as loader:
+        failure = missing(loader, server)
+        if failure is not None and not loader.status:
+            raise failure
         if json_:
             show_json(_overview(loader))
-            return
-        show_servers(loader)
-        show_errors(loader, shown=True)
+        else:
+            show_servers(loader)
+            show_errors(loader, shown=True)
+        end(failure)
 
 
 @app.command()
@@ -135,7 +142,7 @@ def check(
 ) -> None:
     """Like list, with all that is known of errors; the exit code says whether all of them work."""
     State.json = json_
-    with loaded(config, server, yes, timeout=timeout, inputs=input_) as loader:
+    with loaded(config, server, yes, timeout=timeout, inputs=input_, tolerant=True) as loader:
         code = _exit_code(loader)
         if json_:
             show_json({"ok": code == 0, **_overview(loader)})
@@ -324,7 +331,8 @@ def call(
     if broken is not None and not servers:
         raise broken
     talk = Conversation()
-    with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, **talk.options) as loader:
+    more = {"tolerant": True, **talk.options}
+    with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, **more) as loader:
         for failure in loader.failures.values():
             if servers:
                 raise failure
@@ -377,7 +385,7 @@ def read(
 ) -> None:
     """Read a resource."""
     State.json = json_
-    with loaded(config, [server], yes, timeout=timeout, inputs=input_) as loader:
+    with loaded(config, [server], yes, timeout=timeout, inputs=input_, tolerant=True) as loader:
         contents = loader.read_resource(server, uri, timeout=timeout)
     if output is not None:
         try:
@@ -447,7 +455,7 @@ def _show_prompt(
     pair = next(((server, name) for server, name in splits(prompt) if server in settings.servers), None)
     if pair is None:
         raise UsageError(f"{prompt!r} is no server.prompt; servers are: {', '.join(settings.servers) or 'none'}")
-    with loaded(config, [pair[0]], yes, timeout=timeout, config=settings, inputs=input_) as loader:
+    with loaded(config, [pair[0]], yes, timeout=timeout, config=settings, inputs=input_, tolerant=True) as loader:
         messages = loader.get_prompt(*pair, given, timeout=timeout)
     if json_:
         show_json({"messages": messages})
@@ -471,18 +479,20 @@ def ping(
 ) -> None:
     """How long servers take to answer."""
     State.json = json_
-    failure: ToolsError | None = None
+    failures: list[ToolsError] = []
     found: dict[str, float] = {}
     with loaded(config, server, yes, timeout=timeout, inputs=input_) as loader:
         for name, status in loader.status.items():
             if status.state == "disabled":
+                if server:
+                    raise UsageError(f"server {name!r} is disabled", server=name)
                 continue
             try:
                 found[name] = loader.ping(name, timeout=timeout)
             except ToolsError as exc:
                 if server is not None and len(server) == 1:
                     raise
-                failure = exc
+                failures.append(exc)
                 if not json_:
                     err.print(
                         f"[red]{escape(name)}[/]: {escape(without_name(str(exc).splitlines()[0], name))}",
@@ -494,7 +504,7 @@ def ping(
         if json_:
             one = {"server": server[0], "seconds": found[server[0]]} if server and len(server) == 1 else {}
             show_json({**one, "seconds_by_server": found, "errors": loader.errors})
-    raise typer.Exit(failure.exit_code if failure is not None else 0)
+    end(worst(failures))
 
 
 @app.command()
@@ -514,7 +524,7 @@ def login(
         if browser:
             webbrowser.open(url)
 
-    with loaded(config, [server], yes, inputs=input_, authorize=authorize, quiet=True) as loader:
+    with loaded(config, [server], yes, inputs=input_, authorize=authorize, quiet=True, tolerant=True) as loader:
         for failure in loader.failures.values():
             raise failure
         if json_:

@@ -29,6 +29,7 @@ from ._common import (
     error_json,
     error_text,
     loaded,
+    missing,
     out,
     pairs,
     show_errors,
@@ -60,7 +61,11 @@ def shell(
     """Call tools one after the other on sessions that stay open. `help` says how."""
     State.json = json_
     talk = Conversation()
-    with loaded(config, server, yes, timeout=timeout, inputs=input_, **talk.options) as loader:
+    more = {"tolerant": True, **talk.options}
+    with loaded(config, server, yes, timeout=timeout, inputs=input_, **more) as loader:
+        failure = missing(loader, server)
+        if failure is not None and not loader.status:
+            raise failure
         if not json_:
             show_servers(loader)
             show_errors(loader, shown=True)
