@@ -410,6 +410,10 @@ def test_completion(home):
     assert '"a.echo"' in complete(home, "aionest mcp call a.e"), "the configuration is found here"
     assert '"text="' in complete(home, call + "a.echo ")
     assert "a.echo" not in complete(home, "aionest mcp call a.e", MCP_FILE=str(home / "other.json"))
+    # as shells leave it
+    assert '"a.echo"' in complete(home, "aionest mcp call --config ~/mcp.json a.e")
+    assert '"a.echo"' in complete(home, "aionest mcp call a.e", MCP_FILE="~/mcp.json")
+    assert aionest(home, "mcp", "config", "show", "--config=~/mcp.json").returncode == 0
 
 
 def test_inputs_of_vs_code(home):

@@ -10,6 +10,7 @@ import codecs
 import contextlib
 import json
 import math
+import os
 import shlex
 import sys
 import traceback
@@ -44,7 +45,19 @@ class State:
     verbose = False
 
 
-ConfigOption = typer.Option(None, "--config", "-c", help="Configuration file (JSON, YAML or TOML).", envvar="MCP_FILE")
+def _at_home(value: Path | None) -> Path | None:
+    """With ~ replaced: shells leave it in ``--config=~/mcp.json``, and in $MCP_FILE."""
+    return Path(os.path.expanduser(value)) if value is not None else None
+
+
+ConfigOption = typer.Option(
+    None,
+    "--config",
+    "-c",
+    help="Configuration file (JSON, YAML or TOML).",
+    envvar="MCP_FILE",
+    callback=_at_home,
+)
 JsonOption = typer.Option(False, "--json", help="One JSON document on standard output; errors as JSON.")
 TimeoutOption = typer.Option(None, "--timeout", "-t", help="Seconds to start a server, and for each answer.", min=0.001)
 ServerOption = typer.Option(
