@@ -170,8 +170,11 @@ def tools(
         found = list(loader.tools.values())
         if query:
             retriever = ToolsRetriever()
-            retriever.add_batch([tool for tool in found if tool.description.strip()])
-            found = [tool for _, tool in retriever.search(query, 20)]
+            # a long name is shortened in the unique one, and not all tools have a description
+            texts = {tool.name: f"{tool.original_name} {tool.title} {tool.description}" for tool in found}
+            retriever.add_batch([Tool(name, description=text.strip() or name) for name, text in texts.items()])
+            by_name = {tool.name: tool for tool in found}
+            found = [by_name[one.name] for _, one in retriever.search(query, 20)]
         if json_:
             show_json({"tools": [tool.to_json() for tool in found], "errors": loader.errors})
             return

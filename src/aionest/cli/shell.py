@@ -138,7 +138,7 @@ def _show_tools(loader: ToolsLoader, words: str) -> None:
     found = [
         tool
         for tool in loader.tools.values()
-        if words.lower() in f"{tool.server}.{tool.original_name} {tool.description}".lower()
+        if words.lower() in f"{tool.server}.{tool.original_name} {tool.title} {tool.description}".lower()
     ]
     if State.json:
         show_json({"tools": [tool.to_json() for tool in found]})
