@@ -179,6 +179,22 @@ def test_tools_resources_prompts_and_ping(home):
     assert json.loads(mcp(home, "ping", "a", "--json").stdout)["seconds"] > 0
 
 
+def test_tools_are_found_by_name_and_title(odd):
+    for words, tool in {"snow": "snow", "rain forecast": "forecast_of_rain", "weather": "forecast_of_rain"}.items():
+        found = json.loads(mcp(odd, "tools", words, "-s", "odd", "--json").stdout)["tools"]
+        assert [one["tool"] for one in found] == [tool]
+
+
+def test_a_name_that_several_servers_may_be_meant_by(home):
+    server = {"command": sys.executable, "args": [str(SERVER)]}
+    (home / "mcp.json").write_text(json.dumps({"my": server, "my.server": server, "my.bad": {"command": "no-such"}}))
+    assert mcp(home, "call", "my.server.echo", "text=hi").stdout == "hi\n"
+    assert mcp(home, "call", "my.echo", "text=hi").stdout == "hi\n"
+    assert "Greet Ada" in mcp(home, "prompts", "my.server.greet", "who=Ada").stdout
+    r = mcp(home, "call", "my.bad.echo", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "my.bad"
+
+
 def test_shell(home):
     r = mcp(home, "shell", stdin="a.count\na.count\nwhat\ntools\nquit\n")
     assert r.returncode == 0 and "2" in r.stdout.split() and "no tool 'what'" in r.stderr

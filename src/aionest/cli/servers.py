@@ -27,6 +27,7 @@ from aionest.mcp import (
     ProtocolError,
     ServerStatus,
     Tool,
+    ToolNotFound,
     ToolResult,
     ToolsError,
     ToolsLoader,
@@ -329,17 +330,20 @@ def call(
     given, texts = _read_args(args), pairs(arguments, "key=value")
     inputs = pairs(input_, "ID=VALUE")
     settings = find_config(config, yes, inputs)
-    servers = [server for server, _ in splits(tool) if server in settings.servers][:1]
+    servers = list(dict.fromkeys(server for server, _ in splits(tool) if server in settings.servers))
     broken = next((e for e in settings.errors if any(e.server == server for server, _ in splits(tool))), None)
     if broken is not None and not servers:
         raise broken
     talk = Conversation()
     more = {"tolerant": True, **talk.options}
     with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, **more) as loader:
-        for failure in loader.failures.values():
-            if servers:
-                raise failure
-        one = loader.find(tool)
+        try:
+            one = loader.find(tool)
+        except ToolNotFound:
+            failure = next(iter(loader.failures.values()), broken) if servers else None
+            if failure is not None:
+                raise failure from None  # it may have been that server's
+            raise
         given.update(one.coerce(texts))
         result = talk.call(loader, one, given, timeout)
         if json_:
@@ -455,10 +459,13 @@ def _show_prompt(
     yes: bool,
 ) -> None:
     settings = find_config(config, yes, pairs(input_, "ID=VALUE"))
-    pair = next(((server, name) for server, name in splits(prompt) if server in settings.servers), None)
-    if pair is None:
+    meant = [(server, name) for server, name in splits(prompt) if server in settings.servers]
+    if not meant:
         raise UsageError(f"{prompt!r} is no server.prompt; servers are: {', '.join(settings.servers) or 'none'}")
-    with loaded(config, [pair[0]], yes, timeout=timeout, config=settings, inputs=input_, tolerant=True) as loader:
+    servers = [server for server, _ in meant]
+    with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, tolerant=True) as loader:
+        known = loader.prompts() if len(meant) > 1 else {}
+        pair = next((p for p in meant if p[1] in (one["name"] for one in known.get(p[0], ()))), meant[0])
         messages = loader.get_prompt(*pair, given, timeout=timeout)
     if json_:
         show_json({"messages": messages})
