@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -396,6 +397,22 @@ def test_a_login(home, oauth):
     assert mcp(home, "logout", "web").returncode == 0
     assert mcp(home, "call", "web.echo", "text=hi").returncode == 3
     assert mcp(home, "logout", "a").returncode == 1
+
+
+@pytest.mark.parametrize("server", ["a", "hidden", "off", "other"])
+def test_a_login_that_there_is_none_of(home, server):
+    assert mcp(home, "config", "add", "off", "http://127.0.0.1:9/mcp", "--oauth", "--disabled").returncode == 0
+    r = mcp(home, "login", server, "--json")
+    error = json.loads(r.stderr)["error"]
+    assert (r.returncode, r.stdout, error["code"], error["server"]) == (1, "", "usage", server)
+
+
+def test_a_login_at_a_server_that_says_nothing(home):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"
+        assert mcp(home, "config", "add", "web", url, "--oauth").returncode == 0
+        r = mcp(home, "login", "web", "--timeout", "0.5", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["code"] == "timeout"
 
 
 def complete(home, line, **more):

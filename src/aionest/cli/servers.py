@@ -25,6 +25,7 @@ from rich.table import Table
 from aionest.mcp import (
     ArgumentsError,
     ProtocolError,
+    ServerConfig,
     ServerStatus,
     Tool,
     ToolNotFound,
@@ -522,6 +523,7 @@ def login(
     server: str = ServerArgument,
     browser: bool = typer.Option(True, help="Open the page in a browser; else only its address is shown."),
     config: Path | None = ConfigOption,
+    timeout: float | None = TimeoutOption,
     input_: list[str] | None = InputOption,
     json_: bool = JsonOption,
     yes: bool = YesOption,
@@ -534,13 +536,26 @@ def login(
         if browser:
             webbrowser.open(url)
 
-    with loaded(config, [server], yes, inputs=input_, authorize=authorize, quiet=True, tolerant=True) as loader:
+    settings = find_config(config, yes, pairs(input_, "ID=VALUE"))
+    one = settings.servers.get(server)
+    if one is not None and one.disabled:
+        raise UsageError(f"server {server!r} is disabled", server=server)
+    if one is not None and not _has_login(one):
+        raise UsageError(f"server {server!r} does not use OAuth: there is no login", server=server)
+    more: dict[str, Any] = {"config": settings, "authorize": authorize, "quiet": True, "tolerant": True}
+    with loaded(config, [server], yes, timeout=timeout, inputs=input_, **more) as loader:
         for failure in loader.failures.values():
             raise failure
         if json_:
             show_json(status_json(loader.status[server]))
         else:
             err.print(f"{escape(server)}: logged in")
+
+
+def _has_login(server: ServerConfig) -> bool:
+    """As logout() of the loader has it; OAuth means nothing to a server that is started."""
+    kind = server.auth["type"] if isinstance(server.auth, dict) else server.auth
+    return server.transport != "stdio" and kind in ("oauth", "client_credentials")
 
 
 @app.command()
