@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -92,6 +94,7 @@ def test_call(home):
         (["call", "a.die"], 4, "lost"),
         (["nope"], 1, "usage"),
         (["ping", "other"], 1, "usage"),
+        (["ping", "hidden"], 1, "usage"),
     ],
 )
 def test_errors_are_one_line_of_json_and_an_exit_code(home, args, code, kind):
@@ -99,6 +102,69 @@ def test_errors_are_one_line_of_json_and_an_exit_code(home, args, code, kind):
     assert r.returncode == code, r
     assert r.stdout == ""
     assert json.loads(r.stderr.splitlines()[-1])["error"]["code"] == kind
+
+
+@pytest.mark.parametrize("command", ["list", "tools", "resources", "prompts", "ping", "shell"])
+def test_what_cannot_be_used_at_all_is_an_error(home, command):
+    def error(*args):
+        r = mcp(home, command, "--json", *args)
+        return r.returncode, json.loads(r.stderr)["error"]["code"], r.stdout
+
+    if command not in ("ping", "shell"):
+        code, kind, shown = error("-s", "bad")  # it was named
+        assert (code, kind) == (4, "unreachable")
+        if command == "list":  # which is about states
+            assert json.loads(shown)["servers"][0]["state"] == "failed"
+        else:
+            assert shown == ""
+            code, kind, shown = error("-s", "a", "-s", "bad")
+            assert (code, kind) == (4, "unreachable") and json.loads(shown)["errors"].keys() == {"bad"}
+    servers = {
+        "none": {"command": "no-such-command"},
+        "wrong": {"command": 5},
+        "off": {"command": "x", "disabled": True},
+    }
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    if command != "shell":  # where one may try again
+        assert error()[:2] == (4, "unreachable"), "none of them came up"
+        r = mcp(home, command)
+        assert r.returncode == 4 and "no-such-command" in r.stdout + r.stderr and "wrong" in r.stderr
+        del servers["none"]
+        (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+        assert error()[:2] == (1, "config")
+    (home / "mcp.json").write_text('{"mcpServers": {"a": {"command": ')
+    assert error() == (1, "config", "")
+
+
+def test_ping_says_why_it_fails(home):
+    r = mcp(home, "ping", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "bad"
+    assert json.loads(r.stdout)["seconds_by_server"].keys() == {"a"}
+
+
+def test_a_server_that_is_required_does_not_hide_the_others(home):
+    configured = json.loads((home / "mcp.json").read_text())
+    configured["mcpServers"]["bad"]["required"] = True
+    configured["mcpServers"]["bad2"] = {"command": "no-such-command-either"}
+    (home / "mcp.json").write_text(json.dumps(configured))
+    for command in ("check", "list"):
+        r = mcp(home, command, "--json")
+        states = {s["name"]: s["state"] for s in json.loads(r.stdout)["servers"]}
+        assert states == {"a": "connected", "bad": "failed", "bad2": "failed", "hidden": "disabled"}
+        assert r.returncode == 4 and (command == "check" or json.loads(r.stderr)["error"]["server"] == "bad")
+    r = mcp(home, "tools", "--json")
+    found = json.loads(r.stdout)
+    assert r.returncode == 4 and "echo" in [one["tool"] for one in found["tools"]]
+    assert found["errors"].keys() == {"bad", "bad2"} and json.loads(r.stderr)["error"]["code"] == "unreachable"
+    assert mcp(home, "call", "a.echo", "text=hi").stdout == "hi\n"
+    r = mcp(home, "call", "bad.x", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "bad"
+
+
+@pytest.mark.parametrize("args", [[], ["mcp"], ["mcp", "config"]])
+def test_no_command_is_answered_with_help(home, args):
+    r = aionest(home, *args)
+    assert (r.returncode, r.stderr) == (0, "") and "Usage" in r.stdout
 
 
 def test_a_tool_that_fails(home):
@@ -112,6 +178,22 @@ def test_tools_resources_prompts_and_ping(home):
     assert mcp(home, "read", "a", "memo://one").stdout == "the first memo\n"
     assert "greet" in mcp(home, "prompts").stdout
     assert json.loads(mcp(home, "ping", "a", "--json").stdout)["seconds"] > 0
+
+
+def test_tools_are_found_by_name_and_title(odd):
+    for words, tool in {"snow": "snow", "rain forecast": "forecast_of_rain", "weather": "forecast_of_rain"}.items():
+        found = json.loads(mcp(odd, "tools", words, "-s", "odd", "--json").stdout)["tools"]
+        assert [one["tool"] for one in found] == [tool]
+
+
+def test_a_name_that_several_servers_may_be_meant_by(home):
+    server = {"command": sys.executable, "args": [str(SERVER)]}
+    (home / "mcp.json").write_text(json.dumps({"my": server, "my.server": server, "my.bad": {"command": "no-such"}}))
+    assert mcp(home, "call", "my.server.echo", "text=hi").stdout == "hi\n"
+    assert mcp(home, "call", "my.echo", "text=hi").stdout == "hi\n"
+    assert "Greet Ada" in mcp(home, "prompts", "my.server.greet", "who=Ada").stdout
+    r = mcp(home, "call", "my.bad.echo", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "my.bad"
 
 
 def test_shell(home):
@@ -161,9 +243,9 @@ def test_a_configuration_that_was_only_found_runs_nothing(home, tmp_path):
     r = aionest(home, "mcp", "list", "--json", cwd=home)
     assert r.returncode == 1 and "never accepted" in r.stderr and not marker.exists()
     r = aionest(home, "mcp", "list", "--json", "--yes", cwd=home)
-    assert r.returncode == 0 and marker.exists()
+    assert r.returncode == 4 and marker.exists(), "it was started; that it is no server is told"
     marker.unlink()
-    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 0 and marker.exists()
+    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 4 and marker.exists()
 
 
 @pytest.mark.parametrize("json_", [[], ["--json"]])
@@ -271,6 +353,65 @@ def test_prompts_and_contents(home):
     assert target.read_text() == "the first memo"
 
 
+ODD = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    result = {
+        "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}, "resources": {}},
+                       "serverInfo": {"name": "odd", "version": "1"}},
+        "tools/list": {"tools": [{"name": "snow", "inputSchema": {"type": "object"}},
+                                 {"name": "forecast_of_rain", "title": "Weather", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": "\\u2603 \\u00e9"}], "structuredContent": {"v": float("nan"), "w": [1.5]}},
+        "resources/read": {"contents": [{"uri": "odd://one", "blob": "A"}]},
+    }.get(message.get("method"), {})
+    if "id" in message:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+
+
+@pytest.fixture
+def odd(home):
+    """A server whose answers nobody expects."""
+    (home / "odd.py").write_text(ODD)
+    servers = {
+        "odd": {"command": sys.executable, "args": [str(home / "odd.py")]},
+        "web": {"url": "http://127.0.0.1:9/mcp", "auth": "oauth"},
+    }
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    return home
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_json_is_json_whatever_the_encoding_and_the_numbers(odd, encoding, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    r = mcp(odd, "call", "odd.snow", "--json")
+    assert r.returncode == 0, r
+    result = json.loads(r.stdout, parse_constant=pytest.fail)
+    assert result["content"][0]["text"] == "\u2603 \xe9" and result["structuredContent"] == {"v": None, "w": [1.5]}
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    r = mcp(odd, "call", "odd.snow")
+    assert (r.returncode, r.stdout) == (0, "\\u2603 \\xe9\n")
+
+
+def test_what_nobody_has_thought_of_is_an_error_like_others(odd, monkeypatch):
+    r = mcp(odd, "read", "odd", "odd://one", "-o", str(odd / "out"), "--json")
+    assert (r.returncode, r.stdout) == (5, "") and json.loads(r.stderr)["error"]["code"] == "protocol"
+    # the package is not there, or finds no keyring
+    monkeypatch.setenv("AIONEST_TOKENS", "keyring")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    r = mcp(odd, "logout", "web", "--json")
+    error = json.loads(r.stderr)["error"]
+    assert r.returncode != 0 and r.stdout == "" and "keyring" in error["message"]
+    assert "Traceback" not in mcp(odd, "logout", "web").stderr
+    r = aionest(odd, "-v", "mcp", "logout", "web", "--json", "--config", str(odd / "mcp.json"))
+    assert json.loads(r.stderr.splitlines()[-1])["error"] == error
+    # in the shell they end the call only
+    r = mcp(odd, "shell", "--json", "-s", "odd", stdin="'\nhelp\nhelp odd.snow\n")
+    told, general, one = map(json.loads, r.stdout.splitlines())
+    assert told["error"]["code"] == "usage" and "SERVER.TOOL" in general["help"] and one["tool"] == "snow"
+
+
 @pytest.fixture
 def oauth():
     process = subprocess.Popen([sys.executable, str(SERVER.with_name("oauth.py")), "0"], stdout=-1, text=True)
@@ -297,6 +438,22 @@ def test_a_login(home, oauth):
     assert mcp(home, "logout", "web").returncode == 0
     assert mcp(home, "call", "web.echo", "text=hi").returncode == 3
     assert mcp(home, "logout", "a").returncode == 1
+
+
+@pytest.mark.parametrize("server", ["a", "hidden", "off", "other"])
+def test_a_login_that_there_is_none_of(home, server):
+    assert mcp(home, "config", "add", "off", "http://127.0.0.1:9/mcp", "--oauth", "--disabled").returncode == 0
+    r = mcp(home, "login", server, "--json")
+    error = json.loads(r.stderr)["error"]
+    assert (r.returncode, r.stdout, error["code"], error["server"]) == (1, "", "usage", server)
+
+
+def test_a_login_at_a_server_that_says_nothing(home):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"
+        assert mcp(home, "config", "add", "web", url, "--oauth").returncode == 0
+        r = mcp(home, "login", "web", "--timeout", "0.5", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["code"] == "timeout"
 
 
 def complete(home, line, **more):
@@ -327,6 +484,10 @@ def test_completion(home):
     assert '"a.echo"' in complete(home, "aionest mcp call a.e"), "the configuration is found here"
     assert '"text="' in complete(home, call + "a.echo ")
     assert "a.echo" not in complete(home, "aionest mcp call a.e", MCP_FILE=str(home / "other.json"))
+    # as shells leave it
+    assert '"a.echo"' in complete(home, "aionest mcp call --config ~/mcp.json a.e")
+    assert '"a.echo"' in complete(home, "aionest mcp call a.e", MCP_FILE="~/mcp.json")
+    assert aionest(home, "mcp", "config", "show", "--config=~/mcp.json").returncode == 0
 
 
 def test_inputs_of_vs_code(home):
@@ -515,3 +676,32 @@ def test_the_shell_on_a_terminal(home):
     terminal.until("aionest> ")  # before that the end of the input is nobody's
     terminal.type("\x04")
     assert terminal.end() == 0
+
+
+def test_a_question_after_a_call_that_was_cancelled(home):
+    terminal = Terminal(home, "shell", "-s", "a")
+    question = f"a.ask {' '.join(_words(ASK))}\n"
+    terminal.until("aionest> ")
+    terminal.type("a.sleep seconds=600\n")
+    time.sleep(1)
+    terminal.interrupt("cancelled")
+    terminal.until("aionest> ")
+    terminal.type(question)
+    terminal.until("The server asks")
+    terminal.until("[Y/n]")
+    terminal.interrupt("cancelled")  # at the question itself
+    terminal.until("aionest> ")
+    terminal.type(question)
+    terminal.until("The server asks")
+    terminal.until("[Y/n]")
+    terminal.type("n\n")
+    terminal.until('"action": "decline"')
+    terminal.until("aionest> ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+def _words(arguments):
+    """JSON arguments as key=value words of the shell."""
+    for name, value in json.loads(arguments).items():
+        yield shlex.quote(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
