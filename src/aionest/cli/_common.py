@@ -23,6 +23,8 @@ from rich.markup import escape
 
 from aionest.mcp import AuthError, ServerStatus, ToolsConfig, ToolsError, ToolsLoader, Trust, UsageError
 from aionest.mcp._interpolate import input_ids
+from aionest.mcp.errors import clean
+from aionest.mcp.trust import was_only_found, would_start
 
 from . import _complete
 
