@@ -278,7 +278,8 @@ class ToolsLoader:
 
     async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None, everything: bool) -> Diff:
         begin, ends, self._over = time.monotonic(), self._ends, False
-        if self._feed_errors:
+        unfed = bool(self._feed_errors)
+        if unfed:
             self._fed_from = None  # so that it is tried again
         if not self._read_config():
             self._loaded = True
@@ -336,7 +337,7 @@ class ToolsLoader:
         if quiet:
             await asyncio.wait(quiet)
         self._loaded = True
-        if fresh or waited or removed or updated:
+        if fresh or waited or removed or updated or unfed:
             await self._settle(FEED)
         failed = [c for c in self._connections.values() if c.failure is not None]
         for connection in failed:
