@@ -26,17 +26,20 @@ import time
 from pathlib import Path
 
 LIMIT = "lock ping-pong"
+THREADS = 64
 RIVALS = ["run_coroutine_threadsafe", "anyio BlockingPortal", "asgiref async_to_sync"]
 TARGETS = [
     # contender, against (several: the best of them), at most
     ("Portal.call", RIVALS, 0.6),
     ("Portal.call", [LIMIT], 1.25),
+    ("64 threads, Portal.call", ["64 threads, run_coroutine_threadsafe", "64 threads, anyio BlockingPortal"], 0.6),
     ("Portal.call, own thread", ["nested run"], 1.3),
     ("await hosted value", ["plain await"], 1.05),
     ("kept session, asyncio.run", ["a session per call"], 1 / 50),
 ]
 NEEDS = {
     "anyio BlockingPortal": "anyio",
+    "64 threads, anyio BlockingPortal": "anyio",
     "asgiref async_to_sync": "asgiref",
     "kept session, asyncio.run": "mcp",
     "a session per call": "mcp",
@@ -121,6 +124,22 @@ def anyio_portal():
                 portal.call(noop)
 
         yield calls
+
+
+@contextlib.contextmanager
+def crowd(make):
+    """The calls of a contender, made by many threads at once."""
+    with make() as calls:
+
+        def share(n):
+            each = max(1, n // THREADS)
+            threads = [threading.Thread(target=calls, args=(each,)) for _ in range(THREADS)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        yield share
 
 
 @contextlib.contextmanager
@@ -264,6 +283,10 @@ CONTENDERS = {
     "run_coroutine_threadsafe": (threadsafe, 1),
     "anyio BlockingPortal": (anyio_portal, 1),
     "asgiref async_to_sync": (asgiref, 1),
+    # many each: the start of the threads is not meant
+    "64 threads, Portal.call": (lambda: crowd(portal_call), 20),
+    "64 threads, run_coroutine_threadsafe": (lambda: crowd(threadsafe), 20),
+    "64 threads, anyio BlockingPortal": (lambda: crowd(anyio_portal), 20),
     "nested run": (lambda: on_the_loop(nested_run), 10),
     "Portal.call, own thread": (lambda: on_the_loop(own_thread), 10),
     "plain await": (lambda: on_the_loop(plain_await), 100),

@@ -152,7 +152,7 @@ def main():
     rivals = ["nest_asyncio==1.6.0", "nest-asyncio2", "greenlet>=3.2,<4"]
     loader = ["mcp>=1.24,<2", "pydantic>=2", "jsonschema>=4.18", "ruamel.yaml>=0.18", "json5>=0.9", "tomlkit>=0.12"]
     loader += ["tomli>=2; python_version < '3.11'", "python-dotenv>=1", "platformdirs>=4"]
-    page = ["streamlit>=1.40", "typer>=0.12", "rich>=13", "websockets"]
+    page = ["streamlit>=1.40", "typer>=0.12.5", "rich>=13", "websockets"]
     python = environment(cache / f"client-{tag}", [*loader, *page, *rivals])
 
     print(

@@ -195,7 +195,9 @@ def answer(method: str, params: dict, request: object) -> dict:
         }
     if method == "prompts/get":
         who = (params.get("arguments") or {}).get("who", "you")
-        return {"messages": [{"role": "user", "content": {"type": "text", "text": f"Greet {who}"}}]}
+        memo = {"uri": "memo://one", "mimeType": "text/plain", "text": "the first memo"}
+        said = [{"type": "text", "text": f"Greet {who}"}, {"type": "resource", "resource": memo}]
+        return {"messages": [{"role": "user", "content": content} for content in said]}
     if method in ("ping", "logging/setLevel"):
         return {}
     raise LookupError(method)

@@ -3,7 +3,7 @@
 #define AN_RELAY_CROWD 4      /* threads */
 #define AN_RELAY_BATCH 16     /* due, at most, before the loop stands back though it has work */
 #define AN_RELAY_TURNS 16     /* of the loop, as well */
-#define AN_RELAY_LIMIT 2000   /* microseconds */
+#define AN_RELAY_STEP 300     /* microseconds in which one of them has to come back, or twice as many */
 #define AN_RELAY_PAUSE_MIN 64
 #define AN_RELAY_PAUSE_MAX 4096
 
@@ -70,6 +70,7 @@ an_relay_next(an_relay *r, an_baton *baton)
     an_gate *g = next_gate(r);
     baton->gate = (PyObject *)g;
     baton->lock = NULL;
+    atomic_fetch_add_explicit(&r->steps, 1, memory_order_relaxed);
     if (g != NULL) {
         baton->lock = g->lock;
     }
@@ -140,9 +141,14 @@ an_relay_run(an_relay *r, int sleep)
     }
     r->running = 1;
     PyLockStatus status;
+    unsigned before, steps = atomic_load_explicit(&r->steps, memory_order_relaxed);
     Py_BEGIN_ALLOW_THREADS
     an_relay_hand(&baton);
-    status = PyThread_acquire_lock_timed(r->turn, AN_RELAY_LIMIT, 0);
+    do {
+        before = steps;
+        status = PyThread_acquire_lock_timed(r->turn, AN_RELAY_STEP, 0);
+        steps = atomic_load_explicit(&r->steps, memory_order_relaxed);
+    } while (status != PY_LOCK_ACQUIRED && steps != before);
     Py_END_ALLOW_THREADS
     an_relay_done(&baton);
     int late = status != PY_LOCK_ACQUIRED;

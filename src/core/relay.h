@@ -5,7 +5,7 @@
  * of a turn hands over to the first of them and stands back. A thread that comes to wait again hands over to the next, the
  * last one to the loop: one switch each, and nobody queues.
  *
- * A thread may do something else with its result: then the loop waits in vain, for AN_RELAY_LIMIT at most, and wakes all the
+ * A thread may do something else with its result: then the loop waits in vain, some hundred microseconds, and wakes all the
  * others. Where that happens twice on end it wakes threads at once, as if they were few, for a growing while.
  *
  * Nobody depends on the loop for what is due: a thread looks itself whether it is, after AN_RELAY_PATIENCE, and again each
@@ -26,6 +26,8 @@
 
 #include <pythread.h>
 
+#include <stdatomic.h>
+
 #define AN_RELAY_PATIENCE 0.05 /* seconds */
 
 struct an_relay;
@@ -42,6 +44,7 @@ typedef struct an_relay {
     an_ring due;             /* strong: an_gate */
     PyThread_type_lock turn; /* NULL until it is needed; held but in the moment in which it is the loop's turn */
     int running;
+    atomic_uint steps;       /* times that something was handed over; the loop looks without the GIL */
     int waiting;             /* threads */
     int turns;               /* of the loop, since the last time that it handed over */
     int lates;               /* times on end that a thread did not come back */

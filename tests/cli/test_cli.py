@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -92,6 +94,7 @@ def test_call(home):
         (["call", "a.die"], 4, "lost"),
         (["nope"], 1, "usage"),
         (["ping", "other"], 1, "usage"),
+        (["ping", "hidden"], 1, "usage"),
     ],
 )
 def test_errors_are_one_line_of_json_and_an_exit_code(home, args, code, kind):
@@ -99,6 +102,69 @@ def test_errors_are_one_line_of_json_and_an_exit_code(home, args, code, kind):
     assert r.returncode == code, r
     assert r.stdout == ""
     assert json.loads(r.stderr.splitlines()[-1])["error"]["code"] == kind
+
+
+@pytest.mark.parametrize("command", ["list", "tools", "resources", "prompts", "ping", "shell"])
+def test_what_cannot_be_used_at_all_is_an_error(home, command):
+    def error(*args):
+        r = mcp(home, command, "--json", *args)
+        return r.returncode, json.loads(r.stderr)["error"]["code"], r.stdout
+
+    if command not in ("ping", "shell"):
+        code, kind, shown = error("-s", "bad")  # it was named
+        assert (code, kind) == (4, "unreachable")
+        if command == "list":  # which is about states
+            assert json.loads(shown)["servers"][0]["state"] == "failed"
+        else:
+            assert shown == ""
+            code, kind, shown = error("-s", "a", "-s", "bad")
+            assert (code, kind) == (4, "unreachable") and json.loads(shown)["errors"].keys() == {"bad"}
+    servers = {
+        "none": {"command": "no-such-command"},
+        "wrong": {"command": 5},
+        "off": {"command": "x", "disabled": True},
+    }
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    if command != "shell":  # where one may try again
+        assert error()[:2] == (4, "unreachable"), "none of them came up"
+        r = mcp(home, command)
+        assert r.returncode == 4 and "no-such-command" in r.stdout + r.stderr and "wrong" in r.stderr
+        del servers["none"]
+        (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+        assert error()[:2] == (1, "config")
+    (home / "mcp.json").write_text('{"mcpServers": {"a": {"command": ')
+    assert error() == (1, "config", "")
+
+
+def test_ping_says_why_it_fails(home):
+    r = mcp(home, "ping", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "bad"
+    assert json.loads(r.stdout)["seconds_by_server"].keys() == {"a"}
+
+
+def test_a_server_that_is_required_does_not_hide_the_others(home):
+    configured = json.loads((home / "mcp.json").read_text())
+    configured["mcpServers"]["bad"]["required"] = True
+    configured["mcpServers"]["bad2"] = {"command": "no-such-command-either"}
+    (home / "mcp.json").write_text(json.dumps(configured))
+    for command in ("check", "list"):
+        r = mcp(home, command, "--json")
+        states = {s["name"]: s["state"] for s in json.loads(r.stdout)["servers"]}
+        assert states == {"a": "connected", "bad": "failed", "bad2": "failed", "hidden": "disabled"}
+        assert r.returncode == 4 and (command == "check" or json.loads(r.stderr)["error"]["server"] == "bad")
+    r = mcp(home, "tools", "--json")
+    found = json.loads(r.stdout)
+    assert r.returncode == 4 and "echo" in [one["tool"] for one in found["tools"]]
+    assert found["errors"].keys() == {"bad", "bad2"} and json.loads(r.stderr)["error"]["code"] == "unreachable"
+    assert mcp(home, "call", "a.echo", "text=hi").stdout == "hi\n"
+    r = mcp(home, "call", "bad.x", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "bad"
+
+
+@pytest.mark.parametrize("args", [[], ["mcp"], ["mcp", "config"]])
+def test_no_command_is_answered_with_help(home, args):
+    r = aionest(home, *args)
+    assert (r.returncode, r.stderr) == (0, "") and "Usage" in r.stdout
 
 
 def test_a_tool_that_fails(home):
@@ -112,6 +178,22 @@ def test_tools_resources_prompts_and_ping(home):
     assert mcp(home, "read", "a", "memo://one").stdout == "the first memo\n"
     assert "greet" in mcp(home, "prompts").stdout
     assert json.loads(mcp(home, "ping", "a", "--json").stdout)["seconds"] > 0
+
+
+def test_tools_are_found_by_name_and_title(odd):
+    for words, tool in {"snow": "snow", "rain forecast": "forecast_of_rain", "weather": "forecast_of_rain"}.items():
+        found = json.loads(mcp(odd, "tools", words, "-s", "odd", "--json").stdout)["tools"]
+        assert [one["tool"] for one in found] == [tool]
+
+
+def test_a_name_that_several_servers_may_be_meant_by(home):
+    server = {"command": sys.executable, "args": [str(SERVER)]}
+    (home / "mcp.json").write_text(json.dumps({"my": server, "my.server": server, "my.bad": {"command": "no-such"}}))
+    assert mcp(home, "call", "my.server.echo", "text=hi").stdout == "hi\n"
+    assert mcp(home, "call", "my.echo", "text=hi").stdout == "hi\n"
+    assert "Greet Ada" in mcp(home, "prompts", "my.server.greet", "who=Ada").stdout
+    r = mcp(home, "call", "my.bad.echo", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["server"] == "my.bad"
 
 
 def test_shell(home):
@@ -129,10 +211,29 @@ def test_the_configuration(home):
     }
     assert mcp(home, "config", "remove", "b").returncode == 0
     assert mcp(home, "config", "remove", "b").returncode == 1
+    headers = ["-H", "Authorization: Bearer a=b:c", "-H", "X-Own=1:2"]
+    assert mcp(home, "config", "add", "w", "http://127.0.0.1:9/mcp", *headers).returncode == 0
+    written = json.loads((home / "mcp.json").read_text())["mcpServers"]["w"]["headers"]
+    assert written == {"Authorization": "Bearer a=b:c", "X-Own": "1:2"}
     other = home / "other.yaml"
     other.write_text("taken: {command: over}\n")
     assert mcp(home, "config", "import", str(other)).returncode == 0
     assert "taken" in (home / "mcp.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["config", "add", "w", "http://h/", "-H", "Bearer secret1"], "number 1 is no NAME=VALUE or NAME: VALUE"),
+        (["config", "add", "w", "http://h/", "-H", "A=1", "-H", ": secret1"], "number 2"),
+        (["config", "add", "w", "x", "-e", "TOKEN: secret1"], "'TOKEN' is no NAME=VALUE"),
+        (["config", "add", "w", "x", "-e", "=secret1"], "number 1"),
+        (["list", "--input", "secret1"], "number 1 is no ID=VALUE"),
+    ],
+)
+def test_usage_errors_quote_no_values(home, args, said):
+    r = mcp(home, *args)
+    assert r.returncode == 1 and said in r.stderr and "secret1" not in r.stderr + r.stdout
 
 
 def test_a_configuration_that_was_only_found_runs_nothing(home, tmp_path):
@@ -142,9 +243,31 @@ def test_a_configuration_that_was_only_found_runs_nothing(home, tmp_path):
     r = aionest(home, "mcp", "list", "--json", cwd=home)
     assert r.returncode == 1 and "never accepted" in r.stderr and not marker.exists()
     r = aionest(home, "mcp", "list", "--json", "--yes", cwd=home)
-    assert r.returncode == 0 and marker.exists()
+    assert r.returncode == 4 and marker.exists(), "it was started; that it is no server is told"
     marker.unlink()
-    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 0 and marker.exists()
+    assert aionest(home, "mcp", "list", "--json", cwd=home).returncode == 4 and marker.exists()
+
+
+@pytest.mark.parametrize("json_", [[], ["--json"]])
+def test_a_shell_starts_nothing_new_of_a_configuration_that_was_only_found(home, tmp_path, json_):
+    marker = tmp_path / "started"
+    server = {"command": sys.executable, "args": [str(SERVER)]}
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": {"a": server}}))
+    assert aionest(home, "mcp", "check", "--yes", cwd=home).returncode == 0
+    child = subprocess.Popen(
+        [sys.executable, "-m", "aionest", "mcp", "shell", *json_],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(home),
+        cwd=home, bufsize=1,
+    )  # fmt: skip
+    with child:
+        child.stdin.write("a.echo text=ready\n")
+        while "ready" not in child.stdout.readline():
+            assert child.poll() is None
+        evil = {"command": sys.executable, "args": ["-c", f"open({str(marker)!r}, 'w')"]}
+        (home / "mcp.json").write_text(json.dumps({"mcpServers": {"a": server, "evil": evil}}))
+        child.stdin.write("reload\nevil.x\na.echo text=still\n")
+        said = child.communicate(timeout=60)[0]
+    assert "never accepted" in said and "still" in said and not marker.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -223,11 +346,70 @@ def test_everything_takes_json(home):
 
 
 def test_prompts_and_contents(home):
-    assert "Greet Ada" in mcp(home, "prompts", "a.greet", "who=Ada").stdout
+    assert mcp(home, "prompts", "a.greet", "who=Ada").stdout == "user: Greet Ada\nuser: the first memo\n"
     assert mcp(home, "prompts", "nope.greet").returncode == 1
     target = home / "memo.txt"
     assert mcp(home, "read", "a", "memo://one", "-o", str(target)).returncode == 0
     assert target.read_text() == "the first memo"
+
+
+ODD = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    result = {
+        "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}, "resources": {}},
+                       "serverInfo": {"name": "odd", "version": "1"}},
+        "tools/list": {"tools": [{"name": "snow", "inputSchema": {"type": "object"}},
+                                 {"name": "forecast_of_rain", "title": "Weather", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": "\\u2603 \\u00e9"}], "structuredContent": {"v": float("nan"), "w": [1.5]}},
+        "resources/read": {"contents": [{"uri": "odd://one", "blob": "A"}]},
+    }.get(message.get("method"), {})
+    if "id" in message:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+
+
+@pytest.fixture
+def odd(home):
+    """A server whose answers nobody expects."""
+    (home / "odd.py").write_text(ODD)
+    servers = {
+        "odd": {"command": sys.executable, "args": [str(home / "odd.py")]},
+        "web": {"url": "http://127.0.0.1:9/mcp", "auth": "oauth"},
+    }
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    return home
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_json_is_json_whatever_the_encoding_and_the_numbers(odd, encoding, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    r = mcp(odd, "call", "odd.snow", "--json")
+    assert r.returncode == 0, r
+    result = json.loads(r.stdout, parse_constant=pytest.fail)
+    assert result["content"][0]["text"] == "\u2603 \xe9" and result["structuredContent"] == {"v": None, "w": [1.5]}
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    r = mcp(odd, "call", "odd.snow")
+    assert (r.returncode, r.stdout) == (0, "\\u2603 \\xe9\n")
+
+
+def test_what_nobody_has_thought_of_is_an_error_like_others(odd, monkeypatch):
+    r = mcp(odd, "read", "odd", "odd://one", "-o", str(odd / "out"), "--json")
+    assert (r.returncode, r.stdout) == (5, "") and json.loads(r.stderr)["error"]["code"] == "protocol"
+    # the package is not there, or finds no keyring
+    monkeypatch.setenv("AIONEST_TOKENS", "keyring")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    r = mcp(odd, "logout", "web", "--json")
+    error = json.loads(r.stderr)["error"]
+    assert r.returncode != 0 and r.stdout == "" and "keyring" in error["message"]
+    assert "Traceback" not in mcp(odd, "logout", "web").stderr
+    r = aionest(odd, "-v", "mcp", "logout", "web", "--json", "--config", str(odd / "mcp.json"))
+    assert json.loads(r.stderr.splitlines()[-1])["error"] == error
+    # in the shell they end the call only
+    r = mcp(odd, "shell", "--json", "-s", "odd", stdin="'\nhelp\nhelp odd.snow\n")
+    told, general, one = map(json.loads, r.stdout.splitlines())
+    assert told["error"]["code"] == "usage" and "SERVER.TOOL" in general["help"] and one["tool"] == "snow"
 
 
 @pytest.fixture
@@ -258,6 +440,22 @@ def test_a_login(home, oauth):
     assert mcp(home, "logout", "a").returncode == 1
 
 
+@pytest.mark.parametrize("server", ["a", "hidden", "off", "other"])
+def test_a_login_that_there_is_none_of(home, server):
+    assert mcp(home, "config", "add", "off", "http://127.0.0.1:9/mcp", "--oauth", "--disabled").returncode == 0
+    r = mcp(home, "login", server, "--json")
+    error = json.loads(r.stderr)["error"]
+    assert (r.returncode, r.stdout, error["code"], error["server"]) == (1, "", "usage", server)
+
+
+def test_a_login_at_a_server_that_says_nothing(home):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"
+        assert mcp(home, "config", "add", "web", url, "--oauth").returncode == 0
+        r = mcp(home, "login", "web", "--timeout", "0.5", "--json")
+    assert r.returncode == 4 and json.loads(r.stderr)["error"]["code"] == "timeout"
+
+
 def complete(home, line, **more):
     """What the shell is offered for a line."""
     env = {**environment(home), "_AIONEST_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line, **more}
@@ -286,6 +484,10 @@ def test_completion(home):
     assert '"a.echo"' in complete(home, "aionest mcp call a.e"), "the configuration is found here"
     assert '"text="' in complete(home, call + "a.echo ")
     assert "a.echo" not in complete(home, "aionest mcp call a.e", MCP_FILE=str(home / "other.json"))
+    # as shells leave it
+    assert '"a.echo"' in complete(home, "aionest mcp call --config ~/mcp.json a.e")
+    assert '"a.echo"' in complete(home, "aionest mcp call a.e", MCP_FILE="~/mcp.json")
+    assert aionest(home, "mcp", "config", "show", "--config=~/mcp.json").returncode == 0
 
 
 def test_inputs_of_vs_code(home):
@@ -327,17 +529,18 @@ def test_the_doctor_tells_loops_and_patches(home):
 
 
 class Terminal:
-    """A command on a terminal."""
+    """A command on a terminal. Unless it is named, the configuration is the one that is found in its folder."""
 
-    def __init__(self, home, *args):
+    def __init__(self, home, *args, named=True):
         import pty
 
         self.leader, follower = pty.openpty()
-        command = [sys.executable, "-m", "aionest", "mcp", *args, "--config", str(home / "mcp.json")]
+        command = [sys.executable, "-m", "aionest", "mcp", *args]
+        command += ["--config", str(home / "mcp.json")] if named else []
         env = {**environment(home), "TERM": "xterm", "COLUMNS": "120"}
         self.process = subprocess.Popen(
             command, stdin=follower, stdout=follower, stderr=follower, env=env, start_new_session=True,
-            preexec_fn=self._control,
+            preexec_fn=self._control, cwd=None if named else home,
         )  # fmt: skip
         os.close(follower)
         self.seen = ""
@@ -419,6 +622,36 @@ def test_ctrl_c_at_a_question(home):
     assert terminal.end() == 130
 
 
+def test_what_would_be_started_is_shown_before_it_is(home, tmp_path):
+    marker = tmp_path / "started"
+    servers = {
+        "time": {
+            "command": "sh",
+            "args": ["-c", f"key=x; touch {marker}"],
+            "env": {"LD_PRELOAD": "./evil.so", "TOKEN": "secret1", "KEY": "${input:id}"},
+            "envFile": "some.env",
+            "cwd": "there",
+        },
+        "spoof": {"command": "sh", "args": ["-c", f"touch {marker}\x1b[2K\x1b[1G\n  good: uvx :x: [red]x"]},
+    }
+    inputs = [{"id": "id", "default": "supplied"}]
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers, "inputs": inputs}))
+    terminal = Terminal(home, "list", named=False)
+    terminal.until("It would start or reach:")
+    terminal.until(f"time: sh -c 'key=x; touch {marker}'")
+    terminal.until("with LD_PRELOAD=./evil.so")
+    terminal.until("with 'TOKEN=***'")
+    terminal.until("with 'KEY=${input:id}'")
+    terminal.until("some.env")
+    terminal.until("in there")
+    terminal.until("with supplied for the input id")
+    terminal.until(f"spoof: sh -c 'touch {marker}" + r"\x1b[2K\x1b[1G\n  good: uvx :x: [red]x'")
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    terminal.until("nothing was started")
+    assert terminal.end() == 1 and not marker.exists()
+
+
 def test_progress_on_a_terminal(home):
     terminal = Terminal(home, "call", "a.progress", "steps=4", "delay=0.3")
     terminal.until("connected")
@@ -443,3 +676,32 @@ def test_the_shell_on_a_terminal(home):
     terminal.until("aionest> ")  # before that the end of the input is nobody's
     terminal.type("\x04")
     assert terminal.end() == 0
+
+
+def test_a_question_after_a_call_that_was_cancelled(home):
+    terminal = Terminal(home, "shell", "-s", "a")
+    question = f"a.ask {' '.join(_words(ASK))}\n"
+    terminal.until("aionest> ")
+    terminal.type("a.sleep seconds=600\n")
+    time.sleep(1)
+    terminal.interrupt("cancelled")
+    terminal.until("aionest> ")
+    terminal.type(question)
+    terminal.until("The server asks")
+    terminal.until("[Y/n]")
+    terminal.interrupt("cancelled")  # at the question itself
+    terminal.until("aionest> ")
+    terminal.type(question)
+    terminal.until("The server asks")
+    terminal.until("[Y/n]")
+    terminal.type("n\n")
+    terminal.until('"action": "decline"')
+    terminal.until("aionest> ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+def _words(arguments):
+    """JSON arguments as key=value words of the shell."""
+    for name, value in json.loads(arguments).items():
+        yield shlex.quote(f"{name}={value if isinstance(value, str) else json.dumps(value)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import warnings
 
 import psutil
@@ -56,7 +57,7 @@ def make_loader():
     def make(config, **options):
         loader = (
             ToolsLoader(config=config, **options)
-            if isinstance(config, dict)
+            if not isinstance(config, (str, os.PathLike))
             else ToolsLoader(config_file=config, **options)
         )
         made.append(loader)

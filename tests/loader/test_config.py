@@ -8,6 +8,8 @@ import os
 import pickle
 import stat
 import string
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -21,7 +23,7 @@ pytest.importorskip("dotenv")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aionest.mcp import _formats
+from aionest.mcp import TokenStore, _formats, _locked
 from aionest.mcp._interpolate import Scope, Unresolved, interpolate, mask_args, mask_url
 from aionest.mcp.config import ConfigError, ServerConfig, ToolsConfig, ToolsConfigValue
 from aionest.mcp.trust import Trust
@@ -94,6 +96,19 @@ def test_defaults():
         ("requestTimeout", 7, "timeout", 7.0),
         ("enabled", False, "disabled", True),
         ("enabled", True, "disabled", False),
+        ("enabled", "yes", "disabled", False),
+        ("enabled", "no", "disabled", True),
+        ("disabled", "yes", "disabled", True),
+        ("enabled", 0, "disabled", True),
+        ("auth", False, "auth", None),
+        ("oauth", False, "auth", None),
+        ("auth", {"CLIENT_ID": "c"}, "auth", {"type": "oauth", "client_id": "c"}),
+        (
+            "auth",
+            {"CLIENT_ID": "c", "CLIENT_SECRET": "s", "scopes": ["a"]},
+            "auth",
+            {"type": "oauth", "client_id": "c", "client_secret": "s", "scopes": ["a"]},
+        ),
         ("timeout", None, "timeout", 60.0),
         ("oauth", {"clientId": "c"}, "auth", {"type": "oauth", "client_id": "c"}),
         ("auth", "oauth", "auth", "oauth"),
@@ -152,6 +167,11 @@ BROKEN = [
     ({"command": "x", "disabled": "perhaps"}, "disabled"),
     ({"command": "x", "enabled": "perhaps"}, "enabled"),
     ({"command": "x", "enabled": True, "disabled": True}, "disabled"),
+    ({"command": "x", "enabled": "yes", "disabled": "yes"}, "disabled"),
+    ({"command": "x", "enabled": [True]}, "enabled"),
+    ({"url": "http://h", "auth": {"CLIENT_ID": 5}}, "auth.client_id"),
+    ({"url": f"unix:///run/{SECRET}.sock"}, "url"),
+    ({"url": f"pipe:///pipe/{SECRET}", "type": "http"}, "url"),
     ({"command": "x", "timeout": 0}, "timeout"),
     ({"command": "x", "timeout": -1}, "timeout"),
     ({"command": "x", "timeout": True}, "timeout"),
@@ -228,6 +248,16 @@ def test_command_with_spaces(tmp_path):
     assert "put arguments in args" in str(error)
 
 
+def test_what_cannot_be_served_says_so():
+    config = ToolsConfig.from_dict(
+        {"servers": {"s": {"type": "http", "url": "unix:///a.sock"}, "good": {"command": "y"}}}
+    )
+    assert config.list() == ["good"] and "Unix socket cannot be reached" in str(config.errors[0])
+    assert "socat" in config.errors[0].hint
+    assert "named pipe cannot be reached" in str(one({"url": "PIPE:///a"}).errors[0])
+    assert one({"command": "x", "enabled": "yes", "disabled": "no"}).errors == []
+
+
 def test_unknown_fields_are_warnings():
     config = one({"comand": "y", "command": "x", "wibble": 1, "description": "ok", "x-note": 1, "timout": 3})
     assert config.errors == [] and config.list() == ["s"]
@@ -285,6 +315,19 @@ def test_secrets_are_not_shown():
         ],
         auth={"type": "oauth", "client_secret": SECRET},
     )
+    made = made.model_copy(
+        update={
+            "args": [
+                *made.args,
+                *("--header", f"Cookie: a={SECRET}; b={SECRET}"),
+                *("--auth", "--token", SECRET),
+                *("--password", f"--{SECRET}"),
+                f"--header=Authorization: Bearer {SECRET}",
+                f"--env=API_KEY={SECRET}",
+                json.dumps({"apiKey": SECRET, "url": f"http://u:{SECRET}@h/", "of": [{"auth": {"user": [SECRET]}}]}),
+            ]
+        }
+    )
     public = made.public()
     for text in (repr(made), str(made), json.dumps(public), f"{made}", repr(list(made.__rich_repr__()))):
         assert SECRET not in text
@@ -323,6 +366,16 @@ def test_syntax_errors_quote_nothing_and_have_lines(tmp_path, text, format_, cap
     assert config.set("b", {"command": "x"}) and not config.save()
     assert (tmp_path / f"f.{format_}").read_text() == text
     assert config.save(force=True) and ToolsConfig(tmp_path / f"f.{format_}").list() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "line", ["key=x; touch f", "key=x touch f", "key=$(touch f)", "key: x; touch f", "-ckey=x; touch f"]
+)
+def test_masks_hide_no_commands(line):
+    (shown,) = mask_args([line])
+    assert "touch f" in shown
+    assert "touch f" in mask_args(["-c", line])[1]
+    assert mask_args([f"--{'x:' * 5000}{line}"])  # of any size
 
 
 @given(st.text(), st.text(alphabet=string.ascii_letters, min_size=8))
@@ -524,6 +577,22 @@ def test_content_hash(monkeypatch):
     monkeypatch.setenv("HASHED", "2")
     assert with_variable.resolved().content_hash() != first
     assert server({"command": "x"}) != server({"command": "x", "timeout": 5}) and server(base) == server(base)
+
+
+@pytest.mark.parametrize("field", [{"args": ["-c", "${A:-${input:a${b}}}"]}, {"env": {"A": "${input:a${b}}"}}])
+def test_defaults_of_inputs_are_a_part_of_what_is_started(tmp_path, field):
+    def written(default, other="1"):
+        inputs = [{"id": "a${b}", "default": default}, {"id": "other", "default": other}]
+        return write(tmp_path / "mcp.json", json.dumps({"inputs": inputs, "servers": {"a": {"command": "x", **field}}}))
+
+    trust = Trust(tmp_path / "trust.json")
+    trust.accept(written("1"))
+    before = ToolsConfig(written("1")).servers["a"].content_hash()
+    # what nothing refers to may change
+    assert trust.is_trusted(written("1", "2"))
+    assert ToolsConfig(written("1", "2")).servers["a"].content_hash() == before
+    assert not trust.is_trusted(written("2"))
+    assert ToolsConfig(written("2")).servers["a"].content_hash() != before
 
 
 # ------------------------------------------------------------------------------------------------------ shapes and formats
@@ -869,6 +938,9 @@ def test_the_environment_is_never_written(tmp_path, monkeypatch):
     for name in ("f.yaml", "g.json"):
         assert SECRET not in (tmp_path / name).read_text() and "${PROCESS_SECRET}" in (tmp_path / name).read_text()
     assert config.servers["b"].env == config.servers["a"].env
+    # nor through what was made to be used
+    assert not config.set("c", config.servers["a"].resolved()) and "is resolved" in config.get_errors()[-1]
+    assert config.save() and config.list() == ["a", "b"] and SECRET not in (tmp_path / "f.yaml").read_text()
 
 
 def test_fields_that_count_for_all_servers(tmp_path):
@@ -1030,6 +1102,79 @@ def test_import(tmp_path):
     assert config.import_from(tmp_path / "none.json") == [] and config.errors
 
 
+PASSWORD = {"id": "k", "type": "promptString", "password": True}
+REGION = {"id": "r", "type": "promptString", "default": "eu"}
+
+
+def vscode(path, inputs, **servers):
+    return write(path, json.dumps({"inputs": inputs, "servers": servers}))
+
+
+@pytest.mark.parametrize(
+    "mine", ["new.json", "new.yaml", "new.toml", "there.json", "there.yaml", "there.toml", "mcp.json"]
+)
+def test_import_takes_inputs_along(tmp_path, mine):
+    v = {"url": "http://h/${input:r}", "headers": {"A": "${input:k}"}}
+    other = vscode(tmp_path / ".vscode" / "mcp.json", [PASSWORD, REGION, {"id": "unused"}], v=v)
+    there = {
+        "there.json": '// c\n{\n  "mcpServers": {"a": {"command": "x"}} // d\n}\n',
+        "there.yaml": "# c\na:\n  command: x\n",
+        "there.toml": '# c\n[mcpServers.a]\ncommand = "x"\n',
+        "mcp.json": '{"mcp": {"servers": {"a": {"command": "x"}}, "inputs": [{"id": "mine"}]}}',
+    }
+    file = tmp_path / mine
+    if mine in there:
+        write(file, there[mine])
+    config = ToolsConfig(file)
+    assert config.import_from(other) == ["v"]
+    assert config.servers["v"].resolved({"k": SECRET}).url == "http://h/eu"
+    before = [{"id": "mine"}] if mine == "mcp.json" else []
+    assert config.inputs == [*before, PASSWORD, REGION] and config.save(), config.errors
+    again = ToolsConfig(file)
+    assert again.inputs == [*before, PASSWORD, REGION] and again.get("v") == v and not again.errors
+    assert again.list() == [*(["a"] if mine in there else []), "v"]
+    assert again.import_from(other) == [] and again.save() and len(again.inputs) == 2 + len(before)
+    if mine in there and mine != "mcp.json":
+        assert comments(there[mine]) == comments(file.read_text())
+
+
+def test_inputs_of_what_is_not_kept(tmp_path):
+    other = vscode(
+        tmp_path / "o.json", [PASSWORD, REGION], v={"command": "${input:r}"}, w={"command": "${input:r}${input:k}"}
+    )
+    for keep, ids in (("v", ["r"]), ("w", ["r", "k"]), (None, [])):
+        config = ToolsConfig(tmp_path / f"{keep}.json", load=False)
+        assert config.import_from(other) == ["v", "w"]
+        for name in {"v", "w"} - {keep}:
+            assert config.remove(name)
+        assert config.save() and sorted(one["id"] for one in config.inputs) == sorted(ids)
+        assert ("inputs" in json.loads((tmp_path / f"{keep}.json").read_text())) is bool(ids)
+
+
+def test_import_mixes_no_inputs_up(tmp_path):
+    other = vscode(
+        tmp_path / "other.json", [PASSWORD, REGION], v={"url": "http://h/${input:r}", "headers": {"A": "$${input:r}"}},
+        w={"command": "x", "env": {"A": "${input:r} ${input:k}", "B": "${input:none}"}},
+    )  # fmt: skip
+    us = {**REGION, "default": "us"}
+    file = vscode(tmp_path / "mine.json", [us, {"id": "r-2"}], a={"command": "${input:r}", "args": ["${input:k}"]})
+    config = ToolsConfig(file)
+    assert config.import_from(other) == ["v", "w"] and config.save()
+    assert config.inputs == [us, {"id": "r-2"}, {**REGION, "id": "r-3"}, {**PASSWORD, "id": "k-2"}]
+    assert config.servers["v"].resolved().url == "http://h/eu"
+    assert config.servers["v"].headers == {"A": "$${input:r}"}
+    assert config.servers["a"].resolved({"k": "mine"}).command == "us"
+    assert config.get("w")["env"] == {"A": "${input:r-3} ${input:k-2}", "B": "${input:none}"}
+    config = ToolsConfig(file)
+    config.remove("v"), config.remove("w")
+    assert config.import_from(other) == ["v", "w"] and "r-4 is its r" in str(config.warnings)
+    # an id that has become another one meanwhile
+    config = ToolsConfig(vscode(tmp_path / "late.json", [], a={"command": "x"}))
+    assert config.import_from(other) == ["v", "w"]
+    vscode(tmp_path / "late.json", [us])
+    assert not config.save() and "input 'r' is another one" in config.get_errors()[-1]
+
+
 def test_load_another_file_and_reload(tmp_path):
     first, second = write(tmp_path / "a.yaml", "a: {command: x}\n"), write(tmp_path / "b.json", '{"b": {"command": 5}}')
     config = ToolsConfig(first)
@@ -1057,6 +1202,71 @@ def test_threads(tmp_path):
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert failures == [] and len(ToolsConfig(file).list()) == 21
+
+
+WRITER = """
+import sys
+from aionest.mcp import ToolsConfig, TokenStore
+from aionest.mcp.trust import Trust
+folder, mark = sys.argv[1:]
+store, trust = TokenStore(folder + "/tokens.json"), Trust(folder + "/trust.json")
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(20):
+    store.set(f"{mark}{i}", {"i": i})
+    config = ToolsConfig(folder + "/mcp.json")
+    assert config.set(f"{mark}{i}", {"command": "x"}) and config.save(), config.errors
+    trust.accept(f"{folder}/{mark}{i}.yaml")
+"""
+
+
+def test_processes_keep_what_others_write(tmp_path):
+    write(tmp_path / "mcp.json", '{"mcpServers": {}}')
+    names = [f"{mark}{i}" for mark in "abc" for i in range(20)]
+    for name in names:
+        write(tmp_path / f"{name}.yaml", "s: {command: x}\n")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), mark], **pipes) for mark in "abc"]
+    for writer in writers:
+        assert writer.stdout.readline()
+    for writer in writers:
+        writer.stdin.write(b"go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=120)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    store, trust = TokenStore(tmp_path / "tokens.json"), Trust(tmp_path / "trust.json")
+    assert [name for name in names if store.get(name) is None] == []
+    assert sorted(ToolsConfig(tmp_path / "mcp.json").list()) == sorted(names)
+    assert [name for name in names if not trust.is_trusted(tmp_path / f"{name}.yaml")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+HOLDER = """
+import pathlib, sys, time
+from aionest.mcp._locked import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_that_is_not_let_go_of(tmp_path, monkeypatch):
+    file = write(tmp_path / "mcp.json", '{"mcpServers": {}}')
+    config = ToolsConfig(file)
+    config.set("a", {"command": "x"})
+    monkeypatch.setattr(_locked, "WAIT", 0.2)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline()
+        assert not config.save() and "does not let go" in config.get_errors()[-1]
+    finally:
+        holder.kill()
+        holder.communicate()
+    # one that died left its file, but no lock
+    assert (tmp_path / ".mcp.json.lock").exists()
+    assert config.save() and ToolsConfig(file).list() == ["a"]
+    assert not (tmp_path / ".mcp.json.lock").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------------- trust

@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import AuthError, CallTimeout, ServerUnavailable, ToolsError
+from aionest.mcp import AuthError, CallTimeout, ServerLost, ServerUnavailable, ToolsError
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 SECRET = "a-token-nobody-may-read"
@@ -55,6 +55,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(405)
 
     def do_DELETE(self):
+        if self.server.deaf:
+            self.server.stop.wait(60)
+            self.server.goodbyes += 1
         self.server.sessions.discard(self.headers.get("Mcp-Session-Id"))
         self.reply(200)
 
@@ -74,6 +77,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(307, Location=f"http://127.0.0.1:{self.server.server_port}/mcp")
         session = self.headers.get("Mcp-Session-Id")
         method = body.get("method")
+        if method == "tools/call" and self.server.forgets:
+            self.server.forgets = False
+            return self.reply(404)
         if method == "initialize":
             session = uuid.uuid4().hex
             self.server.sessions.add(session)
@@ -119,6 +125,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def web():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.sessions, server.calls, server.stop, server.status = set(), [], threading.Event(), 0
+    server.deaf, server.forgets, server.goodbyes = False, False, 0
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -333,6 +340,106 @@ def test_a_server_that_fails_is_not_tried_with_the_older_transport(events, make_
     events.unknown = 500
     loader = make_loader({"web": {"url": f"http://127.0.0.1:{events.server_port}/sse", "type": "http"}})
     assert "500" in loader.errors["web"] and not events.streams
+
+
+def under_way(web, name):
+    end = time.monotonic() + 60
+    while name not in web.calls:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("fault", ["forgets", "fail"])
+def test_what_ends_the_session_ends_the_other_calls_too(load, web, fault):
+    """At once, and each says what is true of itself: the other one was sent, and must not be sent again."""
+    loader = load()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other = pool.submit(loader.call, "web.slow", timeout=600)
+        under_way(web, "slow")
+        if fault == "forgets":
+            web.forgets = True
+            assert loader.call("web.echo", timeout=60).text == "here"  # by itself it was not taken: it is sent again
+        else:
+            with pytest.raises(ServerUnavailable, match="HTTP 500"):
+                loader.call("web.fail", timeout=60)
+        if fault == "fail" and _sdk_line() == 2:
+            web.stop.set()  # there the session goes on
+            assert other.result(60).text == "here"
+        else:
+            assert isinstance(other.exception(60), ServerLost)
+    assert web.calls.count("slow") == 1
+
+
+def _sdk_line():
+    from aionest.mcp import _compat
+
+    return 2 if _compat.V2 else 1
+
+
+def test_a_call_that_was_sent_is_not_sent_again_since_another_was_refused(load, web, make_loader):
+    port = web.server_port
+    loader = load()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(loader.call, "web.slow", timeout=600)
+        under_way(web, "slow")
+        web.shutdown()
+        web.socket.close()  # new connections are refused; what was begun goes on
+        with pytest.raises(ToolsError):
+            loader.call("web.fail", timeout=60)
+        again = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler, bind_and_activate=False)
+        again.allow_reuse_address = True
+        again.server_bind()
+        again.server_activate()
+        again.__dict__.update(
+            {name: getattr(web, name) for name in ("sessions", "calls", "stop", "status", "deaf", "forgets")}
+        )
+        thread = threading.Thread(target=again.serve_forever)
+        thread.start()
+        try:
+            web.stop.set()
+            try:
+                assert sent.result(60).text == "here"
+            except ServerLost:
+                pass
+            assert web.calls.count("slow") == 1 and "fail" not in web.calls
+            assert loader.call("web.echo", timeout=60).text == "here"
+        finally:
+            again.shutdown()
+            again.server_close()
+            thread.join()
+
+
+def test_a_server_that_does_not_answer_the_goodbye(load, web):
+    loader = load()
+    web.deaf = True
+    web.forgets = True
+    assert loader.call("web.echo", timeout=60).text == "here"  # the old session is left meanwhile
+    assert loader.restart("web").state == "connected"
+    loader.cleanup()
+    assert web.goodbyes == 0, "nobody has waited for the answer"
+
+
+def test_what_the_caller_handles_is_no_reason(load, web):
+    """A call made on the portal's own loop, while another exception is being handled."""
+
+    class NotFound(Exception):
+        class response:  # noqa: N801 - as HTTP libraries have it
+            status_code = 404
+
+    loader = load()
+
+    async def call(exc):
+        try:
+            raise exc
+        except Exception:
+            with pytest.raises(ToolsError) as caught:
+                await loader.acall("web.fail")
+            return str(caught.value)
+
+    for exc in (NotFound(), FileNotFoundError(2, "No such file", "/my/file")):
+        web.calls.clear()
+        assert "HTTP 500" in loader.portal.call(call, exc)
+        assert web.calls == ["fail"]
 
 
 def test_an_answer_takes_the_time_that_it_takes(load, web, monkeypatch):

@@ -20,6 +20,7 @@ from aionest.mcp import (
     CallTimeout,
     ServerLost,
     ServerUnavailable,
+    Tool,
     ToolFailed,
     ToolNotFound,
     ToolsLoader,
@@ -369,9 +370,53 @@ def test_a_retriever_that_takes_its_time_or_fails_holds_nothing_up(make_loader, 
             assert loader.call("a.echo", {"text": "meanwhile"}).text == "meanwhile"
         finally:
             go_on.set()
-        assert loading.result(60) and not loader.errors
-    assert "no such model" in caplog.text
+        assert loading.result(60) and [*loader.errors] == ["(retriever)"]
+    assert "no such model" in caplog.text and "no such model" in loader.errors["(retriever)"]
     loader.cleanup()
+    assert not loader.errors
+
+
+@pytest.mark.parametrize("names", [["time"], ["time", "other"]])
+def test_a_retriever_keeps_what_others_put_there(make_loader, names):
+    retriever, mine = ToolsRetriever(), Tool("time", description="my own clock")
+    retriever.add(mine)
+    loader = make_loader({name: bare() for name in names}, tools_retriever=retriever)
+    assert sorted(retriever.list()) == sorted({*names, "time"}) and retriever.get("time") is mine
+    assert "server 'time'" in loader.errors["(retriever)"] and "other'" not in loader.errors["(retriever)"]
+    assert loader.call("time.echo", {"text": "there"}).text == "there"
+    with pytest.raises(ToolNotFound) as caught:
+        loader.find("none")
+    assert "not there" not in str(caught.value)
+    retriever.remove("time")
+    loader.reload()
+    assert not loader.errors and retriever.get("time") is loader.bundles["time"]
+    retriever.remove("time")
+    retriever.add(mine)
+    loader.cleanup()
+    assert retriever.get_all() == [mine]
+
+
+def test_a_retriever_that_fails_is_filled_later(make_loader):
+    down, asked = {"a", "b"}, []
+
+    def embed(texts):
+        asked.append(texts[0].split()[0])
+        if asked[-1] in down:
+            raise ConnectionError("the service is down")
+        return [[1.0, 2.0] for _ in texts]
+
+    retriever = ToolsRetriever(embed=embed)
+    loader = make_loader({"a": bare(), "b": bare()}, tools_retriever=retriever)
+    assert retriever.list() == [] and loader.errors["(retriever)"].count("the service is down") == 2
+    down.remove("a")
+    loader.reload()
+    assert retriever.list() == ["a"] and loader.errors["(retriever)"].count("the service is down") == 1
+    down.clear()
+    loader.reload()
+    assert sorted(retriever.list()) == ["a", "b"] and not loader.errors
+    count = len(asked)
+    loader.reload()
+    assert len(asked) == count
 
 
 def test_cleanup_does_not_wait_for_ever_for_a_retriever(make_loader, monkeypatch):

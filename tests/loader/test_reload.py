@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -40,6 +41,22 @@ def until(condition, seconds=60):
     while not condition():
         assert time.monotonic() < end, "it does not come"
         time.sleep(0.02)
+
+
+def test_a_call_that_waits_for_a_server_which_is_exchanged(make_loader, file):
+    """It was not made yet: it is made on the new one."""
+    write(file, a=bare("--fault", "slow"))
+    loader = make_loader(file)
+    pid = loader.status["a"].pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: loader.status["a"].state == "lost")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(loader.call, "a.count", timeout=120)
+        until(lambda: loader.status["a"].state == "connecting")
+        write(file, a=bare("--name", "new"))
+        assert loader.reload().changed == ("a",)
+        assert call.result(60).text == "1"
+    assert loader.status["a"].server == "new"
 
 
 @pytest.mark.parametrize("how", ["changed", "removed"])

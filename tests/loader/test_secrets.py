@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import ToolsConfig, ToolsError, ToolsLoader
+from aionest.mcp import ToolFailed, ToolsConfig, ToolsError, ToolsLoader
 from aionest.mcp._secrets import Secrets
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
@@ -65,6 +65,27 @@ def test_tokens_from_an_env_file_and_from_variables(make_loader, everything, tmp
     assert SECRET not in shown(loader, everything)
 
 
+def test_tokens_in_arguments(make_loader, everything, monkeypatch):
+    monkeypatch.setenv("FROM_HERE", SECRET + "1")
+    monkeypatch.setenv("A_PATH", str(SERVER))
+    code = "import sys; sys.exit('refused: ' + ' '.join(sys.argv[1:]) + ' at ' + sys.argv[1])"
+    args = ["${A_PATH}", "mode", "${FROM_HERE}", "x${input:one}", "--token", SECRET + "3", f"--api-key={SECRET}4"]
+    args += ["--header", f"Authorization: Bearer {SECRET}5", "--config", json.dumps({"apiKey": SECRET + "6"})]
+    servers = {"a": {"command": sys.executable, "args": ["-c", code, *args]}}
+    loader = make_loader(ToolsConfig.from_dict(servers, inputs={"one": SECRET + "2"}))
+    said = loader.errors["a"]
+    assert f"refused: {SERVER} mode *** x*** --token *** --api-key=***" in said
+    assert SECRET not in shown(loader, everything).replace(code, "")
+
+
+def test_a_tool_that_tells_its_token(make_loader):
+    env = {"TOKEN": SECRET}
+    loader = make_loader({"a": {"command": sys.executable, "args": [str(SERVER)], "env": env}})
+    with pytest.raises(ToolFailed) as caught:
+        loader.call("a.fail", {"message": f"no {SECRET}"}, check=True)
+    assert "no ***" in str(caught.value) and SECRET not in str(caught.value)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Refuses with all that it was given."""
 
@@ -75,6 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = f"{self.path} {self.headers}".encode()
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Location", self.path)
         self.end_headers()
         self.wfile.write(body)
 
@@ -96,14 +118,16 @@ def web():
 @pytest.mark.parametrize("kind", ["http", "sse"])
 def test_urls_and_headers(web, make_loader, everything, kind, status):
     web.status = status
-    url = f"http://someone:{SECRET}@127.0.0.1:{web.server_port}/mcp?api_key={SECRET}&page=1"
+    url = f"http://someone:{SECRET}@127.0.0.1:{web.server_port}/mcp?api_key={SECRET}&auth=staple%2Fgun&page=1"
     headers = {"Authorization": f"Bearer {SECRET}", "X-Own": SECRET}
     loader = make_loader({"web": {"url": url, "type": kind, "headers": headers, "connect_timeout": 10}})
     assert str(status) in loader.errors["web"], loader.errors
     with pytest.raises(ToolsError) as caught:
         loader.restart("web")
+    logging.getLogger("httpcore.made.later").debug("sent %s", SECRET)
     chain = "".join(traceback.format_exception(None, caught.value, caught.value.__traceback__))
-    assert SECRET not in chain + shown(loader, everything)
+    said = chain + shown(loader, everything)
+    assert SECRET not in said and "staple" not in said and "sent ***" in said and "page=1" in said
 
 
 def test_nobody_there(make_loader, everything):
@@ -128,6 +152,10 @@ def test_what_is_hidden():
     secrets.learn(config.resolved())
     said = secrets.hide(f"{SECRET} {SECRET}2 {SECRET}3 pass%2Fword pass/word public-id 1")
     assert said == "*** *** *** *** *** public-id 1"
+    url = "https://h/?token=a%2fb+c%7Cd&plain=hidden-not&auth=e|f%20%22g"
+    secrets.learn(ToolsConfig.from_dict({"a": {"url": url}}).servers["a"])
+    for way in ("a%2fb+c%7Cd", "a/b c|d", "a%2Fb+c%7Cd", "a%2Fb%20c%7Cd", "e|f%20%22g", 'e|f "g', "e%7Cf%20%22g"):
+        assert secrets.hide(f"<{way}> hidden-not") == "<***> hidden-not"
     assert SECRET not in repr(secrets)
     exc = ValueError(f"no {SECRET}")
     exc.__cause__ = OSError(5, f"with {SECRET}")
@@ -165,6 +193,27 @@ def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loa
         assert loader.restart("a").state == "connected" and not ran.exists()
     finally:
         loader.cleanup()
+    # one that comes later was not named either
+    file.unlink()
+    late = ToolsLoader()
+    try:
+        assert late.load() == {} and "there is no such file" in late.errors["(configuration)"]
+        Path("mcp.yaml").write_text(f"a: {{command: '{sys.executable}', args: ['{SERVER}']}}\n")
+        assert not late.reload() and "never accepted" in late.errors["(configuration)"] and not processes()
+        with pytest.raises(ToolsError, match="never accepted"):
+            late.ping("a")
+        Trust().accept("mcp.yaml")
+        assert late.reload().added == ("a",) and not late.errors
+    finally:
+        late.cleanup()
+    # what code sets where there is no file is the code's
+    Path("mcp.yaml").unlink()
+    own = ToolsLoader()
+    try:
+        own.config.set("a", {"command": sys.executable, "args": [str(SERVER)]})
+        assert own.load() and own.call("a.echo", {"text": "1"}).text == "1"
+    finally:
+        own.cleanup()
     # named, it is as good as accepted
     file.write_text(json.dumps({"mcpServers": {"c": {"command": sys.executable, "args": [str(SERVER)]}}}))
     assert make_loader("mcp.json").call("c.echo", {"text": "1"}).text == "1"

@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -295,6 +296,121 @@ def test_results_are_kept_for_their_time(make_loader):
     while "a__later" not in loader.tools and time.monotonic() < end:
         time.sleep(0.02)
     assert loader.call("a.pid") is not first
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A server whose output is held open by a process that has left its group."""
+    file = tmp_path / "pid"
+    code = (
+        "import runpy, subprocess, sys\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdin=-3, start_new_session=True)\n"
+        f"open({str(file)!r}, 'w').write(str(p.pid))\n"
+    )
+    yield lambda rest: {"command": sys.executable, "args": ["-c", code + rest], "connect_timeout": 120}
+    os.kill(int(file.read_text()), signal.SIGKILL)
+
+
+def served(*args):
+    return f"sys.argv = ['bare', {', '.join(map(repr, args))}]\nrunpy.run_path({str(SERVER)!r}, run_name='__main__')\n"
+
+
+def test_an_end_that_is_noticed_though_others_hold_the_pipes(make_loader, holder):
+    loader = make_loader({"a": holder(served()), "b": bare()})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600)
+        until(lambda: loader.status["a"].open_calls == 1)
+        assert loader.call("a.echo", {"text": "it was read"}).text
+        os.kill(loader.status["a"].pid, signal.SIGKILL)
+        error = call.exception(60)
+    assert isinstance(error, ServerLost) and "killed by signal 9" in str(error)
+    status = loader.status["a"]
+    assert (status.state, status.pid, status.since, status.calls, status.failed_calls) == ("lost", None, None, 2, 1)
+    assert loader.call("b.echo", {"text": "on"}).text == "on"
+
+
+def test_a_crash_at_start_that_is_noticed_as_well(make_loader, holder):
+    loader = make_loader({"a": holder("sys.stderr.write('no database\\n'); sys.exit(3)"), "b": bare()})
+    assert "exit code 3" in loader.errors["a"] and "no database" in loader.errors["a"]
+
+
+def test_an_end_that_does_not_wait_for_others(make_loader, holder):
+    loader = make_loader({"a": holder(served("--fault", "stubborn"))})
+    pid = loader.status["a"].pid
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(loader.cleanup).result(60)
+    assert has_ended(pid)
+
+
+def test_calls_that_a_dying_server_had_not_read_do_not_hang(make_loader):
+    """Whoever notices the death first, and whatever the others were about to do."""
+    loader = make_loader({"a": bare()})
+    over = threading.Event()
+
+    def calls():
+        count = 0
+        while not over.is_set():
+            assert loader.call("a.echo", {"text": "x"}, timeout=600).text == "x"
+            count += 1
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(calls) for _ in range(8)]
+        for _ in range(8):
+            before = loader.status["a"].connections
+            time.sleep(0.1)
+            pid = loader.status["a"].pid
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+                until(lambda before=before: loader.status["a"].connections > before)
+        over.set()
+        for one in running:
+            try:
+                assert one.result(60) > 0
+            except ServerLost:  # killed twice during one call
+                pass
+
+
+def test_deadlines_cover_connecting(make_loader, tmp_path):
+    """The attempt is one for all who wait, and goes on without them."""
+    marker = tmp_path / "started"
+    code = (
+        f"import os, runpy, sys\nfirst = not os.path.exists({str(marker)!r})\nopen({str(marker)!r}, 'w').close()\n"
+        f"sys.argv = ['bare'] + ([] if first else ['--fault', 'slow'])\nrunpy.run_path({str(SERVER)!r}, run_name='__main__')\n"
+    )
+    loader = make_loader({"a": {"command": sys.executable, "args": ["-c", code]}})
+    pid = loader.status["a"].pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: has_ended(pid))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(loader.call, "a.echo", {"text": "x"}, timeout=0.2) for _ in range(3)]
+        patient = pool.submit(loader.call, "a.echo", {"text": "x"}, timeout=120)
+        assert [type(call.exception(60)) for call in calls] == [CallTimeout] * 3
+        assert patient.result(60).text == "x"
+    assert loader.status["a"].connections == 2
+
+
+def test_timeouts_that_are_none(make_loader):
+    loader = make_loader({"a": bare()})
+    with pytest.raises(CallTimeout):
+        loader.call("a.count", timeout=-1)
+    for wrong, error in ((float("nan"), ValueError), ("soon", TypeError), (True, TypeError)):
+        with pytest.raises(error):
+            loader.call("a.count", timeout=wrong)
+    assert loader.call("a.count", timeout=float("inf")).text == "1"
+
+
+def test_cleanup_waits_for_what_a_failing_call_or_a_restart_is_ending(make_loader):
+    loader = make_loader({"a": bare("--fault", "mute"), "b": bare("--fault", "stubborn")})
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        failing = pool.submit(loader.call, "a.count")
+        restarting = pool.submit(loader.restart, "b")
+        pids = [loader.status[name].pid for name in "ab"]
+        until(lambda: loader.status["a"].pid is None and loader.status["b"].pid is None)
+        loader.cleanup()
+        assert all(has_ended(pid) for pid in pids if pid is not None)
+        assert isinstance(failing.exception(60), ServerLost)
+        restarting.exception(60)
 
 
 CARELESS = """

@@ -24,6 +24,17 @@ from aionest.mcp.errors import ServerUnavailable, ToolFailed, ToolNotFound
 from aionest.mcp.tool import ArgumentsError, Tool, ToolResult
 
 IMAGE = {"type": "image", "data": base64.b64encode(b"png").decode(), "mimeType": "image/png"}
+LINK = {"type": "resource_link", "uri": "demo://1", "name": "one"}
+MIXED = [
+    {"type": "text", "text": "look"},
+    IMAGE,
+    {"type": "resource", "resource": {"uri": "demo://2", "text": "embedded", "mimeType": "text/plain"}},
+    {"type": "resource", "resource": {"uri": "demo://3", "blob": IMAGE["data"], "mimeType": "image/png"}},
+    LINK,
+    {"type": "audio", "data": "AA==", "mimeType": "audio/wav"},
+    {"type": "image", "data": "PHN2Zy8+", "mimeType": "image/svg+xml"},
+]
+SVG, REST = "[image image/svg+xml]", "[resource_link demo://1]\n[audio audio/wav]"
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -52,6 +63,8 @@ class Memory:
             raise ServerUnavailable("server 'weather' is down", server="weather")
         if city == "fail":
             return ToolResult([{"type": "text", "text": "no such city"}], is_error=True)
+        if city == "all":
+            return ToolResult(MIXED)
         if city == "image":
             return ToolResult([{"type": "text", "text": "look"}, IMAGE])
         return ToolResult([{"type": "text", "text": json.dumps(arguments)}], structured=dict(arguments), tool=tool.name)
@@ -116,6 +129,19 @@ def test_langchain_leaves_arguments_alone(langchain, tool):
     given = dict.fromkeys(odd["properties"], "mine")
     assert json.loads(other.invoke(given)) == given
     assert json.loads(asyncio.run(other.ainvoke(given))) == given
+
+
+def test_langchain_has_all_of_a_result(langchain, tool):
+    def brief(content):
+        return [block.get("text") or block["mime_type"] for block in content]
+
+    found = langchain.invoke({"city": "all", "days": 1})
+    assert brief(found) == ["look", "image/png", "embedded", "image/png", *REST.split("\n"), "image/svg+xml"]
+    assert found[3] == {"type": "image", "base64": IMAGE["data"], "mime_type": "image/png"}
+    from aionest.mcp.adapters.langchain import _content
+
+    assert _content(ToolResult([MIXED[0], LINK, LINK])) == "look\n[resource_link demo://1]\n[resource_link demo://1]"
+    assert brief(_content(ToolResult([IMAGE], structured={"a": 1}))) == ['{"a": 1}', "image/png"]
 
 
 @pytest.mark.parametrize(
@@ -183,6 +209,8 @@ def test_strands(tool):
     )
     image = asyncio.run(last({"city": "image", "days": 1}))
     assert image["content"][1]["image"] == {"format": "png", "source": {"bytes": b"png"}}
+    every = asyncio.run(last({"city": "all", "days": 1}))["content"]
+    assert every[0] == {"text": f"look\nembedded\n{REST}\n{SVG}"} and [*map(len, every)] == [1, 1, 1]
     for arguments in ({"city": "fail", "days": 1}, {"city": "down", "days": 1}, {}):
         assert asyncio.run(last(arguments))["status"] == "error"
 
@@ -244,6 +272,9 @@ def test_openai(tool):
     result = asyncio.run(acall_openai([tool], call))
     assert openai_message(call, result) == {"role": "tool", "tool_call_id": "1", "content": result.text}
     assert openai_message(item, result)["call_id"] == "2"
+    whole = f"look\n[image image/png]\nembedded\n[resource demo://3 image/png]\n{REST}\n{SVG}"
+    assert openai_message(call, ToolResult(MIXED))["content"] == whole
+    assert openai_message(item, ToolResult(MIXED))["output"] == whole
 
 
 @pytest.mark.parametrize(
@@ -266,6 +297,9 @@ def test_anthropic(tool):
     block = anthropic_block(use, call_anthropic([tool], use))
     assert block["tool_use_id"] == "1" and not block["is_error"]
     assert [part["type"] for part in block["content"]] == ["text", "image"]
+    every = anthropic_block(use, ToolResult(MIXED))["content"]
+    assert every[0]["text"] == f"look\nembedded\n{REST}\n{SVG}"
+    assert [part["type"] for part in every[1:]] == ["image", "image"]
     failed = {**use, "input": {"city": "fail", "days": 1}}
     assert anthropic_block(failed, asyncio.run(acall_anthropic([tool], SimpleNamespace(**failed))))["is_error"]
     with pytest.raises(ToolNotFound):
@@ -305,7 +339,7 @@ def test_functions_call(tool):
     assert function("Oslo", 2, **{"from": "x"}) == {**ARGUMENTS, "from": "x"}
     assert asyncio.run(to_async_function(tool)("Oslo", 2)) == ARGUMENTS
     assert inspect.iscoroutinefunction(to_async_function(tool))
-    assert function("image", 1) == "look"
+    assert function("image", 1) == "look\n[image image/png]"
     with pytest.raises(TypeError):
         function("Oslo")
     with pytest.raises(TypeError):

@@ -260,7 +260,7 @@ def test_a_result_of_the_installed_sdk():
     types = pytest.importorskip("mcp.types")
     raw = {"content": BLOCKS, "structuredContent": {"a": None, "b": [1]}, "isError": True, "_meta": {"k": 1}}
     result = ToolResult.from_sdk(types.CallToolResult.model_validate(raw), server="s", tool="t", duration=0.5)
-    assert result.text == "one\ntwo" == str(result)
+    assert result.text == "one\ntwo"
     assert result.images == [("image/png", b"png"), ("image/jpeg", b"jpg")]
     assert result.structured == {"a": None, "b": [1]} and result.is_error and result.meta == {"k": 1}
     assert [block["type"] for block in result.content] == [block["type"] for block in BLOCKS]
@@ -314,3 +314,8 @@ def test_results_as_text():
     assert str(ToolResult([], structured={"ü": 1})) == '{"ü": 1}'
     assert str(ToolResult([BLOCKS[3], BLOCKS[6]])) == "[audio audio/wav]\n[resource_link file:///c]"
     assert str(ToolResult()) == ""
+    lines = ["one", "[image image/png]", "[image image/png]", "[audio audio/wav]", "two"]
+    lines += ["[resource file:///b image/jpeg]", "[resource_link file:///c]"]
+    assert str(ToolResult(BLOCKS)).splitlines() == lines
+    assert str(ToolResult([BLOCKS[6]], structured={"a": 1})) == '{"a": 1}\n[resource_link file:///c]'
+    assert str(ToolResult([{"type": "text", "text": ""}], structured=[1])) == "[1]"

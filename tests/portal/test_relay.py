@@ -1,6 +1,7 @@
 """Many threads that wait for one loop: each gets its result, whatever the others do with theirs."""
 
 import asyncio
+import ctypes  # (keeps a descriptor of its own from its import on)
 import threading
 import time
 
@@ -173,7 +174,6 @@ def test_the_end_of_the_loop_wakes_all(portal, start):
 
 def test_a_thread_whose_wait_was_cut_short(crowd):
     """An exception in the waiting thread: its gate may be due already, and nobody has to take it."""
-    import ctypes
 
     class Cut(Exception):
         pass

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import shlex
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from aionest.mcp import ToolsConfig, ToolsError
-from aionest.mcp.trust import Trust
+from aionest.mcp.trust import Trust, would_start
 from aionest.streamlit import call, tools_loader
 
 if TYPE_CHECKING:
@@ -164,16 +163,6 @@ def accept(file: Path) -> None:
         Trust().accept(file)
 
 
-def commands(config: ToolsConfig) -> list[str]:
-    """What a configuration starts or contacts, a line for each server, secrets hidden."""
-    lines = []
-    for name, server in config.servers.items():
-        public = server.public()
-        what = shlex.join([public["command"], *public["args"]]) if public["command"] else public["url"]
-        lines.append(f"{name}: {what}")
-    return lines
-
-
 def ready(file: Path) -> ToolsLoader:
     """The loader of a file; the first time it opens all servers."""
     return tools_loader(str(file), on_log=journal.log)
@@ -191,7 +180,7 @@ def loader() -> ToolsLoader | None:
         st.warning(f"`{file}` was found here. It has not been used before, so nothing of it has been started.")
         if config.servers:
             st.markdown("It would start or reach:")
-            st.code("\n".join(commands(config)), language=None, wrap_lines=True)
+            st.code("\n".join(would_start(config)), language=None, wrap_lines=True)
         if st.button("Use it", type="primary", key="accept"):
             try:
                 accept(file)

@@ -6,10 +6,14 @@ error, and only if that is a terminal. Nothing is started of a configuration tha
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
-import shlex
+import math
+import os
+import re
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +21,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from aionest.mcp import ServerStatus, ToolsConfig, ToolsLoader, Trust, UsageError
+from aionest.mcp import AuthError, ServerStatus, ToolsConfig, ToolsError, ToolsLoader, Trust, UsageError
 from aionest.mcp._interpolate import input_ids
-from aionest.mcp.trust import was_only_found
+from aionest.mcp.errors import clean
+from aionest.mcp.trust import was_only_found, would_start
 
 from . import _complete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from typing import TextIO
 
 _WIDE = 200  # columns where nobody looks
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
@@ -36,9 +42,22 @@ class State:
     """Of this process."""
 
     json = False
+    verbose = False
 
 
-ConfigOption = typer.Option(None, "--config", "-c", help="Configuration file (JSON, YAML or TOML).", envvar="MCP_FILE")
+def _at_home(value: Path | None) -> Path | None:
+    """With ~ replaced: shells leave it in ``--config=~/mcp.json``, and in $MCP_FILE."""
+    return Path(os.path.expanduser(value)) if value is not None else None
+
+
+ConfigOption = typer.Option(
+    None,
+    "--config",
+    "-c",
+    help="Configuration file (JSON, YAML or TOML).",
+    envvar="MCP_FILE",
+    callback=_at_home,
+)
 JsonOption = typer.Option(False, "--json", help="One JSON document on standard output; errors as JSON.")
 TimeoutOption = typer.Option(None, "--timeout", "-t", help="Seconds to start a server, and for each answer.", min=0.001)
 ServerOption = typer.Option(
@@ -50,17 +69,59 @@ InputOption = typer.Option(None, "--input", help="ID=VALUE for ${input:ID} of th
 
 def show_json(value: Any) -> None:
     """The document of a command."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    write_json(value, sys.stdout)
 
 
-def pairs(items: list[str] | None, what: str) -> dict[str, str]:
-    """NAME=VALUE items. :raises UsageError: one is not."""
+def write_json(value: Any, file: TextIO) -> None:
+    """One line of JSON, whatever the file's encoding. NaN and infinities, which JSON does not have, become null."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:
+        value = _finite(value)
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        # readers expect UTF-8; and lone surrogates, which may come out of a server's JSON, are in no encoding
+        text.encode("utf-8" if codecs.lookup(file.encoding or "utf-8").name == "utf-8" else "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(value, default=str)
+    file.write(text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def error_json(exc: BaseException) -> dict[str, Any]:
+    """An error as it is documented."""
+    code, server = (exc.code, exc.server) if isinstance(exc, ToolsError) else ("error", None)
+    return {"error": {"code": code, "message": error_text(exc), "server": server}}
+
+
+def error_text(exc: BaseException) -> str:
+    """What an error says; of one that nobody has thought of, also what it is."""
+    return str(exc) if isinstance(exc, ToolsError) else f"{type(exc).__name__}: {clean(exc)}".removesuffix(": ")
+
+
+def show_traceback(exc: BaseException) -> None:
+    """With ``-v``, where an error comes from that nobody has thought of. It never has values of variables."""
+    if State.verbose and not isinstance(exc, ToolsError):
+        traceback.print_exception(type(exc), exc, exc.__traceback__)
+
+
+def pairs(items: list[str] | None, what: str, *, headers: bool = False) -> dict[str, str]:
+    """NAME=VALUE items; of headers also NAME: VALUE. :raises UsageError: one is not. It may be a secret, so it is not quoted."""
     found: dict[str, str] = {}
-    for item in items or []:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{item!r} is no {what}")
-        found[name] = value
+    for number, item in enumerate(items or [], 1):
+        mark = re.search("[=:]" if headers else "=", item)
+        if mark is None or not mark.start():
+            named = re.match(r"[A-Za-z_][\w.-]*(?=:)", item)
+            raise UsageError(f"{repr(named[0]) if named else f'number {number}'} is no {what}")
+        value = item[mark.end() :]
+        found[item[: mark.start()]] = value.strip() if mark[0] == ":" else value
     return found
 
 
@@ -89,7 +150,8 @@ def find_config(file: Path | None, yes: bool = False, inputs: dict[str, str] | N
     if found is None:
         raise UsageError("no configuration found: name one with --config, or make one with `aionest mcp config add`")
     config = ToolsConfig(found, inputs=given)
-    if was_only_found(found) and not Trust().is_trusted(config):
+    config._only_found = was_only_found(found)
+    if config._only_found and not Trust().is_trusted(config):
         _accept(config, found, yes)
     return config
 
@@ -101,10 +163,8 @@ def _accept(config: ToolsConfig, found: Path, yes: bool) -> None:
                 f"{found} was found here and never accepted: name it with --config, or accept it with --yes"
             )
         err.print(f"[bold]{escape(str(found))}[/] was found here. It would start or reach:")
-        for name, server in config.servers.items():
-            public = server.public()
-            target = shlex.join([public["command"], *public["args"]]) if server.command else public["url"]
-            err.print(f"  {escape(name)}: {escape(str(target))}", soft_wrap=True)
+        for line in would_start(config):
+            err.print(f"  {line}", markup=False, emoji=False, soft_wrap=True)
         if not typer.confirm("Go on, now and in future?", err=True):
             raise UsageError("not accepted: nothing was started")
     try:
@@ -147,6 +207,7 @@ def loaded(
     inputs: list[str] | None = None,
     config: ToolsConfig | None = None,
     quiet: bool = False,
+    tolerant: bool = False,
     **options: Any,
 ) -> Iterator[ToolsLoader]:
     """A loader with its servers open.
@@ -154,6 +215,8 @@ def loaded(
     :param servers: only these.
     :param config: one that was found already, by ``find_config``.
     :param quiet: do not show how they come up.
+    :param tolerant: what ``missing()`` gives is the caller's to tell. Else it is raised: at once if there is nothing to go on with,
+        otherwise when the caller has shown what there is.
     :raises UsageError: no such server.
     """
     given = pairs(inputs, "ID=VALUE")
@@ -172,11 +235,50 @@ def loaded(
     waiting = [name for name in chosen if not config.servers[name].disabled]
     try:
         with _progress(waiting, quiet) as progress:
-            loader.load(progress=progress)
+            try:
+                loader.load(progress=progress)
+            except ToolsError:
+                if not loader.failures:
+                    raise  # else it is a server that is required, and the others are there
         _complete.remember(loader)
+        failure = None if tolerant else missing(loader, servers)
+        if failure is not None and not is_anything_open(loader):
+            if not State.json:
+                show_errors(loader, whole=True)
+            end(failure)
         yield loader
+        if failure in loader.failures.values():  # else it has come up meanwhile
+            end(failure)
     finally:
         loader.cleanup(timeout=15)
+
+
+def is_anything_open(loader: ToolsLoader) -> bool:
+    """Is any server there?"""
+    return any(status.state == "connected" for status in loader.status.values())
+
+
+def worst(failures: Iterable[ToolsError]) -> ToolsError | None:
+    """The error that the exit code tells of: a login that is wanted, else a server that is not there, else one of the configuration."""
+    return max(failures, key=lambda one: (one.exit_code == AuthError.exit_code, one.exit_code), default=None)
+
+
+def missing(loader: ToolsLoader, named: Collection[str] | None) -> ToolsError | None:
+    """What a command ends with even if it has shown what there is: the configuration cannot be used, a server that was named
+    or is required is not there, or none is.
+
+    :param named: what the person has asked for.
+    """
+    failures, servers = loader.failures, loader.config.servers
+    if not is_anything_open(loader):
+        return worst([*failures.values(), *([] if named else loader.config.errors)])
+    return worst(failure for name, failure in failures.items() if name in (named or ()) or servers[name].required)
+
+
+def end(failure: ToolsError | None) -> None:
+    """End with an error, if there is one; a person was told already."""
+    if failure is not None:
+        raise failure if State.json else typer.Exit(failure.exit_code)
 
 
 @contextlib.contextmanager

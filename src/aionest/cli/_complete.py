@@ -58,7 +58,8 @@ def _config(context: typer.Context) -> ToolsConfig | None:
     from aionest.mcp import ToolsConfig
 
     named = context.params.get("config") or os.environ.get("MCP_FILE")
-    file = Path(named) if named else ToolsConfig.find()
+    # shells hand over ~ as it is where they complete a word
+    file = Path(os.path.expanduser(named)) if named else ToolsConfig.find()
     return ToolsConfig(file) if file is not None and Path(file).exists() else None
 
 

@@ -5,7 +5,7 @@ Contract: each command does one thing and leaves nothing behind, also when inter
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import os
 import re
@@ -24,9 +24,14 @@ from aionest.mcp import ToolsError, UsageError
 from . import configuration, servers, shell
 from . import demo as _demo
 from . import doctor as _doctor
-from ._common import ConfigOption, JsonOption, State, err, out, show_json
+from ._common import ConfigOption, JsonOption, State, err, error_text, out, show_json, show_traceback, write_json
 
-app = typer.Typer(name="aionest", help="Nested asyncio, and MCP tools from the command line.", no_args_is_help=True)
+app = typer.Typer(
+    name="aionest",
+    help="Nested asyncio, and MCP tools from the command line.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # they would show local variables
+)
 app.add_typer(servers.app, name="mcp")
 servers.app.add_typer(configuration.app, name="config")
 assert shell.shell is not None  # importing it has added it
@@ -119,6 +124,7 @@ def _options(
         False, "--verbose", "-v", help="Show what servers and libraries log, on standard error."
     ),
 ) -> None:
+    State.verbose = verbose
     if verbose:
         logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s: %(message)s")
     else:
@@ -130,7 +136,7 @@ def _options(
 
 def _fail(code: str, message: str, server: str | None = None) -> None:
     if State.json:
-        sys.stderr.write(json.dumps({"error": {"code": code, "message": message, "server": server}}) + "\n")
+        write_json({"error": {"code": code, "message": message, "server": server}}, sys.stderr)
     else:
         if code == "interrupted" and err.is_terminal:
             err.print()  # behind the ^C
@@ -141,6 +147,10 @@ def run() -> None:
     """Run, and turn errors into messages and exit codes."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # as standard error: what cannot be encoded is no reason to fail
     State.json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)
@@ -160,9 +170,15 @@ def run() -> None:
         if type(exc).__name__ == "Abort":
             _fail("interrupted", "interrupted")
             code = 130
+        elif type(exc).__name__ == "NoArgsIsHelpError":  # its message is the help, unless that was shown already
+            if message := getattr(exc, "message", ""):
+                sys.stdout.write(f"{message}\n")
+            code = 0
         elif hasattr(exc, "format_message"):
             _fail("usage", exc.format_message())
             code = 1
         else:
-            raise
+            show_traceback(exc)
+            _fail("error", error_text(exc))
+            code = ToolsError.exit_code
     sys.exit(code if isinstance(code, int) else 0)

@@ -65,7 +65,9 @@ def add(
     name: str = typer.Argument(...),
     target: list[str] = typer.Argument(..., help="A URL, or a command with its arguments (after --)."),
     env: list[str] | None = typer.Option(None, "--env", "-e", help="NAME=VALUE for a command's environment."),
-    header: list[str] | None = typer.Option(None, "--header", "-H", help="NAME=VALUE for a URL's requests."),
+    header: list[str] | None = typer.Option(
+        None, "--header", "-H", help="NAME=VALUE or 'NAME: VALUE' for a URL's requests."
+    ),
     kind: str | None = typer.Option(None, "--type", help="stdio, http or sse, where it cannot be told."),
     cwd: str | None = typer.Option(None, "--cwd", help="Folder of a command."),
     env_file: str | None = typer.Option(None, "--env-file", help="File with variables for a command."),
@@ -84,7 +86,7 @@ def add(
     if env:
         value["env"] = pairs(env, "NAME=VALUE")
     if header:
-        value["headers"] = pairs(header, "NAME=VALUE")
+        value["headers"] = pairs(header, "NAME=VALUE or NAME: VALUE", headers=True)
     fields = {"cwd": cwd, "envFile": env_file, "auth": "oauth" if oauth else None, "disabled": disabled or None}
     value |= {key: one for key, one in fields.items() if one is not None}
     was = name in settings.raw

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import concurrent.futures
+import contextlib
 import functools
 import json
 import queue
@@ -23,8 +24,11 @@ from rich.table import Table
 
 from aionest.mcp import (
     ArgumentsError,
+    ProtocolError,
+    ServerConfig,
     ServerStatus,
     Tool,
+    ToolNotFound,
     ToolResult,
     ToolsError,
     ToolsLoader,
@@ -43,15 +47,18 @@ from ._common import (
     State,
     TimeoutOption,
     YesOption,
+    end,
     err,
     find_config,
     is_interactive,
     loaded,
+    missing,
     out,
     pairs,
     show_errors,
     show_json,
     without_name,
+    worst,
 )
 
 app = typer.Typer(help="MCP servers: their tools, resources and prompts.", no_args_is_help=True)
@@ -114,12 +121,16 @@ def list_(
 ) -> None:
     """Open all servers and show their state."""
     State.json = json_
-    with loaded(config, server, yes, timeout=timeout, inputs=input_) as loader:
+    with loaded(config, server, yes, timeout=timeout, inputs=input_, tolerant=True) as loader:
+        failure = missing(loader, server)
+        if failure is not None and not loader.status:
+            raise failure
         if json_:
             show_json(_overview(loader))
-            return
-        show_servers(loader)
-        show_errors(loader, shown=True)
+        else:
+            show_servers(loader)
+            show_errors(loader, shown=True)
+        end(failure)
 
 
 @app.command()
@@ -133,7 +144,7 @@ def check(
 ) -> None:
     """Like list, with all that is known of errors; the exit code says whether all of them work."""
     State.json = json_
-    with loaded(config, server, yes, timeout=timeout, inputs=input_) as loader:
+    with loaded(config, server, yes, timeout=timeout, inputs=input_, tolerant=True) as loader:
         code = _exit_code(loader)
         if json_:
             show_json({"ok": code == 0, **_overview(loader)})
@@ -161,8 +172,11 @@ def tools(
         found = list(loader.tools.values())
         if query:
             retriever = ToolsRetriever()
-            retriever.add_batch([tool for tool in found if tool.description.strip()])
-            found = [tool for _, tool in retriever.search(query, 20)]
+            # a long name is shortened in the unique one, and not all tools have a description
+            texts = {tool.name: f"{tool.original_name} {tool.title} {tool.description}" for tool in found}
+            retriever.add_batch([Tool(name, description=text.strip() or name) for name, text in texts.items()])
+            by_name = {tool.name: tool for tool in found}
+            found = [by_name[one.name] for _, one in retriever.search(query, 20)]
         if json_:
             show_json({"tools": [tool.to_json() for tool in found], "errors": loader.errors})
             return
@@ -196,6 +210,9 @@ def _read_args(source: str | None) -> dict[str, Any]:
     return value
 
 
+_Question = tuple[Any, concurrent.futures.Future[Any]]  # with its answer
+
+
 class Conversation:
     """A call on a terminal: a bar for its progress, and questions of the server, asked in the main thread, where Ctrl-C comes.
 
@@ -203,7 +220,8 @@ class Conversation:
     """
 
     def __init__(self) -> None:
-        self._news: queue.SimpleQueue[tuple[Any, concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
+        # questions with the futures of their answers; and calls that have ended, also those that nobody waits for any more
+        self._news: queue.SimpleQueue[_Question | concurrent.futures.Future[ToolResult]] = queue.SimpleQueue()
         self.options: dict[str, Any] = {"elicitation": self._elicitation} if is_interactive() else {}
 
     async def _elicitation(self, params: Any) -> Any:
@@ -222,19 +240,30 @@ class Conversation:
             def progress(value: float, total: float | None, message: str | None) -> None:
                 bar.update(number, completed=value, total=total, description=escape(message or ""), visible=True)
 
-            one = loader.portal.submit(
+            one: concurrent.futures.Future[ToolResult] = loader.portal.submit(
                 functools.partial(loader.acall, tool, arguments, timeout=timeout, progress=progress)
             )
-            one.add_done_callback(lambda _: self._news.put(None))
+            one.add_done_callback(self._news.put)
             try:
-                while (asked := self._news.get()) is not None:
-                    bar.stop()
-                    asked[1].set_result(answer_question(asked[0]))
-                    bar.start()
+                while (news := self._news.get()) is not one:
+                    if isinstance(news, tuple) and not news[1].done():
+                        bar.stop()
+                        _reply(*news)
+                        bar.start()
             except BaseException:
                 one.cancel()
                 raise
             return one.result()
+
+
+def _reply(params: Any, reply: concurrent.futures.Future[Any]) -> None:
+    """Have a person answer a question; one that they do not go on with is declined, or the server would wait for it."""
+    answer = None
+    try:
+        answer = answer_question(params)
+    finally:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # the server has gone meanwhile
+            reply.set_result(answer)
 
 
 def show_result(result: Any) -> None:
@@ -302,16 +331,20 @@ def call(
     given, texts = _read_args(args), pairs(arguments, "key=value")
     inputs = pairs(input_, "ID=VALUE")
     settings = find_config(config, yes, inputs)
-    servers = [server for server, _ in splits(tool) if server in settings.servers][:1]
+    servers = list(dict.fromkeys(server for server, _ in splits(tool) if server in settings.servers))
     broken = next((e for e in settings.errors if any(e.server == server for server, _ in splits(tool))), None)
     if broken is not None and not servers:
         raise broken
     talk = Conversation()
-    with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, **talk.options) as loader:
-        for failure in loader.failures.values():
-            if servers:
-                raise failure
-        one = loader.find(tool)
+    more = {"tolerant": True, **talk.options}
+    with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, **more) as loader:
+        try:
+            one = loader.find(tool)
+        except ToolNotFound:
+            failure = next(iter(loader.failures.values()), broken) if servers else None
+            if failure is not None:
+                raise failure from None  # it may have been that server's
+            raise
         given.update(one.coerce(texts))
         result = talk.call(loader, one, given, timeout)
         if json_:
@@ -360,12 +393,16 @@ def read(
 ) -> None:
     """Read a resource."""
     State.json = json_
-    with loaded(config, [server], yes, timeout=timeout, inputs=input_) as loader:
+    with loaded(config, [server], yes, timeout=timeout, inputs=input_, tolerant=True) as loader:
         contents = loader.read_resource(server, uri, timeout=timeout)
     if output is not None:
-        data = b"".join(
-            base64.b64decode(block["blob"]) if "blob" in block else block.get("text", "").encode() for block in contents
-        )
+        try:
+            data = b"".join(
+                base64.b64decode(block["blob"]) if "blob" in block else block.get("text", "").encode()
+                for block in contents
+            )
+        except ValueError as exc:
+            raise ProtocolError(f"server {server!r}: what it gave cannot be decoded: {exc}", server=server) from None
         try:
             output.write_bytes(data)
         except OSError as exc:
@@ -423,17 +460,20 @@ def _show_prompt(
     yes: bool,
 ) -> None:
     settings = find_config(config, yes, pairs(input_, "ID=VALUE"))
-    pair = next(((server, name) for server, name in splits(prompt) if server in settings.servers), None)
-    if pair is None:
+    meant = [(server, name) for server, name in splits(prompt) if server in settings.servers]
+    if not meant:
         raise UsageError(f"{prompt!r} is no server.prompt; servers are: {', '.join(settings.servers) or 'none'}")
-    with loaded(config, [pair[0]], yes, timeout=timeout, config=settings, inputs=input_) as loader:
+    servers = [server for server, _ in meant]
+    with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, tolerant=True) as loader:
+        known = loader.prompts() if len(meant) > 1 else {}
+        pair = next((p for p in meant if p[1] in (one["name"] for one in known.get(p[0], ()))), meant[0])
         messages = loader.get_prompt(*pair, given, timeout=timeout)
     if json_:
         show_json({"messages": messages})
         return
     for message in messages:
         content = message.get("content") or {}
-        text = content.get("text") or f"({content.get('type', '?')})"
+        text = str(ToolResult.from_sdk({"content": [content]}))
         out.print(f"[bold]{escape(str(message.get('role')))}[/]: {escape(text)}", soft_wrap=True)
 
 
@@ -450,18 +490,20 @@ def ping(
 ) -> None:
     """How long servers take to answer."""
     State.json = json_
-    failure: ToolsError | None = None
+    failures: list[ToolsError] = []
     found: dict[str, float] = {}
     with loaded(config, server, yes, timeout=timeout, inputs=input_) as loader:
         for name, status in loader.status.items():
             if status.state == "disabled":
+                if server:
+                    raise UsageError(f"server {name!r} is disabled", server=name)
                 continue
             try:
                 found[name] = loader.ping(name, timeout=timeout)
             except ToolsError as exc:
                 if server is not None and len(server) == 1:
                     raise
-                failure = exc
+                failures.append(exc)
                 if not json_:
                     err.print(
                         f"[red]{escape(name)}[/]: {escape(without_name(str(exc).splitlines()[0], name))}",
@@ -473,7 +515,7 @@ def ping(
         if json_:
             one = {"server": server[0], "seconds": found[server[0]]} if server and len(server) == 1 else {}
             show_json({**one, "seconds_by_server": found, "errors": loader.errors})
-    raise typer.Exit(failure.exit_code if failure is not None else 0)
+    end(worst(failures))
 
 
 @app.command()
@@ -481,6 +523,7 @@ def login(
     server: str = ServerArgument,
     browser: bool = typer.Option(True, help="Open the page in a browser; else only its address is shown."),
     config: Path | None = ConfigOption,
+    timeout: float | None = TimeoutOption,
     input_: list[str] | None = InputOption,
     json_: bool = JsonOption,
     yes: bool = YesOption,
@@ -493,13 +536,26 @@ def login(
         if browser:
             webbrowser.open(url)
 
-    with loaded(config, [server], yes, inputs=input_, authorize=authorize, quiet=True) as loader:
+    settings = find_config(config, yes, pairs(input_, "ID=VALUE"))
+    one = settings.servers.get(server)
+    if one is not None and one.disabled:
+        raise UsageError(f"server {server!r} is disabled", server=server)
+    if one is not None and not _has_login(one):
+        raise UsageError(f"server {server!r} does not use OAuth: there is no login", server=server)
+    more: dict[str, Any] = {"config": settings, "authorize": authorize, "quiet": True, "tolerant": True}
+    with loaded(config, [server], yes, timeout=timeout, inputs=input_, **more) as loader:
         for failure in loader.failures.values():
             raise failure
         if json_:
             show_json(status_json(loader.status[server]))
         else:
             err.print(f"{escape(server)}: logged in")
+
+
+def _has_login(server: ServerConfig) -> bool:
+    """As logout() of the loader has it; OAuth means nothing to a server that is started."""
+    kind = server.auth["type"] if isinstance(server.auth, dict) else server.auth
+    return server.transport != "stdio" and kind in ("oauth", "client_credentials")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
-from aionest.mcp import ToolsError
+from aionest.mcp import ToolsError, UsageError
 
 from ._common import (
     ConfigOption,
@@ -26,11 +26,15 @@ from ._common import (
     TimeoutOption,
     YesOption,
     err,
+    error_json,
+    error_text,
     loaded,
+    missing,
     out,
     pairs,
     show_errors,
     show_json,
+    show_traceback,
 )
 from .servers import Conversation, app, show_result, show_servers, status_json
 
@@ -57,7 +61,11 @@ def shell(
     """Call tools one after the other on sessions that stay open. `help` says how."""
     State.json = json_
     talk = Conversation()
-    with loaded(config, server, yes, timeout=timeout, inputs=input_, **talk.options) as loader:
+    more = {"tolerant": True, **talk.options}
+    with loaded(config, server, yes, timeout=timeout, inputs=input_, **more) as loader:
+        failure = missing(loader, server)
+        if failure is not None and not loader.status:
+            raise failure
         if not json_:
             show_servers(loader)
             show_errors(loader, shown=True)
@@ -81,7 +89,10 @@ def shell(
 
 def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | None) -> None:
     try:
-        name, *rest = shlex.split(line)
+        try:
+            name, *rest = shlex.split(line)
+        except ValueError as exc:
+            raise UsageError(f"this line cannot be read: {exc}") from None
         if name == "servers":
             show_json({"servers": [status_json(s) for s in loader.status.values()]}) if State.json else show_servers(
                 loader
@@ -90,6 +101,8 @@ def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | No
             _show_tools(loader, " ".join(rest))
         elif name == "reload":
             diff = loader.reload()
+            if "(configuration)" in loader.errors:
+                raise UsageError(loader.errors["(configuration)"])
             words = {
                 key: list(getattr(diff, key)) for key in ("added", "removed", "changed", "updated", "kept", "failed")
             }
@@ -102,13 +115,18 @@ def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | No
         else:
             _call(loader, talk, name, rest, timeout)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("cancelled")
-    except (ToolsError, ValueError) as exc:
         if State.json:
-            code = exc.code if isinstance(exc, ToolsError) else "usage"
-            show_json({"error": {"code": code, "message": str(exc), "server": getattr(exc, "server", None)}})
+            show_json({"error": {"code": "interrupted", "message": "cancelled", "server": None}})
         else:
-            err.print(f"[red]{escape(str(exc))}[/]", soft_wrap=True)
+            err.print("cancelled")
+    except BrokenPipeError:
+        raise  # nobody reads any more
+    except Exception as exc:
+        show_traceback(exc)
+        if State.json:
+            show_json(error_json(exc))
+        else:
+            err.print(f"[red]{escape(error_text(exc))}[/]", soft_wrap=True)
 
 
 def _call(loader: ToolsLoader, talk: Conversation, name: str, rest: list[str], timeout: float | None) -> None:
@@ -122,7 +140,7 @@ def _show_tools(loader: ToolsLoader, words: str) -> None:
     found = [
         tool
         for tool in loader.tools.values()
-        if words.lower() in f"{tool.server}.{tool.original_name} {tool.description}".lower()
+        if words.lower() in f"{tool.server}.{tool.original_name} {tool.title} {tool.description}".lower()
     ]
     if State.json:
         show_json({"tools": [tool.to_json() for tool in found]})
@@ -133,9 +151,12 @@ def _show_tools(loader: ToolsLoader, words: str) -> None:
 
 def _help(loader: ToolsLoader, rest: list[str]) -> None:
     if not rest:
-        out.print(HELP, markup=False)
+        show_json({"help": HELP}) if State.json else out.print(HELP, markup=False)
         return
     tool = loader.find(rest[0])
+    if State.json:
+        show_json(tool.to_json())
+        return
     out.print(escape(tool.description or tool.title), soft_wrap=True)
     for name, schema in tool.properties.items():
         kind = schema.get("type") or ("one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else "any")

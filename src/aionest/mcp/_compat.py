@@ -56,6 +56,7 @@ __all__ = [
     "has_ping",
     "http_streams",
     "initialize",
+    "is_cancellation",
     "notification",
     "pages",
     "parse",
@@ -63,6 +64,7 @@ __all__ = [
     "read_resource",
     "read_tools",
     "refusal",
+    "request_id",
     "sampled",
     "types",
     "watch_changes",
@@ -183,6 +185,17 @@ def with_status(exc: BaseException, status: int) -> BaseException:
         if getattr(getattr(one, "error", None), "message", None) in ("Server returned an error response", "Not Found"):
             return Refused(status)
     return exc
+
+
+def request_id(item: Any) -> Any:
+    """The id of a session message that is a request, or None."""
+    message = getattr(item.message, "root", item.message)
+    return getattr(message, "id", None) if hasattr(message, "method") else None
+
+
+def is_cancellation(item: Any) -> bool:
+    """Does a session message tell the server that nobody waits for an answer any more?"""
+    return getattr(getattr(item.message, "root", item.message), "method", "") == "notifications/cancelled"
 
 
 def notification(message: Any) -> str:
@@ -536,14 +549,16 @@ async def http_streams(
     auth: Any,
     on_refused: Callable[[int], None],
     answers: Answers,
+    posts: Any,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """The two streams of an HTTP server; 1.x yields three things, 2.x two.
 
     :param on_refused: called with the status of answers of 400 and above. 2.x does not tell it in its errors.
+    :param posts: follows the requests (``Posts``).
     """
     if transport == "sse":
-        async with _event_streams(url, headers, connect_timeout, auth, on_refused) as pair:
-            yield pair
+        async with _event_streams(url, headers, connect_timeout, auth, on_refused, posts) as (read, write):
+            yield read, posts.stream(write, request_id)
         return
 
     async def look(response: Any) -> None:
@@ -555,13 +570,14 @@ async def http_streams(
     client = create_mcp_http_client(headers=headers or None, auth=auth)
     client.event_hooks["request"].append(_no_haste)
     client.event_hooks["response"].append(look)
+    posts.watch(client)
     async with client, streamable_http_client(url, http_client=client) as streams:
-        yield streams[0], _Outgoing(streams[1])
+        yield streams[0], posts.stream(_Outgoing(streams[1]), request_id)
 
 
 @contextlib.asynccontextmanager
 async def _event_streams(
-    url: str, headers: dict[str, str], connect_timeout: float, auth: Any, on_refused: Callable[[int], None]
+    url: str, headers: dict[str, str], connect_timeout: float, auth: Any, on_refused: Callable[[int], None], posts: Any
 ) -> AsyncIterator[tuple[Any, Any]]:
     """The older transport. The SDK only logs that a message could not be posted, or that the stream has ended, on both lines: here
     that ends the session."""
@@ -592,6 +608,7 @@ async def _event_streams(
             return response
 
         client.send = watched  # type: ignore[method-assign]
+        posts.watch(client)
         return client
 
     async def watch() -> None:

@@ -4,10 +4,13 @@ Contract
   * All coroutines run on the loader's portal, in its loop's thread; plain attributes may be read from anywhere.
   * The session is ``hosted``: entered, kept and left by its owner task. Every call is guarded by it: it ends with the
     result, its deadline, or the death of the session, whichever comes first.
-  * One connection attempt at a time (``_lock``). An attempt that takes too long, or whose connection is closed, is abandoned and
-    reaped, so a spawn is never cut short and nobody waits for it.
+  * One connection attempt at a time, which all who need it wait for. It goes on if they stop waiting. An attempt that takes too
+    long, or whose connection is closed, is abandoned and reaped, so a spawn is never cut short and nobody waits for it.
+  * A session that is given up takes the calls under way with it at once; it is left in the background, in bounded time.
   * A call is sent again at most once, and only if it cannot have taken effect, or the tool is read-only or idempotent, or the
-    configuration says so.
+    configuration says so. What ended the session says nothing of whether a call has taken effect: only what is known of the call's
+    own request does (``_sent``).
+  * A deadline covers all of a call: connecting, both attempts, the answer.
   * Callbacks are called one after the other, in order, beside the session, which goes on reading meanwhile. While one answers a
     question of the server, deadlines stand still.
   * No message has secrets of the configuration in it.
@@ -21,8 +24,10 @@ import contextlib
 import contextvars
 import inspect
 import logging
+import math
 import os
 import random
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -31,7 +36,9 @@ from typing import TYPE_CHECKING, Any
 from .. import ResourceLost, hosted
 from . import _compat, _stdio
 from ._compat import anyio
+from ._posts import Posts
 from ._secrets import Secrets, watch_logs
+from ._sent import Sent
 from ._threads import in_own_thread, in_thread
 from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, again, explain, kind
 
@@ -41,10 +48,12 @@ if TYPE_CHECKING:
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the n-th attempt after a failure, with jitter
 DEBOUNCE = 0.1  # seconds between the news that a list has changed and its reading
 CLOSE_TIMEOUT = 10.0  # seconds; the steps of ending a process are bounded by less
-DRAIN = 60.0  # seconds that a session which has been replaced is left to the calls under way
+LEAVE_TIMEOUT = {"stdio": 10.0}  # seconds for the steps of ending a process, and a little more
+LEAVE_TIMEOUT_HTTP = 2.0  # for a server to take note
 UNKNOWN_TRANSPORT = (400, 404, 405)  # what an HTTP server says that has only the older transport
 OLDER_TRANSPORT = 10.0  # seconds that the attempt with it may take at most
 LATER = 0.5  # seconds until a deadline is looked at again while a callback answers the server
+KNOWN = 2.0  # seconds until what ended a session is known at the latest
 LISTENERS = 5.0  # seconds that a result waits for the callbacks of its progress
 log = logging.getLogger("aionest.mcp")
 
@@ -95,6 +104,14 @@ class Callbacks:
     roots: Callable[..., Any] | None = None
     authorize: Callable[[str], Any] | None = None
     tokens: Any = None
+
+
+class Replaced(ServerUnavailable):
+    """The connection was replaced, or closed, before the call was made on it."""
+
+
+class _Parted(Exception):
+    """The session was given up during a call. The cause is why."""
 
 
 async def _call_back(function: Callable[..., Any], *args: Any) -> Any:
@@ -178,7 +195,11 @@ class Connection:
         self._reaping: set[asyncio.Task[Any]] = set()
         self._refresh: asyncio.Task[Any] | None = None
         self._refused = 0  # the latest HTTP status that said no
-        self._stops: set[Callable[[str], None]] = set()
+        self._stops: dict[Callable[[str], None], Any] = {}  # of each call under way, and its session's host
+        self._parted_by: BaseException | None = None  # what the last session was given up for
+        self._failing: BaseException | None = None  # what the session comes down for, before it is down
+        self._opening: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[Any]] = set()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # closed, or being closed
         self._trouble: asyncio.Future[None] | None = (
             None  # of the attempt under way: something that it would not notice
@@ -205,6 +226,8 @@ class Connection:
         status = self.status
         told = (status.state, status.error)
         status.state = state
+        if state not in ("connecting", "connected"):
+            status.pid = status.since = None
         status.error = str(error) if error is not None else None
         status.error_code = error.code if error is not None else None
         if told != (status.state, status.error):
@@ -231,7 +254,8 @@ class Connection:
                 cwd,
                 self.tail,
                 self._have_process,
-                lambda: self.status.open_calls,
+                lambda: len(self._stops),
+                self._have_failure,
             )
         else:
             watch_logs()
@@ -241,7 +265,7 @@ class Connection:
             elif config.auth:
                 auth = await self._oauth(config)
             streams = _compat.http_streams(
-                transport, config.url, headers, config.connect_timeout, auth, self._have_status, answers
+                transport, config.url, headers, config.connect_timeout, auth, self._have_status, answers, Posts()
             )
         try:
             async with streams as (read, write), self._make_session(read, write) as session:
@@ -270,7 +294,9 @@ class Connection:
                 await _call_back(function, url)
 
         def asking(now: bool) -> None:
-            self._asking = now
+            if now != self._asking:
+                self._asking = now
+                (self._answer_begins if now else self._answer_ends)()
 
         store = await in_thread(chosen, self.callbacks.tokens)
         return await _oauth.provider(config, store, self.secrets, authorize, self._auth_failed, asking)()
@@ -300,28 +326,37 @@ class Connection:
         self, name: str, function: Callable[..., Any], convert: Callable[[Any], Any], with_params: bool
     ) -> Callable[..., Any]:
         async def answer(context: Any, params: Any = None) -> Any:
-            self._answers += 1
-            if self._answers == 1:
-                self._answering_since = time.monotonic()
+            self._answer_begins()
             try:
                 return convert(await _call_back(function, *([params] if with_params else [])))
             except Exception as exc:
                 log.exception("the callback for %s has failed", name)
                 return _compat.refusal(f"the client's callback failed: {type(exc).__name__}")
             finally:
-                self._answers -= 1
-                if not self._answers:
-                    self._answered += time.monotonic() - self._answering_since
+                self._answer_ends()
 
         return answer
 
+    def _answer_begins(self) -> None:
+        self._answers += 1
+        if self._answers == 1:
+            self._answering_since = time.monotonic()
+
+    def _answer_ends(self) -> None:
+        self._answers -= 1
+        if not self._answers:
+            self._answered += time.monotonic() - self._answering_since
+
     def _time_answering(self) -> float:
-        """Seconds so far in which the server has waited for answers of callbacks."""
+        """Seconds so far in which it was not the server that was waited for: callbacks answered it, or a person logged in."""
         return self._answered + (time.monotonic() - self._answering_since if self._answers else 0)
 
     def _have_process(self, process: Any) -> None:
         self.process = process
         self.status.pid = process.pid
+
+    def _have_failure(self, failure: BaseException) -> None:
+        self._failing = failure
 
     def _have_status(self, status: int) -> None:
         self._refused = status
@@ -385,12 +420,34 @@ class Connection:
 
     # -- connecting
 
-    async def connect(self, *, now: bool = False) -> None:
-        """Open the session unless it is open.
+    async def connect(self, *, now: bool = False, rest: Callable[[], float | None] = lambda: None) -> None:
+        """Open the session unless it is open. All who wait share one attempt, which goes on without them.
 
         :param now: do not wait for the time that failed attempts have put off the next one to.
-        :raises ToolsError: why not.
+        :param rest: how many seconds there still are for it; ``None`` is no limit.
+        :raises ToolsError: why not. A ``Replaced`` if there will be none any more.
         """
+        if self.is_open:
+            return
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open(now))
+            self._opening.add_done_callback(self._opened_or_not)
+        opening = self._opening
+        while not opening.done():
+            left = rest()
+            if left is not None and left <= 0 and not self._answers:
+                raise CallTimeout(f"server {self.name!r} was not ready in time", server=self.name)
+            await asyncio.wait({opening}, timeout=left if left is None else max(left, LATER) if self._answers else left)
+        error = opening.exception()
+        if error is not None:
+            raise again(error) if isinstance(error, ToolsError) else error  # each gets its own, with its own traceback
+
+    def _opened_or_not(self, opening: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # it was told to who waited
+
+    async def _open(self, now: bool) -> None:
         async with self._lock:
             if self.is_open:
                 return
@@ -404,10 +461,10 @@ class Connection:
             await self._connect()
 
     def _refuse_if_closed(self) -> None:
-        if self.closing or self.retired or self.config.disabled:
-            raise ServerUnavailable(
-                f"server {self.name!r} is {'disabled' if self.config.disabled else 'closed'}", server=self.name
-            )
+        if self.config.disabled:
+            raise ServerUnavailable(f"server {self.name!r} is disabled", server=self.name)
+        if self.closing or self.retired:
+            raise Replaced(f"server {self.name!r} is closed", server=self.name)
 
     def wake(self) -> None:
         """Try to open it in the background, unless a failed attempt was just now."""
@@ -423,8 +480,10 @@ class Connection:
             self._waking = None
 
     async def _connect(self) -> None:
-        await self._drop()
-        self._refused, self._auth_failure = 0, None
+        self._part(None)
+        if self._leaving and self.config.transport == "stdio":  # not two processes at once
+            await asyncio.wait(set(self._leaving), timeout=CLOSE_TIMEOUT)
+        self._refused, self._auth_failure, self._failing = 0, None, None
         self.become("connecting")
         begin = time.monotonic()
         error: ToolsError
@@ -450,7 +509,7 @@ class Connection:
             self._reap(attempt)
             if self._ended in done:
                 self.become("closed")
-                raise ServerUnavailable(f"server {self.name!r} was closed while it was started", server=self.name)
+                raise Replaced(f"server {self.name!r} was closed while it was started", server=self.name)
             if trouble in done and self._auth_failure is not None:
                 error = self._explained(self._auth_failure)
                 self._failed(error, "failed")
@@ -486,9 +545,9 @@ class Connection:
         self._watching = asyncio.ensure_future(_compat.watch_changes(self.session, self._tools_changed))
         self.on_change(self)
 
-    def _explained(self, exc: BaseException) -> ToolsError:
+    def _explained(self, exc: BaseException, handled: BaseException | None = None) -> ToolsError:
         """The error to raise, without secrets in it or in what it came from."""
-        error = explain(exc, self.name, self.tail.text())
+        error = explain(exc, self.name, self.tail.text(), handled)
         self.secrets.scrub(exc)
         self.secrets.scrub(error)
         return error
@@ -551,24 +610,43 @@ class Connection:
             return
         self.become("lost", self._explained(lost.__cause__ or lost))
 
-    async def _drop(self) -> None:
+    def _part(self, cause: BaseException | None) -> None:
+        """Give the session up: calls under way on it end now, and it is left in the background.
+
+        :param cause: what for.
+        """
         host, self.host, self.session, self.process = self.host, None, None, None
         self.status.pid = None
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
-        if host is not None:
-            with contextlib.suppress(Exception):
-                await host.leave()
+        if host is None:
+            return
+        self._parted_by = cause
+        for stop, its in list(self._stops.items()):
+            if its is host:
+                stop("lost")
+        leaving = asyncio.ensure_future(self._leave(host))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, host: Any) -> None:
+        leaving = asyncio.ensure_future(host.leave())
+        await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT.get(self.status.transport, LEAVE_TIMEOUT_HTTP))
+        if not leaving.done():
+            leaving.cancel()
+            await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT_HTTP)
+        if leaving.done() and not leaving.cancelled():
+            leaving.exception()  # it has failed, but it is left
 
     async def drain(self) -> None:
-        """Let calls under way come to their end, up to ``DRAIN`` seconds, and close. It is given no new ones."""
+        """Let calls under way come to their end (their deadlines see to it), and close. It is given no new ones."""
         self.retired = True
-        if self.status.open_calls:
+        if self.status.open_calls and self.is_open:
             waiting = asyncio.ensure_future(self._idle.wait())
             either: set[asyncio.Future[Any]] = {waiting, self._ended}
             try:
-                await asyncio.wait(either, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()
         await self.close()
@@ -583,9 +661,10 @@ class Connection:
         for stop in list(self._stops):
             stop("closed")
         async with self._lock:
-            await self._drop()
-        if self._reaping:
-            await asyncio.wait(set(self._reaping), timeout=CLOSE_TIMEOUT)
+            self._part(None)
+        ending = self._reaping | self._leaving
+        if ending:
+            await asyncio.wait(ending, timeout=CLOSE_TIMEOUT)
         if self._log is not None:
             await self._log.told(LISTENERS)
         if self.status.state != "disabled":
@@ -602,77 +681,117 @@ class Connection:
         :param timeout: seconds for the answer; ``None`` is the server's own setting.
         :param repeatable: it may be sent twice.
         """
-        limit = self.config.timeout if timeout is None else timeout
+        limit = self.config.timeout if timeout is None else _checked(timeout)
+        if limit < 0:
+            raise CallTimeout(f"there was no time for the {what}: its timeout was {limit:g} s", server=self.name)
+        begin, answering = time.monotonic(), self._time_answering()
+
+        def rest() -> float | None:
+            # the clock stands still while it is the server that waits, for us
+            if not limit:
+                return None
+            return limit - (time.monotonic() - begin) + (self._time_answering() - answering)
+
+        handled = sys.exc_info()[1]  # by the caller; it will be the context of all that is raised here
         policy = self.config.retry
         may_repeat = policy == "always" or (policy == "safe" and repeatable)
-        for attempt in (1, 2):
-            if not self.is_open:
-                await self.connect(now=attempt == 2)
-            host, session = self.host, self.session
-            begin = time.monotonic()
-            self._refused = 0
-            self.status.open_calls += 1
-            self.status.calls += 1
-            self._idle.clear()
-            sent = _stdio.Sent()
-            try:
-                with sent:
-                    result = await self._race(host, make(session), limit)
-            except ToolsError:
-                self.status.failed_calls += 1
-                raise
-            except Exception as exc:
-                self.status.failed_calls += 1
-                if isinstance(exc, (TimeoutError, asyncio.TimeoutError)) and not isinstance(exc, ResourceLost):
-                    raise CallTimeout(
-                        f"server {self.name!r} did not answer the {what} within {limit:g} s", server=self.name
-                    ) from exc
-                cause = exc.__cause__ if isinstance(exc, ResourceLost) and exc.__cause__ is not None else exc
-                cause = _compat.with_status(cause, self._refused)
-                error_kind, _ = kind(cause)
-                gone = isinstance(exc, ResourceLost) or error_kind in (
-                    "lost",
-                    "unsent",
-                    "session",
-                    "exited",
-                    "refused",
-                    "auth",
-                    "http",
-                )
-                if gone:
-                    if self.host is host:
-                        if error_kind == "lost":
-                            await asyncio.sleep(0.05)  # the process may be about to tell why
-                        await self._drop()
-                    else:
-                        with contextlib.suppress(Exception):
-                            await host.leave()
-                    if (
-                        error_kind == "lost"
-                        and host.lost is not None
-                        and kind(host.lost.__cause__ or exc)[0] == "exited"
-                    ):
-                        cause, error_kind = host.lost.__cause__, "exited"  # what the end of the connection came from
-                never_sent = error_kind in ("session", "refused", "unsent") or sent.unread()
-                if gone and attempt == 1 and not self.closing and (may_repeat or never_sent):
-                    continue
-                error = self._explained(cause)
-                if gone:
-                    self.become("lost", error)
-                    if not isinstance(error, ServerLost) and error_kind == "exited":
-                        error = ServerLost(
-                            f"{error}. It went away during the {what}; call again to start it anew", server=self.name
-                        )
-                raise error from exc
-            finally:
-                self.status.open_calls -= 1
-                if not self.status.open_calls:
-                    self._idle.set()
-            self.status.latency = time.monotonic() - begin
-            return result
-        raise AssertionError("unreachable")
+        self.status.calls += 1
+        try:
+            result, error = None, None
+            for attempt in (1, 2):
+                while not self.is_open:
+                    await self.connect(now=attempt == 2, rest=rest)
+                result, error = await self._try(make, rest, limit, handled, attempt == 1, may_repeat, what)
+                if error is None:
+                    break
+        except BaseException:
+            self.status.failed_calls += 1
+            raise
+        self.status.latency = time.monotonic() - begin
+        return result
 
-    async def _race(self, host: Any, awaitable: Any, limit: float) -> Any:
+    async def _try(
+        self,
+        make: Callable[[Any], Any],
+        rest: Callable[[], float | None],
+        limit: float,
+        handled: BaseException | None,
+        first: bool,
+        may_repeat: bool,
+        what: str,
+    ) -> tuple[Any, BaseException | None]:
+        """One attempt: the result; or the failure, if it is to be tried again. Raises all others."""
+        host, session = self.host, self.session
+        self._refused = 0
+        self.status.open_calls += 1
+        self._idle.clear()
+        sent = Sent()
+        try:
+            with sent:
+                return await self._race(host, make(session), rest), None
+        except ToolsError:
+            raise
+        except Exception as exc:
+            if isinstance(exc, (TimeoutError, asyncio.TimeoutError)) and not isinstance(exc, ResourceLost):
+                raise CallTimeout(
+                    f"server {self.name!r} did not answer the {what} within {limit:g} s", server=self.name
+                ) from exc
+            with_session = isinstance(exc, (ResourceLost, _Parted))  # not by itself
+            if with_session and self.host is host:
+                self._part(exc.__cause__ or self._failing)
+            cause = await self._cause(host, exc) if with_session else exc
+            status = sent.status()
+            if status:
+                cause = _compat.Refused(status)
+            elif not with_session:
+                cause = _compat.with_status(cause, self._refused)
+            error_kind, _ = kind(cause, handled)
+            gone = with_session or error_kind in ("lost", "unsent", "session", "exited", "refused", "auth")
+            if gone:
+                if error_kind == "lost" and self.status.transport == "stdio":
+                    cause = await self._end_of_process(host) or cause
+                    error_kind, _ = kind(cause, handled)
+                if self.host is host:
+                    self._part(cause)
+            unreached = sent.unreached() or (not with_session and error_kind in ("session", "refused", "unsent"))
+            if gone and first and not self.closing and (may_repeat or unreached):
+                return None, exc
+            error = self._explained(cause, handled)
+            if gone:
+                if not self.is_open:
+                    self.become("lost", error)
+                if not isinstance(error, ServerLost) and (
+                    error_kind == "exited" or (with_session and not status and not unreached)
+                ):
+                    said = str(error).rstrip(".?")
+                    error = ServerLost(
+                        f"{said}. It went away during the {what}; call again to start it anew", server=self.name
+                    )
+            raise error from exc
+        finally:
+            sent.forget()
+            self.status.open_calls -= 1
+            if not self.status.open_calls:
+                self._idle.set()
+
+    async def _cause(self, host: Any, exc: BaseException) -> BaseException:
+        """What ended the session, as far as that is known."""
+        if exc.__cause__ is None and self._failing is None and self._leaving:
+            await asyncio.wait(set(self._leaving), timeout=KNOWN)
+        lost = host.lost.__cause__ if host.lost is not None else None
+        return exc.__cause__ or self._failing or lost or exc
+
+    async def _end_of_process(self, host: Any) -> BaseException | None:
+        """What the end of the connection came from. The process may be about to tell."""
+        for _ in range(10):
+            if self.host is not host or self._failing is not None:
+                break
+            await asyncio.sleep(0.05)
+        lost = host.lost.__cause__ if host.lost is not None else None
+        found = self._failing if self.host is host else lost
+        return found if found is not None and kind(found)[0] == "exited" else None
+
+    async def _race(self, host: Any, awaitable: Any, rest: Callable[[], float | None]) -> Any:
         """The result, or the deadline, or the end of the session, or of this connection."""
         task = asyncio.current_task()
         assert task is not None
@@ -685,34 +804,35 @@ class Connection:
                 task.cancel()
 
         timer: Any = None
-        begin, answering = time.monotonic(), self._time_answering()
 
         def expire() -> None:
-            # the clock stands still while it is the server that waits, for us
             nonlocal timer
-            rest = limit - (time.monotonic() - begin) + (self._time_answering() - answering)
-            if self._answers or rest > 0:
-                timer = loop.call_later(max(rest, LATER) if self._answers else rest, again)
+            left = rest() or 0.0
+            if self._answers or left > 0:
+                timer = loop.call_later(max(left, LATER) if self._answers else left, again)
             else:
                 stop("deadline")
 
         again: Any = expire
-        self._stops.add(stop)
+        self._stops[stop] = host
         loop = asyncio.get_running_loop()
-        if limit > 0:
-            timer = loop.call_later(limit, expire)
+        left = rest()
+        if left is not None:
+            timer = loop.call_later(max(left, 0.0), expire)
         try:
             return await host.guard(awaitable)
         except asyncio.CancelledError:
             if why and (not hasattr(task, "uncancel") or task.uncancel() == 0):
                 if why == "deadline":
                     raise asyncio.TimeoutError from None
+                if why == "lost":
+                    raise _Parted from self._parted_by
                 if why == "auth" and self._auth_failure is not None:
                     raise self._explained(self._auth_failure) from self._auth_failure
                 raise ServerUnavailable(f"server {self.name!r} was {why} during the call", server=self.name) from None
             raise
         finally:
-            self._stops.discard(stop)
+            del self._stops[stop]
             if timer is not None:
                 timer.cancel()
             again = None  # no cycle: else each call would leave work for the garbage collector
@@ -729,6 +849,14 @@ class Connection:
         except ProtocolError:
             pass  # it does not know this request, and has answered
         return time.monotonic() - begin
+
+
+def _checked(timeout: float) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__qualname__}")
+    if math.isnan(timeout):
+        raise ValueError("timeout must be a number of seconds, not nan")
+    return timeout if timeout < 1e9 else 0.0
 
 
 def _stamp(file: str) -> tuple[int, int] | None:

@@ -24,6 +24,8 @@ _TOKEN_LIKE = re.compile(
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY = re.compile(r"([?&;#])([^=&;#\s]+)=([^&;#\s]*)")
 _FLAG = re.compile(r"(--?[A-Za-z0-9][\w.-]*|[A-Za-z_][\w.-]*)([=:])(.*)\Z", re.DOTALL)
+_HEADER_FLAGS = ("-H", "--header", "--headers")
+_LINE = {":": re.compile(r"[;|&<>`\n]|\$\("), "=": re.compile(r"[;|&<>`\s]|\$\(")}
 
 
 class Unresolved(LookupError):
@@ -45,6 +47,8 @@ class Scope:
         extra: values of a .env file; they come before the environment, as the file was named on purpose.
         inputs: values for ``${input:id}``, as a mapping or a function of the id.
         defaults: values for inputs which ``inputs`` doesn't know.
+
+    ``used`` has the values of variables and inputs that were asked for, by name.
     """
 
     def __init__(
@@ -60,11 +64,15 @@ class Scope:
         self.extra = extra or {}
         self.inputs = inputs
         self.defaults = defaults or {}
+        self.used: dict[str, str] = {}
 
     def variable(self, name: str) -> str | None:
         """The value of an environment variable, or None."""
         value = self.extra.get(name)
-        return self.environ.get(name) if value is None else value
+        value = self.environ.get(name) if value is None else value
+        if value is not None:
+            self.used[name] = value
+        return value
 
     def input(self, name: str) -> str:
         """The value of an input; raises Unresolved if there is none."""
@@ -75,6 +83,7 @@ class Scope:
             raise Unresolved(f"input:{name}", f"no value for input {name!r}", "pass it with inputs={...}")
         if not isinstance(value, str):
             raise Unresolved(f"input:{name}", f"the value given for input {name!r} is not text")
+        self.used[f"input:{name}"] = value
         return value
 
 
@@ -200,20 +209,72 @@ def mask_url(url: str) -> str:
 
 def mask_args(args: list[str]) -> list[str]:
     """The arguments, with the values of those that look like secrets hidden."""
+    return _without_secrets(args, lambda _: HIDDEN)
+
+
+def secret_args(args: list[str]) -> list[str]:
+    """The values that ``mask_args`` hides, those in URLs apart."""
+    found: list[str] = []
+
+    def note(value: str) -> str:
+        found.append(value)
+        return HIDDEN
+
+    _without_secrets(args, note)
+    return found
+
+
+def _without_secrets(args: list[str], hide: Callable[[str], str]) -> list[str]:
     shown: list[str] = []
-    hide = False
+    before = ""
     for arg in args:
-        flag = _FLAG.match(arg)
-        if hide and not arg.startswith("--"):
-            shown.append(HIDDEN)
-            hide = False
-            continue
-        hide = arg.startswith("-") and "=" not in arg and " " not in arg and token_like(arg.lstrip("-"))
-        if flag is not None and token_like(flag[1]) and not flag[3].startswith("//"):
-            shown.append(flag[1] + flag[2] + HIDDEN)
-        else:
-            shown.append(mask_url(arg))
+        is_value = before.startswith("-") and "=" not in before and " " not in before and token_like(before.lstrip("-"))
+        shown.append(hide(arg) if is_value else _without_secret(arg, hide, before in _HEADER_FLAGS))
+        before = arg
     return shown
+
+
+def _without_secret(arg: str, hide: Callable[[str], str], is_header: bool, is_part: bool = False) -> str:
+    flag = _FLAG.match(arg)
+    if flag is None or flag[3].startswith("//"):
+        return _without_json_secrets(arg, hide) or mask_url(arg)
+    name, mark, value = flag.groups()
+    if not token_like(name):
+        if is_part:
+            return mask_url(arg)
+        return f"{name}{mark}{_without_secret(value, hide, name in _HEADER_FLAGS, True)}"
+    # a line for a shell or an interpreter may begin like an assignment: what else it does is to be seen
+    line = None if is_header or name.startswith("--") else _LINE[mark].search(value)
+    if line is None:
+        return f"{name}{mark}{hide(value)}"
+    word, rest = value[: line.start()], value[line.start() :]
+    return f"{name}{mark}{hide(word) if word else ''}{mask_url(rest)}"
+
+
+def _without_json_secrets(text: str, hide: Callable[[str], str]) -> str | None:
+    """None if it is no JSON with secrets."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    import json
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: hidden(one) if token_like(key) else replaced(one) for key, one in value.items()}
+        return [replaced(one) for one in value] if isinstance(value, list) else value
+
+    def hidden(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: hidden(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [hidden(one) for one in value]
+        return value if value is None or isinstance(value, bool) else hide(str(value))
+
+    try:
+        given = json.loads(text)
+        shown = replaced(given)
+        return None if shown == given else mask_url(json.dumps(shown, ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return None
 
 
 def mask_auth(auth: str | dict[str, Any] | None) -> str | dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What must not be shown: the values of a server's headers, environment, credentials and secret parts of its URL.
+"""What must not be shown: the values of a server's headers, environment, credentials, and what is secret in its URL and arguments.
 
 Contract: a ``Secrets`` is given a server's resolved configuration before that is used, and ``hide`` takes these values out
 of any text (what the server writes to stderr, what libraries say in their errors). The log records of the HTTP libraries
@@ -10,16 +10,17 @@ Thread-safety: any thread. ``learn`` replaces the table as a whole.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import weakref
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from ._interpolate import HIDDEN, token_like
+from ._interpolate import HIDDEN, secret_args, token_like
 from .errors import clean, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SHORTEST = 6  # characters; anything shorter would blot out half of a text
 SHORTEST_NAMED = 3  # of values whose name says that they are secret
@@ -27,12 +28,17 @@ LOGGERS = (
     "httpx",
     "httpx2",
     "httpcore",
+    "httpcore2",
     "mcp.client.sse",
     "mcp.client.streamable_http",
     "mcp.client.auth",
     "mcp.client.auth.oauth2",
     "client",
 )
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*\Z")
+_BELOW = tuple(f"{name}." for name in LOGGERS)
+# what HTTP libraries leave in a query as it is
+_QUERY_SAFE = "!$%&'()*+,/:;=?@[\\]^`{|}~"
 _known: weakref.WeakSet[Secrets] = weakref.WeakSet()
 
 
@@ -84,18 +90,33 @@ def _values(config: Any) -> Iterator[str]:
             yield value
     for name, value in config.headers.items():
         if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST):
-            yield value
-            _, _, rest = value.partition(" ")  # "Bearer abc": the token by itself
-            if len(rest) >= SHORTEST_NAMED:
-                yield rest
+            yield from _worth_hiding(value)
     yield from _parts(config.auth)
+    for name, value in config._used.items():
+        if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST) and not os.path.exists(value):
+            yield value  # not a path, which is no secret and says where an error is
+    for value in secret_args(config.args):
+        if not _OPTION.match(value) and not os.path.exists(value):
+            yield from _worth_hiding(value)
     if config.url:
         parts = urlsplit(config.url)
-        for name, value in parse_qsl(parts.query):
-            if token_like(name) and len(value) >= SHORTEST_NAMED:
-                yield value
+        for part in parts.query.split("&"):
+            name, _, value = part.partition("=")
+            if token_like(unquote_plus(name)):
+                # as it is written, as it is meant, and as libraries write it again
+                plain = unquote_plus(value)
+                ways = {value, plain, quote_plus(plain, errors="replace")}
+                ways |= {quote(plain, "", errors="replace"), quote(value, _QUERY_SAFE, errors="replace")}
+                yield from (way for way in ways if len(way) >= SHORTEST_NAMED)
         if parts.password:
             yield from {parts.password, unquote(parts.password)}
+
+
+def _worth_hiding(value: str) -> Iterator[str]:
+    """The value of a header or an argument, and in ``Bearer abc`` the token by itself."""
+    value = value.strip()
+    _, _, rest = value.partition(" ")
+    yield from (one for one in (value, rest) if len(one) >= SHORTEST_NAMED)
 
 
 def _parts(auth: Any) -> Iterator[str]:
@@ -105,29 +126,40 @@ def _parts(auth: Any) -> Iterator[str]:
                 yield value
 
 
-class _Filter(logging.Filter):
-    """Takes the secrets of all servers out of log records."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            said = record.getMessage()
-        except Exception:  # the record's own mistake, which its handler reports
-            return True
-        shown = clean(said)
+def _filtered(record: logging.LogRecord) -> None:
+    """Take the secrets of all servers out of a log record."""
+    try:
+        said = record.getMessage()
+    except Exception:  # the record's own mistake, which its handler reports
+        return
+    shown = clean(said)
+    for one in list(_known):
+        shown = one.hide(shown)
+    if shown != said:
+        record.msg, record.args = shown, ()
+    if record.exc_info and isinstance(record.exc_info[1], BaseException):
         for one in list(_known):
-            shown = one.hide(shown)
-        if shown != said:
-            record.msg, record.args = shown, ()
-        if record.exc_info and isinstance(record.exc_info[1], BaseException):
-            for one in list(_known):
-                one.scrub(record.exc_info[1])
-        return True
+            one.scrub(record.exc_info[1])
 
 
-_filter = _Filter()
+class _Factory:
+    """Makes log records as another factory does.
+
+    A logger's filters do not see what the loggers below it log, and libraries make such loggers when they please.
+    """
+
+    def __init__(self, inner: Callable[..., logging.LogRecord]) -> None:
+        self.inner = inner
+
+    def __call__(self, name: Any, *args: Any, **more: Any) -> logging.LogRecord:
+        record = self.inner(name, *args, **more)
+        if isinstance(name, str) and (name in LOGGERS or name.startswith(_BELOW)):
+            _filtered(record)
+        return record
 
 
 def watch_logs() -> None:
-    """Have the log records of the libraries below filtered. Again and again does no harm."""
-    for name in LOGGERS:
-        logging.getLogger(name).addFilter(_filter)
+    """Have the log records of the libraries above filtered. Again and again does no harm."""
+    current = logging.getLogRecordFactory()
+    if not isinstance(current, _Factory):
+        logging.setLogRecordFactory(_Factory(current))

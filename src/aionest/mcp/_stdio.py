@@ -7,8 +7,9 @@ Contract
     bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL.
   * Lines on stdout that are no messages are logged and skipped. stderr goes into a ring buffer and to ``logging``, without
     the server's secrets.
-  * A message that certainly did not reach the process raises ``NotSent``; ``Sent.unread()`` tells of one that was written and
-    that the process can't have read before it ended, since it is still in the pipe.
+  * A message that certainly did not reach the process raises ``NotSent``; ``Outgoing.unreached()`` tells of one that was written
+    and that the process can't have read before it ended, since it is still in the pipe.
+  * The end of the process is noticed though others hold its pipes open, and nothing here waits for those.
   * The end of the process, or of a pipe to it, while it is in use raises ServerExited out of the context manager, through its task group.
 
 Used by one task (the owner of the session), in its loop's thread.
@@ -19,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import contextvars
 import errno
 import logging
 import math
@@ -38,8 +38,9 @@ except ImportError:  # Windows: nobody can tell what is in a pipe
     fcntl = termios = None  # type: ignore[assignment]
 
 from . import _guardian
-from ._compat import anyio, encode, parse
+from ._compat import anyio, encode, is_cancellation, parse
 from ._secrets import Secrets
+from ._sent import note
 from .errors import ServerExited
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ GRACE = 2.0  # seconds, as in the SDK
 CHUNK = 1 << 16
 BACKLOG = 32  # messages that wait for the session before the process is left to wait
 YIELD = 16  # messages received without a turn of the loop
+LAST_WORDS = 0.2  # seconds without any from a process that has ended, when others hold its output
 PATIENCE = 0.0005  # seconds that a message waits for others while the server has plenty to do
 SHARE = 8  # it has, when this many times as many calls are under way as wait to be written
 INHERITED = (
@@ -127,14 +129,22 @@ def _group_alive(pid: int) -> bool:
     return True
 
 
+class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """asyncio's own, and ``ended``. ``process.wait()`` also waits until nobody has the pipes, which may be never."""
+
+    def __init__(self, limit: int, loop: Any) -> None:
+        super().__init__(limit, loop)
+        self.ended: asyncio.Future[None] = loop.create_future()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        _wake(self.ended)
+
+
 async def _ended(process: Any, seconds: float) -> bool:
-    if process.returncode is not None:
-        return True
-    waiting = asyncio.ensure_future(process.wait())
-    done, _ = await asyncio.wait({waiting}, timeout=seconds)
-    if not done:
-        waiting.cancel()
-    return bool(done)
+    if process.returncode is None:
+        await asyncio.wait({process._protocol.ended}, timeout=seconds)
+    return process.returncode is not None
 
 
 async def raise_if_ended(process: Any, tail: Tail, cause: BaseException) -> None:
@@ -159,7 +169,7 @@ async def stop(process: Any, grace: float = GRACE) -> None:
                 _signal_group(process.pid, signal.SIGKILL)
             else:
                 process.kill()
-            await process.wait()
+            await _ended(process, grace)
     if posix and _signal_group(
         process.pid, signal.SIGTERM
     ):  # its children, which may have ignored the end of their parent
@@ -170,20 +180,17 @@ async def stop(process: Any, grace: float = GRACE) -> None:
         _signal_group(process.pid, signal.SIGKILL)
 
 
+async def _create(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> Any:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.subprocess_exec(
+        lambda: _Protocol(CHUNK, loop), command, *args, env=env, cwd=cwd, start_new_session=True
+    )
+    return asyncio.subprocess.Process(transport, protocol, loop)
+
+
 async def _spawn(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> Any:
     """Start the process; a cancellation waits until it is there, and then ends it."""
-    spawning = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            command,
-            *args,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-        )
-    )
+    spawning = asyncio.ensure_future(_create(command, args, env, cwd))
     try:
         return await asyncio.shield(spawning)
     except asyncio.CancelledError:
@@ -213,40 +220,6 @@ async def _finish(awaitable: Any) -> None:
     if cancelled is not None:
         raise cancelled
     task.result()
-
-
-class Sent:
-    """A context manager that notes where the first message which the task sends inside lies in the stream of its process.
-
-    Tasks that are started inside are noted too.
-    """
-
-    __slots__ = ("_token", "end", "outgoing")
-
-    def __init__(self) -> None:
-        self.outgoing: Outgoing | None = None
-        self.end = 0  # of the message, in bytes since the stream's begin
-
-    def __enter__(self) -> Sent:
-        self._token = _sent.set(self)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        # in another context (a coroutine that is closed, not run to its end) there is nothing to undo
-        try:
-            _sent.reset(self._token)
-        except ValueError:
-            pass
-
-    def unread(self) -> bool:
-        """Has the process ended, or closed its input, without having read the message to its end?
-
-        The end of a message is its newline: a process that has not got it has not got the message. False where it isn't known.
-        """
-        return self.outgoing is not None and self.outgoing.reached() < self.end
-
-
-_sent: contextvars.ContextVar[Sent | None] = contextvars.ContextVar("aionest_mcp_sent", default=None)
 
 
 def _left_in(pipe: Any) -> int | None:
@@ -317,9 +290,7 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
             raise NotSent("the server process reads no more")
         data = encode(item)
         self._offered += len(data)
-        sent = _sent.get()
-        if sent is not None and sent.outgoing is None:
-            sent.outgoing, sent.end = self, self._offered
+        note(self, self._offered)
         if self._held or self._open_calls() > 1:
             self._held.append(data)
             if self._later is not None:
@@ -329,7 +300,7 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
                 self._loop.call_soon(self._end_of_turn)
         elif not self._write(data):
             raise NotSent("the server process has ended")
-        if transport.get_write_buffer_size():
+        if transport.get_write_buffer_size() and not is_cancellation(item):  # who is cancelled does not wait for room
             await self._drain()
 
     def _enough(self) -> bool:
@@ -356,6 +327,20 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
             return False
         self._written += len(data)
         return True
+
+    def unreached(self, end: int) -> bool:
+        """Has the process ended, or closed its input, without having read the message which ends there to its end?
+
+        The end of a message is its newline: a process that has not got it has not got the message.
+        """
+        return self.reached() < end
+
+    def status(self, end: int) -> int:
+        """(There is none.)"""
+        return 0
+
+    def forget(self, end: int) -> None:
+        """(Nothing is kept.)"""
 
     def reached(self) -> float:
         """How many bytes the process has read at most: the true number, once nobody has the other end of the pipe."""
@@ -451,11 +436,13 @@ async def streams(
     tail: Tail,
     on_process: Callable[[Any], None] = lambda process: None,
     open_calls: Callable[[], int] = lambda: 1,
+    on_failure: Callable[[ServerExited], None] = lambda failure: None,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Start the server and give the two streams of a session.
 
     :param on_process: called with the process once it has started.
     :param open_calls: how many calls are under way.
+    :param on_failure: called with what will be raised once all is ended, which may take its time.
     :raises OSError: the command cannot be started.
     :raises ServerExited: (out of the context manager, in a group) the process ended by itself.
     """
@@ -466,12 +453,21 @@ async def streams(
     write_stream = Outgoing(process, open_calls)
     closing = False
 
+    received = 0
+
+    def fail(*said: Any) -> None:
+        failure = ServerExited(process.returncode, tail.text(), *said)
+        on_failure(failure)
+        raise failure
+
     async def read() -> None:
+        nonlocal received
         rest: list[bytes] = []
         while True:
             data = await process.stdout.read(CHUNK)
             if not data:
                 break
+            received += 1
             head, *more = data.split(b"\n")
             rest.append(head)
             for piece in more:
@@ -490,14 +486,23 @@ async def streams(
         if not closing:
             await _ended(process, 0.2)
             await asyncio.sleep(0)  # what it said last on stderr
-            raise ServerExited(process.returncode, tail.text())
+            fail()
+
+    async def watch_process() -> None:
+        await asyncio.wait({process._protocol.ended})
+        before = -1
+        while before != received and not closing:  # its last words
+            before = received
+            await asyncio.sleep(LAST_WORDS)
+        if not closing:
+            fail()
 
     async def watch_input() -> None:
         with contextlib.suppress(Exception):
-            await process.stdin.wait_closed()
+            await asyncio.shield(process.stdin.wait_closed())
         # if it has ended, the reader of its output says so; here it stays, and what was written was perhaps never read
         if not closing and not await _ended(process, 1.0) and not closing:
-            raise ServerExited(None, tail.text(), "input")
+            fail("input")
 
     async def listen() -> None:
         while True:
@@ -510,6 +515,7 @@ async def streams(
         async with anyio.create_task_group() as group:
             group.start_soon(listen)
             group.start_soon(read)
+            group.start_soon(watch_process)
             group.start_soon(watch_input)
             try:
                 yield read_stream, write_stream

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 
 from . import _formats
 from ._formats import DELETE, FormatError, SourceFloat, SourceInt
@@ -39,7 +39,9 @@ from ._interpolate import (
     mask_auth,
     mask_url,
     read_env_file,
+    token_like,
 )
+from ._locked import locked
 from .errors import UsageError
 
 __all__ = ["ConfigError", "HostFile", "ServerConfig", "ToolsConfig", "ToolsConfigValue"]
@@ -146,11 +148,14 @@ _AUTH_ALIASES = {
     "clientName": "client_name",
     "redirectPort": "redirect_port",
     "callbackPort": "redirect_port",
+    "CLIENT_ID": "client_id",  # Cursor
+    "CLIENT_SECRET": "client_secret",
 }
 _AUTH_FIELDS = set(
     "type token client_id client_secret client_name scopes issuer redirect_port timeout token_endpoint_auth_method".split()
 )
 _MAX_SECONDS = 7 * 86400
+_BOOL = TypeAdapter(bool)
 
 
 def _text(value: Any) -> Any:
@@ -215,6 +220,8 @@ class ServerConfig(BaseModel):
     _source: _Source = PrivateAttr(default_factory=_Source)
     # of a resolved one: what was written, to be shown in place of the values of variables
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    # of a resolved one: values of variables in its arguments, and in its URL those that look like secrets by their names
+    _used: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **data: Any) -> None:
         fields, problems, _ = _normalize(data)
@@ -299,8 +306,12 @@ class ServerConfig(BaseModel):
             if problem:
                 raise self._source.error(self.name, problem)
             data["env_file"] = str(path)
+        used: dict[str, str] = {}
         for key in ("command", "args", "env", "cwd", "url", "headers", "auth"):
+            scope.used = {}
             data[key] = replace(data[key], key)
+            if key in ("args", "url"):
+                used |= {name: value for name, value in scope.used.items() if key == "args" or token_like(name)}
         data["env"] = {**scope.extra, **data["env"]}
         if data["cwd"] is not None:
             data["cwd"] = str(workspace / Path(data["cwd"]).expanduser())
@@ -309,6 +320,7 @@ class ServerConfig(BaseModel):
         made, errors, _ = _build(self.name, data, self._source, literal=True)
         if made is None:
             raise _several(errors)
+        made._used = self._used or used
         made._written = self._written or {
             key: getattr(self, key) for key in ("command", "args", "cwd", "env_file", "url")
         }
@@ -317,7 +329,8 @@ class ServerConfig(BaseModel):
     def content_hash(self) -> str:
         """A stable hash of what a session is made with: command, arguments, environment, folder, URL, headers, auth, transport.
 
-        Timeouts, filters, prefix and the like are no part of it, so that a change of these needs no new process. Of a
+        Defaults of the inputs that these refer to are covered, as they are what is run where nobody gives a value. Timeouts,
+        filters, prefix and the like are no part of it, so that a change of these needs no new process. Of a
         resolved configuration it also covers the values of variables and of the .env file. It is made with secrets, so treat
         it as one if these are guessable.
         """
@@ -325,11 +338,20 @@ class ServerConfig(BaseModel):
         parts = {key: getattr(self, key) for key in keys}
         if self.protocol != "auto":
             parts["protocol"] = self.protocol
+        defaults = self._defaults()
+        if defaults:
+            parts["inputs"] = defaults
         if self._source.workspace is not None and (self.env_file or self.cwd or "${workspaceFolder" in repr(parts)):
             parts["workspace"] = str(self._source.workspace)
         return hashlib.sha256(
             json.dumps(parts, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
         ).hexdigest()
+
+    def _defaults(self) -> dict[str, str]:
+        """The defaults of inputs that may come into it: of all that are named, in whatever way."""
+        keys = ("command", "args", "env", "env_file", "cwd", "url", "headers", "auth")
+        text = "\0".join(_strings([getattr(self, key) for key in keys]))
+        return {name: value for name, value in self._source.defaults.items() if f"${{input:{name}}}" in text}
 
     def public(self) -> dict[str, Any]:
         """All fields as plain data, with secrets replaced by three asterisks; references of a resolved one as they were written."""
@@ -350,6 +372,14 @@ class ServerConfig(BaseModel):
         for key, value in self.public().items():
             if key in ("name", "transport") or getattr(self, key) != type(self).model_fields[key].default:
                 yield key, value
+
+
+def _strings(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(part)
 
 
 def _several(errors: list[ConfigError]) -> ConfigError:
@@ -383,10 +413,6 @@ def _normalize(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem],
         name = _ALIASES.get(key, key)
         if key == "enabled":
             name = "disabled"
-            if value is not None and not isinstance(value, bool):
-                problems.append(_Problem("enabled", "Input should be true or false"))
-                continue
-            value = None if value is None else not value
         if name not in ServerConfig.model_fields:
             if key not in _IGNORED and not str(key).startswith(("x-", "_", "//", "$")):
                 warnings.append(_Problem(str(key), "unknown field, ignored", _like(key, known)))
@@ -394,13 +420,22 @@ def _normalize(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Problem],
         if value is None:
             # written but left empty is the same as not written
             continue
+        if name == "disabled":
+            try:
+                value = _BOOL.validate_python(value) is (key == "disabled")
+            except ValidationError:
+                if key == "enabled":
+                    problems.append(_Problem(key, "Input should be true or false"))
+                    continue
+        if name == "auth" and value is False:
+            continue
         if name == "transport":
             if not isinstance(value, str) or value not in _TRANSPORTS:
                 allowed = "'stdio', 'http' (the same as 'streamable_http') or 'sse'"
                 problems.append(_Problem(key, f"Input should be {allowed}", _like(value, _TRANSPORTS)))
                 continue
             value = _TRANSPORTS[value]
-        if key == "oauth" and isinstance(value, dict):
+        if isinstance(value, dict) and (key == "oauth" or (name == "auth" and "CLIENT_ID" in value)):
             value = {"type": "oauth", **value}
         if name == "auth" and isinstance(value, dict):
             value = {_AUTH_ALIASES.get(str(k), str(k)): part for k, part in value.items()}
@@ -539,6 +574,11 @@ def _check_command(command: str, is_open: bool) -> list[_Problem]:
 
 def _check_url(url: str) -> list[_Problem]:
     problem = _Problem("url", "must be an http:// or https:// URL with a host")
+    kind = {"unix": "Unix socket", "pipe": "named pipe"}.get(url.partition(":")[0].lower())
+    if kind:
+        relay = ", as socat TCP-LISTEN:8080,bind=127.0.0.1,fork UNIX-CONNECT:FILE does" if kind == "Unix socket" else ""
+        hint = f"have it listen on a port of 127.0.0.1, or relay one to it{relay}"
+        return [_Problem("url", f"a server on a {kind} cannot be reached, only http:// and https:// can", hint)]
     try:
         parts = urlsplit(url)
         good = (
@@ -690,6 +730,7 @@ class ToolsConfig:
     ) -> None:
         self.config_file = None if config_file is None else Path(config_file)
         self._inputs = inputs
+        self._only_found = False  # nobody has named the file: a loader asks whether it is accepted, at each reload
         self._lock = threading.RLock()
         self._base: Path | None = None
         self._text: str | None = None
@@ -701,6 +742,7 @@ class ToolsConfig:
         self._errors: list[ConfigError] = []
         self._warnings: list[ConfigError] = []
         self._changes: dict[str, Any] = {}
+        self._new_inputs: _Dicts = []  # definitions to be saved
         self._overrides: dict[str, Any] = {}
         if load:
             self.load()
@@ -834,15 +876,19 @@ class ToolsConfig:
         """Add or replace a server, in memory until ``save``.
 
         Parameters:
-            value: its fields, uninterpolated.
+            value: its fields, uninterpolated; what ``resolved`` gave is refused.
 
         Returns:
             Whether it is valid. If not, nothing changes and the errors are added to ``errors``.
         """
         with self._lock:
-            if isinstance(value, ServerConfig):
-                value = _fields_of(value)
             self._drop_problems(name)
+            if isinstance(value, ServerConfig):
+                if value._written:  # it would be saved, with the values of variables in it
+                    hint = "give the server as it was written"
+                    self._errors.append(ConfigError("is resolved, which is never saved", server=str(name), hint=hint))
+                    return False
+                value = _fields_of(value)
             try:
                 value = _formats.plain(dict(value)) if isinstance(value, Mapping) else value
             except FormatError as exc:
@@ -889,14 +935,16 @@ class ToolsConfig:
             self._servers.pop(name, None)
             self._drop_problems(name)
             self._changes[name] = DELETE
+            self._drop_inputs()
             return True
 
     def import_from(self, path: str | Path) -> _Texts:
         """Add the servers of another file, in memory until ``save``.
 
         Servers whose name is taken stay as they are, with a warning unless they are the same. ``${workspaceFolder}`` and
-        relative folders of the other file are made absolute, so that they mean the same as before. Its errors are added to
-        ``errors``.
+        relative folders of the other file are made absolute, so that they mean the same as before. Definitions of the inputs
+        that they refer to come along; an input whose id means something else here gets another id. The other file's errors
+        are added to ``errors``.
 
         Returns:
             The names added.
@@ -905,22 +953,72 @@ class ToolsConfig:
         added: _Texts = []
         with self._lock:
             self._errors += other.errors
+            renamed = self._input_names(other)
             for name, server in other.servers.items():
                 value = _rebased(other.raw[name], _workspace(Path(path)))
+                wanted = sorted(input_ids(value))
+                value = _with_inputs(value, renamed)
                 if name in self._raw:
                     if not _formats.same(self._raw[name], value):
                         self._warnings.append(
                             ConfigError("is there already, not imported", file=Path(path), server=name)
                         )
                     continue
-                if self.set(name, value):
-                    added.append(name)
-                    ids = ", ".join(sorted(input_ids(value)))
-                    if ids:
-                        self._warnings.append(
-                            ConfigError(f"wants inputs: {ids}", server=server.name, hint="pass inputs=...")
-                        )
+                before = self._root
+                new = self._define(
+                    [{**d, "id": renamed.get(d["id"], d["id"])} for d in other.inputs if d["id"] in wanted]
+                )
+                if not self.set(name, value):
+                    self._root = before
+                    continue
+                self._new_inputs += new
+                added.append(name)
+                if wanted:
+                    ids = ", ".join(renamed.get(one, one) for one in wanted)
+                    moved = [f"{renamed[one]} is its {one}" for one in wanted if one in renamed]
+                    why = f" ({', '.join(moved)}, which is another one here)" if moved else ""
+                    self._warnings.append(
+                        ConfigError(f"wants inputs: {ids}{why}", server=server.name, hint="pass inputs=...")
+                    )
         return added
+
+    def _input_names(self, other: ToolsConfig) -> dict[str, str]:
+        """New ids for inputs of another configuration whose ids mean something else here."""
+        mine, its = ({one["id"]: one for one in config.inputs} for config in (self, other))
+        used = {*mine, *input_ids(self._raw)}
+        taken = {*used, *its, *input_ids(other.raw)}
+        names: dict[str, str] = {}
+        for id_ in sorted(input_ids(other.raw) & used):
+            if _formats.same(mine.get(id_), its.get(id_)):
+                continue
+            number = 2
+            while f"{id_}-{number}" in taken:
+                number += 1
+            names[id_] = f"{id_}-{number}"
+            taken.add(names[id_])
+        return names
+
+    def _define(self, definitions: _Dicts) -> _Dicts:
+        """Add definitions of inputs to those that there are; those that are new."""
+        known = {one["id"] for one in _input_definitions(self._root, self._at)}
+        new = [one for one in definitions if one["id"] not in known]
+        if new:
+            path = (*self._at[:-1], "inputs")
+            self._root = _formats.put(self._root, path, [*_input_list(self._root, self._at), *new])
+        return new
+
+    def _drop_inputs(self) -> None:
+        """Those that came along with a server which is no longer there, and that nobody has seen yet."""
+        wanted = input_ids(self._raw)
+        gone = [one["id"] for one in self._new_inputs if one["id"] not in wanted]
+        if gone:
+            self._new_inputs = [one for one in self._new_inputs if one["id"] in wanted]
+            kept = [
+                one
+                for one in _input_list(self._root, self._at)
+                if not (isinstance(one, dict) and one.get("id") in gone)
+            ]
+            self._root = _formats.put(self._root, (*self._at[:-1], "inputs"), kept or DELETE)
 
     # -- files
 
@@ -967,20 +1065,28 @@ class ToolsConfig:
         Returns:
             Whether it was written. If not, the reason is added to ``errors``.
         """
-        with self._lock:
-            target = self.config_file if file is None else Path(file)
-            if target is None:
+        target = self.config_file if file is None else Path(file)
+        if target is None:
+            with self._lock:
                 self._errors.append(ConfigError("there is no file to save to", hint="name one"))
-                return False
+            return False
+        try:
+            # outside the own lock, so that nobody who only reads here waits for another process
+            with locked(target):
+                return self._save(target, force)
+        except OSError as exc:
+            with self._lock:
+                self._errors.append(ConfigError(f"not saved: {exc.strerror}", file=target))
+            return False
+
+    def _save(self, target: Path, force: bool) -> bool:
+        with self._lock:
             own = self.config_file is not None and os.path.realpath(target) == os.path.realpath(self.config_file)
             try:
                 text, newline = self._new_text(target, own, force)
                 _formats.write_atomic(target, text, newline)
             except FormatError as exc:
                 self._errors.append(ConfigError(f"not saved: {exc.message}", file=target, line=exc.line, hint=exc.hint))
-                return False
-            except OSError as exc:
-                self._errors.append(ConfigError(f"not saved: {exc.strerror}", file=target))
                 return False
             except UnicodeEncodeError:
                 self._errors.append(
@@ -1004,19 +1110,32 @@ class ToolsConfig:
                 if root is not None and not isinstance(root, dict):
                     raise FormatError("the file is not a mapping", 1)
                 at = _wrapper(root) if root else _default_wrapper(fmt)
-                return _formats.edit(text, fmt, at, self._changes, force), newline
+                return self._edited(text, fmt, at, root, force), newline
             except FormatError:
                 if not force:
                     raise
             return _formats.render(self._whole(fmt), fmt), newline
         fmt = _formats.format_of(target, "")
         if self._text is not None and fmt == self._format:
-            return _formats.edit(self._text, fmt, self._at, self._changes, force), "\n"
+            return self._edited(self._text, fmt, self._at, _formats.parse(self._text, fmt).data, force), "\n"
         return _formats.render(self._whole(fmt), fmt), "\n"
+
+    def _edited(self, text: str, fmt: str, at: tuple[str, ...], root: Any, force: bool) -> str:
+        """The text of a file with what was changed."""
+        there = {one["id"]: one for one in _input_definitions(root or {}, at)}
+        for one in self._new_inputs:
+            if one["id"] in there and not _formats.same(there[one["id"]], one):
+                raise FormatError(
+                    f"input {one['id']!r} is another one in the file now", hint="load it, and import again"
+                )
+        new = [one for one in self._new_inputs if one["id"] not in there]
+        if new:
+            text = _formats.edit(text, fmt, at[:-1], {"inputs": [*_input_list(root or {}, at), *new]}, force)
+        return _formats.edit(text, fmt, at, self._changes, force)
 
     def _whole(self, fmt: str) -> dict[Any, Any]:
         """All content, in the shape that it has."""
-        at = self._at if self._root else _default_wrapper(fmt)
+        at = self._at if self._root.keys() - {"inputs"} else _default_wrapper(fmt)
         servers = dict(self._raw)
         if not at:
             return {**{k: v for k, v in self._root.items() if k in _NO_SERVERS or str(k).startswith("x-")}, **servers}
@@ -1051,6 +1170,7 @@ class ToolsConfig:
         """Take over what a file or mapping holds."""
         self._errors, self._warnings = [], []
         self._changes, self._servers, self._raw, self._root, self._at = {}, {}, {}, {}, ()
+        self._new_inputs = []
         if root is None:
             self._errors.append(ConfigError("the file is empty", file=self.config_file))
             self._at = _default_wrapper(self._format)
@@ -1109,14 +1229,25 @@ def _default_wrapper(fmt: str) -> tuple[str, ...]:
     return () if fmt in ("yaml", "") else ("mcpServers",)
 
 
-def _input_definitions(root: Mapping[Any, Any], at: tuple[str, ...]) -> _Dicts:
+def _input_list(root: Mapping[Any, Any], at: tuple[str, ...]) -> list[Any]:
     holder: Any = root.get("mcp") if at[:1] == ("mcp",) else root
     found = holder.get("inputs") if isinstance(holder, Mapping) else None
-    return (
-        [dict(d) for d in found if isinstance(d, Mapping) and isinstance(d.get("id"), str)]
-        if isinstance(found, list)
-        else []
-    )
+    return found if isinstance(found, list) else []
+
+
+def _input_definitions(root: Mapping[Any, Any], at: tuple[str, ...]) -> _Dicts:
+    return [dict(d) for d in _input_list(root, at) if isinstance(d, Mapping) and isinstance(d.get("id"), str)]
+
+
+def _with_inputs(value: Any, renamed: Mapping[str, str]) -> Any:
+    """A server's fields with other ids of inputs."""
+    if isinstance(value, str):
+        return re.sub(
+            r"(?<!\$)\$\{input:([^}]*)\}", lambda found: f"${{input:{renamed.get(found[1], found[1])}}}", value
+        )
+    if isinstance(value, dict):
+        return {key: _with_inputs(part, renamed) for key, part in value.items()}
+    return [_with_inputs(part, renamed) for part in value] if isinstance(value, list) else value
 
 
 def _fields_of(server: ServerConfig) -> dict[str, Any]:

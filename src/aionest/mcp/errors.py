@@ -120,13 +120,16 @@ _SECRET_IN_URL = re.compile(
 )
 
 
-def leaves(exc: BaseException) -> list[BaseException]:
-    """All exceptions in it: parts of groups, causes and contexts, the most telling first."""
+def leaves(exc: BaseException, but: BaseException | None = None) -> list[BaseException]:
+    """All exceptions in it: parts of groups, causes and contexts, the most telling first.
+
+    :param but: one that was handled when all began, and has nothing to do with it.
+    """
     found: list[BaseException] = []
     todo: list[BaseException | None] = [exc]
     while todo:
         one = todo.pop(0)
-        if one is None or one in found:
+        if one is None or one is but or one in found:
             continue
         found.append(one)
         todo.extend(getattr(one, "exceptions", ()))
@@ -158,9 +161,9 @@ def rpc_code(exc: BaseException) -> int | None:
     return None
 
 
-def kind(exc: BaseException) -> tuple[str, BaseException]:
+def kind(exc: BaseException, but: BaseException | None = None) -> tuple[str, BaseException]:
     """What it is (auth, http, dns, refused, command, exited, unsent, session, timeout, lost, rpc, other) and which part says so."""
-    for one in leaves(exc):
+    for one in leaves(exc, but):
         status = getattr(getattr(one, "response", None), "status_code", None)
         if isinstance(status, int):
             return ("auth" if status in (401, 403) else "session" if status == 404 else "http"), one
@@ -179,12 +182,12 @@ def kind(exc: BaseException) -> tuple[str, BaseException]:
             return "command", one
         if isinstance(one, ServerExited):
             return "exited", one
-    for one in leaves(exc):
+    for one in leaves(exc, but):
         if type(one).__name__ == "NotSent":
             return "unsent", one
         if type(one).__name__ == "Unanswerable" or (isinstance(one, RuntimeError) and _BAD_RESULT.match(str(one))):
             return "rpc", one
-    for one in leaves(exc):
+    for one in leaves(exc, but):
         code = rpc_code(one)
         if code is None:
             continue
@@ -196,7 +199,7 @@ def kind(exc: BaseException) -> tuple[str, BaseException]:
         if code in _SESSION_CODES and any(words in text for words in _SESSION_WORDS):
             return "session", one
         return "rpc", one
-    for one in leaves(exc):
+    for one in leaves(exc, but):
         if _is_invalid(one):
             return "rpc", one
         if type(one).__name__ in _CLOSED or isinstance(one, ConnectionError):
@@ -206,12 +209,12 @@ def kind(exc: BaseException) -> tuple[str, BaseException]:
     return "other", exc
 
 
-def explain(exc: BaseException, server: str, tail: str = "") -> ToolsError:
+def explain(exc: BaseException, server: str, tail: str = "", but: BaseException | None = None) -> ToolsError:
     """The error to raise for a failure of a server: what happened, the end of its stderr, and what to do."""
-    for one in leaves(exc):
+    for one in leaves(exc, but):
         if isinstance(one, ToolsError):
             return one
-    what, part = kind(exc)
+    what, part = kind(exc, but)
     said = f". Its stderr ends with:\n{tail}" if tail else ""
     if what == "command":
         path = getattr(part, "filename", None)

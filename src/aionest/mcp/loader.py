@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import Portal, portal
 from . import _compat
-from ._connection import LISTENERS, Callbacks, Connection, ServerStatus, Teller, _call_back, log
+from ._connection import LISTENERS, Callbacks, Connection, Replaced, ServerStatus, Teller, _call_back, log
 from ._threads import in_own_thread
 from ._tracing import span
 from .bundle import ToolsBundle
@@ -73,7 +73,8 @@ class Diff:
 class ToolsLoader:
     """Loads MCP servers and calls their tools.
 
-    :param tools_retriever: a registry that gets a bundle per server (``ToolsRetriever``), or None.
+    :param tools_retriever: a registry that gets a bundle per server (``ToolsRetriever``), or None. What others have put into it
+        is never removed or replaced; ``errors`` tells which servers have no entry for that.
     :param config_file: path of the configuration; None looks in the usual places. What is found in the working directory
         starts nothing until it was accepted (``aionest mcp check --yes``, or ``Trust().accept(path)``): name it instead.
     :param config: a ``ToolsConfig`` or a mapping of servers, instead of a file.
@@ -122,7 +123,7 @@ class ToolsLoader:
     ) -> None:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
-        self._only_found = False
+        self._only_found = isinstance(config, ToolsConfig) and config._only_found
         stamp: Any = None
         if config is None:
             if config_file is None:
@@ -151,7 +152,9 @@ class ToolsLoader:
         self._teller: Teller | None = None
         self._feeding: set[asyncio.Task[None]] = set()
         self._feed_lock: Any = None
-        self._fed: Mapping[str, ToolsBundle] = {}  # what the retriever holds
+        self._fed: dict[str, ToolsBundle] = {}  # what the retriever holds of it
+        self._fed_from: Any = None  # the bundles that it was last fed from
+        self._feed_errors: dict[str, str] = {}
         self._tools: dict[str, Tool] = {}
         self._by_server: dict[tuple[str, str], Tool] = {}
         self._bundles: dict[str, ToolsBundle] = {}
@@ -246,6 +249,10 @@ class ToolsLoader:
     def _is_chosen(self, name: str) -> bool:
         return self._chosen is None or name in self._chosen
 
+    def _is_not_accepted(self) -> bool:
+        """Is the configuration that of a file that was only found? What code has set is not, as long as there is no file."""
+        return self._only_found and self.config._text is not None and not Trust().is_trusted(self.config)
+
     def _read_config(self) -> bool:
         """Read the file if it is another. False if what runs is to go on as it is."""
         stamp = _file_stamp(self.config.config_file)
@@ -257,10 +264,11 @@ class ToolsLoader:
             for error in self.config.errors
             if error.server is None or self._is_chosen(error.server)
         }
-        if self._only_found and not Trust().is_trusted(self.config):
-            problems["(configuration)"] = (
+        if self._is_not_accepted():
+            problems.setdefault(
+                "(configuration)",
                 f"{self.config.config_file} was found here and never accepted, so nothing of it was started: name it "
-                "(config_file=...), or accept it once with `aionest mcp check --yes`"
+                "(config_file=...), or accept it once with `aionest mcp check --yes`",
             )
             self._config_errors = problems
             return False
@@ -270,6 +278,8 @@ class ToolsLoader:
 
     async def _reload_locked(self, progress: Callable[[ServerStatus], Any] | None, everything: bool) -> Diff:
         begin, ends, self._over = time.monotonic(), self._ends, False
+        if self._feed_errors:
+            self._fed_from = None  # so that it is tried again
         if not self._read_config():
             self._loaded = True
             if self.strict:
@@ -422,17 +432,41 @@ class ToolsLoader:
         if self.tools_retriever is None:
             return
         async with self._feed_lock:
-            if self._bundles is not self._fed:
-                before, self._fed = self._fed, self._bundles
-                await in_own_thread(self._exchange, before, self._fed)
+            bundles = self._bundles
+            if bundles is not self._fed_from:
+                await in_own_thread(self._exchange, bundles)
+                self._fed_from = bundles
 
-    def _exchange(self, before: Mapping[str, ToolsBundle], now: Mapping[str, ToolsBundle]) -> None:
-        try:
-            for name in before:
-                self.tools_retriever.remove(name)
-            self.tools_retriever.add_batch([bundle for bundle in now.values() if bundle.description])
-        except Exception:
-            log.exception("the retriever could not be filled: %r", self.tools_retriever)
+    def _exchange(self, bundles: Mapping[str, ToolsBundle]) -> None:
+        """One by one, so that one that fails keeps no other out. What others have put there is left alone."""
+        retriever, errors = self.tools_retriever, {}
+        wanted = {name: bundle for name, bundle in bundles.items() if bundle.description.strip()}
+
+        def attempt(step: Callable[[str], None], name: str) -> None:
+            try:
+                step(name)
+            except Exception as exc:
+                errors[name] = str(exc) if isinstance(exc, UsageError) else f"{type(exc).__name__}: {exc}"
+                if errors[name] != self._feed_errors.get(name):  # not again at each try
+                    log.warning("the retriever does not have server %r right: %s", name, errors[name], exc_info=exc)
+
+        def take_out(name: str) -> None:
+            if retriever.get(name) is self._fed[name]:
+                retriever.remove(name)
+            del self._fed[name]
+
+        def put_in(name: str) -> None:
+            if retriever.get(name) is not None:
+                raise UsageError(f"it has another entry {name!r}, which stays: name the server differently")
+            retriever.add(wanted[name])
+            self._fed[name] = wanted[name]
+
+        for name in [name for name, bundle in self._fed.items() if wanted.get(name) is not bundle]:
+            attempt(take_out, name)
+        for name in wanted:
+            if name not in self._fed:
+                attempt(put_in, name)
+        self._feed_errors = errors
 
     # -- what there is
 
@@ -465,7 +499,14 @@ class ToolsLoader:
 
     @property
     def errors(self) -> dict[str, str]:
-        """Why servers are not there: those that failed, and those whose configuration is wrong."""
+        """Why servers are not there: those that failed, and those whose configuration is wrong.
+
+        Under ``(retriever)``: which of those that are there it did not take, and why. The next reload tries these again.
+        """
+        feed = [f"server {name!r}: {text}" for name, text in self._feed_errors.items()]
+        return {**self._absent_servers(), **({"(retriever)": "; ".join(feed)} if feed else {})}
+
+    def _absent_servers(self) -> dict[str, str]:
         return {**self._config_errors, **{name: str(failure) for name, failure in self.failures.items()}}
 
     @property
@@ -493,7 +534,7 @@ class ToolsLoader:
         import difflib
 
         near = difflib.get_close_matches(name, [*tools, *(t.original_name for t in tools.values())], 3)
-        down = [f"{server} ({text.splitlines()[0]})" for server, text in self.errors.items()]
+        down = [f"{server} ({text.splitlines()[0]})" for server, text in self._absent_servers().items()]
         down += [f"{server} (disabled)" for server, c in list(self._connections.items()) if c.config.disabled]
         raise ToolNotFound(
             f"no tool {name!r} is loaded"
@@ -592,7 +633,8 @@ class ToolsLoader:
         begin = time.monotonic()
         with span(tool, connection) as ended:
             try:
-                raw = await connection.request(
+                raw = await self._request(
+                    tool.server,
                     lambda session: _compat.call_tool(session, tool.original_name, arguments, listener),
                     timeout=timeout,
                     repeatable=tool.read_only or tool.idempotent,
@@ -612,10 +654,19 @@ class ToolsLoader:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[key] = (time.monotonic() + ttl, result)
         if check and result.is_error:
-            raise ToolFailed(
-                f"tool {tool.name!r} failed: {result.text or 'it did not say why'}", server=tool.server, result=result
-            )
+            said = connection.secrets.hide(result.text) or "it did not say why"
+            raise ToolFailed(f"tool {tool.name!r} failed: {said}", server=tool.server, result=result)
         return result
+
+    async def _request(self, server: str, make: Callable[[Any], Any], **options: Any) -> Any:
+        """A request on the server's connection; on the one that has replaced it, if that was before it could be made."""
+        while True:
+            connection = await self._connection(server)
+            try:
+                return await connection.request(make, **options)
+            except Replaced as exc:
+                if self._connections.get(server) in (None, connection):
+                    raise ServerUnavailable(str(exc), server=server) from None
 
     def _progress_listener(self, tool: Tool, progress: Callable[..., Any] | None) -> tuple[Any, Teller | None]:
         if progress is not None:
@@ -642,7 +693,7 @@ class ToolsLoader:
                     f"server {server!r} was closed by the loader's cleanup(): load() it again", server=server
                 )
             # a child after fork(), or a server that was not loaded yet
-            if self._only_found and not Trust().is_trusted(self.config):
+            if self._is_not_accepted():
                 raise UsageError(
                     f"{self.config.config_file} was found here and never accepted: name it (config_file=...)"
                 )
@@ -784,8 +835,8 @@ class ToolsLoader:
         return found
 
     async def _read(self, server: str, uri: str, timeout: float | None) -> list[dict[str, Any]]:
-        connection = await self._connection(server)
-        result = await connection.request(
+        result = await self._request(
+            server,
             lambda session: _compat.read_resource(session, uri),
             timeout=timeout,
             repeatable=True,
@@ -796,8 +847,8 @@ class ToolsLoader:
     async def _prompt(
         self, server: str, name: str, arguments: dict[str, str], timeout: float | None
     ) -> list[dict[str, Any]]:
-        connection = await self._connection(server)
-        result = await connection.request(
+        result = await self._request(
+            server,
             lambda session: _compat.get_prompt(session, name, arguments),
             timeout=timeout,
             repeatable=True,
@@ -818,7 +869,9 @@ class ToolsLoader:
         old = await self._connection(server)
         # with the settings that it has: what the file says by now, and whether that was accepted, is for a reload to find out
         new = self._connections[server] = self._like(old)
-        await old.close()
+        ending = self._leaving[old] = asyncio.ensure_future(old.close())
+        ending.add_done_callback(lambda _: self._leaving.pop(old, None))
+        await asyncio.shield(ending)
         await new.connect(now=True)
         return new.snapshot()
 
@@ -849,8 +902,8 @@ class ToolsLoader:
         self._connections = {}
         self._publish(None)
         if self.tools_retriever is not None:
-            before, self._fed = self._fed, self._bundles
-            self._exchange(before, self._fed)
+            self._fed_from = self._bundles
+            self._exchange(self._fed_from)
         return False
 
     async def _cleanup(self) -> None:

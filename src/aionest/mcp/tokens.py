@@ -6,14 +6,19 @@ Anything with the same three methods may take its place (a vault). Tokens are in
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._formats import write_atomic
+from ._locked import locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["KeyringTokenStore", "TokenStore"]
 
@@ -45,9 +50,9 @@ class TokenStore:
     def set(self, key: str, value: dict[str, Any]) -> None:
         """Keep it.
 
-        :raises OSError: it cannot be written.
+        :raises OSError: it cannot be written, or another process does not let go of it.
         """
-        with self._lock:
+        with self._writing():
             self._write({**self._read(), _mark(key): value})
 
     def remove(self, key: str) -> bool:
@@ -55,12 +60,21 @@ class TokenStore:
 
         :raises OSError: this cannot be written.
         """
-        with self._lock:
+        if _mark(key) not in self._read():
+            return False
+        with self._writing():
             known = self._read()
             if known.pop(_mark(key), None) is None:
                 return False
             self._write(known)
             return True
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Nobody else writes between reading and writing, also no other process."""
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock, locked(self.file):
+            yield
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -70,7 +84,6 @@ class TokenStore:
         return data if isinstance(data, dict) else {}
 
     def _write(self, known: dict[str, Any]) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomic(self.file, json.dumps(known, indent=1, sort_keys=True) + "\n", mode=0o600)
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from typing_extensions import Self
 
@@ -636,31 +636,12 @@ class ToolResult:
     @property
     def text(self) -> str:
         """All texts in it, joined by line ends."""
-        found = []
-        for block in self.content:
-            resource = block.get("resource") if block.get("type") == "resource" else None
-            if block.get("type") == "text":
-                found.append(str(block.get("text", "")))
-            elif isinstance(resource, dict) and "text" in resource:
-                found.append(str(resource["text"]))
-        return "\n".join(found)
+        return "\n".join(text for block in self.content if (text := _text_of(block)) is not None)
 
     @property
     def images(self) -> list[tuple[str, bytes]]:
         """Images in it: (media type, data). One whose data is broken is left out."""
-        found = []
-        for block in self.content:
-            kind, data = block.get("mimeType") or "image/png", block.get("data")
-            if block.get("type") == "resource" and isinstance(block.get("resource"), dict):
-                kind, data = block["resource"].get("mimeType") or "", block["resource"].get("blob")
-            elif block.get("type") != "image":
-                continue
-            if isinstance(data, str) and str(kind).startswith("image/"):
-                try:
-                    found.append((str(kind), base64.b64decode("".join(data.split()), validate=True)))
-                except ValueError:
-                    continue
-        return found
+        return [image for block in self.content if (image := _image_of(block)) is not None]
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as JSON."""
@@ -675,12 +656,46 @@ class ToolResult:
         }
 
     def __str__(self) -> str:
-        """Its texts; without any, the structured content, else what kinds of things it has."""
-        if self.text:
-            return self.text
-        if self.structured is not None:
-            return json.dumps(self.structured, ensure_ascii=False, default=str)
-        return "\n".join(_described(block) for block in self.content if block.get("type") != "text")
+        """Its texts, or else the structured content; and what kinds of other things it has."""
+        return self._shown()
+
+    def _shown(self, carried: Collection[str] = ()) -> str:
+        """As text, but for images of these media types, which are handed over beside it."""
+        found = [] if self.text or self.structured is None else [_json_of(self.structured)]
+        for block in self.content:
+            text, image = _text_of(block), _image_of(block) if carried else None
+            if text is not None:
+                found += [text] if self.text else []
+            elif image is None or image[0] not in carried:
+                found.append(_described(block))
+        return "\n".join(found)
+
+
+def _text_of(block: dict[str, Any]) -> str | None:
+    """The text of a block that is one, or that has one embedded."""
+    if block.get("type") == "text":
+        return str(block.get("text", ""))
+    resource = block.get("resource") if block.get("type") == "resource" else None
+    return str(resource["text"]) if isinstance(resource, dict) and "text" in resource else None
+
+
+def _image_of(block: dict[str, Any]) -> tuple[str, bytes] | None:
+    """The image of a block that is one, or that has one embedded: (media type, data). None if its data is broken."""
+    kind, data = block.get("mimeType") or "image/png", block.get("data")
+    if block.get("type") == "resource" and isinstance(block.get("resource"), dict):
+        kind, data = block["resource"].get("mimeType") or "", block["resource"].get("blob")
+    elif block.get("type") != "image":
+        return None
+    if not isinstance(data, str) or not str(kind).startswith("image/"):
+        return None
+    try:
+        return str(kind), base64.b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        return None
+
+
+def _json_of(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _set_only(block: dict[str, Any]) -> dict[str, Any]:

@@ -10,17 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 from ._formats import write_atomic
+from ._interpolate import HIDDEN, has_reference, mask_url, token_like
+from ._locked import locked
 from .config import ToolsConfig
 
-__all__ = ["Trust", "was_only_found"]
+__all__ = ["Trust", "was_only_found", "would_start"]
 
 
 def was_only_found(path: str | Path) -> bool:
-    """Is a file that ``ToolsConfig.find`` gave one of the working directory, which nobody has named?
+    """Is a file that nobody has named one of the working directory? It need not be there yet.
 
     Not if $MCP_FILE names it, nor if it is the user's own in the configuration folder of aionest.
     """
@@ -30,14 +35,48 @@ def was_only_found(path: str | Path) -> bool:
     import platformdirs
 
     own = platformdirs.user_config_path("aionest", appauthor=False) / "mcp.yaml"
-    return os.path.realpath(path) != os.path.realpath(own) and Path(path).exists()
+    return os.path.realpath(path) != os.path.realpath(own)
+
+
+def would_start(config: ToolsConfig, names: Collection[str] | None = None) -> list[str]:
+    """What a person is asked to accept, in lines: what each server starts or reaches, as it is written in the file.
+
+    Arguments are not masked, as what is hidden could be what is run. Of the environment and of headers those values are that
+    have the name of a secret and are no reference. Characters that a terminal would obey are escaped.
+    """
+    lines: list[str] = []
+    for name, server in config.servers.items():
+        if names is not None and name not in names:
+            continue
+        if server.transport == "stdio":
+            target, values = shlex.join([server.command or "", *server.args]), server.env
+        else:
+            target, values = mask_url(server.url or ""), {**server.env, **server.headers}
+        lines.append(f"{name}: {target}")
+        for key, value in values.items():
+            if token_like(key) and not has_reference(value):
+                value = HIDDEN
+            elif re.match(r"[A-Za-z][\w+.-]*://", value):
+                value = mask_url(value)
+            lines.append(f"    with {shlex.quote(f'{key}={value}')}")
+        if server.env_file is not None:
+            lines.append(f"    with the variables of {shlex.quote(server.env_file)}")
+        if server.cwd is not None:
+            lines.append(f"    in {shlex.quote(server.cwd)}")
+        for key, value in server._defaults().items():
+            lines.append(f"    with {shlex.quote(value)} for the input {shlex.quote(key)}, unless one is given")
+    return [_plain(line) for line in lines]
+
+
+def _plain(text: str) -> str:
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class Trust:
     """Remembers which configurations were accepted.
 
     Accepting is about what would be started or contacted (commands, arguments, environment, folders, URLs, headers, auth)
-    as written in the file, without interpolation. Other settings and comments may change; any change of these asks again.
+    as written in the file, without interpolation, and the defaults of inputs that these refer to. Other settings and comments may change; any change of these asks again.
     The contents of .env files and of the programs themselves are not covered.
 
     Parameters:
@@ -72,7 +111,8 @@ class Trust:
         marks = self._marks(config)
         if marks is None:
             raise ValueError("only a configuration file that can be read can be accepted")
-        with self._lock:
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock, locked(self.file):
             self._write({**self._read(), marks[0]: marks[1]})
 
     def revoke(self, config: str | Path | ToolsConfig) -> bool:
@@ -82,9 +122,9 @@ class Trust:
             OSError: this cannot be remembered.
         """
         path = config.config_file if isinstance(config, ToolsConfig) else Path(config)
-        if path is None:
+        if path is None or _path_mark(path) not in self._read():
             return False
-        with self._lock:
+        with self._lock, locked(self.file):
             known = self._read()
             if known.pop(_path_mark(path), None) is None:
                 return False
@@ -108,7 +148,6 @@ class Trust:
         return {k: v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
 
     def _write(self, known: dict[str, str]) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomic(self.file, json.dumps(known, indent=1, sort_keys=True) + "\n", mode=0o600)
 
 

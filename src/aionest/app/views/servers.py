@@ -15,6 +15,7 @@ import streamlit as st
 
 from aionest.app import edit, state, widgets
 from aionest.mcp import ToolsConfig, ToolsError
+from aionest.mcp.trust import would_start
 
 if TYPE_CHECKING:
     from aionest.mcp import ServerStatus, ToolsLoader
@@ -289,7 +290,7 @@ def _choose_from(file: Path, source: Path, label: str) -> None:
         st.caption(f"Here already, and left as they are: {', '.join(there)}")
     if not free:
         return
-    st.code("\n".join(line for line in state.commands(other) if line.split(":")[0] in free), None, wrap_lines=True)
+    st.code("\n".join(would_start(other, free)), None, wrap_lines=True)
     names = st.multiselect("Servers", free, default=free, key=f"import names {label}")
     if st.button("Import", type="primary", disabled=not names, key="import"):
         _after(file, edit.import_servers(file, source, names), f"Imported: {', '.join(names)}.")

@@ -46,8 +46,9 @@ async def acall_anthropic(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: 
 
 
 def anthropic_block(tool_use: Any, result: ToolResult) -> dict[str, Any]:
-    """The ``tool_result`` block for a call that was carried out; with its images."""
-    content: list[dict[str, Any]] = [{"type": "text", "text": str(result)}] if str(result) else []
+    """The ``tool_result`` block for a call that was carried out; with its images, and other things named in the text."""
+    text = result._shown(_MEDIA)
+    content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
     for kind, data in result.images:
         if kind in _MEDIA:
             source = {"type": "base64", "media_type": kind, "data": base64.b64encode(data).decode()}

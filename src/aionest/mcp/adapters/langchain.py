@@ -6,10 +6,12 @@ model gave them, also those with names that LangChain injects itself (``config``
 
 from __future__ import annotations
 
+import base64
 import functools
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ToolsError
+from ..tool import _described, _image_of, _json_of, _text_of
 
 if TYPE_CHECKING:
     from ..tool import Tool, ToolResult
@@ -35,18 +37,19 @@ def _classes() -> tuple[Any, Any]:
 
 
 def _content(result: ToolResult) -> Any:
-    """A text, or LangChain's content blocks if there are images."""
+    """A text, or LangChain's content blocks if there are images: these, the texts, and what else there is named as text."""
     if not result.images:
         return str(result)
     blocks: list[dict[str, Any]] = []
+    if not result.text and result.structured is not None:
+        blocks.append({"type": "text", "text": _json_of(result.structured)})
     for block in result.content:
-        if block.get("type") == "text":
-            blocks.append({"type": "text", "text": block.get("text", "")})
-        elif block.get("type") == "image":
-            blocks.append(
-                {"type": "image", "base64": block.get("data"), "mime_type": block.get("mimeType") or "image/png"}
-            )
-    return blocks or str(result)
+        image, text = _image_of(block), _text_of(block)
+        if image is not None:
+            blocks.append({"type": "image", "base64": base64.b64encode(image[1]).decode(), "mime_type": image[0]})
+        elif text != "":
+            blocks.append({"type": "text", "text": _described(block) if text is None else text})
+    return blocks
 
 
 def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:

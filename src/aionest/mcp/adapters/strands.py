@@ -20,10 +20,13 @@ _FORMATS = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image
 
 
 def _strands_result(result: ToolResult, use_id: str) -> dict[str, Any]:
-    content: list[dict[str, Any]] = [{"text": str(result)}] if str(result) or not result.images else []
-    for kind, data in result.images:
-        if kind in _FORMATS:
-            content.append({"image": {"format": _FORMATS[kind], "source": {"bytes": data}}})
+    images: list[dict[str, Any]] = [
+        {"image": {"format": _FORMATS[kind], "source": {"bytes": data}}}
+        for kind, data in result.images
+        if kind in _FORMATS
+    ]
+    text = result._shown(_FORMATS)
+    content = [{"text": text}, *images] if text or not images else images
     answer = {"toolUseId": use_id, "status": "error" if result.is_error else "success", "content": content}
     if result.structured is not None:
         answer["structuredContent"] = result.structured

@@ -1,0 +1,89 @@
+"""One writer at a time, also between processes, for a file that is read, changed and replaced.
+
+Contract: a lock by ``fcntl.flock`` on a file beside it, which is gone again afterwards; readers need none, as files are replaced
+at once. The system lets go of the lock of a process that dies. The wait is bounded. Where there is no ``flock`` (Windows, and
+file systems that know none) nothing is locked between processes: the last one to write wins. It blocks the thread for as long
+as others write, so nothing waits for it on a loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WAIT = 10.0  # seconds; a writer needs milliseconds
+_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which need not be there.
+
+    Raises:
+        OSError: the folder cannot be written to, or another process does not let go.
+    """
+    if fcntl is None:
+        yield
+        return
+    path = Path(os.path.realpath(path))  # all links to it have one lock
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    handle = _acquire(lock)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(lock)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough if a fork has copied it
+        os.close(handle)
+
+
+def _acquire(lock: Path) -> int:
+    end = time.monotonic() + WAIT
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            if _try(handle) and _is_there(handle, lock):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        if time.monotonic() > end:
+            raise OSError(errno.ETIMEDOUT, "another process is writing it and does not let go", str(lock))
+        time.sleep(random.uniform(0.001, 0.01))
+
+
+def _try(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        if exc.errno in _UNKNOWN:
+            return True
+        if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR):
+            raise
+        return False
+    return True
+
+
+def _is_there(handle: int, lock: Path) -> bool:
+    """Not if the holder before has removed it: then another file is the lock now."""
+    try:
+        now = os.stat(lock, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(handle), now)
