@@ -43,7 +43,8 @@ def state():
     return {
         "applied": aionest.is_applied(),
         **{name: counters[name] for name in ("blocks", "fibers", "hubs_idle", "suspended", "pending")},
-        "threads": sorted(t.name for t in threading.enumerate()),
+        # those for callbacks stay for some seconds, for the next one
+        "threads": sorted(t.name for t in threading.enumerate() if t.name != "aionest-callback"),
         "fds": len(os.listdir("/proc/self/fd")),
         "sigint": signal.getsignal(signal.SIGINT),
         "running": asyncio._get_running_loop(),

@@ -86,12 +86,12 @@ class ServerStatus:
     connect_seconds: float | None = None
     latency: float | None = None  # seconds, of the last call
     tools: int = 0
-    left_out: list[str] = field(default_factory=list)  # tools that are described wrongly
     calls: int = 0
     failed_calls: int = 0
     open_calls: int = 0
     connections: int = 0
     stderr: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # tools that are described wrongly
 
 
 @dataclass

@@ -414,19 +414,20 @@ class ToolsLoader:
             self._tools, self._by_server, self._bundles = tools, by_server, bundles
             self._cache.clear()
         if self.tools_retriever is not None and asyncio._get_running_loop() is not None:
-            task = asyncio.ensure_future(self._feed())
-            self._feeding.add(task)
-            task.add_done_callback(self._feeding.discard)
+            self._feed_soon()
 
     async def _settle(self, seconds: float) -> None:
         """Wait for the retriever, that long, and for who is told of states. They go on by themselves."""
         if self.tools_retriever is not None:
-            task = asyncio.ensure_future(self._feed())
-            self._feeding.add(task)
-            task.add_done_callback(self._feeding.discard)
-            await asyncio.wait({task}, timeout=seconds)
+            await asyncio.wait({self._feed_soon()}, timeout=seconds)
         if self._teller is not None:
             await self._teller.told(LISTENERS)
+
+    def _feed_soon(self) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(self._feed())
+        self._feeding.add(task)
+        task.add_done_callback(self._feeding.discard)
+        return task
 
     async def _feed(self) -> None:
         """Have the retriever hold what the tables do. It may take its time, and fail, by itself."""
