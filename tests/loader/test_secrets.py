@@ -84,6 +84,11 @@ def test_a_tool_that_tells_its_token(make_loader):
     with pytest.raises(ToolFailed) as caught:
         loader.call("a.fail", {"message": f"no {SECRET}"}, check=True)
     assert "no ***" in str(caught.value) and SECRET not in str(caught.value)
+    from aionest.mcp.adapters import python
+
+    with pytest.raises(ToolFailed) as caught:
+        python.to_function(loader.find("a.fail"))(message=f"no {SECRET}")
+    assert "no ***" in str(caught.value) and SECRET not in str(caught.value)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -699,8 +699,13 @@ class Connection:
         try:
             result, error = None, None
             for attempt in (1, 2):
-                while not self.is_open:
+                for _ in range(3):  # others may give it up before this call's turn comes
+                    if self.is_open:
+                        break
                     await self.connect(now=attempt == 2, rest=rest)
+                    self._refuse_if_closed()
+                if self.host is None:
+                    raise ServerLost(f"server {self.name!r} went away as soon as it had come up", server=self.name)
                 result, error = await self._try(make, rest, limit, handled, attempt == 1, may_repeat, what)
                 if error is None:
                     break

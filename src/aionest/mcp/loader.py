@@ -656,9 +656,14 @@ class ToolsLoader:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[key] = (time.monotonic() + ttl, result)
         if check and result.is_error:
-            said = connection.secrets.hide(result.text) or "it did not say why"
+            said = self._hide(tool.server, result.text) or "it did not say why"
             raise ToolFailed(f"tool {tool.name!r} failed: {said}", server=tool.server, result=result)
         return result
+
+    def _hide(self, server: str, text: str) -> str:
+        """A text without the server's secrets. (Adapters ask for what they raise.)"""
+        connection = self._connections.get(server)
+        return connection.secrets.hide(text) if connection is not None else text
 
     async def _request(self, server: str, make: Callable[[Any], Any], **options: Any) -> Any:
         """A request on the server's connection; on the one that has replaced it, if that was before it could be made."""

@@ -197,6 +197,12 @@ class Tool:
         if problems:
             raise self._misfit(problems)
 
+    def _said(self, result: ToolResult) -> str:
+        """What a failed result says, without the server's secrets, for an error."""
+        hide = getattr(self.caller, "_hide", None)
+        said = str(result)
+        return (hide(self.server, said) if hide is not None else said) or "it did not say why"
+
     def coerce(self, strings: Mapping[str, str]) -> dict[str, Any]:
         """Give texts from a command line or a form the types that the schema wants.
 

@@ -65,7 +65,7 @@ def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
 
     def outcome(result: ToolResult) -> tuple[Any, dict[str, Any]]:
         if result.is_error:
-            raise tool_exception(str(result) or f"{tool.name} failed and did not say why")
+            raise tool_exception(tool._said(result))
         return _content(result), result.to_json()
 
     def call(**arguments: Any) -> tuple[Any, dict[str, Any]]:

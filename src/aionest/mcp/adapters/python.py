@@ -121,8 +121,7 @@ def _left_out(tool: Tool, name: str) -> bool:
 
 def _outcome(tool: Tool, result: ToolResult) -> Any:
     if result.is_error:
-        why = str(result) or "it did not say why"
-        raise ToolFailed(f"tool {tool.name!r} failed: {why}", server=tool.server or None, result=result)
+        raise ToolFailed(f"tool {tool.name!r} failed: {tool._said(result)}", server=tool.server or None, result=result)
     return result.structured if result.structured is not None else str(result)
 
 
