@@ -28,12 +28,13 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
+SDK_RUN := $(SDK_TESTS)
 
 .PHONY: test anyio streamlit sdk refs run cpython long asan lint dist docs bench bench-loader bench-app bench-portal clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS)
-	@if $(PY) -c "import mcp" 2>/dev/null; then $(PYTEST) $(SDK_TESTS) -m "not long" $(ARGS); \
+	@if $(PY) -c "import mcp" 2>/dev/null; then $(PYTEST) $(SDK_RUN) -m "not long" $(ARGS); \
 	else echo "NOT RUN: tests of aionest.mcp, the command line and the app: the MCP SDK is not there for this Python"; fi
 
 # scopes and MCP sessions with one anyio: the oldest that is supported, or another, or the newest (ANYIO=newest)
@@ -77,7 +78,7 @@ streamlit: .venv/streamlit-$(STREAMLIT)-$(TAG)/.ready
 	touch $@
 
 refs: $(VENV)/.test
-	$(PYTEST) tests/core tests/isolated -m "not long" --timeout 300 $(ARGS)
+	$(PYTEST) tests/core tests/isolated tests/portal/test_gate.py tests/portal/test_relay.py -m "not long" --timeout 300 $(ARGS)
 
 run: $(VENV)/.installed
 	$(PY) tools/demo.py --cache .venv/demo
@@ -94,6 +95,7 @@ long: $(VENV)/.test
 
 asan: .venv/asan-$(TAG)/.asan
 	tools/asan.sh .venv/asan-$(TAG)/bin/python -m pytest tests/core tests/apply tests/oracle tests/isolated \
+		tests/portal/test_gate.py tests/portal/test_relay.py \
 		-m "not long and not noasan" --timeout 600 $(ARGS)
 
 lint: $(VENV)/.lint
