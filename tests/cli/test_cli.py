@@ -221,6 +221,22 @@ def test_the_configuration(home):
     assert "taken" in (home / "mcp.json").read_text()
 
 
+def test_an_import_takes_nothing_over_that_only_came_with_the_folder(home, tmp_path):
+    folder = tmp_path / "cloned"
+    folder.mkdir()
+    (folder / ".mcp.json").write_text('{"mcpServers": {"theirs": {"command": "evil"}}}')
+    r = mcp(home, "config", "import", cwd=folder)
+    assert r.returncode == 1 and ".mcp.json was found here and never accepted" in r.stderr
+    (home / ".cursor").mkdir()
+    (home / ".cursor" / "mcp.json").write_text('{"mcpServers": {"mine": {"command": "good"}}}')
+    r = mcp(home, "config", "import", "--json", cwd=folder)
+    told = json.loads(r.stdout)
+    assert told["added"] == ["mine"] and "name it to take it over" in told["warnings"][0]
+    assert "evil" not in (home / "mcp.json").read_text()
+    assert mcp(home, "config", "import", ".mcp.json", cwd=folder).returncode == 0
+    assert "evil" in (home / "mcp.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -133,11 +133,17 @@ def import_(
         raise UsageError(f"{source}: there is no such file")
     found = [source] if source is not None else [host.path for host in ToolsConfig.known_host_files()]
     sources = [one for one in dict.fromkeys(found) if one.exists() and one.resolve() != own]
+    # what came with the folder is the person's own only if they say so
+    here = Path.cwd()
+    came = [one for one in sources if source is None and here in one.parents and here != Path.home()]
+    foreign = [one for one in came if not Trust().is_trusted(ToolsConfig(one))]
+    sources = [one for one in sources if one not in foreign]
+    left = [f"{one} was found here and never accepted: name it to take it over" for one in foreign]
     if not sources:
-        raise UsageError("no file of a known host was found: name one")
+        raise UsageError("; ".join(left) or "no file of a known host was found: name one")
     added = [name for one in sources for name in settings.import_from(one)]
     # what was wrong with them: the good ones are taken over
-    errors, warnings = settings.get_errors(), [str(warning) for warning in settings.warnings]
+    errors, warnings = settings.get_errors(), [*(str(warning) for warning in settings.warnings), *left]
     if added:
         _save(settings, accepted)
     if json_:
