@@ -50,7 +50,7 @@ static int
 wait_open(an_gate *g, double seconds, an_loop *rec, an_waker *waker)
 {
     double begin = an_loop_now(), deadline = seconds < 0.0 ? INFINITY : begin + seconds;
-    double look = rec == NULL ? INFINITY : begin + AN_RELAY_PATIENCE;
+    double look = begin + AN_RELAY_PATIENCE;
     an_baton baton = {NULL, NULL};
     if (rec != NULL) {
         an_relay_next(&rec->relay, &baton);
@@ -62,7 +62,7 @@ wait_open(an_gate *g, double seconds, an_loop *rec, an_waker *waker)
             g->open |= g->due; /* nobody has handed it over so far, and nobody has to */
             return over;
         }
-        PY_TIMEOUT_T us = over ? 0 : until == INFINITY ? -1 : microseconds(until - now);
+        PY_TIMEOUT_T us = over ? 0 : microseconds(until - now);
         PyLockStatus status;
         Py_BEGIN_ALLOW_THREADS
         if (waker != NULL) {
@@ -76,11 +76,12 @@ wait_open(an_gate *g, double seconds, an_loop *rec, an_waker *waker)
         if (status == PY_LOCK_ACQUIRED) {
             return 1;
         }
-        if (status == PY_LOCK_INTR && Py_MakePendingCalls() < 0) {
-            return -1;
-        }
         if ((now = an_loop_now()) >= look) {
             look = now + (now - begin);
+            status = PY_LOCK_INTR; /* a signal that came just before the wait has not ended it */
+        }
+        if (status == PY_LOCK_INTR && Py_MakePendingCalls() < 0) {
+            return -1;
         }
     }
 }

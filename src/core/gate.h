@@ -11,7 +11,8 @@
  *   G2  one thread waits at a time; who finds it open does not wait for the lock
  *   G3  relay is set while run() waits, which keeps the loop's record alive meanwhile
  * Owns     the lock
- * Thread   any with the GIL, which is released while waiting. Signals are handled in the waiting thread, as by a lock
+ * Thread   any with the GIL, which is released while waiting. Signals are handled in the waiting thread, also one that comes
+ *          between the last look and the wait: it looks again as relay.h says
  */
 #ifndef AN_GATE_H
 #define AN_GATE_H

@@ -1,6 +1,7 @@
 """What a thread waits in for a loop in another one."""
 
 import asyncio
+import ctypes  # (keeps a descriptor of its own from its import on)
 import sys
 import threading
 import time
@@ -96,6 +97,24 @@ def test_work_that_cannot_be_queued(portal):
     with pytest.raises(TypeError):
         _core.Gate().run(loop, "no coroutine", Full(), GUARD) if sys.version_info < (3, 14) else Full(1)
     assert _core.loop_info(loop)["waiting"] == 0
+
+
+def test_a_signal_that_came_just_before_the_wait(portal):
+    """Nothing wakes the thread for it: it looks by itself."""
+    loop = portal.call(asyncio.get_running_loop)
+    if loop.get_debug() or sys.version_info >= (3, 14):
+        pytest.skip("no code of the test's runs between the last look and the wait")
+    interrupt = ctypes.PyDLL(None).PyErr_SetInterrupt
+    interrupt.argtypes = [ctypes.py_object, ctypes.py_object]
+
+    class Interrupted:
+        task = property(None, interrupt)  # set by run(); no Python code runs in between
+
+    coro = asyncio.sleep(GUARD)
+    with pytest.raises(KeyboardInterrupt):
+        _core.Gate().run(loop, coro, Interrupted(), GUARD)
+    portal.close()
+    assert _core.loop_info(loop) is None or _core.loop_info(loop)["waiting"] == 0
 
 
 def test_a_loop_that_cannot_is_left_alone():
