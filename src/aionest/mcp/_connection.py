@@ -235,7 +235,7 @@ class Connection:
 
     def settings_changed(self, config: Any) -> bool:
         """Does a configuration want another session than this one?"""
-        if self.config.content_hash() != config.content_hash():
+        if config is not self.config and self.config.content_hash() != config.content_hash():
             return True
         return self._env_file is not None and _stamp(self._env_file[0]) != self._env_file[1]
 

@@ -300,7 +300,7 @@ class ToolsLoader:
                 fresh[name] = self._new_connection(server)
                 continue
             kept.append(name)
-            if current.config != server:
+            if current.config is not server and current.config != server:
                 updated.append(name)
                 current.config = server
             if not current.is_open and not server.disabled:
