@@ -37,7 +37,7 @@ gate_dealloc(PyObject *self)
     Py_DECREF(tp);
 }
 
-/* microseconds that a lock may be waited for; -1: for ever */
+/* microseconds that a lock may be waited for */
 static PY_TIMEOUT_T
 microseconds(double seconds)
 {

@@ -24,7 +24,6 @@ import contextlib
 import contextvars
 import inspect
 import logging
-import math
 import os
 import random
 import sys
@@ -34,6 +33,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from .. import ResourceLost, hosted
+from .._runner import seconds_of
 from . import _compat, _stdio
 from ._compat import anyio
 from ._posts import Posts
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the n-th attempt after a failure, with jitter
 DEBOUNCE = 0.1  # seconds between the news that a list has changed and its reading
 CLOSE_TIMEOUT = 10.0  # seconds; the steps of ending a process are bounded by less
-LEAVE_TIMEOUT = {"stdio": 10.0}  # seconds for the steps of ending a process, and a little more
-LEAVE_TIMEOUT_HTTP = 2.0  # for a server to take note
+LEAVE_TIMEOUT = 2.0  # seconds for an HTTP server to take note of the end of a session
 UNKNOWN_TRANSPORT = (400, 404, 405)  # what an HTTP server says that has only the older transport
 OLDER_TRANSPORT = 10.0  # seconds that the attempt with it may take at most
 LATER = 0.5  # seconds until a deadline is looked at again while a callback answers the server
@@ -632,10 +631,10 @@ class Connection:
 
     async def _leave(self, host: Any) -> None:
         leaving = asyncio.ensure_future(host.leave())
-        await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT.get(self.status.transport, LEAVE_TIMEOUT_HTTP))
+        await asyncio.wait({leaving}, timeout=CLOSE_TIMEOUT if self.status.transport == "stdio" else LEAVE_TIMEOUT)
         if not leaving.done():
             leaving.cancel()
-            await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT_HTTP)
+            await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT)
         if leaving.done() and not leaving.cancelled():
             leaving.exception()  # it has failed, but it is left
 
@@ -681,7 +680,9 @@ class Connection:
         :param timeout: seconds for the answer; ``None`` is the server's own setting.
         :param repeatable: it may be sent twice.
         """
-        limit = self.config.timeout if timeout is None else _checked(timeout)
+        limit = self.config.timeout if timeout is None else timeout
+        if seconds_of(limit) is None:
+            limit = 0.0  # longer than anybody waits
         if limit < 0:
             raise CallTimeout(f"there was no time for the {what}: its timeout was {limit:g} s", server=self.name)
         begin, answering = time.monotonic(), self._time_answering()
@@ -854,14 +855,6 @@ class Connection:
         except ProtocolError:
             pass  # it does not know this request, and has answered
         return time.monotonic() - begin
-
-
-def _checked(timeout: float) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__qualname__}")
-    if math.isnan(timeout):
-        raise ValueError("timeout must be a number of seconds, not nan")
-    return timeout if timeout < 1e9 else 0.0
 
 
 def _stamp(file: str) -> tuple[int, int] | None:
