@@ -135,9 +135,14 @@ if V2:
         return bytes(message.message.model_dump_json(by_alias=True, exclude_unset=True), "utf-8") + b"\n"
 
 else:
+    from ._direct import Direct
 
     class Session(_Lenient):  # type: ignore[no-redef]
         """1.x answers a server's request before it reads on: a callback that asks a person would stop everything else."""
+
+        def __init__(self, read: Any, write: Any, **keywords: Any) -> None:
+            super().__init__(read, write, **keywords)
+            self.direct = Direct.of(self, read, write)
 
         async def _received_request(self, responder: Any) -> None:
             self._task_group.start_soon(self._answer, responder)
@@ -293,8 +298,9 @@ async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress
         return await _with_answers(session, session.call_tool, name, arguments, progress_callback=progress)
     # 1.x takes the next number for the request before it first waits, and does not tell the server of a cancellation
     request = getattr(session, "_request_id", None)
+    call = session.call_tool if session.direct is None else session.direct.call
     try:
-        return await session.call_tool(name, arguments, progress_callback=progress)
+        return await call(name, arguments, progress_callback=progress)
     except asyncio.CancelledError:
         if request is not None:
             # in a task of its own: the caller does not wait for a server that may not be reading

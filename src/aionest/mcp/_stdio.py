@@ -283,12 +283,15 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
         self._draining = asyncio.Lock()  # before Python 3.10.6 only one task may wait for room
 
     async def send(self, item: Any) -> None:
+        await self.send_line(encode(item), not is_cancellation(item))  # who is cancelled does not wait for room
+
+    async def send_line(self, data: bytes, waits_for_room: bool = True) -> None:
+        """Send what is encoded already, with the newline at its end."""
         if self._closed:
             raise anyio.ClosedResourceError
         transport = self._transport
         if self._process.returncode is not None or transport.is_closing():
             raise NotSent("the server process reads no more")
-        data = encode(item)
         self._offered += len(data)
         note(self, self._offered)
         if self._held or self._open_calls() > 1:
@@ -300,7 +303,7 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
                 self._loop.call_soon(self._end_of_turn)
         elif not self._write(data):
             raise NotSent("the server process has ended")
-        if transport.get_write_buffer_size() and not is_cancellation(item):  # who is cancelled does not wait for room
+        if waits_for_room and transport.get_write_buffer_size():
             await self._drain()
 
     def _enough(self) -> bool:
@@ -376,6 +379,7 @@ class Incoming(anyio.abc.ObjectReceiveStream[Any]):
     """
 
     def __init__(self) -> None:
+        self.direct: Any = None  # what takes answers past the session (``Direct``)
         self._items: collections.deque[Any] = collections.deque()
         self._loop = asyncio.get_running_loop()
         self._item: asyncio.Future[None] | None = None  # somebody waits for one
@@ -399,6 +403,11 @@ class Incoming(anyio.abc.ObjectReceiveStream[Any]):
         _wake(self._room)
         return item
 
+    def take(self, line: bytes) -> bool:
+        """Hand a line to who waits for just that. False: it is for the session, or has to wait until that has what came before."""
+        idle = self._item is not None and not self._item.done()
+        return idle and self.direct is not None and self.direct.take(line)
+
     async def put(self, item: Any) -> bool:
         """Hand it on; False: nobody takes it any more."""
         while len(self._items) >= BACKLOG and not self._closed:
@@ -418,6 +427,7 @@ class Incoming(anyio.abc.ObjectReceiveStream[Any]):
 
     def close(self) -> None:
         self._closed = True
+        self.direct = None
         _wake(self._item)
         _wake(self._room)
 
@@ -472,7 +482,7 @@ async def streams(
             rest.append(head)
             for piece in more:
                 line, rest = b"".join(rest), [piece]
-                if not line.strip():
+                if not line.strip() or read_stream.take(line):
                     continue
                 try:
                     message = parse(line)

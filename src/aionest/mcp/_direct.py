@@ -1,0 +1,151 @@
+"""Tool calls over a pipe without the SDK's models and streams in between, on its 1.x line.
+
+There the request of a call passes through five models and its answer through a stream that is made for it, which takes more
+time than everything else that a call needs. 2.x wraps requests in more than that (spans, middleware), and keeps its own way.
+
+Contract
+  * A call means the same as ``ClientSession.call_tool``: the same request on the wire (but for the order of its fields), the same
+    result, the same errors. What is not the usual case is left to the SDK: arguments that are not plain data, an answer that is
+    no result, SDK methods that somebody has wrapped, an SDK that keeps its requests otherwise.
+  * Messages stay in order: an answer is taken here only while the session has nothing to do with what came before it.
+  * The SDK's own table has all requests under way, so that it answers them when the connection ends.
+
+On the session's loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types as python_types
+from typing import Any
+
+from mcp import ClientSession, McpError, types
+from pydantic_core import from_json, to_json
+
+
+class _Waiting:
+    """In the SDK's table of requests: what takes the answer, instead of a stream."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: asyncio.Future[Any]) -> None:
+        self.answer = answer
+
+    def send_nowait(self, answer: Any) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    async def send(self, answer: Any) -> None:
+        self.send_nowait(answer)
+
+    async def aclose(self) -> None: ...
+
+
+class Direct:
+    """The tool calls of one session.
+
+    :param session: a 1.x session, whose requests go to ``outgoing``.
+    """
+
+    def __init__(self, session: Any, outgoing: Any) -> None:
+        self._session = session
+        self._send_line = outgoing.send_line
+        self._requests: dict[Any, Any] = session._response_streams
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    def of(cls, session: Any, incoming: Any, outgoing: Any) -> Direct | None:
+        """For a session with these streams, or None if its calls have to go the SDK's way."""
+        if not hasattr(outgoing, "send_line") or not hasattr(incoming, "direct"):
+            return None  # not a pipe
+        known = (
+            isinstance(getattr(session, "_request_id", None), int)
+            and isinstance(getattr(session, "_response_streams", None), dict)
+            and isinstance(getattr(session, "_progress_callbacks", None), dict)
+            and getattr(session, "_session_read_timeout_seconds", 0) is None
+            and hasattr(session, "_validate_tool_result")
+        )
+        if not known or not _is_own(ClientSession.call_tool) or not _is_own(ClientSession.send_request):
+            return None
+        incoming.direct = direct = cls(session, outgoing)
+        return direct
+
+    async def call(self, name: str, arguments: dict[str, Any], *, progress_callback: Any = None) -> Any:
+        """As ``ClientSession.call_tool``."""
+        session, requests = self._session, self._requests
+        number = session._request_id
+        params: dict[str, Any] = {"name": name, "arguments": arguments}
+        if progress_callback is not None:
+            params["_meta"] = {"progressToken": number}
+        message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        try:
+            if not all(isinstance(key, str) for key in arguments):
+                raise TypeError
+            line = to_json(message, by_alias=True, exclude_none=True, inf_nan_mode="null") + b"\n"
+        except Exception:
+            _model(name, arguments).model_dump(
+                by_alias=True, mode="json", exclude_none=True
+            )  # says what is wrong with it
+            return await ClientSession.call_tool(session, name, arguments, progress_callback=progress_callback)
+        session._request_id = number + 1
+        future = self._loop.create_future()
+        requests[number] = _Waiting(future)
+        if progress_callback is not None:
+            session._progress_callbacks[number] = progress_callback
+        try:
+            await self._send_line(line)
+            answer = await future
+        finally:
+            requests.pop(number, None)
+            if progress_callback is not None:
+                session._progress_callbacks.pop(number, None)
+        if type(answer) is types.JSONRPCError:
+            raise McpError(answer.error)
+        result = types.CallToolResult.model_validate(answer if type(answer) is dict else answer.result)
+        if not result.isError:
+            await session._validate_tool_result(name, result)
+        return result
+
+    def take(self, line: bytes) -> bool:
+        """Hand a line to the call that it is the result of. False: it is something else, and the session's.
+
+        Not to be called while the session has messages that came before it, or deals with one.
+        """
+        requests = self._requests
+        if not requests or getattr(self._session, "_response_routers", None):
+            return False
+        try:
+            message = from_json(line)
+        except ValueError:
+            return False
+        if type(message) is not dict or message.keys() != _RESULT or message["jsonrpc"] != "2.0":
+            return False
+        number, result = message["id"], message["result"]
+        if type(number) is not int or type(result) is not dict:
+            return False
+        waiting = requests.get(number)
+        if type(waiting) is not _Waiting:
+            return False
+        del requests[number]
+        waiting.send_nowait(result)
+        return True
+
+
+_RESULT = {"jsonrpc", "id", "result"}
+_SDK = ("mcp.client.session", "mcp.shared.session")
+
+
+def _model(name: str, arguments: dict[str, Any]) -> Any:
+    """As the SDK makes it; where that fails, it leaves the streams open that it has made for the answer."""
+    return types.ClientRequest(
+        types.CallToolRequest(params=types.CallToolRequestParams(name=name, arguments=arguments))
+    )
+
+
+def _is_own(method: Any) -> bool:
+    """Is it the SDK's own method, and not what somebody has put around it, who wants to see the calls?"""
+    plain = type(method) is python_types.FunctionType and not hasattr(method, "__wrapped__")
+    return plain and method.__module__ in _SDK
+
+
+__all__ = ["Direct"]
