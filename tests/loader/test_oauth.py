@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -243,3 +244,61 @@ def test_the_store(store):
     assert store.remove("a") and store.get("a") is None
     store.file.write_text("not JSON")
     assert store.get("b") is None
+
+
+def test_what_another_process_has_renewed_is_kept(store):
+    from aionest.mcp._oauth import Storage
+    from aionest.mcp._secrets import Secrets
+
+    secrets = Secrets()
+    storage = Storage(store, "one", secrets, None)
+
+    async def main():
+        await storage._save(tokens={"access_token": "first-token"}, client={"client_id": "c"})
+        store.set("one", {"tokens": {"access_token": "renewed-token"}, "client": {"client_id": "c"}})
+        await storage._save(metadata={"issuer": "https://example.org"})
+
+    asyncio.run(main())
+    expected = {
+        "tokens": {"access_token": "renewed-token"},
+        "client": {"client_id": "c"},
+        "metadata": {"issuer": "https://example.org"},
+    }
+    assert store.get("one") == expected == storage.kept
+    assert "renewed-token" not in secrets.hide("it was renewed-token")
+
+
+def test_what_was_logged_out_meanwhile_is_written_whole(store):
+    from aionest.mcp._oauth import Storage
+    from aionest.mcp._secrets import Secrets
+
+    storage = Storage(store, "one", Secrets(), None)
+
+    async def main():
+        await storage._save(client={"client_id": "c"})
+        store.remove("one")
+        await storage._save(tokens={"access_token": "new"})
+
+    asyncio.run(main())
+    assert store.get("one") == {"client": {"client_id": "c"}, "tokens": {"access_token": "new"}}
+
+
+def test_a_store_that_does_not_answer_holds_up_nothing(serve, child):
+    """As a keyring that waits for a person to unlock it."""
+    r = child(
+        f"""
+        import threading, time
+        from aionest.mcp import ToolsLoader
+        class Locked:
+            def get(self, key):
+                threading.Event().wait()
+        web = {{"url": {serve()!r}, "auth": "oauth", "connect_timeout": 1}}
+        local = {{"command": {sys.executable!r}, "args": [{str(FOLDER / "bare.py")!r}]}}
+        loader = ToolsLoader(config={{"web": web, "local": local}}, tokens=Locked())
+        begin = time.monotonic()
+        loader.load()
+        assert time.monotonic() - begin < 20
+        print(sorted(loader.errors), loader.call("local.echo", {{"text": "hi"}}).text)
+        """
+    )
+    assert (r.returncode, r.stdout) == (0, "['web'] hi\n"), r

@@ -24,7 +24,6 @@ import contextlib
 import contextvars
 import inspect
 import logging
-import os
 import random
 import sys
 import time
@@ -36,6 +35,7 @@ from .. import ResourceLost, hosted
 from .._runner import seconds_of
 from . import _compat, _stdio
 from ._compat import anyio
+from ._formats import stamp_of
 from ._posts import Posts
 from ._secrets import Secrets, watch_logs
 from ._sent import Sent
@@ -212,7 +212,7 @@ class Connection:
         self._waking: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._log = Teller(callbacks.log) if callbacks.log is not None else None
-        self._env_file: tuple[str, tuple[int, int] | None] | None = None
+        self._env_file: tuple[str, object] | None = None
 
     # -- the session
 
@@ -236,12 +236,12 @@ class Connection:
         """Does a configuration want another session than this one?"""
         if config is not self.config and self.config.content_hash() != config.content_hash():
             return True
-        return self._env_file is not None and _stamp(self._env_file[0]) != self._env_file[1]
+        return self._env_file is not None and stamp_of(self._env_file[0]) != self._env_file[1]
 
     @contextlib.asynccontextmanager
     async def _opened(self, transport: str) -> AsyncIterator[Any]:
         config = await in_thread(self.config.resolved) if self.config.env_file else self.config.resolved()
-        self._env_file = (config.env_file, _stamp(config.env_file)) if config.env_file else None
+        self._env_file = (config.env_file, stamp_of(config.env_file)) if config.env_file else None
         self.secrets.learn(config)
         answers = _compat.Answers()
         if transport == "stdio":
@@ -297,7 +297,7 @@ class Connection:
                 self._asking = now
                 (self._answer_begins if now else self._answer_ends)()
 
-        store = await in_thread(chosen, self.callbacks.tokens)
+        store = await in_own_thread(chosen, self.callbacks.tokens)
         return await _oauth.provider(config, store, self.secrets, authorize, self._auth_failed, asking)()
 
     def _auth_failed(self, exc: BaseException) -> None:
@@ -855,15 +855,6 @@ class Connection:
         except ProtocolError:
             pass  # it does not know this request, and has answered
         return time.monotonic() - begin
-
-
-def _stamp(file: str) -> tuple[int, int] | None:
-    """What tells that a file has changed, without reading it."""
-    try:
-        stat = os.stat(file)
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size
 
 
 __all__ = ["Callbacks", "Connection", "ServerStatus", "Teller"]

@@ -961,6 +961,17 @@ def _toml_step(tree: Tree, path: Path_, value: Any) -> tuple[str, bool]:
 # ------------------------------------------------------------------------------------------------------------------ files
 
 
+def stamp_of(file: str | Path | None) -> tuple[int, int, int] | None:
+    """What tells that a file has changed, without reading it: another value then. None for no file."""
+    if file is None:
+        return None
+    try:
+        stat = os.stat(file)
+    except (OSError, ValueError):
+        return (0, 0, 0)
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
 def write_atomic(path: Path, text: str, newline: str = "\n", mode: int | None = None) -> None:
     """Replace a file's content at once, through a temporary file in its folder, which is made if need be.
 

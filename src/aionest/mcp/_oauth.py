@@ -7,7 +7,8 @@ Contract
     log in. The listener is bound to 127.0.0.1, lives for one login and takes one answer.
   * Whatever fails in a flow is told to ``on_failed`` at once: the SDK's transports log it and leave the request waiting.
 
-All of it runs on the portal's loop; the store's methods run in a thread.
+All of it runs on the portal's loop; the store's methods run in threads. A store that does not answer, such as a keyring that waits
+to be unlocked, holds up nothing but its server's connection; what is to be kept is written to its end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from ._compat import V2, dump
-from ._threads import in_thread
+from ._threads import in_own_thread, in_thread
 from .errors import AuthError
 
 if TYPE_CHECKING:
@@ -48,14 +49,21 @@ class Storage:
 
     async def load(self) -> None:
         """Read what is kept."""
-        found: Any = await in_thread(self.store.get, self.key)
+        found: Any = await in_own_thread(self.store.get, self.key)
         self.kept = found or {}
         self._learn()
 
     async def _save(self, **values: Any) -> None:
         self.kept = {**self.kept, **values}
         self._learn()
-        await in_thread(self.store.set, self.key, self.kept)
+        self.kept = await in_thread(self._store, values)
+        self._learn()
+
+    def _store(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Put these into what is kept there now: another process may have renewed the tokens meanwhile."""
+        kept = {**(self.store.get(self.key) or self.kept), **values}
+        self.store.set(self.key, kept)
+        return kept
 
     def _learn(self) -> None:
         for part in (self.kept.get("tokens"), self.kept.get("client")):

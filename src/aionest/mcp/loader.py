@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from .. import Portal, portal
 from . import _compat
 from ._connection import LISTENERS, Callbacks, Connection, Replaced, ServerStatus, Teller, _call_back, log
+from ._formats import stamp_of
 from ._threads import in_own_thread
 from ._tracing import span
 from .bundle import ToolsBundle
@@ -129,7 +130,7 @@ class ToolsLoader:
             if config_file is None:
                 config_file = ToolsConfig.find() or "mcp.yaml"
                 self._only_found = was_only_found(config_file)
-            stamp = _file_stamp(config_file)  # before it is read: what is written from now on is seen
+            stamp = stamp_of(config_file)  # before it is read: what is written from now on is seen
             config = ToolsConfig(config_file, inputs=inputs)
         elif not isinstance(config, ToolsConfig):
             config = ToolsConfig.from_dict(config, inputs=inputs)
@@ -162,7 +163,7 @@ class ToolsLoader:
         self._cache: dict[tuple[str, str], tuple[float, ToolResult]] = {}
         self._guard = threading.Lock()
         self._loading: Any = None  # an asyncio.Lock of the portal's loop
-        self._stamp: Any = stamp or _file_stamp(config.config_file)  # of what was read
+        self._stamp: Any = stamp or stamp_of(config.config_file)  # of what was read
         self._loaded = False
         _loaders.add(self)
 
@@ -255,7 +256,7 @@ class ToolsLoader:
 
     def _read_config(self) -> bool:
         """Read the file if it is another. False if what runs is to go on as it is."""
-        stamp = _file_stamp(self.config.config_file)
+        stamp = stamp_of(self.config.config_file)
         if stamp is not None and stamp != self._stamp:
             self.config.load()
         self._stamp = stamp
@@ -638,6 +639,7 @@ class ToolsLoader:
                 raw = await self._request(
                     tool.server,
                     lambda session: _compat.call_tool(session, tool.original_name, arguments, listener),
+                    connection,
                     timeout=timeout,
                     repeatable=tool.read_only or tool.idempotent,
                     what=f"call of {tool.original_name!r}",
@@ -665,15 +667,18 @@ class ToolsLoader:
         connection = self._connections.get(server)
         return connection.secrets.hide(text) if connection is not None else text
 
-    async def _request(self, server: str, make: Callable[[Any], Any], **options: Any) -> Any:
+    async def _request(
+        self, server: str, make: Callable[[Any], Any], connection: Connection | None = None, **options: Any
+    ) -> Any:
         """A request on the server's connection; on the one that has replaced it, if that was before it could be made."""
         while True:
-            connection = await self._connection(server)
+            connection = connection or await self._connection(server)
             try:
                 return await connection.request(make, **options)
             except Replaced as exc:
                 if self._connections.get(server) in (None, connection):
                     raise ServerUnavailable(str(exc), server=server) from None
+                connection = None
 
     def _progress_listener(self, tool: Tool, progress: Callable[..., Any] | None) -> tuple[Any, Teller | None]:
         if progress is not None:
@@ -951,17 +956,6 @@ class ToolsLoader:
     def __repr__(self) -> str:
         states = ", ".join(f"{name}: {one.state}" for name, one in self.status.items())
         return f"<ToolsLoader {len(self._tools)} tools; {states or 'nothing loaded'}>"
-
-
-def _file_stamp(file: Any) -> tuple[int, int, int] | None:
-    """What tells that a configuration's file has changed, without reading it."""
-    if file is None:
-        return None
-    try:
-        stat = os.stat(file)
-    except (OSError, ValueError):
-        return (0, 0, 0)
-    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _wanted(config: Any, tool: str) -> bool:
