@@ -24,9 +24,11 @@ def test_every_source_is_built():
 
 
 def test_every_module_is_installed():
-    listed = re.findall(r"'src/aionest/([\w.]+)'", (ROOT / "meson.build").read_text())
+    listed = re.findall(r"'(src/aionest/[\w./]+)'", (ROOT / "meson.build").read_text())
     there = [
-        p.name for p in (ROOT / "src" / "aionest").iterdir() if p.suffix in (".py", ".pyi") or p.name == "py.typed"
+        p.relative_to(ROOT).as_posix()
+        for p in (ROOT / "src" / "aionest").rglob("*")
+        if p.suffix in (".py", ".pyi") or p.name == "py.typed"
     ]
     assert sorted(listed) == sorted(there)
 
