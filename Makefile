@@ -8,7 +8,8 @@
 #   make sdk              the loader on the oldest, the first 2.x and the newest MCP SDK
 #   make refs             references counted, with a debug build as PYTHON
 #   make long             leak, soak and scale tests, the app in a browser (minutes); its pages are kept in .venv/screenshots
-#   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer, and each call of CPython's that the engine
+#                         makes failing once
 #   make dist             source distribution and wheel, and the wheel tried out
 #   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
 
@@ -95,7 +96,7 @@ long: $(VENV)/.test
 
 asan: .venv/asan-$(TAG)/.asan
 	tools/asan.sh .venv/asan-$(TAG)/bin/python -m pytest tests/core tests/apply tests/oracle tests/isolated \
-		tests/portal/test_gate.py tests/portal/test_relay.py \
+		tests/faults tests/portal/test_gate.py tests/portal/test_relay.py \
 		-m "not long and not noasan" --timeout 600 $(ARGS)
 
 lint: $(VENV)/.lint
@@ -149,7 +150,7 @@ $(VENV)/.installed: $(PY) $(SOURCES)
 .venv/asan-$(TAG)/.asan: .venv/asan-$(TAG)/bin/python $(SOURCES) tests/requirements.txt
 	.venv/asan-$(TAG)/bin/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt "greenlet>=3.2,<4"
 	.venv/asan-$(TAG)/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps --no-cache-dir . \
-		-Csetup-args=-Dsanitize=true -Csetup-args=-Dbuildtype=debugoptimized -Cinstall-args=--skip-subprojects
+		-Csetup-args=-Dsanitize=true -Csetup-args=-Dfaults=true -Csetup-args=-Dbuildtype=debugoptimized -Cinstall-args=--skip-subprojects
 	touch $@
 
 define REQUIREMENTS

@@ -145,16 +145,18 @@ class Guest:
             self.schedule()
             exc = _core.block_on(self.done)
         finally:
-            if not self.done.done():
-                self.done.cancel()
-            if self.handle is not None:
-                self.handle.cancel()
-            self.disarm()
-            _core.set_guest(inner, None)
-            del _guests[inner]
-            _run.cleanup(inner)
-            sys.set_asyncgen_hooks(*hooks)
-            events._set_running_loop(outer)
+            try:
+                if not self.done.done():
+                    self.done.cancel()
+                if self.handle is not None:
+                    self.handle.cancel()
+                self.disarm()
+                _core.set_guest(inner, None)
+                del _guests[inner]
+                _run.cleanup(inner)
+            finally:
+                sys.set_asyncgen_hooks(*hooks)
+                events._set_running_loop(outer)
         if exc is not None:
             raise exc
 

@@ -180,8 +180,18 @@ def close(self: Any) -> None:
         _close_kept(self)
     finally:
         if not self.is_running() and not self.is_closed():
-            _core.end_suspended(self, "Event loop was closed before Future completed.")
+            _end_suspended(self, "Event loop was closed before Future completed.")
         _stock_close(self)
+
+
+def _end_suspended(loop: Any, message: str) -> None:
+    hooks = sys.get_asyncgen_hooks()
+    try:
+        _core.end_suspended(loop, message)
+    finally:
+        sys.set_asyncgen_hooks(
+            *hooks
+        )  # a loop that ends inside puts back those of the loop around it, whose run is over
 
 
 def selector_close(self: Any) -> None:
@@ -335,7 +345,7 @@ def _at_exit() -> None:
     close_persistent_loops()
     for hook in exit_hooks:
         hook()
-    _core.end_suspended(None, "the interpreter exits: this nested run cannot be completed")
+    _end_suspended(None, "the interpreter exits: this nested run cannot be completed")
 
 
 atexit.register(_at_exit)

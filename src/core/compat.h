@@ -135,4 +135,8 @@ an_current_context(void)
 #define AN_SLOT_INTERPRETERS
 #endif
 
+#ifdef AN_FAULTS
+#include "faults.h" /* last: it puts itself before the calls of what follows */
+#endif
+
 #endif

@@ -268,23 +268,27 @@ an_loop_put_back(PyObject *loop)
     return r;
 }
 
-an_loop *
-an_loop_peek(PyObject *loop)
+static inline an_loop *
+cached(PyObject *loop)
 {
     an_state *st = an_st;
-    if (AN_LIKELY(loop == st->cache_loop && loop != NULL && is_record_of(st->cache_rec, loop))) {
-        return st->cache_rec;
-    }
+    return loop == st->cache_loop && loop != NULL && is_record_of(st->cache_rec, loop) ? st->cache_rec : NULL;
+}
+
+/* LOOP's record, borrowed | NULL there is none | NULL+exc its class's own __getattribute__ has failed */
+static an_loop *
+find_record(PyObject *loop)
+{
+    an_state *st = an_st;
     if (loop == NULL || !PyObject_TypeCheck(loop, (PyTypeObject *)st->o_BaseEventLoop)) {
         return NULL;
     }
-    PyObject *exc = PyErr_GetRaisedException(), *v = NULL;
-    if (PyObject_GetOptionalAttr(loop, st->s__aionest, &v) < 0) {
-        PyErr_Clear();
+    PyObject *v;
+    if (PyObject_GetOptionalAttr(loop, st->s__aionest, &v) <= 0) {
+        return NULL;
     }
-    PyErr_SetRaisedException(exc);
-    if (v == NULL || !Py_IS_TYPE(v, (PyTypeObject *)st->type_loop)) {
-        Py_XDECREF(v);
+    if (!Py_IS_TYPE(v, (PyTypeObject *)st->type_loop)) {
+        Py_DECREF(v);
         return NULL;
     }
     an_loop *rec = (an_loop *)v;
@@ -297,10 +301,33 @@ an_loop_peek(PyObject *loop)
 }
 
 an_loop *
+an_loop_peek(PyObject *loop)
+{
+    an_loop *rec = cached(loop);
+    if (AN_LIKELY(rec != NULL)) {
+        return rec;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    rec = find_record(loop);
+    PyErr_SetRaisedException(exc); /* (in place of what has failed) */
+    return rec;
+}
+
+an_loop *
 an_loop_get(PyObject *loop)
 {
-    an_loop *rec = an_loop_peek(loop);
+    an_loop *rec = cached(loop);
     if (AN_LIKELY(rec != NULL)) {
+        return rec;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    rec = find_record(loop);
+    if (rec == NULL && PyErr_Occurred()) { /* it may have one: two would be two queues */
+        Py_XDECREF(exc);
+        return NULL;
+    }
+    PyErr_SetRaisedException(exc);
+    if (rec != NULL) {
         return rec;
     }
     if (!PyObject_TypeCheck(loop, (PyTypeObject *)an_st->o_BaseEventLoop)) {
@@ -313,7 +340,11 @@ an_loop_get(PyObject *loop)
     if (make_record(loop) == NULL) {
         return NULL;
     }
-    return an_loop_peek(loop);
+    rec = find_record(loop);
+    if (rec == NULL && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_RuntimeError, "the event loop's class hides an attribute that aionest has given it");
+    }
+    return rec;
 }
 
 /* ---- what the loop overrides ------------------------------------------------------------ */

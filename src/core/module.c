@@ -285,6 +285,11 @@ exec(PyObject *module)
         an_st = NULL;
         return -1;
     }
+#ifdef AN_FAULTS
+    if (PyModule_AddFunctions(module, an_faults_methods) < 0) {
+        return -1;
+    }
+#endif
     Py_INCREF(module); /* for ever: handles and loops outlive sys.modules at exit (state.h) */
     return 0;
 }

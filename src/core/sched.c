@@ -96,7 +96,9 @@ call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     if (h != NULL && AN_UNLIKELY(an_ring_push(&rec->ready, h) < 0)) {
         Py_CLEAR(h);
     }
-    kick_guest(rec);
+    if (h != NULL) {
+        kick_guest(rec);
+    }
     return h;
 }
 
@@ -109,7 +111,9 @@ an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, P
     }
     int r = an_ring_push(&rec->ready, h);
     Py_DECREF(h);
-    kick_guest(rec);
+    if (r == 0) {
+        kick_guest(rec);
+    }
     return r;
 }
 

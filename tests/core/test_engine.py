@@ -730,6 +730,61 @@ def test_runner_inside_a_running_loop(applied):
     asyncio.run(main())
 
 
+def test_a_loop_that_is_closed_around_a_guest_leaves_no_hooks(applied):
+    """Ctrl-C ends the outer run while the guest's sleeps; closing the outer loop ends that."""
+
+    async def work():
+        inner = asyncio.new_event_loop()
+        try:
+            inner.run_until_complete(asyncio.sleep(60))
+        except RuntimeError as exc:
+            ended.append(str(exc))
+        finally:
+            inner.close()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    ended = []
+    before = sys.get_asyncgen_hooks()
+    outer = asyncio.new_event_loop()
+    outer.call_later(0.01, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        outer.run_until_complete(work())
+    outer.close()
+    assert len(ended) == 1 and "closed" in ended[0]
+    assert sys.get_asyncgen_hooks() == before
+    assert asyncio._get_running_loop() is None
+
+
+def test_a_loop_whose_attributes_cannot_be_looked_at_for_once(applied):
+    """It keeps its only queue: the error is raised, and no second record is made in place of the one that was not found."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        fails = False
+
+        def __getattribute__(self, name):
+            if name == "_aionest" and Loop.fails:
+                raise KeyboardInterrupt
+            return super().__getattribute__(name)
+
+    loop, other = Loop(), asyncio.new_event_loop()
+    called = []
+    try:
+        loop.call_soon(called.append, 1)
+        other.call_soon(called.append, 2)  # now it is the other one that the engine has at hand
+        Loop.fails = True
+        with pytest.raises(KeyboardInterrupt):
+            loop.call_soon(called.append, 3)
+        Loop.fails = False
+        loop.run_until_complete(asyncio.sleep(0))
+        assert called == [1]
+    finally:
+        Loop.fails = False
+        loop.close()
+        other.close()
+
+
 def test_cancel_around_a_guest(applied):
     async def main():
         loop = asyncio.new_event_loop()
