@@ -333,7 +333,6 @@ def dump_result(result: Any) -> dict[str, Any]:
 
 async def _with_answers(session: Any, method: Any, *args: Any, **keywords: Any) -> Any:
     """A request whose result may be questions, which the callbacks answer, after which it is made again."""
-    make_context: Any = importlib.import_module("mcp.client.session").ClientRequestContext  # type: ignore[attr-defined]
     questions: Any = types.InputRequiredResult  # type: ignore[attr-defined]
     answers, state = None, None
     for _ in range(ROUNDS):
@@ -342,6 +341,7 @@ async def _with_answers(session: Any, method: Any, *args: Any, **keywords: Any) 
         )
         if not isinstance(result, questions):
             return result
+        make_context: Any = importlib.import_module("mcp.client.session").ClientRequestContext  # type: ignore[attr-defined]
         answers, state = {}, result.request_state
         if not result.input_requests:
             await asyncio.sleep(0.1)
