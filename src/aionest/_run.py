@@ -189,9 +189,8 @@ def _end_suspended(loop: Any, message: str) -> None:
     try:
         _core.end_suspended(loop, message)
     finally:
-        sys.set_asyncgen_hooks(
-            *hooks
-        )  # a loop that ends inside puts back those of the loop around it, whose run is over
+        # a loop that ends inside puts back those of the loop around it, whose run is over
+        sys.set_asyncgen_hooks(*hooks)
 
 
 def selector_close(self: Any) -> None:

@@ -1,4 +1,5 @@
 #include "compat.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,7 +18,9 @@ an_fault(const char *call, const char *file, int line, int raises)
     failed_call = call;
     failed_file = file;
     failed_line = line;
-    if (getenv("AN_FAULTS_TRACE")) fprintf(stderr, "[%s %s:%d]", call, file, line);
+    if (getenv("AN_FAULTS_TRACE") != NULL) {
+        fprintf(stderr, "%s, %s:%d\n", call, file, line);
+    }
     if (raises) {
         PyErr_SetString(exception, "a fault for the test");
     }

@@ -2,7 +2,8 @@
  *
  * Only in builds with -Dfaults=true; compat.h includes it last, so every call of the engine's below goes through a count.
  * _core._fault(n, exception) makes the n-th of them from then on fail, once, without having done anything; n = 0 only counts.
- * _core._faults() tells how many there were, and which one has failed.
+ * _core._faults() tells how many there were, and which one has failed; with AN_FAULTS_TRACE in the environment it is said on
+ * stderr at once, in case of a crash.
  *
  * Left out are calls that cannot fail with what they are given, and those that put back what was changed (PyContext_Exit).
  *

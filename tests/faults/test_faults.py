@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,11 @@ INTERRUPTED = ["nested", "cancels", "guests", "stopped"]
 def test_each_call_fails_once(program, exception):
     script = Path(__file__).with_name("programs.py")
     r = subprocess.run(
-        [sys.executable, str(script), program, exception], capture_output=True, text=True, timeout=500, check=False
+        [sys.executable, str(script), program, exception],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+        env={**os.environ, "AN_FAULTS_TRACE": "1"},
     )
     assert (r.returncode, r.stdout) == (0, "fine\n"), (r.stdout, r.stderr[-3000:])

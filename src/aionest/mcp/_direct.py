@@ -83,9 +83,7 @@ class Direct:
                 raise TypeError
             line = to_json(message, by_alias=True, exclude_none=True, inf_nan_mode="null") + b"\n"
         except Exception:
-            _model(name, arguments).model_dump(
-                by_alias=True, mode="json", exclude_none=True
-            )  # says what is wrong with it
+            _model(name, arguments).model_dump(by_alias=True, mode="json", exclude_none=True)  # it says what is wrong
             return await ClientSession.call_tool(session, name, arguments, progress_callback=progress_callback)
         session._request_id = number + 1
         future = self._loop.create_future()
@@ -137,9 +135,8 @@ _SDK = ("mcp.client.session", "mcp.shared.session")
 
 def _model(name: str, arguments: dict[str, Any]) -> Any:
     """As the SDK makes it; where that fails, it leaves the streams open that it has made for the answer."""
-    return types.ClientRequest(
-        types.CallToolRequest(params=types.CallToolRequestParams(name=name, arguments=arguments))
-    )
+    params = types.CallToolRequestParams(name=name, arguments=arguments)
+    return types.ClientRequest(types.CallToolRequest(params=params))
 
 
 def _is_own(method: Any) -> bool:
