@@ -264,9 +264,10 @@ def test_progress_comes_before_the_result(make_loader):
 
 
 @pytest.mark.parametrize("method", ["call_tool", "send_request"])
-@pytest.mark.parametrize("how", ["wrapped", "replaced"])
+@pytest.mark.parametrize("how", ["wrapped", "replaced", "later"])
 def test_who_has_wrapped_the_sdk_sees_the_calls(make_loader, monkeypatch, method, how):
     """As tracers do."""
+    loader = make_loader(ONE) if how == "later" else None
     seen = []
     original = getattr(ClientSession, method)
 
@@ -274,8 +275,8 @@ def test_who_has_wrapped_the_sdk_sees_the_calls(make_loader, monkeypatch, method
         seen.append(args[0])
         return await original(self, *args, **keywords)
 
-    monkeypatch.setattr(ClientSession, method, functools.wraps(original)(watched) if how == "wrapped" else watched)
-    loader = make_loader(ONE)
+    monkeypatch.setattr(ClientSession, method, watched if how == "replaced" else functools.wraps(original)(watched))
+    loader = loader or make_loader(ONE)
     seen.clear()
     assert loader.call("one.echo", {"text": "hi"}).text == "hi"
     assert len(seen) == 1 and (seen[0] == "echo" or isinstance(seen[0].root, types.CallToolRequest))

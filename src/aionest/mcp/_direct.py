@@ -50,8 +50,8 @@ class Direct:
     def __init__(self, session: Any, outgoing: Any) -> None:
         self._session = session
         self._send_line = outgoing.send_line
-        self._requests: dict[Any, Any] = session._response_streams
         self._loop = asyncio.get_running_loop()
+        self._call_tool, self._send_request = ClientSession.call_tool, ClientSession.send_request
 
     @classmethod
     def of(cls, session: Any, incoming: Any, outgoing: Any) -> Direct | None:
@@ -72,7 +72,10 @@ class Direct:
 
     async def call(self, name: str, arguments: dict[str, Any], *, progress_callback: Any = None) -> Any:
         """As ``ClientSession.call_tool``."""
-        session, requests = self._session, self._requests
+        session = self._session
+        if ClientSession.call_tool is not self._call_tool or ClientSession.send_request is not self._send_request:
+            return await session.call_tool(name, arguments, progress_callback=progress_callback)
+        requests = session._response_streams
         number = session._request_id
         params: dict[str, Any] = {"name": name, "arguments": arguments}
         if progress_callback is not None:
@@ -84,7 +87,7 @@ class Direct:
             line = to_json(message, by_alias=True, exclude_none=True, inf_nan_mode="null") + b"\n"
         except Exception:
             _model(name, arguments).model_dump(by_alias=True, mode="json", exclude_none=True)  # it says what is wrong
-            return await ClientSession.call_tool(session, name, arguments, progress_callback=progress_callback)
+            return await session.call_tool(name, arguments, progress_callback=progress_callback)
         session._request_id = number + 1
         future = self._loop.create_future()
         requests[number] = _Waiting(future)
@@ -109,8 +112,9 @@ class Direct:
 
         Not to be called while the session has messages that came before it, or deals with one.
         """
-        requests = self._requests
-        if not requests or getattr(self._session, "_response_routers", None):
+        session = self._session
+        requests = session._response_streams
+        if not requests or getattr(session, "_response_routers", None):
             return False
         try:
             message = from_json(line)
