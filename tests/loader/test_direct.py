@@ -22,7 +22,7 @@ pytest.importorskip("mcp")
 from aionest.mcp import ProtocolError, _compat
 
 if _compat.V2:
-    pytest.skip("the 2.x line keeps the SDK's own way", allow_module_level=True)
+    pytest.skip("the 2.x line has a dispatcher: see test_dispatcher.py", allow_module_level=True)
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -111,8 +111,16 @@ class _Lenient(ClientSession):
 
 
 if V2:
+    from ._dispatcher import PipeDispatcher
 
     class Session(_Lenient):
+        def __init__(self, read: Any, write: Any, **keywords: Any) -> None:
+            self.direct = PipeDispatcher.of(read, write)
+            if self.direct is None:
+                super().__init__(read, write, **keywords)
+            else:
+                super().__init__(dispatcher=self.direct, **keywords)
+
         async def _list_as_it_is(self, params: Any) -> dict[str, Any]:
             request = types.ListToolsRequest(params=params)
             data = request.model_dump(by_alias=True, mode="json", exclude_none=True)

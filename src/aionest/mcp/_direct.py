@@ -1,7 +1,7 @@
 """Tool calls over a pipe without the SDK's models and streams in between, on its 1.x line.
 
 There the request of a call passes through five models and its answer through a stream that is made for it, which takes more
-time than everything else that a call needs. 2.x wraps requests in more than that (spans, middleware), and keeps its own way.
+time than everything else that a call needs. (2.x: ``_dispatcher``.)
 
 Contract
   * A call means the same as ``ClientSession.call_tool``: the same request on the wire (but for the order of its fields), the same
@@ -20,7 +20,9 @@ import types as python_types
 from typing import Any
 
 from mcp import ClientSession, McpError, types
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
+
+from ._answers import result_of
 
 
 class _Waiting:
@@ -116,15 +118,10 @@ class Direct:
         requests = session._response_streams
         if not requests or getattr(session, "_response_routers", None):
             return False
-        try:
-            message = from_json(line)
-        except ValueError:
+        found = result_of(line)
+        if found is None:
             return False
-        if type(message) is not dict or message.keys() != _RESULT or message["jsonrpc"] != "2.0":
-            return False
-        number, result = message["id"], message["result"]
-        if type(number) is not int or type(result) is not dict:
-            return False
+        number, result = found
         waiting = requests.get(number)
         if type(waiting) is not _Waiting:
             return False
@@ -133,7 +130,6 @@ class Direct:
         return True
 
 
-_RESULT = {"jsonrpc", "id", "result"}
 _SDK = ("mcp.client.session", "mcp.shared.session")
 
 

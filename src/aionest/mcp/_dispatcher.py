@@ -1,0 +1,150 @@
+"""Tool calls over a pipe without a stream and models for each message, on the SDK's 2.x line (1.x: ``_direct``).
+
+Contract
+  * The SDK's session makes the request and checks the result; this is the dispatcher between it and the pipe, the SDK's own but for
+    tools/call. What is not the usual case is left to that: time limits of the SDK, traces that somebody records, a dispatcher that
+    somebody has wrapped or that keeps its requests otherwise.
+  * Messages stay in order: an answer is taken here only while the dispatcher has nothing to do with what came before it.
+  * The dispatcher's own table has all requests under way: it answers them when the connection ends, and knows whom progress is for.
+  * A call that is cancelled is cancelled at the server, as the dispatcher does it.
+
+On the session's loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import types as python_types
+from typing import Any
+
+import anyio
+from mcp import types
+from mcp.shared import jsonrpc_dispatcher as sdk  # type: ignore[attr-defined]
+from opentelemetry import trace
+from pydantic_core import to_json
+
+from ._answers import result_of
+
+_NAMES = ("_allocate_id", "_final_write", "_cancel_outbound", "send_raw_request")
+_PLAIN = {"on_progress", "headers"}  # options that a call over a pipe may have
+CANCEL_TIMEOUT = 5.0  # seconds for telling the server of a cancellation, as in the SDK
+
+JSONRPCDispatcher: Any = sdk.JSONRPCDispatcher
+MCPError: Any = sdk.MCPError
+inject_trace_context: Any = sdk.inject_trace_context
+CONNECTION_CLOSED: int = sdk.CONNECTION_CLOSED
+
+
+class _Waiting:
+    """In the dispatcher's table of requests: what takes the answer, instead of a stream."""
+
+    __slots__ = ("answer", "on_progress")
+
+    def __init__(self, answer: asyncio.Future[Any], on_progress: Any) -> None:
+        self.answer = answer
+        self.on_progress = on_progress
+
+    @property
+    def send(self) -> _Waiting:
+        """(The end of a stream that is sent to.)"""
+        return self
+
+    def send_nowait(self, outcome: Any) -> None:
+        if not self.answer.done():
+            self.answer.set_result(outcome)
+
+
+class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
+    """The dispatcher of one session over a pipe."""
+
+    @classmethod
+    def of(cls, incoming: Any, outgoing: Any) -> PipeDispatcher | None:
+        """For these streams, or None if the SDK's own is needed."""
+        if not hasattr(outgoing, "send_line") or not hasattr(incoming, "direct"):
+            return None  # not a pipe
+        if not all(callable(getattr(JSONRPCDispatcher, name, None)) for name in _NAMES):
+            return None
+        method = JSONRPCDispatcher.send_raw_request
+        if type(method) is not python_types.FunctionType or hasattr(method, "__wrapped__"):
+            return None
+        if method.__module__ != sdk.__name__:
+            return None
+        made = cls(incoming, outgoing)
+        if not (
+            isinstance(getattr(made, "_pending", None), dict) and hasattr(made, "_running") and hasattr(made, "_closed")
+        ):
+            return None
+        incoming.direct = made
+        return made
+
+    def __init__(self, incoming: Any, outgoing: Any) -> None:
+        super().__init__(incoming, outgoing)
+        self._send_line = outgoing.send_line
+        self._loop = asyncio.get_running_loop()
+        self._usual = JSONRPCDispatcher.send_raw_request
+
+    async def send_raw_request(
+        self, method: str, params: Any, opts: Any = None, *, _related_request_id: Any = None
+    ) -> dict[str, Any]:
+        """As the SDK's."""
+        if (
+            method != "tools/call"
+            or not params
+            or not self._running
+            or self._closed
+            or _related_request_id is not None
+            or (opts and not opts.keys() <= _PLAIN)
+            or JSONRPCDispatcher.send_raw_request is not self._usual
+            or not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)  # somebody has set one
+        ):
+            found = await super().send_raw_request(method, params, opts, _related_request_id=_related_request_id)
+            return found  # type: ignore[no-any-return]
+        number = self._allocate_id()
+        while number in self._pending:
+            number = self._allocate_id()
+        on_progress = opts.get("on_progress") if opts else None
+        given = dict(params)
+        meta = dict(given.pop("_meta", None) or {})
+        if on_progress is not None:
+            meta["progressToken"] = number
+        inject_trace_context(meta)
+        if meta:
+            given["_meta"] = meta
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": given}
+        line = to_json(message, inf_nan_mode="null") + b"\n"
+        await anyio.lowlevel.checkpoint_if_cancelled()  # from here on it counts as sent
+        future = self._loop.create_future()
+        self._pending[number] = _Waiting(future, on_progress)
+        try:
+            try:
+                await self._send_line(line)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                raise MCPError(code=CONNECTION_CLOSED, message="Connection closed") from None
+            outcome = await future
+        except asyncio.CancelledError:
+            tell = functools.partial(self._cancel_outbound, number, "caller cancelled", None)
+            await self._final_write(
+                tell, shield=True, timeout=CANCEL_TIMEOUT, describe=f"cancel for caller-cancelled request {number!r}"
+            )
+            raise
+        finally:
+            self._pending.pop(number, None)
+        if isinstance(outcome, types.ErrorData):
+            raise MCPError(code=outcome.code, message=outcome.message, data=outcome.data)
+        return outcome  # type: ignore[no-any-return]
+
+    def take(self, line: bytes) -> bool:
+        """Hand a line to the call that it is the result of. False: it is something else, and the dispatcher's.
+
+        Not to be called while the dispatcher has messages that came before it, or deals with one.
+        """
+        found = result_of(line) if self._pending else None
+        waiting = self._pending.get(found[0]) if found is not None else None
+        if found is None or type(waiting) is not _Waiting:
+            return False
+        waiting.send_nowait(found[1])
+        return True
+
+
+__all__ = ["PipeDispatcher"]

@@ -1,0 +1,147 @@
+"""Tool calls on the SDK's 2.x line over pipes, by a dispatcher of our own: the same on the wire, the same outcomes as by the SDK's."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest.mcp import ProtocolError, ServerLost, _compat, _stdio
+
+if not _compat.V2:
+    pytest.skip("the 1.x line has no dispatcher: see test_direct.py", allow_module_level=True)
+
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from opentelemetry import trace
+
+from aionest.mcp._dispatcher import PipeDispatcher
+
+SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
+ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Whether each line was taken past the dispatcher's own loop."""
+    found = []
+    take = PipeDispatcher.take
+
+    def counting(self, line):
+        found.append(take(self, line))
+        return found[-1]
+
+    monkeypatch.setattr(PipeDispatcher, "take", counting)
+    return found
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The calls that go to servers."""
+    found = []
+    send_line = _stdio.Outgoing.send_line
+
+    async def noting(self, data, *args):
+        message = json.loads(data)
+        if message["method"] == "tools/call":
+            found.append(message)
+        await send_line(self, data, *args)
+
+    monkeypatch.setattr(_stdio.Outgoing, "send_line", noting)
+    return found
+
+
+def test_calls_go_this_way(make_loader, taken):
+    loader = make_loader(ONE)
+    taken.clear()
+    assert [loader.call("one.echo", {"text": str(n)}).text for n in range(10)] == [str(n) for n in range(10)]
+    assert taken == [True] * 10
+    assert loader.call("one.fail", {"message": "so"}).is_error
+    with pytest.raises(ProtocolError):
+        loader.call("one.promised", {})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"text": "plain"},
+        {"text": "é\u2028\U0001f600", "more": {"a": None, "b": [1, 2.5, True, None], "c": {}}},
+        {"text": "", "number": 10**30, "nan": float("nan"), "inf": float("-inf")},
+    ],
+)
+@pytest.mark.parametrize("progress", [None, lambda *args: None])
+def test_the_request_is_the_sdks(make_loader, sent, monkeypatch, arguments, progress):
+    results = [make_loader(ONE).call("one.echo", arguments, progress=progress)]
+    monkeypatch.setattr(PipeDispatcher, "of", classmethod(lambda cls, *streams: None))
+    results.append(make_loader(ONE).call("one.echo", arguments, progress=progress))
+    mine, sdks = sent
+    if sdks["params"].get("_meta") == {}:  # releases before 2.1 write it
+        del sdks["params"]["_meta"]
+    assert mine == sdks
+    assert results[0].content == results[1].content
+
+
+def test_progress_comes_before_the_result(make_loader):
+    told = []
+    loader = make_loader(ONE)
+    for _ in range(20):
+        told.clear()
+        # one after the other without a pause: they and the result come in as one piece
+        result = loader.call("one.progress", {"steps": 20, "delay": 0}, progress=lambda *args: told.append(args[0]))
+        assert result.text == "done" and told == list(range(1, 21))
+
+
+@pytest.mark.parametrize("how", ["wrapped", "replaced", "later"])
+def test_who_has_wrapped_the_sdk_sees_the_calls(make_loader, monkeypatch, taken, how):
+    loader = make_loader(ONE) if how == "later" else None
+    seen = []
+    original = JSONRPCDispatcher.send_raw_request
+
+    async def watched(self, method, *args, **keywords):
+        seen.append(method)
+        return await original(self, method, *args, **keywords)
+
+    plain = how == "replaced"
+    monkeypatch.setattr(JSONRPCDispatcher, "send_raw_request", watched if plain else functools.wraps(original)(watched))
+    loader = loader or make_loader(ONE)
+    seen.clear()
+    taken.clear()
+    assert loader.call("one.echo", {"text": "hi"}).text == "hi"
+    assert seen == ["tools/call"] and not any(taken)
+
+
+def test_where_calls_are_traced_the_sdk_makes_its_spans(make_loader, monkeypatch, taken):
+    loader = make_loader(ONE)
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    taken.clear()
+    assert loader.call("one.echo", {"text": "hi"}).text == "hi"
+    assert taken == [False]
+
+
+def test_the_callers_trace_goes_along(make_loader, sent):
+    """Also where nothing is recorded here: the server's spans belong to it."""
+    loader = make_loader(ONE)
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+    span = trace.NonRecordingSpan(trace.SpanContext(0x1234, 0x5678, is_remote=True, trace_flags=flags))
+    with trace.use_span(span):
+        loader.call("one.echo", {"text": "hi"})
+    assert f"{0x1234:032x}-{0x5678:016x}" in sent[-1]["params"]["_meta"]["traceparent"]
+
+
+def test_the_end_of_the_server_ends_the_call(make_loader):
+    loader = make_loader(ONE)
+    with pytest.raises(ServerLost):
+        loader.call("one.die", {"code": 3})
+    assert loader.call("one.echo", {"text": "again"}).text == "again"
+
+
+def test_an_sdk_that_keeps_its_requests_otherwise(make_loader, monkeypatch):
+    monkeypatch.delattr(JSONRPCDispatcher, "_final_write")
+    loader = make_loader(ONE)
+    assert type(loader._connections["one"].session._dispatcher) is JSONRPCDispatcher
+    monkeypatch.undo()
+    assert loader.call("one.echo", {"text": "hi"}).text == "hi"
