@@ -145,3 +145,8 @@ def test_an_sdk_that_keeps_its_requests_otherwise(make_loader, monkeypatch):
     assert type(loader._connections["one"].session._dispatcher) is JSONRPCDispatcher
     monkeypatch.undo()
     assert loader.call("one.echo", {"text": "hi"}).text == "hi"
+
+
+def test_a_release_without_the_dispatcher(make_loader, monkeypatch):
+    monkeypatch.setattr(_compat, "PipeDispatcher", None)
+    assert make_loader(ONE).call("one.echo", {"text": "hi"}).text == "hi"

@@ -111,11 +111,14 @@ class _Lenient(ClientSession):
 
 
 if V2:
-    from ._dispatcher import PipeDispatcher
+    try:
+        from ._dispatcher import PipeDispatcher
+    except (ImportError, AttributeError):  # a release that is built otherwise
+        PipeDispatcher = None  # type: ignore[assignment,misc]
 
     class Session(_Lenient):
         def __init__(self, read: Any, write: Any, **keywords: Any) -> None:
-            self.direct = PipeDispatcher.of(read, write)
+            self.direct = PipeDispatcher.of(read, write) if PipeDispatcher is not None else None
             if self.direct is None:
                 super().__init__(read, write, **keywords)
             else:
