@@ -56,7 +56,8 @@ $(ANYIO_VENV)/.ready: $(SOURCES)
 SDKS := 1.24.0 2.0.0 2
 # on the older releases only what depends on the SDK; on the newest, and by make test, all of it
 SDK_NEWEST := tests/loader
-SDK_PARTS := $(addprefix tests/loader/test_,loader.py callbacks.py direct.py dispatcher.py http_faults.py modern.py oauth.py reload.py)
+SDK_PARTS := $(addprefix tests/loader/test_,loader.py callbacks.py direct.py dispatcher.py http_faults.py modern.py oauth.py \
+	pipes.py reload.py)
 sdk: $(SDKS:%=.venv/mcp-%-$(TAG)/.ready)
 	@set -e; for v in $(SDKS); do echo "== mcp $$v"; .venv/mcp-$$v-$(TAG)/bin/python -m pytest \
 		$$(case $$v in *.*) echo $(SDK_PARTS);; *) echo $(SDK_NEWEST);; esac) tests/mcp -m "not long" $(ARGS); done

@@ -139,12 +139,7 @@ async def cancels():
 
 
 async def guests():
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda loop, context: told.append(repr(context.get("exception") or context)))
-    try:
-        assert loop.run_until_complete(once(2)) == 2
-    finally:
-        loop.close()
+    assert carry(lambda: once(2)) == 2
 
 
 async def forever():

@@ -70,6 +70,22 @@ def make_loader():
 
 
 @pytest.fixture
+def taken(monkeypatch):
+    """Whether each line of a server that is a process was taken past the SDK's own loop."""
+    from aionest.mcp._stdio import Incoming
+
+    found = []
+    take = Incoming.take
+
+    def noting(self, line):
+        found.append(take(self, line))
+        return found[-1]
+
+    monkeypatch.setattr(Incoming, "take", noting)
+    return found
+
+
+@pytest.fixture
 def processes():
     """A function that gives the server processes that run."""
     return running

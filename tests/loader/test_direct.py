@@ -19,7 +19,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import ProtocolError, _compat
+from aionest.mcp import _compat
 
 if _compat.V2:
     pytest.skip("the 2.x line has a dispatcher: see test_dispatcher.py", allow_module_level=True)
@@ -226,41 +226,6 @@ def test_the_sessions_own_way_ends_the_call_too():
     assert result.content[0].text == "hi"
     with pytest.raises(McpError, match="out of order"):
         asyncio.run(main(b'{"jsonrpc":"2.0","id":0,"error":{"code":5,"message":"out of order"}}'))
-
-
-def counted(monkeypatch):
-    """How many answers were taken past the session."""
-    taken = []
-    take = Direct.take
-
-    def counting(self, line):
-        found = take(self, line)
-        taken.append(found)
-        return found
-
-    monkeypatch.setattr(Direct, "take", counting)
-    return taken
-
-
-def test_calls_go_this_way(make_loader, monkeypatch):
-    taken = counted(monkeypatch)
-    loader = make_loader(ONE)
-    taken.clear()
-    assert [loader.call("one.echo", {"text": str(n)}).text for n in range(10)] == [str(n) for n in range(10)]
-    assert taken == [True] * 10
-    assert loader.call("one.fail", {"message": "so"}).is_error
-    with pytest.raises(ProtocolError):
-        loader.call("one.promised", {})
-
-
-def test_progress_comes_before_the_result(make_loader):
-    told = []
-    loader = make_loader(ONE)
-    for _ in range(20):
-        told.clear()
-        # one after the other without a pause: they and the result come in as one piece
-        result = loader.call("one.progress", {"steps": 20, "delay": 0}, progress=lambda *args: told.append(args[0]))
-        assert result.text == "done" and told == list(range(1, 21))
 
 
 @pytest.mark.parametrize("method", ["call_tool", "send_request"])

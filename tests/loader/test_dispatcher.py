@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import ProtocolError, ServerLost, _compat, _stdio
+from aionest.mcp import _compat, _stdio
 
 if not _compat.V2:
     pytest.skip("the 1.x line has no dispatcher: see test_direct.py", allow_module_level=True)
@@ -23,20 +23,6 @@ from aionest.mcp._dispatcher import PipeDispatcher
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
-
-
-@pytest.fixture
-def taken(monkeypatch):
-    """Whether each line was taken past the dispatcher's own loop."""
-    found = []
-    take = PipeDispatcher.take
-
-    def counting(self, line):
-        found.append(take(self, line))
-        return found[-1]
-
-    monkeypatch.setattr(PipeDispatcher, "take", counting)
-    return found
 
 
 @pytest.fixture
@@ -53,16 +39,6 @@ def sent(monkeypatch):
 
     monkeypatch.setattr(_stdio.Outgoing, "send_line", noting)
     return found
-
-
-def test_calls_go_this_way(make_loader, taken):
-    loader = make_loader(ONE)
-    taken.clear()
-    assert [loader.call("one.echo", {"text": str(n)}).text for n in range(10)] == [str(n) for n in range(10)]
-    assert taken == [True] * 10
-    assert loader.call("one.fail", {"message": "so"}).is_error
-    with pytest.raises(ProtocolError):
-        loader.call("one.promised", {})
 
 
 @pytest.mark.parametrize(
@@ -83,16 +59,6 @@ def test_the_request_is_the_sdks(make_loader, sent, monkeypatch, arguments, prog
         del sdks["params"]["_meta"]
     assert mine == sdks
     assert results[0].content == results[1].content
-
-
-def test_progress_comes_before_the_result(make_loader):
-    told = []
-    loader = make_loader(ONE)
-    for _ in range(20):
-        told.clear()
-        # one after the other without a pause: they and the result come in as one piece
-        result = loader.call("one.progress", {"steps": 20, "delay": 0}, progress=lambda *args: told.append(args[0]))
-        assert result.text == "done" and told == list(range(1, 21))
 
 
 @pytest.mark.parametrize("how", ["wrapped", "replaced", "later"])
@@ -130,13 +96,6 @@ def test_the_callers_trace_goes_along(make_loader, sent):
     with trace.use_span(span):
         loader.call("one.echo", {"text": "hi"})
     assert f"{0x1234:032x}-{0x5678:016x}" in sent[-1]["params"]["_meta"]["traceparent"]
-
-
-def test_the_end_of_the_server_ends_the_call(make_loader):
-    loader = make_loader(ONE)
-    with pytest.raises(ServerLost):
-        loader.call("one.die", {"code": 3})
-    assert loader.call("one.echo", {"text": "again"}).text == "again"
 
 
 def test_an_sdk_that_keeps_its_requests_otherwise(make_loader, monkeypatch):

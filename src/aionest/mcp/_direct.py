@@ -16,26 +16,17 @@ On the session's loop only.
 from __future__ import annotations
 
 import asyncio
-import types as python_types
 from typing import Any
 
 from mcp import ClientSession, McpError, types
-from pydantic_core import to_json
 
-from ._answers import result_of
+from ._calls import Waiting, is_own, is_pipe, line_of, result_of
+
+_SDK = ("mcp.client.session", "mcp.shared.session")
 
 
-class _Waiting:
-    """In the SDK's table of requests: what takes the answer, instead of a stream."""
-
-    __slots__ = ("answer",)
-
-    def __init__(self, answer: asyncio.Future[Any]) -> None:
-        self.answer = answer
-
-    def send_nowait(self, answer: Any) -> None:
-        if not self.answer.done():
-            self.answer.set_result(answer)
+class _Waiting(Waiting):
+    __slots__ = ()
 
     async def send(self, answer: Any) -> None:
         self.send_nowait(answer)
@@ -58,8 +49,8 @@ class Direct:
     @classmethod
     def of(cls, session: Any, incoming: Any, outgoing: Any) -> Direct | None:
         """For a session with these streams, or None if its calls have to go the SDK's way."""
-        if not hasattr(outgoing, "send_line") or not hasattr(incoming, "direct"):
-            return None  # not a pipe
+        if not is_pipe(incoming, outgoing):
+            return None
         known = (
             isinstance(getattr(session, "_request_id", None), int)
             and isinstance(getattr(session, "_response_streams", None), dict)
@@ -67,7 +58,7 @@ class Direct:
             and getattr(session, "_session_read_timeout_seconds", 0) is None
             and hasattr(session, "_validate_tool_result")
         )
-        if not known or not _is_own(ClientSession.call_tool) or not _is_own(ClientSession.send_request):
+        if not known or not is_own(ClientSession.call_tool, *_SDK) or not is_own(ClientSession.send_request, *_SDK):
             return None
         incoming.direct = direct = cls(session, outgoing)
         return direct
@@ -82,11 +73,10 @@ class Direct:
         params: dict[str, Any] = {"name": name, "arguments": arguments}
         if progress_callback is not None:
             params["_meta"] = {"progressToken": number}
-        message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
         try:
             if not all(isinstance(key, str) for key in arguments):
                 raise TypeError
-            line = to_json(message, by_alias=True, exclude_none=True, inf_nan_mode="null") + b"\n"
+            line = line_of(number, params)
         except Exception:
             _model(name, arguments).model_dump(by_alias=True, mode="json", exclude_none=True)  # it says what is wrong
             return await session.call_tool(name, arguments, progress_callback=progress_callback)
@@ -130,19 +120,10 @@ class Direct:
         return True
 
 
-_SDK = ("mcp.client.session", "mcp.shared.session")
-
-
 def _model(name: str, arguments: dict[str, Any]) -> Any:
     """As the SDK makes it; where that fails, it leaves the streams open that it has made for the answer."""
     params = types.CallToolRequestParams(name=name, arguments=arguments)
     return types.ClientRequest(types.CallToolRequest(params=params))
-
-
-def _is_own(method: Any) -> bool:
-    """Is it the SDK's own method, and not what somebody has put around it, who wants to see the calls?"""
-    plain = type(method) is python_types.FunctionType and not hasattr(method, "__wrapped__")
-    return plain and method.__module__ in _SDK
 
 
 __all__ = ["Direct"]

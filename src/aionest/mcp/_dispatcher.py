@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import types as python_types
 from typing import Any
 
 import anyio
 from mcp import types
 from mcp.shared import jsonrpc_dispatcher as sdk  # type: ignore[attr-defined]
 from opentelemetry import trace
-from pydantic_core import to_json
 
-from ._answers import result_of
+from ._calls import Waiting, is_own, is_pipe, line_of, result_of
 
 _NAMES = ("_allocate_id", "_final_write", "_cancel_outbound", "send_raw_request")
 _PLAIN = {"on_progress", "headers"}  # options that a call over a pipe may have
@@ -36,23 +34,17 @@ inject_trace_context: Any = sdk.inject_trace_context
 CONNECTION_CLOSED: int = sdk.CONNECTION_CLOSED
 
 
-class _Waiting:
-    """In the dispatcher's table of requests: what takes the answer, instead of a stream."""
-
-    __slots__ = ("answer", "on_progress")
+class _Waiting(Waiting):
+    __slots__ = ("on_progress",)
 
     def __init__(self, answer: asyncio.Future[Any], on_progress: Any) -> None:
-        self.answer = answer
+        super().__init__(answer)
         self.on_progress = on_progress
 
     @property
     def send(self) -> _Waiting:
         """(The end of a stream that is sent to.)"""
         return self
-
-    def send_nowait(self, outcome: Any) -> None:
-        if not self.answer.done():
-            self.answer.set_result(outcome)
 
 
 class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
@@ -61,14 +53,8 @@ class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
     @classmethod
     def of(cls, incoming: Any, outgoing: Any) -> PipeDispatcher | None:
         """For these streams, or None if the SDK's own is needed."""
-        if not hasattr(outgoing, "send_line") or not hasattr(incoming, "direct"):
-            return None  # not a pipe
-        if not all(callable(getattr(JSONRPCDispatcher, name, None)) for name in _NAMES):
-            return None
-        method = JSONRPCDispatcher.send_raw_request
-        if type(method) is not python_types.FunctionType or hasattr(method, "__wrapped__"):
-            return None
-        if method.__module__ != sdk.__name__:
+        known = all(callable(getattr(JSONRPCDispatcher, name, None)) for name in _NAMES)
+        if not is_pipe(incoming, outgoing) or not known or not is_own(JSONRPCDispatcher.send_raw_request, sdk.__name__):
             return None
         made = cls(incoming, outgoing)
         if not (
@@ -111,8 +97,7 @@ class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
         inject_trace_context(meta)
         if meta:
             given["_meta"] = meta
-        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": given}
-        line = to_json(message, inf_nan_mode="null") + b"\n"
+        line = line_of(number, given)
         await anyio.lowlevel.checkpoint_if_cancelled()  # from here on it counts as sent
         future = self._loop.create_future()
         self._pending[number] = _Waiting(future, on_progress)
