@@ -1,8 +1,8 @@
 """Find, once at import, where ``_asyncio.Task`` keeps the two fields that the engine has to write.
 
-Contract: no loop is made and nothing is left behind. Puts four tasks of a fake loop into known states for
-``_core._probe``, which raises ImportError with advice if this build's layout is unknown. Without ``_asyncio`` (pure Python
-tasks) nothing needs to be found.
+Contract: no loop is made and nothing is left behind, and the tasks have names of their own, so that the program's first one
+is still Task-1. Puts three tasks of a fake loop into known states for ``_core._probe``, which raises ImportError with advice
+if this build's layout is unknown. Without ``_asyncio`` (pure Python tasks) nothing needs to be found.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def probe() -> tuple[int, int, int] | None:
     async def wait() -> None:
         await future
 
-    waiting = Task(wait(), loop=loop)
+    waiting = Task(wait(), loop=loop, name="aionest")
     loop.run()
-    cancelled = Task(wait(), loop=loop)
-    fresh = Task(wait(), loop=loop)
+    cancelled = Task(wait(), loop=loop, name="aionest")
+    fresh = Task(wait(), loop=loop, name="aionest")
     cancelled.cancel()
     cancelled.cancel()  # a second one makes the count of requests differ from the flag
     try:
