@@ -16,7 +16,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from .targets import IMPORT_MS, TARGETS, TITLES
+from .targets import IMPORT_MS, NEEDS, TARGETS, TITLES
 
 MODULES = {"stock": None, "aionest": "aionest"}
 FRESH = {"suspended_memory", "suspended_time"}  # memory that was freed is used again: a new process for each round
@@ -155,7 +155,7 @@ def main():
     elif not args.json:
         print(about())
     for workload in args.workload or TARGETS:
-        if workload == "timeout" and sys.version_info < (3, 11):
+        if sys.version_info < NEEDS.get(workload, (3, 10)):
             continue
         if not all(available(i) for i in (TARGETS[workload][0][0],)):
             print(f"{TITLES[workload]}: not run, {TARGETS[workload][0][0]} is not installed", file=sys.stderr)

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from _tree import WORKLOADS
+
 IMPLEMENTATION = sys.argv[1]
 clock = time.perf_counter
 
@@ -247,7 +249,7 @@ def answer(workload, scale):
         return import_time()
     loop = new_loop()
     try:
-        return loop.run_until_complete(globals()[workload](scale))
+        return loop.run_until_complete((WORKLOADS.get(workload) or globals()[workload])(scale))
     finally:
         loop.close()
 

@@ -16,7 +16,7 @@ import threading
 from asyncio import base_events, events, runners, selector_events
 from typing import Any
 
-from . import _core, _errors, _groups, _probe, _run, _support
+from . import _core, _errors, _factories, _groups, _probe, _run, _support
 from ._anyio import asyncgens as _asyncgens
 from ._anyio import install as _anyio
 
@@ -29,6 +29,7 @@ _entry_points: list[tuple[Any, str, Any]] = []
 
 _run.engine.install = lambda: engine()
 _core._configure(_support.callback_error, _support.slow_callback, _errors)
+_core._task_factories(_factories.style(), _factories.eager_code())
 
 
 def _patch(record: list[tuple[Any, str, Any]], owner: Any, name: str, value: Any) -> None:

@@ -224,6 +224,27 @@ configure(PyObject *module, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+task_factories(PyObject *module, PyObject *args)
+{
+    PyObject *eager_code;
+    int style;
+    if (!PyArg_ParseTuple(args, "iO:_task_factories", &style, &eager_code)) {
+        return NULL;
+    }
+    if (an_st->o_CTask == NULL) {
+        Py_RETURN_NONE; /* Python tasks only: asyncio's own code for all */
+    }
+    PyObject *set_name = PyObject_GetAttr(an_st->o_CTask, an_st->s_set_name);
+    if (set_name == NULL) {
+        return NULL;
+    }
+    Py_XSETREF(an_st->task_set_name, set_name);
+    an_st->factory_style = style;
+    Py_XSETREF(an_st->eager_code, eager_code == Py_None ? NULL : Py_NewRef(eager_code));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"run_nested", an_py_run_nested, METH_O,
      "run_nested($module, main, /)\n--\n\n"
@@ -259,6 +280,9 @@ static PyMethodDef functions[] = {
      "_probe($module, waiting, future, cancelled, fresh, /)\n--\n\nFind the fields of _asyncio.Task."},
     {"_configure", (PyCFunction)(void (*)(void))configure, METH_VARARGS | METH_KEYWORDS,
      "_configure($module, /, callback_error, slow_callback, errors)\n--\n\nHand over the Python side's helpers."},
+    {"_task_factories", task_factories, METH_VARARGS,
+     "_task_factories($module, style, eager_code, /)\n--\n\n"
+     "Say how asyncio's create_task() calls a task factory (an_factory_style), and which code its eager ones have."},
     {"_check", an_py_check, METH_NOARGS,
      "_check($module, /)\n--\n\nRaise AssertionError if an invariant of the engine does not hold, for tests."},
     {"_counters", counters, METH_NOARGS, "_counters($module, /)\n--\n\nLive objects and totals, for tests."},

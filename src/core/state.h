@@ -72,8 +72,14 @@
     X(stock_run_once) X(stock_time) X(stock_timer_handle_cancelled) X(stock_process_events) X(stock_write_to_self)     \
     X(stock_check_closed) X(stock__call_soon) X(stock_get_debug) X(stock_read_from_self) X(empty_tuple) X(zero)  \
     X(sigint_handler) X(sigint_saved) X(kw_context) X(context_alias) X(kw_loop) X(kw_task_name) X(kw_task_context)  \
+    X(eager_code) X(task_set_name)                                                                                     \
     X(future_kwargs) X(hub_main) X(tramp_main)  \
     X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop)
+
+/* How create_task() of this version's asyncio calls a task factory (_probe.py finds out). NAMED: factory(loop, coro), with
+ * context= if one was given, then the task's set_name() if a name was; ALWAYS_NAMED: the same, but set_name(None), too;
+ * HANDED_ON: factory(loop, coro, **kwargs). UNKNOWN: its own code is called. */
+typedef enum { AN_FACTORY_UNKNOWN, AN_FACTORY_NAMED, AN_FACTORY_ALWAYS_NAMED, AN_FACTORY_HANDED_ON } an_factory_style;
 
 typedef struct an_state {
 #define X(n) PyObject *s_##n;
@@ -95,6 +101,7 @@ typedef struct an_state {
 
     int applied; /* the class attributes are ours */
     int sigint_depth;
+    int factory_style; /* an_factory_style */
 
     /* live objects, for leak tests */
     Py_ssize_t n_records, n_blocks, n_hubs, n_threads, n_handles;
