@@ -22,7 +22,10 @@ VENV := .venv/$(TAG)
 PY := $(VENV)/bin/python
 SOURCES := $(shell find src -name '*.c' -o -name '*.h' -o -name '*.py' -o -name '*.pyi' | grep -v _core.cpython) meson.build meson.options \
 	src/core/meson.build pyproject.toml
-PYTEST := $(CURDIR)/$(PY) -m pytest
+PYTEST = $(CURDIR)/$(PY) -m pytest
+# most tests wait more than they compute
+WORKERS ?= 4
+PYTEST += -n $(WORKERS) --dist worksteal
 # asyncio in Python code of the tests is the installed one; the package is imported from the environment, not from src
 export PYTHONDONTWRITEBYTECODE := 1
 

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
-import re
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 
-import psutil
 import pytest
+import support
 
 import aionest
 from aionest import _core, _run
 
 
+def pytest_configure(config):
+    """A shell without job control starts what it puts in the background with SIGINT ignored, and so would be every
+    child of ours: each test of Ctrl-C would hang."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_finish(session):
-    """What was imported is no garbage: the collections before and after each test need not look at it again."""
+    """What was imported is no garbage: the collections after each test need not look at it again."""
     from hypothesis import given, settings, strategies
 
     # what Hypothesis makes at its first use it looks for among the objects that are not frozen
     settings(max_examples=1, database=None)(given(strategies.none())(lambda _: None))()
+    freeze()
+
+
+def freeze():
     gc.collect()
     gc.freeze()
+    freeze.modules = len(sys.modules)
 
 
 def drop_persistent_loop():
@@ -36,15 +44,20 @@ def drop_persistent_loop():
     _run.close_persistent_loops()
 
 
+def size(module, name):
+    return len(getattr(sys.modules.get(module), name, ()))
+
+
 def state():
-    gc.collect()
     _core._check()
     counters = _core._counters()
     return {
         "applied": aionest.is_applied(),
         **{name: counters[name] for name in ("blocks", "fibers", "hubs_idle", "suspended", "pending")},
+        "portals": size("aionest._runner", "runners"),
+        "hosted": size("aionest.hosted", "_owners"),
         # those for callbacks stay for some seconds, for the next one
-        "threads": sorted(t.name for t in threading.enumerate() if t.name != "aionest-callback"),
+        "threads": {(t.name, t.ident) for t in threading.enumerate() if t.name != "aionest-callback"},
         "fds": len(os.listdir("/proc/self/fd")),
         "sigint": signal.getsignal(signal.SIGINT),
         "running": asyncio._get_running_loop(),
@@ -52,20 +65,36 @@ def state():
     }
 
 
+left = None  # the state in which the last test left this process, garbage collected
+
+
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """Threads, file descriptors, fibers, suspended runs, signal handlers and patches are as before the test."""
+    """Threads, descriptors, portals, fibers, suspended runs, signal handlers and patches are as before the test.
+
+    A collection is what this costs, so there is one in each test: what the last test left is what this one finds,
+    unless a fixture of a module has done something in between.
+    """
+    global left
     drop_persistent_loop()
     before = state()
+    if before != left:
+        gc.collect()
+        before = state()
     yield
     drop_persistent_loop()
     if aionest.is_applied() and not before["applied"]:
         aionest.unapply()
-    end = time.monotonic() + 10
-    # a thread that has done its work may take a moment more to be gone
-    while (after := state())["threads"] != before["threads"] and time.monotonic() < end:
+    end = time.monotonic() + support.GUARD
+    while True:
+        # what a test has imported (SQLAlchemy, say) would be looked at again after each of those that follow
+        freeze() if len(sys.modules) > freeze.modules + 50 else gc.collect()
+        left = state()
+        # a thread that has done its work may take a moment more to be gone
+        if left["threads"] == before["threads"] or time.monotonic() > end:
+            break
         time.sleep(0.01)
-    assert after == before
+    assert left == before
 
 
 @pytest.fixture
@@ -99,61 +128,14 @@ def run(request, applied):
     return run
 
 
-# what debug mode logs where the machine is slow
-SLOW = re.compile(r"^Executing .* took [0-9.]+ seconds\n", re.MULTILINE)
-
-
-def child(source, *args, timeout=100, env=None, signal_after=None, dev=True):
-    """Run a program in a child process of its own; its exit status, output and errors."""
-    full = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
-    p = subprocess.Popen(
-        [
-            sys.executable,
-            *(["-X", "dev", "-W", "error::ResourceWarning"] if dev else []),
-            "-c",
-            textwrap.dedent(source),
-            *args,
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=full,
-    )
-    try:
-        if signal_after is not None:
-            line = ""
-            for line in p.stdout:
-                if line.strip() == signal_after:
-                    break
-            p.send_signal(signal.SIGINT)
-        out, err = p.communicate(timeout=timeout)
-    except BaseException:
-        # what it started may hold the pipes open
-        for process in [*psutil.Process(p.pid).children(recursive=True), p]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            print(*p.communicate(timeout=10), file=sys.stderr)
-        raise
-    return subprocess.CompletedProcess(p.args, p.returncode, out, SLOW.sub("", err))
-
-
-def is_alive(pid):
-    """False for a zombie too: not every machine's first process reaps what is handed to it."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 @pytest.fixture(name="is_alive")
 def is_alive_fixture():
-    return is_alive
+    return support.is_alive
 
 
 @pytest.fixture(name="child")
 def child_fixture():
-    return child
+    return support.child
 
 
 @pytest.fixture

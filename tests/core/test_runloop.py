@@ -526,6 +526,7 @@ def test_entered_context_is_an_error_of_the_callback():
 
 
 def test_loop_is_collected_with_its_record(applied):
+    gc.collect()  # the loops of the last test, which pytest held until its report was made
     before = _core._counters()["records"]
     loop = asyncio.new_event_loop()
     loop.call_later(60, lambda own=loop: own)

@@ -6,33 +6,15 @@ that the test is right.
 """
 
 import asyncio
-import gc
-import importlib
-import os
-import re
-import subprocess
 import sys
-import textwrap
-import threading
 
 import pytest
+import support
+from support import GUARD, Thread
 
 import aionest
 
-GUARD = 60
-
-hosts = importlib.import_module("aionest.hosted")
-
 SETTINGS = ["stock", "applied", "debug"] + (["eager"] if sys.version_info >= (3, 12) else [])
-
-
-@pytest.fixture(autouse=True)
-def hosted_left_nothing():
-    threads = set(threading.enumerate())
-    yield
-    gc.collect()
-    assert not hosts._owners
-    assert set(threading.enumerate()) <= threads
 
 
 class Runner:
@@ -72,30 +54,6 @@ def run(request):
         aionest.unapply()
 
 
-class Thread(threading.Thread):
-    def __init__(self, function, *args):
-        super().__init__(daemon=True)
-        self.function, self.args = function, args
-        self.error = self.value = None
-        self.start()
-
-    def run(self):
-        try:
-            self.value = self.function(*self.args)
-        except BaseException as exc:
-            self.error = exc
-
-    def result(self):
-        self.join(GUARD)
-        assert not self.is_alive(), "the thread hangs"
-        if self.error is not None:
-            try:
-                raise self.error
-            finally:
-                self.error = None
-        return self.value
-
-
 @pytest.fixture
 def start():
     return Thread
@@ -121,16 +79,7 @@ def elsewhere(start):
 @pytest.fixture
 def child():
     def go(script):
-        done = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script)],
-            capture_output=True,
-            text=True,
-            timeout=GUARD,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-        # less what debug mode logs where the machine is slow
-        said = re.sub(r"(?m)^Executing .* took [0-9.]+ seconds\n", "", done.stderr)
-        assert (done.returncode, said) == (0, ""), f"{done.stdout}\n---\n{done.stderr}"
-        return done.stdout.split("\n")[:-1]
+        options = ("-X", "dev", "-W", "ignore::DeprecationWarning", "-u")
+        return support.lines_of(support.child(script, options=options, timeout=GUARD))
 
     return go

@@ -5,49 +5,25 @@ asyncio's debug mode on. After every test no portal, thread, handle or file desc
 """
 
 import asyncio
-import gc
 import importlib
-import os
-import re
-import subprocess
-import sys
 import textwrap
-import threading
-import time
 
 import pytest
+import support
+from support import GUARD, Thread
 
 import aionest
-from aionest import _core
 
-GUARD = 60  # seconds: a guard against hanging, never an expectation
-
-# the attributes of these names are functions
+# the attribute of this name is a function
 portals = importlib.import_module("aionest.portal")
-hosts = importlib.import_module("aionest.hosted")
-
-
-def fds():
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
 @pytest.fixture(autouse=True)
-def portals_left_nothing():
-    """Threads, owner tasks, runners and descriptors are back to what they were."""
-    threads = set(threading.enumerate())
-    before = fds()
+def portals_left_nothing(nothing_left):
+    """The process's portal is closed after each test: threads, owner tasks and runners are back to what they were."""
     yield
     if portals._default is not None:
         portals._default.close(timeout=GUARD)
-    gc.collect()
-    deadline = time.monotonic() + GUARD
-    while (left := set(threading.enumerate()) - threads) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not left
-    assert not portals.runners
-    assert not hosts._owners
-    assert _core._counters()["suspended"] == 0
-    assert fds() <= before
 
 
 @pytest.fixture(params=["engine", "applied", "debug"])
@@ -62,32 +38,6 @@ def portal(request):
         yield p
     if request.param == "applied" and not applied:
         aionest.unapply()
-
-
-class Thread(threading.Thread):
-    """A thread whose outcome can be asked for."""
-
-    def __init__(self, function, *args):
-        super().__init__(daemon=True)
-        self.function, self.args = function, args
-        self.error = self.value = None
-        self.start()
-
-    def run(self):
-        try:
-            self.value = self.function(*self.args)
-        except BaseException as exc:
-            self.error = exc
-
-    def result(self):
-        self.join(GUARD)
-        assert not self.is_alive(), "the thread hangs"
-        if self.error is not None:
-            try:
-                raise self.error
-            finally:
-                self.error = None
-        return self.value
 
 
 @pytest.fixture
@@ -114,18 +64,7 @@ def child():
     """child(script) runs it in an interpreter of its own and returns its output, which must be free of complaints."""
 
     def run(script, *, returncode=0, options=("-X", "dev"), stderr="", header=HEADER, timeout=GUARD):
-        done = subprocess.run(
-            [sys.executable, *options, "-c", header + textwrap.dedent(script)],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        # less what debug mode logs where the machine is slow
-        said = re.sub(r"(?m)^Executing .* took [0-9.]+ seconds\n", "", done.stderr)
-        assert (done.returncode, said if stderr == "" else stderr in said) == (
-            returncode,
-            "" if stderr == "" else True,
-        ), f"{done.stdout}\n---\n{done.stderr}"
-        return done.stdout.split("\n")[:-1]
+        done = support.child(header + textwrap.dedent(script), options=options, timeout=timeout)
+        return support.lines_of(done, returncode=returncode, stderr=stderr)
 
     return run

@@ -1,0 +1,131 @@
+"""What tests of every folder use: wait for something, a thread whose outcome can be asked for, a program of its own.
+
+On the path of all tests (``pythonpath`` in pyproject.toml): ``from support import eventually``. Nothing here imports
+aionest, so that programs which must not have it may use this too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import psutil
+
+GUARD = 60  # seconds: a guard against hanging, never an expectation
+
+# what debug mode logs where the machine is slow
+SLOW = re.compile(r"^Executing .* took [0-9.]+ seconds\n", re.MULTILINE)
+
+DEV = ("-X", "dev", "-W", "error::ResourceWarning")
+
+
+def eventually(condition, what=None, *, timeout=GUARD, every=0.01):
+    """Wait until condition() is true, and give what it gave. For what has no event to wait for: other processes, files."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {what or _source_of(condition)}")
+        time.sleep(every)
+    return value
+
+
+async def eventually_async(condition, what=None, *, timeout=GUARD, every=0):
+    """The same inside a coroutine: the loop goes on meanwhile. every=0: looks once in each turn of the loop."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {what or _source_of(condition)}")
+        await asyncio.sleep(every)
+    return value
+
+
+def _source_of(function):
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+class Thread(threading.Thread):
+    """A thread, started at once, whose outcome can be asked for."""
+
+    def __init__(self, function, *args):
+        super().__init__(daemon=True)
+        self.function, self.args = function, args
+        self.error = self.value = None
+        self.start()
+
+    def run(self):
+        try:
+            self.value = self.function(*self.args)
+        except BaseException as exc:
+            self.error = exc
+
+    def result(self):
+        self.join(GUARD)
+        assert not self.is_alive(), "the thread hangs"
+        if self.error is not None:
+            try:
+                raise self.error
+            finally:
+                self.error = None
+        return self.value
+
+
+def child(source, *args, timeout=100, env=None, signal_after=None, dev=True, options=None):
+    """Run a program in an interpreter of its own; its exit status, output and errors.
+
+    signal_after: send SIGINT when the program has printed this line. SIGINT is never ignored in it: see ``conftest``.
+    """
+    if options is None:
+        options = DEV if dev else ()
+    full = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
+    p = subprocess.Popen(
+        [sys.executable, *options, "-c", textwrap.dedent(source), *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=full,
+    )
+    try:
+        if signal_after is not None:
+            for line in p.stdout:
+                if line.strip() == signal_after:
+                    break
+            p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=timeout)
+    except BaseException:
+        kill_with_children(p)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            print(*p.communicate(timeout=10), file=sys.stderr)
+        raise
+    return subprocess.CompletedProcess(p.args, p.returncode, out, SLOW.sub("", err))
+
+
+def lines_of(done, *, returncode=0, stderr=""):
+    """The lines a child printed. Its exit status must be this one, and what it says on stderr contain this, or be empty."""
+    assert done.returncode == returncode and (stderr in done.stderr if stderr else not done.stderr), (
+        f"exit status {done.returncode}\n{done.stdout}\n---\n{done.stderr}"
+    )
+    return done.stdout.split("\n")[:-1]
+
+
+def kill_with_children(process):
+    """What it started may hold its pipes open."""
+    for p in [*psutil.Process(process.pid).children(recursive=True), process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            p.kill()
+
+
+def is_alive(pid):
+    """False for a zombie too: not every machine's first process reaps what is handed to it."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
