@@ -33,8 +33,8 @@ TEXT = {"text": "hello"}
 
 BARE = "session.call_tool in a coroutine"
 CALL = "loader.call"
-ACALL = "loader.acall, any loop"
-AT_HOME = "loader.acall, the portal's loop"
+CALL_ASYNC = "loader.call_async, any loop"
+AT_HOME = "loader.call_async, the portal's loop"
 ANYIO = "anyio's portal, session.call_tool"
 PER_CALL = "a session per call, SDK"
 ADAPTERS = "a session per call, langchain-mcp-adapters"
@@ -51,8 +51,8 @@ TARGETS = [
     (MIXED, ALONE, "time to load 8 servers, to the slowest alone", "<=", 1.3),
     (ASLEEP, ALONE, "time to load 8 that mostly wait, to one alone", "<=", 1.3),
     (CALL, BARE, "loader.call, to a bare session in a coroutine", "<=", 1.15),
-    (ACALL, BARE, "loader.acall on another loop, to the same", "<=", 1.15),
-    (AT_HOME, BARE, "loader.acall on the portal's loop, to the same", "<=", 1.15),
+    (CALL_ASYNC, BARE, "loader.call_async on another loop, to the same", "<=", 1.15),
+    (AT_HOME, BARE, "loader.call_async on the portal's loop, to the same", "<=", 1.15),
     (CALL, ANYIO, "loader.call, to anyio's portal with a bare session", "<=", 0.85),
     (PER_CALL, CALL, "a session per call (SDK), to loader.call", ">=", 50),
     (ADAPTERS, CALL, "a session per call (langchain-mcp-adapters), to the same", ">=", 50),
@@ -188,15 +188,15 @@ def loader_call(turns: Turns) -> None:
         take(turns, calls)
 
 
-def loader_acall(turns: Turns) -> None:
+def loader_call_async(turns: Turns) -> None:
     with loaded() as loader:
-        asyncio.run(take_async(turns, lambda: loader.acall("server0__echo", TEXT)))
+        asyncio.run(take_async(turns, lambda: loader.call_async("server0__echo", TEXT)))
 
 
 def loader_at_home(turns: Turns) -> None:
     async def calls(n):
         for _ in range(n):
-            await loader.acall("server0__echo", TEXT)
+            await loader.call_async("server0__echo", TEXT)
 
     with loaded() as loader:
         take(turns, lambda n: loader.portal.call(calls, n))
@@ -265,7 +265,7 @@ GROUPS = [
         {
             BARE: (bare, 1),
             CALL: (loader_call, 1),
-            ACALL: (loader_acall, 1),
+            CALL_ASYNC: (loader_call_async, 1),
             AT_HOME: (loader_at_home, 1),
             ANYIO: (anyio_portal, 1),
         },

@@ -16,7 +16,7 @@ with ThreadPoolExecutor(4) as pool:
 
 
 async def main():
-    results = await asyncio.gather(*(loader.acall("notes.add", {"a": n, "b": 1}) for n in range(3)))
+    results = await asyncio.gather(*(loader.call_async("notes.add", {"a": n, "b": 1}) for n in range(3)))
     return [result.structured["sum"] for result in results]
 
 

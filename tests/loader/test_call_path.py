@@ -15,9 +15,8 @@ import pytest
 pytest.importorskip("mcp")
 
 from aionest import Portal, PortalClosed
-from aionest.mcp import ArgumentsError, CallTimeout, ToolsLoader
-from aionest.mcp import tool as tool_module
-from aionest.mcp.tool import Tool
+from aionest.mcp import ArgumentsError, CallTimeout, Tool, ToolsLoader
+from aionest.mcp.tools import tool as tool_module
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
@@ -50,20 +49,20 @@ def test_the_quick_check_agrees_with_the_validator(more, required, monkeypatch):
         for one, value in itertools.product((schema, other), VALUES):
             quick, slow = Tool("t", input_schema=one), Tool("t", input_schema=one)
             with monkeypatch.context() as patch:
-                patch.setattr(tool_module, "_plain", lambda schema: None)
+                patch.setattr(tool_module, "quick_check", lambda schema: None)
                 expected = [fits(slow, given) for given in ({}, {"a": value}, {"a": value, "b": "x"}, {"c": value})]
             found = [fits(quick, given) for given in ({}, {"a": value}, {"a": value, "b": "x"}, {"c": value})]
             assert found == expected, (one, value)
 
 
-def test_acall_on_another_loop(make_loader):
+def test_call_async_on_another_loop(make_loader):
     loader = make_loader(ONE)
 
     async def main():
-        assert (await loader.acall("one.echo", {"text": "hi"})).text == "hi"
+        assert (await loader.call_async("one.echo", {"text": "hi"})).text == "hi"
         with pytest.raises(CallTimeout):
-            await loader.acall("one.sleep", {"seconds": 5}, timeout=0.1)
-        task = asyncio.ensure_future(loader.acall("one.sleep", {"seconds": 5}))
+            await loader.call_async("one.sleep", {"seconds": 5}, timeout=0.1)
+        task = asyncio.ensure_future(loader.call_async("one.sleep", {"seconds": 5}))
         await asyncio.sleep(0.1)
         begin = time.monotonic()
         task.cancel()
@@ -72,7 +71,7 @@ def test_acall_on_another_loop(make_loader):
         assert time.monotonic() - begin < 1
         while loader.status["one"].open_calls:
             await asyncio.sleep(0.01)
-        return await asyncio.gather(*(loader.acall("one.add", {"a": i}) for i in range(50)))
+        return await asyncio.gather(*(loader.call_async("one.add", {"a": i}) for i in range(50)))
 
     assert [r.structured["sum"] for r in asyncio.run(main())] == list(range(1, 51))
 
@@ -85,11 +84,11 @@ def test_the_portal_is_closed_under_a_call_from_another_loop():
     async def main():
         threading.Timer(0.2, portal.close).start()
         with pytest.raises(Exception) as told:
-            await asyncio.wait_for(loader.acall("one.sleep", {"seconds": 30}), 20)
+            await asyncio.wait_for(loader.call_async("one.sleep", {"seconds": 30}), 20)
         assert not isinstance(told.value, (asyncio.TimeoutError, asyncio.CancelledError))
         portal.close()
         with pytest.raises(PortalClosed):
-            await loader.acall("one.echo", {"text": "hi"})
+            await loader.call_async("one.echo", {"text": "hi"})
 
     asyncio.run(main())
 
@@ -99,7 +98,7 @@ def test_long_messages_at_once_arrive_whole(make_loader):
     texts = [str(i) * 200_000 for i in range(8)]  # each is more than a pipe holds
 
     async def main():
-        return await asyncio.gather(*(loader.acall("one.echo", {"text": text}) for text in texts))
+        return await asyncio.gather(*(loader.call_async("one.echo", {"text": text}) for text in texts))
 
     assert [result.text for result in asyncio.run(main())] == texts
 
@@ -110,7 +109,7 @@ def test_a_call_leaves_nothing_for_the_garbage_collector(make_loader, where):
 
     async def several(n):
         for _ in range(n):
-            await loader.acall("one.echo", {"text": "hi"})
+            await loader.call_async("one.echo", {"text": "hi"})
 
     def calls(n):
         if where == "portal":

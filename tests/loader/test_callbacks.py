@@ -99,7 +99,7 @@ def test_the_server_is_told_of_a_cancelled_call(make_loader):
     loader = make_loader(ONE)
 
     async def main():
-        task = asyncio.create_task(loader.acall("one.sleep", {"seconds": 60}))
+        task = asyncio.create_task(loader.call_async("one.sleep", {"seconds": 60}))
         await asyncio.sleep(0.2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

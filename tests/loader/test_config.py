@@ -23,10 +23,12 @@ pytest.importorskip("dotenv")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aionest.mcp import TokenStore, _formats, _locked
-from aionest.mcp._interpolate import Scope, Unresolved, interpolate, mask_args, mask_url
-from aionest.mcp.config import ConfigError, ServerConfig, ToolsConfig, ToolsConfigValue
-from aionest.mcp.trust import Trust
+from aionest.mcp import TokenStore
+from aionest.mcp.auth import Trust
+from aionest.mcp.config import ConfigError, ServerConfig, ToolsConfig, ToolsConfigValue, files, locking
+from aionest.mcp.config import text as formats
+from aionest.mcp.config.interpolate import Scope, Unresolved, interpolate
+from aionest.mcp.config.masks import mask_args, mask_url
 
 SECRET = "hunter2-S3CR3T"
 
@@ -610,7 +612,7 @@ SHAPES = {
 @pytest.mark.parametrize("suffix", ["yaml", "yml", "json", "jsonc", "toml", "conf"])
 def test_shapes_and_formats(tmp_path, shape, suffix):
     fmt = {"yml": "yaml", "jsonc": "json", "conf": "yaml"}.get(suffix, suffix)
-    file = write(tmp_path / f"f.{suffix}", _formats.render(SHAPES[shape], fmt))
+    file = write(tmp_path / f"f.{suffix}", formats.render(SHAPES[shape], fmt))
     config = ToolsConfig(file)
     assert config.get_errors() == [] and config.list() == ["a", "b c"] and config.warnings == []
     assert config.raw == SERVERS and dict(config.get("a")) == SERVERS["a"] and config.get("zz") is None
@@ -623,7 +625,7 @@ def test_shapes_and_formats(tmp_path, shape, suffix):
         "b c": {"url": "http://other/mcp", "headers": {"H": "v"}},
         "c": {"command": "new", "env": {"Q": "1"}},
     }
-    assert _formats.parse(file.read_text(), fmt).data.keys() >= SHAPES[shape].keys() - {"a", "b c"}
+    assert formats.parse(file.read_text(), fmt).data.keys() >= SHAPES[shape].keys() - {"a", "b c"}
     for name in again.list():
         assert again.remove(name)
     assert again.save() and ToolsConfig(file).list() == []
@@ -634,7 +636,7 @@ def test_shapes_and_formats(tmp_path, shape, suffix):
 @pytest.mark.parametrize("source", ["yaml", "json", "toml"])
 @pytest.mark.parametrize("target", ["yaml", "json", "toml"])
 def test_save_in_another_format(tmp_path, source, target):
-    config = ToolsConfig(write(tmp_path / f"a.{source}", _formats.render(SHAPES["mcpServers"], source)))
+    config = ToolsConfig(write(tmp_path / f"a.{source}", formats.render(SHAPES["mcpServers"], source)))
     assert config.set("n", {"command": "y"}) and config.save(tmp_path / "new" / "deep" / f"b.{target}")
     made = ToolsConfig(tmp_path / "new" / "deep" / f"b.{target}")
     assert made.get_errors() == [] and made.raw == {**SERVERS, "n": {"command": "y"}}
@@ -655,7 +657,7 @@ def test_save_in_another_format(tmp_path, source, target):
 def test_sniffed(tmp_path, name, text, format_):
     config = ToolsConfig(write(tmp_path / name, text))
     assert config.list() == ["a"], config.get_errors()
-    assert _formats.format_of(tmp_path / name, text) == format_
+    assert formats.format_of(tmp_path / name, text) == format_
 
 
 @pytest.mark.parametrize(
@@ -685,7 +687,7 @@ def test_sniffed(tmp_path, name, text, format_):
             "expands",
         ),
         ("f.yaml", b"a: {command: x}\n---\nb: {command: y}\n", "not valid YAML"),
-        ("f.json", b"x" * (_formats.MAX_BYTES + 1), "larger"),
+        ("f.json", b"x" * (files.MAX_BYTES + 1), "larger"),
     ],
 )
 def test_unusable_files(tmp_path, name, content, message):
@@ -1058,7 +1060,7 @@ def test_find(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
 def test_known_host_files(monkeypatch, tmp_path, platform):
-    monkeypatch.setattr("aionest.mcp.config.sys.platform", platform)
+    monkeypatch.setattr("aionest.mcp.config.hosts.sys.platform", platform)
     monkeypatch.setenv("APPDATA", str(tmp_path / "roaming"))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     found = ToolsConfig.known_host_files(tmp_path)
@@ -1172,7 +1174,7 @@ def test_import_mixes_no_inputs_up(tmp_path):
     config = ToolsConfig(vscode(tmp_path / "late.json", [], a={"command": "x"}))
     assert config.import_from(other) == ["v", "w"]
     vscode(tmp_path / "late.json", [us])
-    assert not config.save() and "input 'r' is another one" in config.get_errors()[-1]
+    assert not config.save() and "input 'r' has changed on disk" in config.get_errors()[-1]
 
 
 def test_load_another_file_and_reload(tmp_path):
@@ -1207,7 +1209,7 @@ def test_threads(tmp_path):
 WRITER = """
 import sys
 from aionest.mcp import ToolsConfig, TokenStore
-from aionest.mcp.trust import Trust
+from aionest.mcp.auth import Trust
 folder, mark = sys.argv[1:]
 store, trust = TokenStore(folder + "/tokens.json"), Trust(folder + "/trust.json")
 print("ready", flush=True)
@@ -1244,7 +1246,7 @@ def test_processes_keep_what_others_write(tmp_path):
 
 HOLDER = """
 import pathlib, sys, time
-from aionest.mcp._locked import locked
+from aionest.mcp.config import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -1255,7 +1257,7 @@ def test_a_lock_that_is_not_let_go_of(tmp_path, monkeypatch):
     file = write(tmp_path / "mcp.json", '{"mcpServers": {}}')
     config = ToolsConfig(file)
     config.set("a", {"command": "x"})
-    monkeypatch.setattr(_locked, "WAIT", 0.2)
+    monkeypatch.setattr(locking, "WAIT", 0.2)
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline()

@@ -65,7 +65,7 @@ def test_ten_thousand_calls(make_loader, processes):
     async def gathered(n):
         # a hundred at once, on a loop that is not the portal's
         for first in range(0, n, 100):
-            found = await asyncio.gather(*(loader.acall("b__add", {"a": first, "b": i}) for i in range(100)))
+            found = await asyncio.gather(*(loader.call_async("b__add", {"a": first, "b": i}) for i in range(100)))
             assert [result.structured["sum"] for result in found] == list(range(first, first + 100))
 
     def crowd(n):

@@ -433,7 +433,7 @@ def test_what_the_caller_handles_is_no_reason(load, web):
             raise exc
         except Exception:
             with pytest.raises(ToolsError) as caught:
-                await loader.acall("web.fail")
+                await loader.call_async("web.fail")
             return str(caught.value)
 
     for exc in (NotFound(), FileNotFoundError(2, "No such file", "/my/file")):

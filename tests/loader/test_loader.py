@@ -162,7 +162,7 @@ def test_from_many_threads_loops_and_runs(make_loader):
     assert texts == [str(n) for n in range(100)]
 
     async def main():
-        results = await asyncio.gather(*(loader.acall("a.echo", {"text": str(n)}) for n in range(20)))
+        results = await asyncio.gather(*(loader.call_async("a.echo", {"text": str(n)}) for n in range(20)))
         return [r.text for r in results]
 
     for _ in range(2):
@@ -171,16 +171,16 @@ def test_from_many_threads_loops_and_runs(make_loader):
     assert loader.portal.call(lambda: loader.call("a.echo", {"text": "in"})).text == "in"
 
 
-def test_cancelling_an_acall(make_loader):
+def test_cancelling_a_call_async(make_loader):
     loader = make_loader({"a": bare()})
 
     async def main():
-        task = asyncio.ensure_future(loader.acall("a.sleep", {"seconds": 30}))
+        task = asyncio.ensure_future(loader.call_async("a.sleep", {"seconds": 30}))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return (await loader.acall("a.echo", {"text": "on"})).text
+        return (await loader.call_async("a.echo", {"text": "on"})).text
 
     assert asyncio.run(main()) == "on"
 

@@ -17,7 +17,8 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import AuthError, KeyringTokenStore, TokenStore, UsageError, tokens
+from aionest.mcp import AuthError, KeyringTokenStore, TokenStore, UsageError
+from aionest.mcp.auth import tokens
 
 FOLDER = Path(__file__).parent.parent.parent / "examples" / "servers"
 
@@ -247,8 +248,8 @@ def test_the_store(store):
 
 
 def test_what_another_process_has_renewed_is_kept(store):
-    from aionest.mcp._oauth import Storage
-    from aionest.mcp._secrets import Secrets
+    from aionest.mcp.auth import Secrets
+    from aionest.mcp.auth.oauth import Storage
 
     secrets = Secrets()
     storage = Storage(store, "one", secrets, None)
@@ -269,8 +270,8 @@ def test_what_another_process_has_renewed_is_kept(store):
 
 
 def test_what_was_logged_out_meanwhile_is_written_whole(store):
-    from aionest.mcp._oauth import Storage
-    from aionest.mcp._secrets import Secrets
+    from aionest.mcp.auth import Secrets
+    from aionest.mcp.auth.oauth import Storage
 
     storage = Storage(store, "one", Secrets(), None)
 

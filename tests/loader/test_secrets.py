@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("mcp")
 
 from aionest.mcp import ToolFailed, ToolsConfig, ToolsError, ToolsLoader
-from aionest.mcp._secrets import Secrets
+from aionest.mcp.auth import Secrets
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 SECRET = "correct-horse-battery"

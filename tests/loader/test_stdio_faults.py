@@ -188,7 +188,7 @@ def test_from_an_exit_handler_and_in_a_callback_of_a_loop(child, complaints):
         loader.load()
         atexit.register(lambda: print("exit", loader.call("a.echo", {{"text": "bye"}})))
         async def main():
-            print("loop", (await loader.acall("a.echo", {{"text": "hi"}})).text)
+            print("loop", (await loader.call_async("a.echo", {{"text": "hi"}})).text)
         asyncio.run(main())
         """
     )

@@ -51,7 +51,7 @@ def test_a_span_is_the_child_of_its_callers(make_loader, spans):
 
     async def main():
         with tracer.start_as_current_span("there") as parent:
-            await loader.acall("one.add", {"a": 1})
+            await loader.call_async("one.add", {"a": 1})
             return parent
 
     other = asyncio.run(main())

@@ -16,12 +16,12 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp.adapters.anthropic import acall_anthropic, anthropic_block, call_anthropic, to_anthropic
-from aionest.mcp.adapters.openai import acall_openai, call_openai, openai_message, to_openai
+from aionest.mcp import ArgumentsError, Tool, ToolResult
+from aionest.mcp.adapters.anthropic import anthropic_block, call_anthropic, call_anthropic_async, to_anthropic
+from aionest.mcp.adapters.openai import call_openai, call_openai_async, openai_message, to_openai
 from aionest.mcp.adapters.python import to_async_function, to_function
-from aionest.mcp.bundle import ToolsBundle
 from aionest.mcp.errors import ServerUnavailable, ToolFailed, ToolNotFound
-from aionest.mcp.tool import ArgumentsError, Tool, ToolResult
+from aionest.mcp.tools import ToolsBundle
 
 IMAGE = {"type": "image", "data": base64.b64encode(b"png").decode(), "mimeType": "image/png"}
 LINK = {"type": "resource_link", "uri": "demo://1", "name": "one"}
@@ -69,7 +69,7 @@ class Memory:
             return ToolResult([{"type": "text", "text": "look"}, IMAGE])
         return ToolResult([{"type": "text", "text": json.dumps(arguments)}], structured=dict(arguments), tool=tool.name)
 
-    async def acall(self, tool, arguments=None, timeout=None, progress=None):
+    async def call_async(self, tool, arguments=None, timeout=None, progress=None):
         await asyncio.sleep(0)
         return self.call(tool, arguments, timeout, progress)
 
@@ -176,7 +176,7 @@ def test_a_missing_library_is_named(module, name):
 import sys
 sys.modules[{module!r}] = None
 from aionest.mcp.adapters.{name} import to_{name}
-from aionest.mcp.tool import Tool
+from aionest.mcp import Tool
 try:
     to_{name}(Tool("a"))
 except ImportError as exc:
@@ -269,7 +269,7 @@ def test_openai(tool):
         for one in (call, as_object, item):
             assert call_openai(tools, one, timeout=5).structured == ARGUMENTS
             assert tool.caller.timeout == 5
-    result = asyncio.run(acall_openai([tool], call))
+    result = asyncio.run(call_openai_async([tool], call))
     assert openai_message(call, result) == {"role": "tool", "tool_call_id": "1", "content": result.text}
     assert openai_message(item, result)["call_id"] == "2"
     whole = f"look\n[image image/png]\nembedded\n[resource demo://3 image/png]\n{REST}\n{SVG}"
@@ -301,7 +301,7 @@ def test_anthropic(tool):
     assert every[0]["text"] == f"look\nembedded\n{REST}\n{SVG}"
     assert [part["type"] for part in every[1:]] == ["image", "image"]
     failed = {**use, "input": {"city": "fail", "days": 1}}
-    assert anthropic_block(failed, asyncio.run(acall_anthropic([tool], SimpleNamespace(**failed))))["is_error"]
+    assert anthropic_block(failed, asyncio.run(call_anthropic_async([tool], SimpleNamespace(**failed))))["is_error"]
     with pytest.raises(ToolNotFound):
         call_anthropic([tool], {**use, "name": "no"})
     with pytest.raises(ArgumentsError):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("mcp")
 
-from aionest.mcp.naming import splits, unique_names
+from aionest.mcp.tools import splits, unique_names
 
 # short alphabets, so that clashes are found
 part = st.one_of(st.text("ab_-. ", max_size=8), st.text("_a", max_size=70), st.text(max_size=20))

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp.bundle import ToolsBundle
-from aionest.mcp.retriever import ToolsRetriever, words
-from aionest.mcp.tool import Tool
+from aionest.mcp import Tool
+from aionest.mcp.tools import ToolsBundle
+from aionest.mcp.tools.retriever import ToolsRetriever, words
 
 
 @dataclass
@@ -125,7 +125,7 @@ def test_as_a_function_and_as_a_tool(retriever):
     tool = retriever.to_tool()
     assert tool.name == "tools_retriever" and tool.read_only
     assert "weather__getForecast" in tool(query="weather").text
-    assert asyncio.run(tool.acall(query="weather")).structured == {"result": retriever("weather")}
+    assert asyncio.run(tool.call_async(query="weather")).structured == {"result": retriever("weather")}
 
 
 def test_embeddings_find_what_words_do_not():

@@ -13,8 +13,8 @@ import pytest
 
 pytest.importorskip("mcp")
 
+from aionest.mcp import ArgumentsError, Tool, ToolResult, ToolSchemaError
 from aionest.mcp.errors import UsageError
-from aionest.mcp.tool import ArgumentsError, Tool, ToolResult, ToolSchemaError
 
 SCHEMA = {
     "type": "object",
@@ -48,7 +48,7 @@ class Memory:
         self.calls.append((tool.name, dict(arguments), timeout, progress))
         return ToolResult([{"type": "text", "text": json.dumps(arguments)}], tool=tool.name)
 
-    async def acall(self, tool, arguments=None, timeout=None, progress=None):
+    async def call_async(self, tool, arguments=None, timeout=None, progress=None):
         await asyncio.sleep(0)
         return self.call(tool, arguments, timeout, progress)
 
@@ -78,8 +78,8 @@ def test_calls(tool):
     tool.call(city="Oslo", timeout=3)  # without a mapping all keywords are arguments
     tool.call({"city": "Oslo"}, timeout=3)
     tool.call(None, timeout=4)
-    asyncio.run(tool.acall({"self": 1, "tool": 2}))
-    asyncio.run(tool.acall(city="Rome"))
+    asyncio.run(tool.call_async({"self": 1, "tool": 2}))
+    asyncio.run(tool.call_async(city="Rome"))
     tool(self=1, arguments=2)
     assert [(arguments, timeout) for _, arguments, timeout, _ in tool.caller.calls] == [
         ({"city": "Oslo"}, None),

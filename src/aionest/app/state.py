@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from aionest.mcp import ToolsConfig, ToolsError
-from aionest.mcp.trust import Trust, would_start
+from aionest.mcp.auth import Trust, would_start
 from aionest.streamlit import call, tools_loader
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from aionest.mcp import AuthError, ServerStatus, ToolsConfig, ToolsError, ToolsLoader, Trust, UsageError
-from aionest.mcp._interpolate import input_ids
+from aionest.mcp.auth import was_only_found, would_start
+from aionest.mcp.config import input_ids
 from aionest.mcp.errors import clean
-from aionest.mcp.trust import was_only_found, would_start
 
 from . import _complete
 
@@ -150,8 +150,8 @@ def find_config(file: Path | None, yes: bool = False, inputs: dict[str, str] | N
     if found is None:
         raise UsageError("no configuration found: name one with --config, or make one with `aionest mcp config add`")
     config = ToolsConfig(found, inputs=given)
-    config._only_found = was_only_found(found)
-    if config._only_found and not Trust().is_trusted(config):
+    config.only_found = was_only_found(found)
+    if config.only_found and not Trust().is_trusted(config):
         _accept(config, found, yes)
     return config
 

@@ -37,7 +37,7 @@ def _read() -> dict[str, Any]:
 
 def remember(loader: ToolsLoader) -> None:
     """Keep the names of all tools that are there now."""
-    from aionest.mcp._formats import write_atomic
+    from aionest.mcp.config import write_atomic
 
     if loader.config.config_file is None:
         return
@@ -88,7 +88,7 @@ def tools(context: typer.Context, incomplete: str) -> list[str]:
 
 def arguments(context: typer.Context, incomplete: str) -> list[str]:
     """Names of a tool's arguments."""
-    from aionest.mcp.naming import splits
+    from aionest.mcp.tools import splits
 
     config, tool = _config(context), context.params.get("tool")
     if config is None or not tool or "=" in incomplete:

@@ -35,7 +35,7 @@ from aionest.mcp import (
     ToolsRetriever,
     UsageError,
 )
-from aionest.mcp.naming import splits
+from aionest.mcp.tools import splits
 
 from . import _complete
 from ._common import (
@@ -241,7 +241,7 @@ class Conversation:
                 bar.update(number, completed=value, total=total, description=escape(message or ""), visible=True)
 
             one: concurrent.futures.Future[ToolResult] = loader.portal.submit(
-                functools.partial(loader.acall, tool, arguments, timeout=timeout, progress=progress)
+                functools.partial(loader.call_async, tool, arguments, timeout=timeout, progress=progress)
             )
             one.add_done_callback(self._news.put)
             try:

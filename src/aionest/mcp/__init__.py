@@ -9,9 +9,10 @@ with ToolsLoader(config={"time": {"command": "mcp-server-time"}}) as loader:
 from __future__ import annotations
 
 from ._connection import ServerStatus
-from .bundle import ToolsBundle
+from .auth import KeyringTokenStore, TokenStore, Trust
 from .config import ConfigError, ServerConfig, ToolsConfig
 from .errors import (
+    ArgumentsError,
     AuthError,
     CallTimeout,
     ProtocolError,
@@ -19,14 +20,12 @@ from .errors import (
     ServerUnavailable,
     ToolFailed,
     ToolNotFound,
+    ToolSchemaError,
     ToolsError,
     UsageError,
 )
 from .loader import Diff, ToolsLoader
-from .retriever import ToolsRetriever
-from .tokens import KeyringTokenStore, TokenStore
-from .tool import ArgumentsError, Tool, ToolResult, ToolSchemaError
-from .trust import Trust
+from .tools import Tool, ToolResult, ToolsBundle, ToolsRetriever
 
 __all__ = [
     "ArgumentsError",

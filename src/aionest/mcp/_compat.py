@@ -31,7 +31,7 @@ except ImportError as exc:
         'aionest.mcp needs the MCP SDK, 1.24 up to (not including) 3: pip install "aionest[mcp]"'
     ) from exc
 
-from .errors import UsageError, briefly, leaves
+from .errors import UsageError, briefly, flatten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -197,7 +197,7 @@ class Refused(Exception):
 
 def with_status(exc: BaseException, status: int) -> BaseException:
     """The failure itself, or the refusal with that status which 2.x has put into general words."""
-    for one in leaves(exc) if status else ():
+    for one in flatten(exc) if status else ():
         if getattr(getattr(one, "error", None), "message", None) in ("Server returned an error response", "Not Found"):
             return Refused(status)
     return exc

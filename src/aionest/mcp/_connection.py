@@ -35,12 +35,12 @@ from .. import ResourceLost, hosted
 from .._runner import seconds_of
 from . import _compat, _stdio
 from ._compat import anyio
-from ._formats import stamp_of
 from ._posts import Posts
-from ._secrets import Secrets, watch_logs
 from ._sent import Sent
 from ._threads import in_own_thread, in_thread
-from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, again, explain, kind
+from .auth import Secrets, watch_logs
+from .config import stamp_of
+from .errors import CallTimeout, ProtocolError, ServerLost, ServerUnavailable, ToolsError, copy_to_raise, explain, kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -282,8 +282,7 @@ class Connection:
             answers.close()
 
     async def _oauth(self, config: Any) -> Any:
-        from . import _oauth
-        from .tokens import chosen
+        from .auth import chosen, oauth
 
         function = self.callbacks.authorize
         authorize = None
@@ -298,7 +297,7 @@ class Connection:
                 (self._answer_begins if now else self._answer_ends)()
 
         store = await in_own_thread(chosen, self.callbacks.tokens)
-        return await _oauth.provider(config, store, self.secrets, authorize, self._auth_failed, asking)()
+        return await oauth.provider(config, store, self.secrets, authorize, self._auth_failed, asking)()
 
     def _auth_failed(self, exc: BaseException) -> None:
         """The SDK's transports only log it, and leave the request waiting."""
@@ -439,7 +438,9 @@ class Connection:
             await asyncio.wait({opening}, timeout=left if left is None else max(left, LATER) if self._answers else left)
         error = opening.exception()
         if error is not None:
-            raise again(error) if isinstance(error, ToolsError) else error  # each gets its own, with its own traceback
+            raise (
+                copy_to_raise(error) if isinstance(error, ToolsError) else error
+            )  # each gets its own, with its own traceback
 
     def _opened_or_not(self, opening: asyncio.Task[None]) -> None:
         self._opening = None
@@ -454,7 +455,7 @@ class Connection:
             wait = self._next_attempt - time.monotonic()
             if wait > 0 and not now:
                 if self.failure is not None and wait > 1:
-                    raise again(self.failure)
+                    raise copy_to_raise(self.failure)
                 await asyncio.wait({self._ended}, timeout=wait)
                 self._refuse_if_closed()
             await self._connect()

@@ -39,8 +39,8 @@ except ImportError:  # Windows: nobody can tell what is in a pipe
 
 from . import _guardian
 from ._compat import anyio, encode, is_cancellation, parse
-from ._secrets import Secrets
 from ._sent import note
+from .auth import Secrets
 from .errors import ServerExited
 
 if TYPE_CHECKING:

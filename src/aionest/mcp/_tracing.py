@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._connection import Connection
-    from .tool import Tool, ToolResult
+    from .tools import Tool, ToolResult
 
 
 @functools.lru_cache(maxsize=1)

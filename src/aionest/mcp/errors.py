@@ -87,6 +87,22 @@ class ProtocolError(ToolsError):
         self.rpc_code = rpc_code
 
 
+class ArgumentsError(UsageError):
+    """The arguments do not fit the tool's schema. ``problems`` has a line for each."""
+
+    code = "arguments"
+
+    def __init__(self, message: str, problems: list[str], *, server: str | None = None) -> None:
+        super().__init__(message, server=server)
+        self.problems = problems
+
+
+class ToolSchemaError(UsageError):
+    """The tool's own schema is no JSON schema: its server is at fault."""
+
+    code = "schema"
+
+
 class ServerExited(ConnectionError):
     """The process behind a stdio server ended by itself, or closed a pipe that it needs."""
 
@@ -99,7 +115,7 @@ class ServerExited(ConnectionError):
         super().__init__(f"the server process {how}")
 
 
-def again(error: ToolsError) -> ToolsError:
+def copy_to_raise(error: ToolsError) -> ToolsError:
     """A copy, to be raised: an exception that is raised more than once grows a longer traceback each time."""
     fresh = copy.copy(error)
     fresh.__cause__ = error.__cause__
@@ -120,7 +136,7 @@ _SECRET_IN_URL = re.compile(
 )
 
 
-def leaves(exc: BaseException, but: BaseException | None = None) -> list[BaseException]:
+def flatten(exc: BaseException, but: BaseException | None = None) -> list[BaseException]:
     """All exceptions in it: parts of groups, causes and contexts, the most telling first.
 
     :param but: one that was handled when all began, and has nothing to do with it.
@@ -163,7 +179,7 @@ def rpc_code(exc: BaseException) -> int | None:
 
 def kind(exc: BaseException, but: BaseException | None = None) -> tuple[str, BaseException]:
     """What it is (auth, http, dns, refused, command, exited, unsent, session, timeout, lost, rpc, other) and which part says so."""
-    for one in leaves(exc, but):
+    for one in flatten(exc, but):
         status = getattr(getattr(one, "response", None), "status_code", None)
         if isinstance(status, int):
             return ("auth" if status in (401, 403) else "session" if status == 404 else "http"), one
@@ -182,12 +198,12 @@ def kind(exc: BaseException, but: BaseException | None = None) -> tuple[str, Bas
             return "command", one
         if isinstance(one, ServerExited):
             return "exited", one
-    for one in leaves(exc, but):
+    for one in flatten(exc, but):
         if type(one).__name__ == "NotSent":
             return "unsent", one
         if type(one).__name__ == "Unanswerable" or (isinstance(one, RuntimeError) and _BAD_RESULT.match(str(one))):
             return "rpc", one
-    for one in leaves(exc, but):
+    for one in flatten(exc, but):
         code = rpc_code(one)
         if code is None:
             continue
@@ -199,7 +215,7 @@ def kind(exc: BaseException, but: BaseException | None = None) -> tuple[str, Bas
         if code in _SESSION_CODES and any(words in text for words in _SESSION_WORDS):
             return "session", one
         return "rpc", one
-    for one in leaves(exc, but):
+    for one in flatten(exc, but):
         if _is_invalid(one):
             return "rpc", one
         if type(one).__name__ in _CLOSED or isinstance(one, ConnectionError):
@@ -211,7 +227,7 @@ def kind(exc: BaseException, but: BaseException | None = None) -> tuple[str, Bas
 
 def explain(exc: BaseException, server: str, tail: str = "", but: BaseException | None = None) -> ToolsError:
     """The error to raise for a failure of a server: what happened, the end of its stderr, and what to do."""
-    for one in leaves(exc, but):
+    for one in flatten(exc, but):
         if isinstance(one, ToolsError):
             return one
     what, part = kind(exc, but)

@@ -27,15 +27,12 @@ from typing import TYPE_CHECKING, Any
 from .. import Portal, portal
 from . import _compat
 from ._connection import LISTENERS, Callbacks, Connection, Replaced, ServerStatus, Teller, _call_back, log
-from ._formats import stamp_of
 from ._threads import in_own_thread
 from ._tracing import span
-from .bundle import ToolsBundle
-from .config import ToolsConfig
-from .errors import ServerUnavailable, ToolFailed, ToolNotFound, ToolsError, UsageError, again
-from .naming import splits, unique_names
-from .tool import Tool, ToolResult
-from .trust import Trust, was_only_found
+from .auth import Trust, chosen, was_only_found
+from .config import ToolsConfig, stamp_of
+from .errors import ServerUnavailable, ToolFailed, ToolNotFound, ToolsError, UsageError, copy_to_raise
+from .tools import Tool, ToolResult, ToolsBundle, splits, unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -124,7 +121,7 @@ class ToolsLoader:
     ) -> None:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
-        self._only_found = isinstance(config, ToolsConfig) and config._only_found
+        self._only_found = isinstance(config, ToolsConfig) and config.only_found
         stamp: Any = None
         if config is None:
             if config_file is None:
@@ -252,7 +249,7 @@ class ToolsLoader:
 
     def _is_not_accepted(self) -> bool:
         """Is the configuration that of a file that was only found? What code has set is not, as long as there is no file."""
-        return self._only_found and self.config._text is not None and not Trust().is_trusted(self.config)
+        return self._only_found and self.config.is_from_file and not Trust().is_trusted(self.config)
 
     def _read_config(self) -> bool:
         """Read the file if it is another. False if what runs is to go on as it is."""
@@ -344,7 +341,7 @@ class ToolsLoader:
         for connection in failed:
             if self.strict or connection.config.required:
                 assert connection.failure is not None
-                raise again(connection.failure)
+                raise copy_to_raise(connection.failure)
         if self.strict and self._config_errors:
             raise UsageError("; ".join(self._config_errors.values()))
         return Diff(
@@ -577,7 +574,7 @@ class ToolsLoader:
         one, given = self._prepare(tool, arguments)
         return self.portal.call(self._call, one, given, timeout, progress, check)  # type: ignore[no-any-return]
 
-    async def acall(
+    async def call_async(
         self,
         tool: str | Tool,
         arguments: Mapping[str, Any] | None = None,
@@ -658,12 +655,12 @@ class ToolsLoader:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[key] = (time.monotonic() + ttl, result)
         if check and result.is_error:
-            said = self._hide(tool.server, result.text) or "it did not say why"
+            said = self.redact(tool.server, result.text) or "it did not say why"
             raise ToolFailed(f"tool {tool.name!r} failed: {said}", server=tool.server, result=result)
         return result
 
-    def _hide(self, server: str, text: str) -> str:
-        """A text without the server's secrets. (Adapters ask for what they raise.)"""
+    def redact(self, server: str, text: str) -> str:
+        """A text without the server's secrets, for an error that quotes it."""
         connection = self._connections.get(server)
         return connection.secrets.hide(text) if connection is not None else text
 
@@ -814,8 +811,7 @@ class ToolsLoader:
 
         :raises UsageError: no such server, or it does not use OAuth.
         """
-        from ._oauth import token_key
-        from .tokens import chosen
+        from .auth.oauth import token_key
 
         one = self.config.servers.get(server)
         if one is None or not (one.auth == "oauth" or (isinstance(one.auth, dict) and one.auth["type"] != "bearer")):

@@ -15,11 +15,10 @@ import streamlit as st
 
 from aionest.app import edit, state, widgets
 from aionest.mcp import ToolsConfig, ToolsError
-from aionest.mcp.trust import would_start
+from aionest.mcp.auth import would_start
 
 if TYPE_CHECKING:
-    from aionest.mcp import ServerStatus, ToolsLoader
-    from aionest.mcp.loader import Diff
+    from aionest.mcp import Diff, ServerStatus, ToolsLoader
 
 LINES = 200  # of stderr and log that are shown
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from ..tool import ArgumentsError
-from .openai import _field, _found
+from ..errors import ArgumentsError
+from .answers import field_of, tool_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ..tool import Tool, ToolResult
+    from ..tools import Tool, ToolResult
 
 _MEDIA = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
@@ -39,15 +39,15 @@ def call_anthropic(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any, **
     return tool.call(arguments, **options)
 
 
-async def acall_anthropic(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any, **options: Any) -> ToolResult:
+async def call_anthropic_async(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any, **options: Any) -> ToolResult:
     """``call_anthropic()`` for coroutines of any loop."""
     tool, arguments = _prepared(tools, tool_use)
-    return await tool.acall(arguments, **options)
+    return await tool.call_async(arguments, **options)
 
 
 def anthropic_block(tool_use: Any, result: ToolResult) -> dict[str, Any]:
     """The ``tool_result`` block for a call that was carried out; with its images, and other things named in the text."""
-    text = result._shown(_MEDIA)
+    text = result.shown(_MEDIA)
     content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
     for kind, data in result.images:
         if kind in _MEDIA:
@@ -55,15 +55,15 @@ def anthropic_block(tool_use: Any, result: ToolResult) -> dict[str, Any]:
             content.append({"type": "image", "source": source})
     return {
         "type": "tool_result",
-        "tool_use_id": _field(tool_use, "id"),
+        "tool_use_id": field_of(tool_use, "id"),
         "content": content,
         "is_error": result.is_error,
     }
 
 
 def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any) -> tuple[Tool, dict[str, Any]]:
-    tool = _found(tools, _field(tool_use, "name"))
-    arguments = _field(tool_use, "input")
+    tool = tool_of(tools, field_of(tool_use, "name"))
+    arguments = field_of(tool_use, "input")
     if not isinstance(arguments, dict):
         raise ArgumentsError(
             f"arguments of {tool.name!r} are no JSON object", ["not an object"], server=tool.server or None

@@ -11,10 +11,10 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ToolsError
-from ..tool import _described, _image_of, _json_of, _text_of
+from ..tools.result import described, image_of, json_of, text_of
 
 if TYPE_CHECKING:
-    from ..tool import Tool, ToolResult
+    from ..tools import Tool, ToolResult
 
 
 @functools.lru_cache(maxsize=1)
@@ -42,13 +42,13 @@ def _content(result: ToolResult) -> Any:
         return str(result)
     blocks: list[dict[str, Any]] = []
     if not result.text and result.structured is not None:
-        blocks.append({"type": "text", "text": _json_of(result.structured)})
+        blocks.append({"type": "text", "text": json_of(result.structured)})
     for block in result.content:
-        image, text = _image_of(block), _text_of(block)
+        image, text = image_of(block), text_of(block)
         if image is not None:
             blocks.append({"type": "image", "base64": base64.b64encode(image[1]).decode(), "mime_type": image[0]})
         elif text != "":
-            blocks.append({"type": "text", "text": _described(block) if text is None else text})
+            blocks.append({"type": "text", "text": described(block) if text is None else text})
     return blocks
 
 
@@ -65,7 +65,7 @@ def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
 
     def outcome(result: ToolResult) -> tuple[Any, dict[str, Any]]:
         if result.is_error:
-            raise tool_exception(tool._said(result))
+            raise tool_exception(tool.reason(result))
         return _content(result), result.to_json()
 
     def call(**arguments: Any) -> tuple[Any, dict[str, Any]]:
@@ -76,9 +76,9 @@ def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
                 raise tool_exception(str(exc)) from exc
             raise
 
-    async def acall(**arguments: Any) -> tuple[Any, dict[str, Any]]:
+    async def call_async(**arguments: Any) -> tuple[Any, dict[str, Any]]:
         try:
-            return outcome(await tool.acall(arguments))
+            return outcome(await tool.call_async(arguments))
         except ToolsError as exc:
             if handle_tool_error:
                 raise tool_exception(str(exc)) from exc
@@ -89,7 +89,7 @@ def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
         description=tool.description or tool.title or tool.name,
         args_schema={"properties": {}, **tool.input_schema},
         func=call,
-        coroutine=acall,
+        coroutine=call_async,
         response_format="content_and_artifact",
         handle_tool_error=handle_tool_error,
         metadata={"server": tool.server, **tool.annotations},

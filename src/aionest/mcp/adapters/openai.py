@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ToolNotFound
-from ..tool import ArgumentsError
+from ..errors import ArgumentsError
+from .answers import field_of, tool_of
 
 if TYPE_CHECKING:
-    from ..tool import Tool, ToolResult
+    from ..tools import Tool, ToolResult
 
 DESCRIPTION = 1024  # characters that the interface takes
 
@@ -41,24 +41,24 @@ def call_openai(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **op
     return tool.call(arguments, **options)
 
 
-async def acall_openai(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **options: Any) -> ToolResult:
+async def call_openai_async(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **options: Any) -> ToolResult:
     """``call_openai()`` for coroutines of any loop."""
     tool, arguments = _prepared(tools, tool_call)
-    return await tool.acall(arguments, **options)
+    return await tool.call_async(arguments, **options)
 
 
 def openai_message(tool_call: Any, result: ToolResult) -> dict[str, Any]:
     """What to append to the conversation for a call that was carried out."""
-    if _field(tool_call, "function") is None:
-        return {"type": "function_call_output", "call_id": _field(tool_call, "call_id"), "output": str(result)}
-    return {"role": "tool", "tool_call_id": _field(tool_call, "id"), "content": str(result)}
+    if field_of(tool_call, "function") is None:
+        return {"type": "function_call_output", "call_id": field_of(tool_call, "call_id"), "output": str(result)}
+    return {"role": "tool", "tool_call_id": field_of(tool_call, "id"), "content": str(result)}
 
 
 def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any) -> tuple[Tool, dict[str, Any]]:
-    function = _field(tool_call, "function")
+    function = field_of(tool_call, "function")
     function = tool_call if function is None else function
-    tool = _found(tools, _field(function, "name"))
-    given = _field(function, "arguments") or "{}"
+    tool = tool_of(tools, field_of(function, "name"))
+    given = field_of(function, "arguments") or "{}"
     try:
         arguments = json.loads(given) if isinstance(given, (str, bytes)) else given
     except ValueError as exc:
@@ -70,14 +70,3 @@ def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any) -> tup
             f"arguments of {tool.name!r} are no JSON object", ["not an object"], server=tool.server or None
         )
     return tool, arguments
-
-
-def _field(thing: Any, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
-
-
-def _found(tools: Mapping[str, Tool] | Iterable[Tool], name: Any) -> Tool:
-    known = dict(tools) if isinstance(tools, Mapping) else {tool.name: tool for tool in tools}
-    if name not in known:
-        raise ToolNotFound(f"no tool {name!r}; there are: {', '.join(known) or 'none'}")
-    return known[name]

@@ -13,12 +13,12 @@ import operator
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ToolFailed
-from ..tool import _kinds, _resolved, _values
+from ..tools.schema import kinds, resolved, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..tool import Tool, ToolResult
+    from ..tools import Tool, ToolResult
 
 _TYPES: dict[str, Any] = {
     "string": str,
@@ -33,10 +33,10 @@ _TYPES: dict[str, Any] = {
 
 def _annotation(schema: Any, root: dict[str, Any], depth: int = 0) -> Any:
     found: list[Any] = []
-    for kind, own in _kinds(schema, root):
+    for kind, own in kinds(schema, root):
         one: Any = _TYPES.get(kind, Any)
         if kind == "values":
-            values = _values(own)
+            values = values_of(own)
             fits = values and all(value is None or isinstance(value, (str, int)) for value in values)
             one = Literal[tuple(values)] if fits else Any  # type: ignore[valid-type]
         elif kind == "array" and isinstance(own.get("items"), dict) and depth < 4:
@@ -67,7 +67,7 @@ def to_async_function(tool: Tool) -> Callable[..., Any]:
     signature = _signature(tool)
 
     async def function(*args: Any, **kwargs: Any) -> Any:
-        return _outcome(tool, await tool.acall(_given(tool, signature, args, kwargs)))
+        return _outcome(tool, await tool.call_async(_given(tool, signature, args, kwargs)))
 
     return _dressed(function, tool, signature)
 
@@ -85,7 +85,7 @@ def _signature(tool: Tool) -> inspect.Signature:
             kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY
             parameters.append(inspect.Parameter(name, kind, annotation=annotation))
             continue
-        default = _resolved(properties[name], root).get("default")
+        default = resolved(properties[name], root).get("default")
         if default is None and annotation is not Any:
             annotation = annotation | None
         parameters.append(
@@ -113,15 +113,15 @@ def _left_out(tool: Tool, name: str) -> bool:
     if name in tool.required or name not in tool.properties:
         return False
     root = tool.input_schema
-    for kind, own in _kinds(tool.properties[name], root):
-        if kind in ("null", "any") or (kind == "values" and None in _values(own)):
+    for kind, own in kinds(tool.properties[name], root):
+        if kind in ("null", "any") or (kind == "values" and None in values_of(own)):
             return False
     return True
 
 
 def _outcome(tool: Tool, result: ToolResult) -> Any:
     if result.is_error:
-        raise ToolFailed(f"tool {tool.name!r} failed: {tool._said(result)}", server=tool.server or None, result=result)
+        raise ToolFailed(f"tool {tool.name!r} failed: {tool.reason(result)}", server=tool.server or None, result=result)
     return result.structured if result.structured is not None else str(result)
 
 
@@ -137,6 +137,6 @@ def _dressed(function: Any, tool: Tool, signature: inspect.Signature) -> Any:
 def _docstring(tool: Tool) -> str:
     lines = [tool.description or tool.title or tool.name, ""]
     for name, schema in tool.properties.items():
-        text = str(_resolved(schema, tool.input_schema).get("description") or "")
+        text = str(resolved(schema, tool.input_schema).get("description") or "")
         lines.append(f":param {name}: {' '.join(text.split())}".rstrip())
     return "\n".join(lines).strip()

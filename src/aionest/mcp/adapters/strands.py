@@ -14,7 +14,7 @@ from ..errors import ToolsError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from ..tool import Tool, ToolResult
+    from ..tools import Tool, ToolResult
 
 _FORMATS = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 
@@ -25,7 +25,7 @@ def _strands_result(result: ToolResult, use_id: str) -> dict[str, Any]:
         for kind, data in result.images
         if kind in _FORMATS
     ]
-    text = result._shown(_FORMATS)
+    text = result.shown(_FORMATS)
     content = [{"text": text}, *images] if text or not images else images
     answer = {"toolUseId": use_id, "status": "error" if result.is_error else "success", "content": content}
     if result.structured is not None:
@@ -71,7 +71,7 @@ def _agent_tool() -> Any:
             self, tool_use: Any, invocation_state: dict[str, Any], **kwargs: Any
         ) -> AsyncGenerator[Any, None]:
             try:
-                answer = _strands_result(await self.tool.acall(tool_use.get("input") or {}), tool_use["toolUseId"])
+                answer = _strands_result(await self.tool.call_async(tool_use.get("input") or {}), tool_use["toolUseId"])
             except ToolsError as exc:
                 answer = {"toolUseId": tool_use["toolUseId"], "status": "error", "content": [{"text": str(exc)}]}
             yield ToolResultEvent(answer)  # type: ignore[arg-type]

@@ -14,8 +14,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._formats import write_atomic
-from ._locked import locked
+from ..config import locked, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

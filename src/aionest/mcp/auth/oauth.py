@@ -1,7 +1,7 @@
 """OAuth for HTTP servers: the SDK's flows, tokens that outlive the process, and a listener for the browser's return.
 
 Contract
-  * Tokens, the client's registration and the authorization server's metadata are kept in a token store (``tokens.py``), so a
+  * Tokens, the client's registration and the authorization server's metadata are kept in a token store (``tokens``), so a
     login is needed once, and an expired token is renewed without a person.
   * A person is asked only through the ``authorize`` callback of the loader; without one the connection fails and says how to
     log in. The listener is bound to 127.0.0.1, lives for one login and takes one answer.
@@ -23,14 +23,14 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from ._compat import V2, dump
-from ._threads import in_own_thread, in_thread
-from .errors import AuthError
+from .._compat import V2, dump
+from .._threads import in_own_thread, in_thread
+from ..errors import AuthError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from ._secrets import Secrets
+    from .redact import Secrets
     from .tokens import TokenStore
 
 LOGIN_TIMEOUT = 300.0  # seconds for a person

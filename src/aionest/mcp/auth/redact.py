@@ -16,11 +16,13 @@ import weakref
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from ._interpolate import HIDDEN, secret_args, token_like
-from .errors import clean, leaves
+from ..config.masks import HIDDEN, secret_args, token_like
+from ..errors import clean, flatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from ..config import ServerConfig
 
 SHORTEST = 6  # characters; anything shorter would blot out half of a text
 SHORTEST_NAMED = 3  # of values whose name says that they are secret
@@ -52,7 +54,7 @@ class Secrets:
         self._pattern: re.Pattern[str] | None = None
         _known.add(self)
 
-    def learn(self, config: Any) -> None:
+    def learn(self, config: ServerConfig) -> None:
         """Take note of a resolved configuration's values."""
         self.add(*_values(config))
 
@@ -73,7 +75,7 @@ class Secrets:
 
     def scrub(self, exc: BaseException) -> None:
         """Take them out of an exception and of all that it came from: tracebacks show these too."""
-        for one in leaves(exc):
+        for one in flatten(exc):
             if any(isinstance(arg, str) and self._shown(arg) != arg for arg in one.args):
                 one.args = tuple(self._shown(arg) if isinstance(arg, str) else arg for arg in one.args)
 
@@ -84,7 +86,7 @@ class Secrets:
         return f"<Secrets {len(self._values)}>"
 
 
-def _values(config: Any) -> Iterator[str]:
+def _values(config: ServerConfig) -> Iterator[str]:
     for name, value in config.env.items():
         if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST):
             yield value
@@ -92,7 +94,7 @@ def _values(config: Any) -> Iterator[str]:
         if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST):
             yield from _worth_hiding(value)
     yield from _parts(config.auth)
-    for name, value in config._used.items():
+    for name, value in config.variables.items():
         if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST) and not os.path.exists(value):
             yield value  # not a path, which is no secret and says where an error is
     for value in secret_args(config.args):

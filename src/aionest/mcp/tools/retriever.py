@@ -13,10 +13,12 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from .._threads import in_own_thread
+from .result import ToolResult
+from .tool import Tool
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from .tool import Tool, ToolResult
 
 # runs of CJK; then an acronym, a capitalised or lower-case word, digits, and words of scripts without case
 _WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -179,8 +181,6 @@ class ToolsRetriever:
 
     def to_tool(self) -> Tool:
         """The search as a tool itself, for an agent that has many: it can be adapted as any other."""
-        from .tool import Tool
-
         return Tool(
             name="tools_retriever",
             title="Find tools",
@@ -205,17 +205,13 @@ class _Search:
         self._retriever = retriever
 
     def call(self, tool: Tool, arguments: Mapping[str, Any] | None = None, **_: Any) -> ToolResult:
-        from .tool import ToolResult
-
         given = dict(arguments or {})
         tool.validate(given)
         found = self._retriever(given["query"])
         text = json.dumps(found, ensure_ascii=False)
         return ToolResult([{"type": "text", "text": text}], structured={"result": found}, tool=tool.name)
 
-    async def acall(self, tool: Tool, arguments: Mapping[str, Any] | None = None, **_: Any) -> ToolResult:
-        from ._threads import in_own_thread
-
+    async def call_async(self, tool: Tool, arguments: Mapping[str, Any] | None = None, **_: Any) -> ToolResult:
         return await in_own_thread(self.call, tool, arguments)  # type: ignore[no-any-return]  # embedding may take its time
 
 

@@ -47,7 +47,7 @@ class ToolsBundle:
 
         :raises ImportError: langchain-core is not installed.
         """
-        from .adapters.langchain import to_langchain
+        from ..adapters.langchain import to_langchain
 
         return [to_langchain(tool, handle_tool_error=handle_tool_error) for tool in self.get_all()]
 

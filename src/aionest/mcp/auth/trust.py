@@ -16,10 +16,9 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from ._formats import write_atomic
-from ._interpolate import HIDDEN, has_reference, mask_url, token_like
-from ._locked import locked
-from .config import ToolsConfig
+from ..config import ToolsConfig, locked, write_atomic
+from ..config.interpolate import has_reference
+from ..config.masks import HIDDEN, mask_url, token_like
 
 __all__ = ["Trust", "was_only_found", "would_start"]
 
@@ -63,7 +62,7 @@ def would_start(config: ToolsConfig, names: Collection[str] | None = None) -> li
             lines.append(f"    with the variables of {shlex.quote(server.env_file)}")
         if server.cwd is not None:
             lines.append(f"    in {shlex.quote(server.cwd)}")
-        for key, value in server._defaults().items():
+        for key, value in server.input_defaults().items():
             lines.append(f"    with {shlex.quote(value)} for the input {shlex.quote(key)}, unless one is given")
     return [_plain(line) for line in lines]
 

@@ -1,0 +1,21 @@
+"""What lets a server be used, and what must not be shown: logins, tokens, accepted configurations, secrets.
+
+Contract: secrets leave this package only to the transport that sends them. ``oauth`` is imported when a server wants a login.
+"""
+
+from __future__ import annotations
+
+from .redact import Secrets, watch_logs
+from .tokens import KeyringTokenStore, TokenStore, chosen
+from .trust import Trust, was_only_found, would_start
+
+__all__ = [
+    "KeyringTokenStore",
+    "Secrets",
+    "TokenStore",
+    "Trust",
+    "chosen",
+    "was_only_found",
+    "watch_logs",
+    "would_start",
+]

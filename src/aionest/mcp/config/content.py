@@ -1,0 +1,320 @@
+"""What a file or a mapping of servers holds, with what was changed since, and the text that this makes.
+
+Contract
+  * ``raw`` and ``root`` are what was written; ``servers`` are those of them that are valid.
+  * A change that isn't valid changes nothing. What was wrong is added to ``errors``; no message holds a value.
+  * ``new_text`` touches nothing but what was changed. It raises ``FormatError`` instead of losing something.
+
+Not thread-safe: ``ToolsConfig`` holds its lock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import text as texts
+from .errors import ConfigError, Errors, Source, make_error
+from .files import read_text
+from .hosts import workspace_of
+from .inputs import Definitions, input_definitions, input_ids, input_list, rebased, with_inputs
+from .interpolate import Inputs
+from .server import ServerConfig, build
+from .shapes import NO_SERVERS, default_wrapper, looks_bare, wrapper
+from .text import DELETE, FormatError, Tree
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a configuration is."""
+
+    file: Path | None = None
+    base: Path | None = None  # of one without a file: what ${workspaceFolder} means
+    inputs: Inputs = None
+
+
+class Content:
+    """The servers of a file.
+
+    :param place: where it is.
+    :param overrides: fields that count for all servers.
+    """
+
+    def __init__(self, place: Place, overrides: Mapping[str, float] | None = None, fmt: str = "") -> None:
+        self.place = place
+        self.text: str | None = None
+        self.format = fmt
+        self.root: dict[Any, Any] = {}
+        self.at: tuple[str, ...] = ()  # the path to the servers
+        self.raw: dict[Any, Any] = {}
+        self.servers: dict[str, ServerConfig] = {}
+        self.errors: Errors = []
+        self.warnings: Errors = []
+        self.overrides = dict(overrides or {})
+        self._changes: dict[str, Any] = {}
+        self._new_inputs: Definitions = []  # definitions to be saved
+
+    # -- reading
+
+    def read_text(self, text: str) -> None:
+        """Take a text over. Raises ``FormatError``."""
+        fmt = texts.format_of(self.place.file, text)
+        tree = texts.parse(text, fmt)
+        self.text, self.format = text, fmt
+        self.read(tree.data, tree)
+
+    def read(self, root: Any, tree: Tree | None = None) -> None:
+        """Take over what a file or mapping holds."""
+        if root is None:
+            self._complain("the file is empty")
+            self.at = default_wrapper(self.format)
+            return
+        if not isinstance(root, Mapping):
+            hint = "write the servers below mcpServers:"
+            self._complain("the content must be a mapping", line=None if tree is None else 1, hint=hint)
+            return
+        self.root = dict(root)
+        self.at = wrapper(root) if root else default_wrapper(self.format)
+        found = self._found(tree)
+        if found is None:
+            return
+        self.raw = dict(found)
+        source = self._source(tree)
+        if tree is not None:
+            self._note_duplicates(tree)
+        for name, value in found.items():
+            made, errors, warned = build(name, value, source)
+            self.errors += errors
+            self.warnings += warned
+            if made is not None:
+                self.servers[name] = self._overridden(made)
+
+    def _found(self, tree: Tree | None) -> Mapping[Any, Any] | None:
+        """The entries under the servers' key; None if they can't be told."""
+        found: Any = self.root
+        for key in self.at:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if found is None:
+            return {}
+        if not isinstance(found, Mapping):
+            where = tree.line(*self.at) if tree is not None else None
+            self._complain(f"{'.'.join(self.at)} must be a mapping", line=where)
+            return None
+        if self.at:
+            return found
+        bare = {k: v for k, v in found.items() if k not in NO_SERVERS and not str(k).startswith("x-")}
+        if bare and not looks_bare(bare):
+            hint = "write the servers below mcpServers:, each with a command or a url"
+            self._complain("there are no servers in it", hint=hint)
+            return None
+        return bare
+
+    def _note_duplicates(self, tree: Tree) -> None:
+        for path, line in tree.duplicates():
+            # readers of JSON silently take the last one
+            if path[: len(self.at)] == self.at and len(path) > len(self.at):
+                server, inner = str(path[len(self.at)]), ".".join(map(str, path[len(self.at) + 1 :])) or None
+                self.errors.append(
+                    make_error("the key appears twice", self.place.file, server, inner, line, "remove one")
+                )
+
+    def _complain(self, message: str, *, line: int | None = None, hint: str = "") -> None:
+        self.errors.append(ConfigError(message, file=self.place.file, line=line, hint=hint))
+
+    def fail(self, exc: FormatError) -> None:
+        """The file as a whole is of no use."""
+        self._complain(exc.message, line=exc.line, hint=exc.hint)
+
+    def _source(self, tree: Tree | None) -> Source:
+        at = self.at
+
+        def line(server: str, keys: list[Any]) -> int | None:
+            return None if tree is None else tree.line(*at, server, *keys)
+
+        place = self.place
+        workspace = workspace_of(place.file) if place.file is not None else place.base
+        defaults = {d["id"]: d["default"] for d in self.inputs() if isinstance(d.get("default"), str)}
+        return Source(place.file, workspace, line, place.inputs, defaults)
+
+    def inputs(self) -> Definitions:
+        """The definitions of inputs."""
+        return input_definitions(self.root, self.at)
+
+    # -- changing
+
+    def _overridden(self, server: ServerConfig) -> ServerConfig:
+        return server.model_copy(update=self.overrides) if self.overrides else server
+
+    def override(self, fields: Mapping[str, float]) -> None:
+        """Have fields count for all servers."""
+        self.overrides.update(fields)
+        self.servers = {name: self._overridden(server) for name, server in self.servers.items()}
+
+    def set(self, name: str, value: Mapping[str, Any] | ServerConfig) -> bool:
+        """Add or replace a server; whether it is valid."""
+        self._drop_problems(name)
+        if isinstance(value, ServerConfig):
+            if value.is_resolved:  # it would be saved, with the values of variables in it
+                hint = "give the server as it was written"
+                self.errors.append(ConfigError("is resolved, which is never saved", server=str(name), hint=hint))
+                return False
+            value = fields_of(value)
+        try:
+            value = texts.plain(dict(value)) if isinstance(value, Mapping) else value
+        except FormatError as exc:
+            self.errors.append(ConfigError(exc.message, server=str(name)))
+            return False
+        made, errors, warned = build(name, value, self._source(None))
+        if not errors and name in ("mcpServers", *NO_SERVERS) and not self.at:
+            errors.append(ConfigError("this name has another meaning", server=name, hint="choose another"))
+        self.errors += errors
+        if made is None or errors:
+            return False
+        self.warnings += warned
+        self.raw[name] = value
+        self.servers[name] = self._overridden(made)
+        self._changes[name] = value
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Remove a server, valid or not; whether it was there."""
+        if name not in self.raw:
+            return False
+        del self.raw[name]
+        self.servers.pop(name, None)
+        self._drop_problems(name)
+        self._changes[name] = DELETE
+        self._drop_inputs()
+        return True
+
+    def _drop_problems(self, name: object) -> None:
+        """What was said about a server that is no longer so."""
+        self.errors = [error for error in self.errors if error.server is None or error.server != str(name)]
+        self.warnings = [one for one in self.warnings if one.server is None or one.server != str(name)]
+
+    def merge(self, other: Content, path: Path) -> list[str]:
+        """Add the servers of another file; the names of those that were added."""
+        added: list[str] = []
+        self.errors += other.errors
+        renamed = self._input_names(other)
+        definitions = other.inputs()
+        for name in other.servers:
+            value = rebased(other.raw[name], workspace_of(path))
+            wanted = sorted(input_ids(value))
+            value = with_inputs(value, renamed)
+            if name in self.raw:
+                if not texts.same(self.raw[name], value):
+                    self.warnings.append(ConfigError("is there already, not imported", file=path, server=name))
+                continue
+            before = self.root
+            new = self._define([{**d, "id": renamed.get(d["id"], d["id"])} for d in definitions if d["id"] in wanted])
+            if not self.set(name, value):
+                self.root = before
+                continue
+            self._new_inputs += new
+            added.append(name)
+            if wanted:
+                self._ask_for(name, wanted, renamed)
+        return added
+
+    def _ask_for(self, server: str, wanted: list[str], renamed: Mapping[str, str]) -> None:
+        ids = ", ".join(renamed.get(one, one) for one in wanted)
+        moved = [f"{renamed[one]} is its {one}" for one in wanted if one in renamed]
+        why = f" ({', '.join(moved)}, which is another one here)" if moved else ""
+        self.warnings.append(ConfigError(f"wants inputs: {ids}{why}", server=server, hint="pass inputs=..."))
+
+    def _input_names(self, other: Content) -> dict[str, str]:
+        """New ids for inputs of another configuration whose ids mean something else here."""
+        mine, its = ({one["id"]: one for one in content.inputs()} for content in (self, other))
+        used = {*mine, *input_ids(self.raw)}
+        taken = {*used, *its, *input_ids(other.raw)}
+        names: dict[str, str] = {}
+        for id_ in sorted(input_ids(other.raw) & used):
+            if texts.same(mine.get(id_), its.get(id_)):
+                continue
+            number = 2
+            while f"{id_}-{number}" in taken:
+                number += 1
+            names[id_] = f"{id_}-{number}"
+            taken.add(names[id_])
+        return names
+
+    def _define(self, definitions: Definitions) -> Definitions:
+        """Add definitions of inputs to those that there are; those that are new."""
+        known = {one["id"] for one in self.inputs()}
+        new = [one for one in definitions if one["id"] not in known]
+        if new:
+            path = (*self.at[:-1], "inputs")
+            self.root = texts.put(self.root, path, [*input_list(self.root, self.at), *new])
+        return new
+
+    def _drop_inputs(self) -> None:
+        """Those that came along with a server which is no longer there, and that nobody has seen yet."""
+        wanted = input_ids(self.raw)
+        gone = [one["id"] for one in self._new_inputs if one["id"] not in wanted]
+        if gone:
+            self._new_inputs = [one for one in self._new_inputs if one["id"] in wanted]
+            there = input_list(self.root, self.at)
+            kept = [one for one in there if not (isinstance(one, dict) and one.get("id") in gone)]
+            self.root = texts.put(self.root, (*self.at[:-1], "inputs"), kept or DELETE)
+
+    # -- writing
+
+    def new_text(self, target: Path, own: bool, force: bool) -> tuple[str, str]:
+        """The text to be written to a file, and its line end.
+
+        :param own: it is the file that this was read from, whose text may be another by now.
+        :param force: lose comments, or what cannot be read.
+        """
+        if own and target.exists():
+            text, newline = read_text(target)
+            fmt = texts.format_of(target, text)
+            try:
+                root = texts.parse(text, fmt).data
+                if root is not None and not isinstance(root, dict):
+                    raise FormatError("the file is not a mapping", 1)
+                at = wrapper(root) if root else default_wrapper(fmt)
+                return self._edited(text, fmt, at, root, force), newline
+            except FormatError:
+                if not force:
+                    raise
+            return texts.render(self._whole(fmt), fmt), newline
+        fmt = texts.format_of(target, "")
+        if self.text is not None and fmt == self.format:
+            return self._edited(self.text, fmt, self.at, texts.parse(self.text, fmt).data, force), "\n"
+        return texts.render(self._whole(fmt), fmt), "\n"
+
+    def _edited(self, text: str, fmt: str, at: tuple[str, ...], root: Any, force: bool) -> str:
+        """The text of a file with what was changed."""
+        there = {one["id"]: one for one in input_definitions(root or {}, at)}
+        for one in self._new_inputs:
+            if one["id"] in there and not texts.same(there[one["id"]], one):
+                raise FormatError(f"input {one['id']!r} has changed on disk", hint="reload, then import again")
+        new = [one for one in self._new_inputs if one["id"] not in there]
+        if new:
+            text = texts.edit(text, fmt, at[:-1], {"inputs": [*input_list(root or {}, at), *new]}, force)
+        return texts.edit(text, fmt, at, self._changes, force)
+
+    def _whole(self, fmt: str) -> dict[Any, Any]:
+        """All content, in the shape that it has."""
+        at = self.at if self.root.keys() - {"inputs"} else default_wrapper(fmt)
+        servers = dict(self.raw)
+        if not at:
+            return {**{k: v for k, v in self.root.items() if k in NO_SERVERS or str(k).startswith("x-")}, **servers}
+        return dict(texts.put(self.root, at, servers))
+
+
+def fields_of(server: ServerConfig) -> dict[str, Any]:
+    """The fields to write for a server: those that were given."""
+    data = server.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    if "transport" in server.model_fields_set:
+        data["transport"] = server.transport
+    else:
+        data.pop("transport", None)
+    return {k: int(v) if isinstance(v, float) and math.isfinite(v) and v == int(v) else v for k, v in data.items()}
+
+
+__all__ = ["Content", "Place", "fields_of"]

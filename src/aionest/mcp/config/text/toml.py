@@ -1,0 +1,168 @@
+"""TOML: read, located and edited in place, by whole tables.
+
+Contract: as ``config.text`` says of every format.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import re
+import sys
+from typing import Any
+
+from .tree import (
+    DELETE,
+    CannotEdit,
+    FormatError,
+    KeyPath,
+    Tree,
+    assign,
+    line_of,
+    missing,
+    plain,
+    remarks,
+    unquoted,
+    value_at,
+    without_none,
+)
+
+
+def load(text: str) -> dict[str, Any]:
+    """The data alone."""
+    tomllib: Any
+    try:
+        tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    except ImportError:
+        raise missing("tomli") from None
+    try:
+        data: dict[str, Any] = tomllib.loads(text)
+        return data
+    except tomllib.TOMLDecodeError as exc:
+        found = re.search(r"line (\d+)", str(exc))
+        line = int(found[1]) if found else line_of(text, len(text))
+        reason = unquoted(re.sub(r"\s*\(at .*\)\Z", "", str(exc)))
+        raise FormatError(f"not valid TOML: {reason}", line) from None
+
+
+_HEADER = re.compile(r"^[ \t]*\[(?!\[)([^\n]*?)\][ \t]*(?:#[^\n]*)?$", re.MULTILINE)
+
+
+def _key(text: str) -> KeyPath | None:
+    """The parts of a dotted key."""
+    try:
+        data = load(f"{text} = 0")
+    except FormatError:
+        return None
+    parts: list[str] = []
+    value: Any = data
+    while isinstance(value, dict) and len(value) == 1:
+        (key,) = value
+        parts.append(key)
+        value = value[key]
+    return tuple(parts) if value == 0 else None
+
+
+def _headers(text: str) -> list[tuple[KeyPath, int, int]]:
+    """Tables of a text: their path, the start of their header, and the end of the last line before the next one."""
+    found = [(_key(m[1]) or (), m.start(), m.end()) for m in _HEADER.finditer(text)]
+    starts = [start for _, start, _ in found] + [m.start() for m in re.finditer(r"^[ \t]*\[\[", text, re.MULTILINE)]
+    return [(path, start, min((s for s in starts if s > start), default=len(text))) for path, start, _ in found]
+
+
+def line_of_key(text: str, path: KeyPath) -> int | None:
+    """The line of the key at that path, or of the nearest known one above it."""
+    best: tuple[int, int] | None = None
+    assign = re.compile(r"^[ \t]*([^\s=\[#][^=\n]*?)[ \t]*=", re.MULTILINE)
+    first = _HEADER.search(text)
+    areas: list[tuple[KeyPath, int, int]] = [((), 0, first.start() if first else len(text)), *_headers(text)]
+    for prefix, start, end in areas:
+        if prefix != path[: len(prefix)]:
+            if prefix[: len(path)] == path and best is None:
+                best = (0, start)
+            continue
+        if prefix and (best is None or len(prefix) > best[0]):
+            best = (len(prefix), start)
+        for found in assign.finditer(text, start, end):
+            key = prefix + (_key(found[1]) or ())
+            if key == path[: len(key)] and len(key) > len(prefix) and (best is None or len(key) > best[0]):
+                best = (len(key), found.start(1))
+    return None if best is None else line_of(text, best[1])
+
+
+def _name(path: KeyPath) -> str:
+    return ".".join(
+        key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False) for key in path
+    )
+
+
+def _trimmed(text: str) -> str:
+    """Without comments and empty lines at its end."""
+    lines = text.split("\n")
+    while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+        lines.pop()
+    return "\n".join(lines)
+
+
+def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
+    """Whole tables only: a comment before a header belongs to the table behind it, which tomlkit sees differently."""
+    text = tree.text
+    if value is DELETE:
+        spans = [(start, end) for prefix, start, end in _headers(text) if prefix[: len(path)] == path]
+        for start, end in reversed(spans):
+            stop = start + len(_trimmed(text[start:end]))
+            text = text[:start] + text[stop:].removeprefix("\n")
+        if not spans:
+            raise CannotEdit
+        if path[:-1] and value_at(load(text), path[:-1]) is None:
+            # the mapping stays, though nothing is in it
+            at = min(start for start, _ in spans)
+            text = f"{text[:at]}[{_name(path[:-1])}]\n{text[at:]}"
+        return text, False
+    if any(isinstance(key, int) for key in path) or value_at(tree.data, path) is not None:
+        raise CannotEdit
+    import tomlkit
+
+    if not isinstance(value, dict):
+        span = next(((start, end) for prefix, start, end in _headers(text) if prefix == path[:-1]), None)
+        if span is None:
+            raise CannotEdit
+        # comments at the end of a table are about the next one
+        end = span[0] + len(_trimmed(text[slice(*span)]))
+        return f"{text[:end]}\n{tomlkit.dumps({path[-1]: value}).rstrip()}{text[end:]}", False
+    body = tomlkit.dumps(value)
+    quoted = _name(path)
+    body = re.sub(r"^\[(?!\[)", lambda _: f"[{quoted}.", body, flags=re.MULTILINE)
+    head = text.rstrip("\n") + "\n\n" if text.strip() else text
+    return f"{head}[{quoted}]\n{body}", False
+
+
+def parse(text: str) -> Tree:
+    """The data, and where its keys are."""
+    return Tree(text, plain(load(text)), None, functools.partial(line_of_key, text))
+
+
+def _library() -> Any:
+    try:
+        import tomlkit
+    except ImportError:
+        raise missing("tomlkit") from None
+    return tomlkit
+
+
+def render(data: Any) -> str:
+    """A new text."""
+    return str(_library().dumps(without_none(data))).lstrip("\n")
+
+
+def rewrite(text: str, path: KeyPath, value: Any, wanted: Any) -> str:
+    """All of it anew, as the library keeps it."""
+    tomlkit = _library()
+    document = tomlkit.parse(text)
+    assign(document, path, value)
+    return str(tomlkit.dumps(document))
+
+
+comments = remarks
+storable = without_none  # it has no word for nothing

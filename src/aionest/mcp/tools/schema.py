@@ -1,0 +1,132 @@
+"""JSON schemas of tools: what validates arguments, and what a schema says of a value.
+
+Contract: pure functions. No code of a schema is run and nothing is fetched, wherever its references lead; those that lead
+nowhere or in circles say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+DEPTH = 32  # references that are followed before a schema counts as circular
+
+
+def validator_of(schema: dict[str, Any]) -> Any:
+    """A validator: of the draft that the schema names, else of the newest by whose rules it is a schema."""
+    import jsonschema
+    from jsonschema_specifications import REGISTRY  # without it, references to other documents would be fetched
+
+    newest = jsonschema.Draft202012Validator
+    if "$schema" in schema:
+        drafts = [jsonschema.validators.validator_for(schema, default=newest)]
+    else:
+        drafts = [newest, jsonschema.Draft7Validator, jsonschema.Draft4Validator]
+    first: Exception | None = None
+    for draft in drafts:
+        try:
+            draft.check_schema(schema)
+        except jsonschema.SchemaError as exc:
+            first = first or exc
+            continue
+        return draft(schema, registry=REGISTRY)
+    assert first is not None
+    raise first
+
+
+_SAYS_NOTHING = {"$schema", "title", "description", "default", "examples"}
+_EXACTLY = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),)}
+
+
+def quick_check(schema: dict[str, Any]) -> Callable[[dict[str, Any]], bool] | None:
+    """For a schema of plain types and nothing else, a quick test that arguments fit; else None.
+
+    What fails it is left to the validator, which is thirty times as slow and has the last word.
+    """
+    known = _SAYS_NOTHING | {"type", "properties", "required", "additionalProperties"}
+    if (
+        schema.get("type") != "object"
+        or schema.keys() - known
+        or schema.get("additionalProperties", True) not in (True, False)
+    ):
+        return None
+    types: dict[str, tuple[type, ...]] = {}
+    for name, one in schema.get("properties", {}).items():
+        kind = one.get("type") if isinstance(one, dict) else None
+        if not isinstance(kind, str) or kind not in _EXACTLY or one.keys() - _SAYS_NOTHING - {"type"}:
+            return None
+        types[name] = _EXACTLY[kind]
+    required = schema.get("required", [])
+    if not isinstance(required, list):
+        return None
+
+    def fits(given: dict[str, Any]) -> bool:
+        for name, value in given.items():
+            if type(value) not in types.get(name, ()):
+                return False
+        for name in required:
+            if name not in given:
+                return False
+        return True
+
+    return fits
+
+
+def resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """The schema that a chain of references within the document ends at. An empty one if it leads nowhere."""
+    for _ in range(DEPTH):
+        if not isinstance(schema, dict):
+            return {}
+        reference = schema.get("$ref")
+        if not isinstance(reference, str):
+            return schema
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        target: Any = root if reference.startswith("#") else None
+        for step in reference[1:].split("/")[1:]:
+            step = step.replace("~1", "/").replace("~0", "~")
+            target = target.get(step) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            return beside
+        schema = {**target, **beside}
+    return {}
+
+
+def parts(schema: Any, root: dict[str, Any], depth: int = 0) -> list[dict[str, Any]]:
+    """A schema and all that it is made of by allOf, anyOf and oneOf."""
+    own = resolved(schema, root)
+    found = [own]
+    for key in ("allOf", "anyOf", "oneOf"):
+        inner = own.get(key)
+        if isinstance(inner, list) and depth < DEPTH // 4:
+            for part in inner:
+                found += parts(part, root, depth + 1)
+    return found
+
+
+def kinds(schema: Any, root: dict[str, Any], depth: int = 0) -> list[tuple[str, dict[str, Any]]]:
+    """What a value may be: (type, or "values" or "any") with the schema that says so."""
+    own = resolved(schema, root)
+    found: list[tuple[str, dict[str, Any]]] = []
+    if isinstance(own.get("enum"), list) or "const" in own:
+        found.append(("values", own))
+    elif isinstance(own.get("type"), str):
+        found.append((own["type"], own))
+    elif isinstance(own.get("type"), list):
+        found += [(str(kind), own) for kind in own["type"]]
+    elif depth < DEPTH // 4:
+        for key in ("anyOf", "oneOf", "allOf"):
+            inner = own.get(key)
+            for part in inner if isinstance(inner, list) else ():
+                found += kinds(part, root, depth + 1)
+        concrete = [kind for kind in found if kind[0] != "any"]
+        found = concrete or found
+    if not found:
+        guess = "object" if "properties" in own else "array" if "items" in own else "any"
+        found.append((guess, own))
+    if own.get("nullable") is True:  # of OpenAPI, and some servers make their schemas from that
+        found.append(("null", own))
+    return found
+
+
+def values_of(schema: dict[str, Any]) -> list[Any]:
+    return list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema.get("const")]
