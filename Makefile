@@ -4,6 +4,8 @@
 #   make run              the main job: the loader flow on a real MCP server, stock asyncio and aionest side by side
 #   make cpython          CPython's own test_asyncio with aionest applied, compared with stock by test id;
 #                         MODE=apply-close: with apply(close_loop=True)
+#   make suites           other projects' own tests, on stock asyncio and with aionest applied, compared by test id (an hour);
+#                         SUITES="anyio starlette" for some; make suites-ci for a choice that takes five minutes
 #   make streamlit        the app on the oldest Streamlit that is supported
 #   make sdk              the loader on the oldest, the first 2.x and the newest MCP SDK
 #   make refs             references counted, with a debug build as PYTHON
@@ -34,7 +36,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test anyio streamlit sdk refs run cpython long asan lint dist docs bench bench-loader bench-app bench-portal clean
+.PHONY: test anyio streamlit sdk refs run cpython suites suites-ci long asan lint dist docs bench bench-loader bench-app bench-portal clean
 
 test: $(VENV)/.test
 	$(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS)
@@ -91,6 +93,22 @@ run: $(VENV)/.installed
 MODE := apply
 cpython: $(VENV)/.installed
 	$(PY) tests/cpython/run_suite.py --mode $(MODE) --compare --python $(PY) $(ARGS)
+
+# the package alone, so that stock has nothing of it on its path; results are kept, and are the table in the docs
+SUITES :=
+SUITES_RUN = $(PY) -m tools.suites --python $(PYTHON) --aionest .venv/suites/aionest-$(TAG)
+suites: .venv/suites/aionest-$(TAG)/.ready
+	$(SUITES_RUN) $(SUITES) --page docs/tested-with.md $(ARGS)
+
+suites-ci: .venv/suites/aionest-$(TAG)/.ready
+	$(SUITES_RUN) --turn --budget 240 $(ARGS)
+
+.venv/suites/aionest-$(TAG)/.ready: $(VENV)/.installed
+	rm -rf $(@D)
+	mkdir -p $(@D)
+	cp -r $(VENV)/lib/python*/site-packages/aionest $(VENV)/lib/python*/site-packages/aionest-*.dist-info $(@D)
+	$(PY) -c "import tomllib" 2>/dev/null || $(PY) -m pip install -q --disable-pip-version-check tomli
+	touch $@
 
 long: $(VENV)/.test
 	@[ -f .venv/servers/.ready ] || tools/get-servers.sh .venv/servers $(PYTHON) || [ $$? = 3 ]

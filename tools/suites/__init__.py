@@ -1,0 +1,1 @@
+"""Other projects' own tests, on stock asyncio and with aionest applied: `python -m tools.suites`, `make suites`."""
