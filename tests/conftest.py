@@ -24,6 +24,37 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# CI runs what has failed once more, alone: AIONEST_RECORD_FAILED names a file that the ids of failed tests are added to,
+# AIONEST_ONLY one with those to run
+RECORD, ONLY = os.environ.get("AIONEST_RECORD_FAILED"), os.environ.get("AIONEST_ONLY")
+
+
+def record(line):
+    if RECORD and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(RECORD, "a") as file:
+            file.write(f"{line}\n")
+
+
+def pytest_runtest_logreport(report):
+    if report.failed:
+        record(report.nodeid)
+
+
+def pytest_collection_modifyitems(config, items):
+    if ONLY:
+        with open(ONLY) as file:
+            wanted = set(file.read().splitlines())
+        config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in wanted])
+        items[:] = [i for i in items if i.nodeid in wanted]
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if ONLY and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        record("INCOMPLETE")  # not all tests were run: to run those that failed is not enough
+
+
 def pytest_collection_finish(session):
     """What was imported is no garbage: the collections after each test need not look at it again."""
     from hypothesis import given, settings, strategies

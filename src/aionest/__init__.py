@@ -21,6 +21,8 @@ from ._errors import AionestError, ForeignLoopError, NestedRunError, PortalClose
 from ._run import await_, block_on, run
 
 if TYPE_CHECKING:
+    __version__: str
+
     from ._shim import install_shim
     from .hosted import Hosted, hosted
     from .portal import Held, Portal, portal
@@ -45,8 +47,6 @@ __all__ = [
     "unapply",
 ]
 
-__version__ = "0.1.0"
-
 _LAZY = {
     "install_shim": "_shim",
     "Hosted": "hosted",
@@ -68,6 +68,10 @@ class _Package(types.ModuleType):
 
 def __getattr__(name: str) -> Any:
     """What is only needed where it is used is imported there."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
