@@ -116,8 +116,8 @@ def apply(
 ) -> None:
     """Make nested asyncio work in this process.
 
-    Afterwards ``asyncio.run``, ``loop.run_until_complete``, ``loop.run_forever`` and ``asyncio.Runner.run`` may be called
-    while a loop runs in the same thread, and a top-level ``asyncio.run`` keeps one loop per thread open between calls.
+    Afterwards ``asyncio.run``, ``loop.run_until_complete``, ``loop.run_forever``, ``asyncio.Runner.run`` and ``anyio.run`` may
+    be called while a loop runs in the same thread, and a top-level ``asyncio.run`` keeps one loop per thread open between calls.
 
     :param loop: checked to be a loop that aionest can run, for callers written for nest_asyncio; all loops of the process
         are meant in any case.

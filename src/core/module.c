@@ -5,6 +5,7 @@
 #include "fiber.h"
 #include "gate.h"
 #include "handle.h"
+#include "imports.h"
 #include "layout.h"
 #include "nested.h"
 #include "signals.h"
@@ -283,6 +284,10 @@ static PyMethodDef functions[] = {
     {"_task_factories", task_factories, METH_VARARGS,
      "_task_factories($module, style, eager_code, /)\n--\n\n"
      "Say how asyncio's create_task() calls a task factory (an_factory_style), and which code its eager ones have."},
+    {"_watch_modules", an_py_watch_modules, METH_VARARGS,
+     "_watch_modules(look, finder, meta_path)\n\n"
+     "Call look() at turns of a loop if the number of loaded modules has changed since, again if it gave False, and if\n"
+     "meta_path does not begin with finder. Without arguments: no more."},
     {"_check", an_py_check, METH_NOARGS,
      "_check($module, /)\n--\n\nRaise AssertionError if an invariant of the engine does not hold, for tests."},
     {"_counters", counters, METH_NOARGS, "_counters($module, /)\n--\n\nLive objects and totals, for tests."},

@@ -1,6 +1,7 @@
 #include "nested.h"
 #include "err.h"
 #include "handle.h"
+#include "imports.h"
 #include "task.h"
 
 #define AN_INPLACE_DEPTH 1
@@ -237,7 +238,7 @@ an_py_run_nested(PyObject *module, PyObject *main)
     if (!PyCoro_CheckExact(main)) {
         Py_RETURN_NOTIMPLEMENTED; /* odd arguments and checks: the Python side */
     }
-    int running = an_nested_loop(&loop, &rec);
+    int running = an_imports_check() < 0 ? -1 : an_nested_loop(&loop, &rec);
     if (running <= 0) {
         if (running < 0) {
             an_err_close_coro(main);

@@ -5,6 +5,7 @@
  * Thread   the loop's; the GIL is released while it sleeps
  */
 #include "handle.h"
+#include "imports.h"
 #include "loop.h"
 
 #include <math.h>
@@ -428,7 +429,7 @@ int
 an_loop_poll(an_loop *rec, PyObject *loop, int wait)
 {
     double timeout;
-    if (AN_UNLIKELY(PyList_GET_SIZE(rec->scheduled) > 0) && purge_timers(rec) < 0) {
+    if (an_imports_check() < 0 || (AN_UNLIKELY(PyList_GET_SIZE(rec->scheduled) > 0) && purge_timers(rec) < 0)) {
         return -1;
     }
     if (compute_timeout(rec, loop, &timeout) < 0) {

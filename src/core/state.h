@@ -72,7 +72,7 @@
     X(stock_run_once) X(stock_time) X(stock_timer_handle_cancelled) X(stock_process_events) X(stock_write_to_self)     \
     X(stock_check_closed) X(stock__call_soon) X(stock_get_debug) X(stock_read_from_self) X(empty_tuple) X(zero)  \
     X(sigint_handler) X(sigint_saved) X(kw_context) X(context_alias) X(kw_loop) X(kw_task_name) X(kw_task_context)  \
-    X(eager_code) X(task_set_name)                                                                                     \
+    X(eager_code) X(task_set_name) X(modules) X(meta_path) X(imports_finder) X(imports_look)                            \
     X(future_kwargs) X(hub_main) X(tramp_main)  \
     X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop)
 
@@ -102,6 +102,7 @@ typedef struct an_state {
     int applied; /* the class attributes are ours */
     int sigint_depth;
     int factory_style; /* an_factory_style */
+    Py_ssize_t n_modules; /* imports.h: -1 unknown */
 
     /* live objects, for leak tests */
     Py_ssize_t n_records, n_blocks, n_hubs, n_threads, n_handles;

@@ -26,6 +26,8 @@ import weakref
 from asyncio import base_events, events
 from typing import TYPE_CHECKING, Any
 
+from .. import _imports
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
@@ -121,11 +123,13 @@ def firstiter(self: Any, agen: Any) -> None:
         births.sweep({id(one) for one in self._asyncgens})
 
 
-def finalizer(self: Any, agen: Any, *, _stock_finalizer: Any = _stock_finalizer) -> None:
+def finalizer(self: Any, agen: Any, *, _stock_finalizer: Any = _stock_finalizer, _look: Any = _imports.look) -> None:
     """The loop's hook for a generator that was dropped unfinished: keep it if it holds open scopes.
 
     At interpreter exit the module's names are gone before the last generators are: what it needs then comes as default.
     """
+    if _backend is None:
+        _look()  # it may have been imported since the last turn of the loop
     if _backend is not None and not self.is_closed():
         birth = births_of(self).get(agen)
         scopes = None if birth is None else _held_scopes(agen, birth)
