@@ -144,6 +144,7 @@ def apply(
         if runner is not None:
             _patch(_entry_points, runner, "run", _run.runner_run)
             _patch(_entry_points, runner, "close", _run.runner_close)
+            _patch(_entry_points, runner, "_on_sigint", _run.runner_on_sigint)
         from . import _subprocess
 
         for (owner, name), value in {**_groups.replacements(), **_subprocess.replacements()}.items():

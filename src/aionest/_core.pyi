@@ -61,6 +61,7 @@ def run_nested(main: Coroutine[Any, Any, _T], /) -> _T:
     """Run a coroutine as a new task of the running loop; NotImplemented when no loop runs here."""
 
 def block_on(future: asyncio.Future[_T], /) -> _T:
+def wait_nested(future: Any, /) -> Any: ...
     """Suspend the caller until ``future`` is done and give its result."""
 
 def await_(awaitable: Awaitable[_T], /) -> _T:
@@ -78,6 +79,9 @@ def set_guest(loop: asyncio.AbstractEventLoop, guest: Any, /) -> None:
 def set_eventfd(loop: asyncio.AbstractEventLoop, fd: int, /) -> None:
     """Wake ``loop`` up by this descriptor, which its epoll object watches edge-triggered; -1: by its pipe again, -2: as -1, in a forked child."""
 
+def is_carried(loop: Any, /) -> bool: ...
+def stop_done(loop: Any, /) -> None: ...
+def set_interrupted(yes: bool, /) -> None: ...
 def stop_waiters(loop: asyncio.AbstractEventLoop, /) -> list[asyncio.Future[None]]:
     """The futures of nested run_forever calls, oldest first."""
 

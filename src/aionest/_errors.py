@@ -2,10 +2,12 @@
 
 Contract: each class also inherits what users catch today for the same mistake (``RuntimeError``, ``TypeError``), so code
 written for asyncio or nest_asyncio keeps its ``except`` clauses. The C engine raises these by name; nothing here imports
-anything, so any module may import this one.
+anything of aionest's, so any module may import this one.
 """
 
 from __future__ import annotations
+
+from asyncio import CancelledError
 
 __all__ = ["AionestError", "ForeignLoopError", "NestedRunError", "PortalClosed", "ResourceLost"]
 
@@ -32,3 +34,11 @@ class ResourceLost(AionestError, RuntimeError):
 
 class PortalClosed(AionestError, RuntimeError):
     """Raised by every use of a portal that is closed, and by the calls that were under way when it was closed."""
+
+
+class Interrupted(CancelledError, KeyboardInterrupt):
+    """What a nested run raises when Ctrl-C has cancelled the run around it.
+
+    To the synchronous code that called it this is the ``KeyboardInterrupt`` that it would get where no loop runs; to the
+    task that this code runs in it is the cancellation that it is, so the task ends as a cancelled one.
+    """

@@ -14,10 +14,23 @@ from __future__ import annotations
 
 import contextvars
 import sys
-from asyncio import base_events, events
+from asyncio import base_events, events, futures
 from typing import Any
 
 from . import _core, _run
+
+
+class _Done(futures.Future):  # type: ignore[type-arg]
+    """What the caller of a guest's run waits for. Its cancellation goes to the guest's main future, if there is one, so it
+    reaches to the end of what the guest does; the caller goes on when that is done.
+    """
+
+    main: Any = None
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self.main is None or self.done():
+            return super().cancel(msg)
+        return bool(self.main.cancel(msg))
 
 
 class Guest:
@@ -30,7 +43,8 @@ class Guest:
 
     def __init__(self, inner: Any, outer: Any) -> None:
         self.inner, self.outer = inner, outer
-        self.done = outer.create_future()
+        self.done = _Done(loop=outer)
+        self.done.main = mains.get(inner)
         self.queued = False
         self.handle: Any = None  # the pump's last one
         self.timer: Any = None
@@ -146,6 +160,7 @@ class Guest:
             exc = _core.block_on(self.done)
         finally:
             try:
+                self.done.main = None
                 if not self.done.done():
                     self.done.cancel()
                 if self.handle is not None:
@@ -162,6 +177,7 @@ class Guest:
 
 
 _guests: dict[Any, Guest] = {}
+mains: dict[Any, Any] = {}  # what a loop that is about to run as a guest runs for: the future of its run_until_complete
 
 
 def check(inner: Any, outer: Any) -> Any:

@@ -51,6 +51,7 @@ _stock_close: Any = base_events.BaseEventLoop.close
 _stock_selector_close: Any = selector_events.BaseSelectorEventLoop.close
 _stock_asyncio_run: Any = runners.run
 _stock_runner_run: Any = getattr(getattr(runners, "Runner", None), "run", None)
+_stock_on_sigint: Any = getattr(getattr(runners, "Runner", None), "_on_sigint", None)
 _stock_runner_close: Any = getattr(getattr(runners, "Runner", None), "close", None)
 _cb: Any = base_events._run_until_complete_cb  # type: ignore[attr-defined]
 _HAS_SETUP = hasattr(base_events.BaseEventLoop, "_run_forever_setup")
@@ -137,6 +138,7 @@ def run_until_complete(self: Any, future: Any) -> Any:
     A coroutine or other awaitable is wrapped in a task.
     """
     new_task = not futures.isfuture(future)
+    mains: Any = None
     try:
         self._check_closed()
         running: Any = events._get_running_loop()
@@ -147,6 +149,7 @@ def run_until_complete(self: Any, future: Any) -> Any:
                 from . import _guest
 
                 _guest.check(self, running)
+                mains = _guest.mains
         future = tasks.ensure_future(future, loop=self)
     except BaseException:
         _refuse(future)
@@ -155,8 +158,11 @@ def run_until_complete(self: Any, future: Any) -> Any:
         # an exception is raised if it does not complete: no need to log that it was pending
         future._log_destroy_pending = False
     if nested:
-        return _core.block_on(future)
-    future.add_done_callback(_cb)
+        return _core.wait_nested(future) if new_task else _core.block_on(future)
+    stop = _StopWhenDone()
+    future.add_done_callback(stop)
+    if mains is not None:
+        mains[self] = future
     try:
         self.run_forever()
     except BaseException:
@@ -165,10 +171,31 @@ def run_until_complete(self: Any, future: Any) -> Any:
             future.exception()
         raise
     finally:
-        future.remove_done_callback(_cb)
+        stop.over = True
+        if mains is not None:
+            mains.pop(self, None)
+        future.remove_done_callback(stop)
     if not future.done():
         raise RuntimeError(STOPPED)
     return future.result()
+
+
+class _StopWhenDone:
+    """Done callback that stops the loop for one run_until_complete. Once that is over it does nothing: it may be queued still,
+    when the run was interrupted or stopped just then, and must not stop the next one.
+    """
+
+    over = False
+
+    def __call__(self, future: Any) -> None:
+        leaves = not future.cancelled() and isinstance(future.exception(), (KeyboardInterrupt, SystemExit))
+        if self.over:
+            return
+        if leaves:
+            # asyncio's own leaves this to the exception, which comes out of the loop by itself; not one that came out before
+            _core.stop_done(futures._get_loop(future))  # type: ignore[attr-defined]
+        else:
+            _cb(future)
 
 
 def close(self: Any) -> None:
@@ -536,37 +563,97 @@ def _run_closing(main: Any, debug: bool | None, loop_factory: Any) -> Any:
 
 
 def _run_on(loop: Any, main: Any, debug: bool | None) -> Any:
-    """A top-level run on a loop that stays open: Ctrl-C cancels the task first, as asyncio.Runner does."""
-    before = loop.get_debug()
-    if debug is not None:
-        loop.set_debug(debug)
-    try:
+    """A top-level run on a loop that stays open: Ctrl-C cancels the task first, as asyncio.Runner does.
+
+    After KeyboardInterrupt or SystemExit nothing of the run is left on the loop: its other tasks are cancelled and awaited.
+    """
+    interrupt = _Interrupt(loop)
+    with interrupt:
+        before = loop.get_debug()
+        older = tasks.all_tasks(loop)
+        if debug is not None:
+            loop.set_debug(debug)
         try:
-            task = loop.create_task(main)
-        except BaseException:
-            _refuse(main)
+            try:
+                task = loop.create_task(main)
+            except BaseException:
+                _refuse(main)
+                raise
+            return _run_interruptible(loop, task, interrupt)
+        except (KeyboardInterrupt, SystemExit):
+            if not loop.is_running() and not loop.is_closed():
+                _cancel_tasks(loop, tasks.all_tasks(loop) - older)
             raise
-        return run_task(loop, task)
-    finally:
-        if debug is not None and not loop.is_closed():
-            loop.set_debug(before)
+        finally:
+            if debug is not None and not loop.is_closed():
+                loop.set_debug(before)
+
+
+def _cancel_tasks(loop: Any, left: set[Any]) -> None:
+    """Cancel these tasks and wait for their end, as asyncio.Runner does with all of them."""
+    if not left:
+        return
+    for task in left:
+        task._log_destroy_pending = False  # a further Ctrl-C ends the waiting
+        task.cancel()
+    loop.run_until_complete(tasks.gather(*left, return_exceptions=True))
+    for task in left:
+        if not task.cancelled() and task.exception() is not None:
+            loop.call_exception_handler(
+                {
+                    "message": "unhandled exception during asyncio.run() shutdown",
+                    "exception": task.exception(),
+                    "task": task,
+                }
+            )
 
 
 class _Interrupt:
-    """SIGINT handler of one run. While runs nested in it sleep, the engine's own handler stands in for it."""
+    """SIGINT handler of one run, as asyncio.Runner's: the first Ctrl-C cancels the task, another one raises KeyboardInterrupt
+    wherever the program is. While the loop is not being carried, that is while a run is set up or cleaned up, nothing is
+    raised but remembered: what was half done would poison the next run.
+    """
 
     _aionest_run = True
 
-    def __init__(self, loop: Any, task: Any) -> None:
-        self.loop, self.task, self.count = loop, task, 0
+    def __init__(self, loop: Any) -> None:
+        self.loop, self.task, self.count, self.late = loop, None, 0, False
 
     def __call__(self, signum: int, frame: Any) -> None:
         self.count += 1
-        if self.count == 1 and not self.task.done():
-            self.task.cancel()
-            self.loop.call_soon_threadsafe(lambda: None)
-            return
-        raise KeyboardInterrupt
+        task: Any = self.task
+        if self.count == 1 and task is not None and not task.done():
+            _core.set_interrupted(True)
+            task.cancel()
+            self.loop.call_soon_threadsafe(_nothing)
+        elif _core.is_carried(self.loop):
+            raise KeyboardInterrupt
+        else:
+            self.late = True
+
+    def __enter__(self) -> _Interrupt | None:
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        ):
+            return None
+        try:
+            signal.signal(signal.SIGINT, self)
+        except ValueError:  # no signals in this interpreter
+            return None
+        return self
+
+    def __exit__(self, kind: Any, exc: BaseException | None, tb: Any) -> None:
+        if self.count:
+            _core.set_interrupted(False)
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is self:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.late and not isinstance(exc, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+
+
+def _nothing() -> None:
+    """Wakes a loop up."""
 
 
 def _no_count() -> int:
@@ -576,20 +663,21 @@ def _no_count() -> int:
 
 def run_task(loop: Any, task: Any) -> Any:
     """Run a task of a loop to its end with asyncio.Runner's treatment of Ctrl-C."""
-    handler = None
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):
-        handler = _Interrupt(loop, task)
-        try:
-            signal.signal(signal.SIGINT, handler)
-        except ValueError:  # no signals in this interpreter
-            handler = None
+    interrupt = _Interrupt(loop)
+    with interrupt:
+        return _run_interruptible(loop, task, interrupt)
+
+
+def _run_interruptible(loop: Any, task: Any, interrupt: _Interrupt) -> Any:
+    interrupt.task = task
+    if interrupt.late:  # it came before there was a task
+        interrupt.late = False
+        _core.set_interrupted(True)
+        task.cancel()
     try:
         return loop.run_until_complete(task)
     except exceptions.CancelledError:
-        if handler is not None and handler.count > 0:
+        if interrupt.count > 0:
             uncancel = getattr(task, "uncancel", _no_count if sys.version_info < (3, 11) else None)
             if uncancel is not None and uncancel() == 0:
                 raise KeyboardInterrupt from None
@@ -599,9 +687,6 @@ def run_task(loop: Any, task: Any) -> Any:
             # the loop was stopped, or interrupted a second time: nobody will wait for it any more
             task._log_destroy_pending = False
         raise
-    finally:
-        if handler is not None and signal.getsignal(signal.SIGINT) is handler:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # ---- asyncio.Runner -----------------------------------------------------------------------------------------------------------
@@ -616,6 +701,9 @@ def runner_run(self: Any, coro: Any, *, context: contextvars.Context | None = No
         except BaseException:
             _refuse(coro)
             raise
+        finally:
+            if self._interrupt_count:
+                _core.set_interrupted(False)
     if not isinstance(running, base_events.BaseEventLoop):
         _refuse(coro)
         from ._apply import check_loop
@@ -634,11 +722,23 @@ def runner_run(self: Any, coro: Any, *, context: contextvars.Context | None = No
     return run_task(loop, task)
 
 
+def runner_on_sigint(self: Any, signum: int, frame: Any, main_task: Any) -> None:
+    """The handler of a Runner's run; the engine learns what the cancellation is for."""
+    if self._interrupt_count == 0 and not main_task.done():
+        _core.set_interrupted(True)
+    _stock_on_sigint(self, signum, frame, main_task)
+
+
 def runner_close(self: Any) -> None:
     """Shut down and close the event loop; the outer one's place as current loop is given back."""
+    interrupted = self._interrupt_count > 0 and events._get_running_loop() is None
+    if interrupted:
+        _core.set_interrupted(True)  # what is cancelled now was left by the run that Ctrl-C ended
     try:
         _stock_runner_close(self)
     finally:
+        if interrupted:
+            _core.set_interrupted(False)
         outer = self.__dict__.pop("_aionest_outer", None)
         if outer is not None:
             events.set_event_loop(outer)

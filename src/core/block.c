@@ -230,6 +230,17 @@ an_block_newest(an_thread *th, an_loop *rec)
     return NULL;
 }
 
+an_block *
+an_block_of_base(an_thread *th)
+{
+    for (an_block *b = th->last; b != NULL; b = b->prev) {
+        if (!b->in_hub && b->state == AN_BLOCK_WAITING) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
 static PyMemberDef block_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(an_block, vectorcall), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

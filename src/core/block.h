@@ -30,7 +30,8 @@ typedef enum { AN_BLOCK_NEW, AN_BLOCK_WAITING, AN_BLOCK_READY, AN_BLOCK_OVER } a
 
 typedef enum {
     AN_KIND_PLAIN, /* Ctrl-C raises KeyboardInterrupt in the caller */
-    AN_KIND_RUN,   /* Ctrl-C cancels the future, as asyncio.Runner does */
+    AN_KIND_RUN,   /* Ctrl-C cancels the future, as asyncio.Runner does, and so does whatever else ends the wait */
+    AN_KIND_AWAIT, /* Ctrl-C cancels the future, as Task.cancel() does in an await */
 } an_block_kind;
 
 typedef struct an_block {
@@ -44,7 +45,7 @@ typedef struct an_block {
     int interrupts;  /* Ctrl-C that this run has taken */
     int early;       /* its future called back before the stack had left */
     int missed;      /* its future called back while another thread carried the loop; still WAITING */
-    int signals;     /* it holds the SIGINT handler */
+    int signals;     /* it holds the SIGINT handler (signals.h) */
     long long number;
     PyObject *fiber, *loop, *future, *task, *exc;
     an_loop *rec;
@@ -69,6 +70,9 @@ void an_block_detach(an_block *b);                    /* take the callback off t
 
 /* The newest waiting block of TH | NULL; borrowed */
 an_block *an_block_newest(an_thread *th, an_loop *rec);
+
+/* The stack that a foreign run_forever stands on, if it is asleep in a nested run | NULL; borrowed */
+an_block *an_block_of_base(an_thread *th);
 
 /* Called after a wake-up that came on a stack which cannot hand over by itself (set by hub.c). */
 extern void (*an_block_after_wake)(an_thread *th);

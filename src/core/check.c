@@ -24,6 +24,9 @@ check_blocks(an_thread *th)
         if (b->fiber == NULL || b->loop == NULL || b->rec == NULL || b->rec->n_blocks <= 0) {
             return broken("B2: a suspended run without a stack, or on a loop that does not count it");
         }
+        if (b->signals && !th->is_main) {
+            return broken("G1: a run of another thread holds the SIGINT handler");
+        }
         n++;
         ready += b->state == AN_BLOCK_READY;
     }

@@ -106,7 +106,7 @@ current_task(PyObject *loop)
 
 /* As the end of Task.__step: what a coroutine may yield. 0 done waiting | -1+exc to be thrown into it. MAY SWITCH */
 static int
-wait_for_yielded(an_thread *th, an_loop *rec, PyObject *loop, PyObject *y)
+wait_for_yielded(an_thread *th, an_loop *rec, PyObject *loop, PyObject *y, int *interrupts)
 {
     an_state *st = an_st;
     PyObject *blocking = NULL;
@@ -150,7 +150,9 @@ wait_for_yielded(an_thread *th, an_loop *rec, PyObject *loop, PyObject *y)
     if (PyObject_SetAttr(y, st->s__asyncio_future_blocking, Py_False) < 0) {
         return -1;
     }
-    if (an_suspend(th, rec, loop, y, AN_KIND_PLAIN, NULL) < 0) {
+    int n = 0, rc = an_suspend(th, rec, loop, y, AN_KIND_AWAIT, &n);
+    *interrupts += n;
+    if (rc < 0) {
         return -1;
     }
     /* as Task.__wakeup: an exception of the future is thrown in, its result is fetched by the future's own iterator */
@@ -163,11 +165,15 @@ static PyObject *
 drive(an_thread *th, an_loop *rec, PyObject *loop, PyObject *it)
 {
     PyObject *y = NULL;
+    int interrupts = 0;
     PySendResult s = PyIter_Send(it, Py_None, &y);
     while (s == PYGEN_NEXT) {
-        int rc = wait_for_yielded(th, rec, loop, y);
+        int rc = wait_for_yielded(th, rec, loop, y, &interrupts);
         Py_CLEAR(y);
         s = rc == 0 ? PyIter_Send(it, Py_None, &y) : throw_in(it, PyErr_GetRaisedException(), &y);
+    }
+    if (s == PYGEN_ERROR) {
+        an_nested_interrupted(th, Py_None, interrupts);
     }
     return s == PYGEN_RETURN ? y : NULL;
 }

@@ -43,3 +43,13 @@ an_err_is_exit(void)
 {
     return PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit);
 }
+
+int
+an_err_is_interrupted(PyObject *exc)
+{
+    PyObject *type = an_st->h_errors == NULL ? NULL : PyObject_GetAttrString(an_st->h_errors, "Interrupted");
+    int r = type != NULL && PyErr_GivenExceptionMatches(exc, type);
+    PyErr_Clear();
+    Py_XDECREF(type);
+    return r;
+}

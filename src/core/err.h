@@ -20,4 +20,7 @@ void an_err_close_coro(PyObject *coro);
 /* True if the current exception is KeyboardInterrupt or SystemExit. */
 int an_err_is_exit(void);
 
+/* True if EXC is the CancelledError that a nested run raises after Ctrl-C. */
+int an_err_is_interrupted(PyObject *exc);
+
 #endif

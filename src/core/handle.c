@@ -309,10 +309,30 @@ an_handle_cancelled(PyObject *h)
 
 /* ---- run ------------------------------------------------------------ */
 
+/* KeyboardInterrupt or SystemExit came out of H, and is told to who runs the loop. If a task keeps it as its own outcome,
+ * that shall not write "Task exception was never retrieved". */
+static void
+told(PyObject *h)
+{
+    PyObject *exc = PyErr_GetRaisedException(), *task = NULL, *outcome = NULL;
+    PyObject *callback = Py_XNewRef(AN_HSLOT(h, callback));
+    if (callback != NULL && PyObject_GetOptionalAttr(callback, an_st->s___self__, &task) > 0 &&
+        PyObject_GetOptionalAttr(task, an_st->s__exception, &outcome) > 0 && outcome == exc &&
+        PyObject_SetAttr(task, an_st->s__log_traceback, Py_False) < 0) {
+        PyErr_Clear(); /* some other object with an exception */
+    }
+    PyErr_Clear();
+    Py_XDECREF(outcome);
+    Py_XDECREF(task);
+    Py_XDECREF(callback);
+    PyErr_SetRaisedException(exc);
+}
+
 static AN_NOINLINE int
 report(PyObject *h)
 {
     if (an_err_is_exit()) {
+        told(h);
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
@@ -333,8 +353,14 @@ static AN_NOINLINE int
 run_foreign(PyObject *h)
 {
     PyObject *r = PyObject_CallMethodNoArgs(h, an_st->s__run);
-    Py_XDECREF(r);
-    return r == NULL ? -1 : 0;
+    if (r == NULL) {
+        if (an_err_is_exit() && PyObject_TypeCheck(h, (PyTypeObject *)an_st->o_Handle)) {
+            told(h); /* asyncio's own, in debug mode */
+        }
+        return -1;
+    }
+    Py_DECREF(r);
+    return 0;
 }
 
 int

@@ -1,5 +1,6 @@
 #include "hub.h"
 #include "err.h"
+#include "exits.h"
 #include "fiber.h"
 #include "signals.h"
 
@@ -61,62 +62,6 @@ pop_run(an_thread *th, an_run *run)
 
 typedef enum { MOVE_PARK, MOVE_END } hub_move;
 
-static int
-has_result(PyObject *future, PyObject *exc)
-{
-    PyObject *v;
-    if (PyObject_GetOptionalAttr(future, an_st->s__exception, &v) <= 0) {
-        PyErr_Clear();
-        return 0;
-    }
-    int r = v == exc;
-    Py_DECREF(v);
-    return r;
-}
-
-/* The stack that a foreign run_forever stands on, if it is asleep in a nested run. Borrowed. */
-static an_block *
-base_block(an_thread *th)
-{
-    for (an_block *b = th->last; b != NULL; b = b->prev) {
-        if (!b->in_hub && b->state == AN_BLOCK_WAITING) {
-            return b;
-        }
-    }
-    return NULL;
-}
-
-/* An exception came out of a handle. 1 base shall raise it, 0 it has found its place */
-static int
-place_error(an_thread *th, an_run *run)
-{
-    PyObject *exc = PyErr_GetRaisedException();
-    for (an_block *b = th->first; b != NULL; b = b->next) {
-        if (b->future != NULL && has_result(b->future, exc)) {
-            Py_DECREF(exc); /* that nested run raises it to its caller */
-            return 0;
-        }
-    }
-    an_block *b = th->sigint_raised && PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt)
-                      ? an_block_newest(th, NULL)
-                      : NULL;
-    th->sigint_raised = 0;
-    if (b == NULL && run != NULL && run->kind != AN_RUN_ADOPTED) {
-        Py_XSETREF(run->exc, exc);
-        return 1;
-    }
-    if (b == NULL) {
-        b = base_block(th);
-    }
-    if (b != NULL) {
-        an_block_interrupt(b, exc);
-    }
-    else {
-        an_err_unraisable(exc, run == NULL ? NULL : run->loop);
-    }
-    return 0;
-}
-
 /* loop.stop() while a nested run_forever waits: that one returns, the loop goes on. 1 done | 0 there is none | -1+exc */
 static int
 stop_nested(an_loop *rec)
@@ -163,7 +108,7 @@ stop_suspended(an_thread *th, an_run *run)
 {
     an_loop *rec = run->rec;
     if (run->kind == AN_RUN_ADOPTED) {
-        an_block *b = base_block(th);
+        an_block *b = an_block_of_base(th);
         if (b == NULL && rec->stopping == AN_STOP_USER) {
             b = an_block_newest(th, rec);
         }
@@ -273,7 +218,7 @@ carry(an_thread *th, PyObject **target)
         }
         if (AN_UNLIKELY(rc < 0)) {
             run = th->run;
-            if (place_error(th, run)) {
+            if (an_exits_place(th, run)) {
                 run->finished = 1;
                 *target = Py_NewRef(run->base);
                 return MOVE_END;
@@ -443,6 +388,9 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
     int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
     th->in_base_iter = th->inplace_depth = th->polling = 0;
     rec->todo = 0;
+    if (run->prev == NULL) {
+        th->of_runner = th->is_main && an_signals_of_runner();
+    }
     int rc = 0;
     while (rc == 0 && !run->finished) {
         PyObject *hub = an_ring_pop_back(&th->idle);
@@ -463,6 +411,7 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
     if (th->run == NULL) {
         dismiss(th);
         an_signals_release(th);
+        th->of_runner = 0;
     }
     Py_DECREF(self);
     if (thrown != NULL) {
@@ -571,9 +520,15 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
             an_block_wake((an_block *)due);
             Py_DECREF(due);
         }
+        if (AN_UNLIKELY(rc < 0) && an_exits_has_place(th, rec)) {
+            rc = 1;
+        }
     } while (rc > 0);
     if (base) {
         th->in_base_iter--;
+    }
+    if (AN_UNLIKELY(rc < 0)) {
+        an_exits_mark(rec);
     }
     if (rc == 0 && base && !guest && rec->stopping == AN_STOP_USER) {
         rc = stop_nested(rec) < 0 ? -1 : 0;

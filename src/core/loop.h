@@ -69,6 +69,7 @@ typedef struct an_loop {
     PyObject *guest;     /* strong or NULL: the object that pumps it inside another loop */
     PyObject *stop_waiters; /* strong or NULL: list of futures of nested run_forever calls, newest last */
     Py_ssize_t n_blocks; /* runs suspended on it */
+    long long raised_id; /* marks the KeyboardInterrupt and SystemExit that came out of a run of it; 0: none yet */
     an_relay relay;      /* threads that wait for it */
 } an_loop;
 

@@ -158,6 +158,37 @@ set_eventfd(PyObject *module, PyObject *args)
 }
 
 static PyObject *
+is_carried(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_peek(loop);
+    return PyBool_FromLong(rec != NULL && (rec->carried > 0 || rec->guest != NULL));
+}
+
+static PyObject *
+stop_done(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    if (rec == NULL) {
+        return NULL;
+    }
+    if (rec->stopping != AN_STOP_USER) {
+        rec->stopping = AN_STOP_DONE;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+set_interrupted(PyObject *module, PyObject *yes)
+{
+    int v = PyObject_IsTrue(yes);
+    if (v < 0) {
+        return NULL;
+    }
+    an_st->interrupted = v;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 stop_waiters(PyObject *module, PyObject *loop)
 {
     an_loop *rec = an_loop_get(loop);
@@ -253,6 +284,8 @@ static PyMethodDef functions[] = {
      "main is no plain coroutine."},
     {"block_on", an_py_block_on, METH_O,
      "block_on($module, future, /)\n--\n\nSuspend the caller until future is done and give its result."},
+    {"wait_nested", an_py_wait_nested, METH_O,
+     "wait_nested($module, future, /)\n--\n\nThe same, for a future of the run's own: Ctrl-C cancels it."},
     {"await_", an_py_await, METH_O,
      "await_($module, awaitable, /)\n--\n\nAwait in the caller's own task, from synchronous code."},
     {"carry", carry, METH_O, "carry($module, loop, /)\n--\n\nRun loop on hubs until it stops."},
@@ -265,6 +298,12 @@ static PyMethodDef functions[] = {
      "set_eventfd($module, loop, fd, /)\n--\n\n"
      "Wake loop up by this descriptor, which its epoll object watches edge-triggered; -1: by its pipe again,\n"
      "-2: as -1, in a forked child."},
+    {"is_carried", is_carried, METH_O,
+     "is_carried($module, loop, /)\n--\n\nTrue while loop is run on hubs, or as the guest of another."},
+    {"stop_done", stop_done, METH_O,
+     "stop_done($module, loop, /)\n--\n\nStop loop, whose main future is done: runs suspended on it stay."},
+    {"set_interrupted", set_interrupted, METH_O,
+     "set_interrupted($module, yes, /)\n--\n\nTell whether Ctrl-C has cancelled a run of the main thread."},
     {"stop_waiters", stop_waiters, METH_O,
      "stop_waiters($module, loop, /)\n--\n\nThe futures of nested run_forever calls, oldest first."},
     {"loop_info", loop_info, METH_O, "loop_info($module, loop, /)\n--\n\nWhat the engine knows of loop, or None."},

@@ -144,18 +144,18 @@ abandon(PyObject *future, an_block_kind kind)
     PyErr_SetRaisedException(exc);
 }
 
-/* After Ctrl-C cancelled the run: KeyboardInterrupt instead of CancelledError, as asyncio.Runner does. */
 static void
-interrupted(PyObject *future)
+keyboard_interrupt(PyObject *future)
 {
-    if (!PyErr_ExceptionMatches(an_st->o_CancelledError)) {
-        return;
+    PyObject *exc = PyErr_GetRaisedException(), *uncancel = NULL;
+    long left = 0; /* plain futures do not count, nor do tasks before 3.11 */
+    if (PyObject_GetOptionalAttr(future, an_st->s_uncancel, &uncancel) > 0) {
+        PyObject *r = PyObject_CallNoArgs(uncancel);
+        left = r == NULL ? 1 : PyLong_AsLong(r);
+        Py_XDECREF(r);
     }
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_uncancel);
-    long left = r != NULL ? PyLong_AsLong(r) : AN_PY311 ? 1 : 0; /* before 3.11 there is no count */
     PyErr_Clear();
-    Py_XDECREF(r);
+    Py_XDECREF(uncancel);
     if (left == 0) {
         Py_DECREF(exc);
         PyErr_SetNone(PyExc_KeyboardInterrupt);
@@ -163,6 +163,35 @@ interrupted(PyObject *future)
     else {
         PyErr_SetRaisedException(exc);
     }
+}
+
+void
+an_nested_interrupted(an_thread *th, PyObject *future, int interrupts)
+{
+    if ((interrupts <= 0 && (!an_st->interrupted || !th->is_main)) || !PyErr_ExceptionMatches(an_st->o_CancelledError)) {
+        return;
+    }
+    if (interrupts > 0) {
+        keyboard_interrupt(future);
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException(), *args = NULL, *both = NULL;
+    if (Py_IS_TYPE(exc, (PyTypeObject *)an_st->o_CancelledError) &&
+        (args = PyObject_GetAttr(exc, an_st->s_args)) != NULL && PyTuple_Check(args) && PyTuple_GET_SIZE(args) == 0) {
+        an_err("Interrupted", "");
+        both = PyErr_GetRaisedException();
+        PyObject *tb = PyException_GetTraceback(exc);
+        if (tb != NULL && PyException_SetTraceback(both, tb) < 0) {
+            PyErr_Clear();
+        }
+        Py_XDECREF(tb);
+    }
+    PyErr_Clear();
+    Py_XDECREF(args);
+    if (both != NULL) {
+        Py_DECREF(exc);
+    }
+    PyErr_SetRaisedException(both != NULL ? both : exc);
 }
 
 /* True if the caller is handling an exception: another task's step must not see it as its own context. */
@@ -219,11 +248,12 @@ an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an
     }
     if (!done && an_suspend(th, rec, loop, future, kind, &interrupts) < 0) {
         abandon(future, kind);
+        an_nested_interrupted(th, future, 0);
         return NULL;
     }
     PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_result);
-    if (r == NULL && interrupts > 0) {
-        interrupted(future);
+    if (r == NULL) {
+        an_nested_interrupted(th, future, interrupts);
     }
     return r;
 }
@@ -303,8 +333,8 @@ no_loop(const char *what)
     return -1;
 }
 
-PyObject *
-an_py_block_on(PyObject *module, PyObject *future)
+static PyObject *
+wait_for_future(PyObject *future, an_block_kind kind)
 {
     PyObject *loop = NULL, *r = NULL;
     an_loop *rec = NULL;
@@ -318,11 +348,23 @@ an_py_block_on(PyObject *module, PyObject *future)
     }
     an_thread *th = an_thread_get();
     if (th != NULL && check_future(future, loop) == 0) {
-        r = an_nested_wait(th, rec, loop, future, AN_KIND_PLAIN, 1);
+        r = an_nested_wait(th, rec, loop, future, kind, 1);
     }
     else {
         an_err_close_coro(future);
     }
     Py_DECREF(loop);
     return r;
+}
+
+PyObject *
+an_py_block_on(PyObject *module, PyObject *future)
+{
+    return wait_for_future(future, AN_KIND_PLAIN);
+}
+
+PyObject *
+an_py_wait_nested(PyObject *module, PyObject *future)
+{
+    return wait_for_future(future, AN_KIND_AWAIT);
 }

@@ -13,9 +13,15 @@
 PyObject *an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind,
                          int try_in_place);
 
+/* A wait for FUTURE ended with the current exception; INTERRUPTS is what an_suspend() has counted. After Ctrl-C a
+ * CancelledError becomes what the synchronous caller expects: KeyboardInterrupt where it is the one who raises that,
+ * else aionest._errors.Interrupted, which is both. */
+void an_nested_interrupted(an_thread *th, PyObject *future, int interrupts);
+
 /* Python: run_nested(main), block_on(future), await_(awaitable), wait_nested(future) */
 PyObject *an_py_run_nested(PyObject *module, PyObject *main);
 PyObject *an_py_block_on(PyObject *module, PyObject *future);
+PyObject *an_py_wait_nested(PyObject *module, PyObject *future);
 PyObject *an_py_await(PyObject *module, PyObject *awaitable);
 
 /* The loop that runs in this thread, with its record; *LOOP is a new reference. 1 | 0 none runs | -1+exc */

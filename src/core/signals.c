@@ -10,43 +10,50 @@ keyboard_interrupt(void)
     return NULL;
 }
 
-static PyObject *
-on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+/* The newest waiting run that holds the handler: what was begun in it, in whatever task, is reached by cancellation. */
+static an_block *
+front(an_thread *th)
 {
-    an_thread *th = an_thread_peek();
     an_block *b = th == NULL ? NULL : th->last;
     while (b != NULL && (b->state != AN_BLOCK_WAITING || !b->signals)) {
         b = b->prev;
     }
+    return b;
+}
+
+an_block *
+an_signals_front(an_thread *th)
+{
+    return th->sigint_raised ? front(th) : NULL;
+}
+
+static PyObject *
+on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    an_thread *th = an_thread_peek();
+    an_block *b = front(th);
     if (b == NULL) {
-        PyObject *before = an_st->sigint_saved;
-        if (before == NULL || before == an_st->o_default_int_handler) {
-            return keyboard_interrupt();
-        }
-        Py_INCREF(before);
-        PyObject *r = PyObject_Vectorcall(before, args, (size_t)nargs, NULL);
-        Py_DECREF(before);
-        return r;
+        return keyboard_interrupt();
     }
-    if (b->kind == AN_KIND_RUN) {
+    if (b->kind != AN_KIND_PLAIN && b->future != NULL) {
         if (b->interrupts++ > 0) {
+            th->sigint_raised = 1;
             return keyboard_interrupt();
         }
+        an_st->interrupted = 1;
         PyObject *future = Py_NewRef(b->future);
         PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_cancel);
         Py_DECREF(future);
-        if (r == NULL) {
-            return NULL;
-        }
-        int cancelled = PyObject_IsTrue(r);
-        Py_DECREF(r);
+        int cancelled = r == NULL ? -1 : PyObject_IsTrue(r);
+        Py_XDECREF(r);
         if (cancelled <= 0) {
+            th->sigint_raised = cancelled == 0;
             return cancelled < 0 ? NULL : keyboard_interrupt();
         }
         Py_RETURN_NONE;
     }
     if (!th->polling) {
-        /* some callback runs: interrupt that, as Python would; what it lets through goes to the newest run (hub.c) */
+        /* some callback runs: interrupt that, as Python would; what it lets through goes to that run (hub.c) */
         th->sigint_raised = 1;
         return keyboard_interrupt();
     }
@@ -58,26 +65,22 @@ on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
-/* 1 if HANDLER belongs to a top-level run: asyncio.Runner's functools.partial(runner._on_sigint, ...), or that of our own
+/* 1 if HANDLER belongs to a run: asyncio.Runner's functools.partial(runner._on_sigint, ...), or that of our own
  * asyncio.run, which says so by an attribute */
 static int
 is_runners(PyObject *handler)
 {
-    PyObject *func = NULL, *plain = NULL, *ours = NULL;
+    PyObject *func = NULL;
     int r = PyObject_HasAttrString(handler, "_aionest_run");
     if (r) {
         return 1;
     }
     if (an_st->o_Runner != NULL && PyObject_GetOptionalAttr(handler, an_st->s_func, &func) > 0) {
-        plain = PyMethod_Check(func) ? Py_NewRef(PyMethod_GET_FUNCTION(func)) : NULL;
-        ours = PyObject_GetAttr(an_st->o_Runner, an_st->s__on_sigint);
-        r = plain != NULL && plain == ours;
+        r = PyMethod_Check(func) ? PyObject_IsInstance(PyMethod_GET_SELF(func), an_st->o_Runner) : 0;
     }
     PyErr_Clear();
     Py_XDECREF(func);
-    Py_XDECREF(plain);
-    Py_XDECREF(ours);
-    return r;
+    return r > 0;
 }
 
 static PyObject *
@@ -102,29 +105,28 @@ set_handler(PyObject *handler)
     return r == NULL ? -1 : 0;
 }
 
+int
+an_signals_of_runner(void)
+{
+    PyObject *h = get_handler();
+    int r = h != NULL && h != an_st->o_default_int_handler && h != an_st->sigint_handler && is_runners(h);
+    Py_XDECREF(h);
+    PyErr_Clear();
+    return r;
+}
+
 void
 an_signals_enter(an_block *b)
 {
     an_state *st = an_st;
-    if (!b->th->is_main) {
-        return;
-    }
-    if (st->sigint_depth > 0) {
-        st->sigint_depth++;
-        b->signals = 1;
+    if (!b->th->is_main || b->th->of_runner) {
         return;
     }
     PyObject *h = get_handler();
-    if (h == st->sigint_handler) {
-        /* somebody saw ours, and put it back when its time was over */
-        Py_SETREF(h, Py_NewRef(st->o_default_int_handler));
-    }
-    if (h != NULL && (h == st->o_default_int_handler || is_runners(h))) {
-        if (set_handler(st->sigint_handler) == 0) {
-            Py_XSETREF(st->sigint_saved, Py_NewRef(h));
-            st->sigint_depth = 1;
-            b->signals = 1;
-        }
+    /* ours, but nobody holds it: somebody saw it, and put it back when its time was over */
+    int take = h == st->o_default_int_handler || (h == st->sigint_handler && front(b->th) == NULL);
+    if (take && (h == st->sigint_handler || set_handler(st->sigint_handler) == 0)) {
+        b->signals = 1;
     }
     Py_XDECREF(h);
     PyErr_Clear(); /* no signals in this interpreter: Ctrl-C stays what it is */
@@ -135,13 +137,11 @@ give_back(void)
 {
     an_state *st = an_st;
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *h = get_handler(), *saved = st->sigint_saved;
-    st->sigint_saved = NULL;
-    if (h == st->sigint_handler && saved != NULL && set_handler(saved) < 0) {
-        PyErr_WriteUnraisable(saved);
+    PyObject *h = get_handler();
+    if (h == st->sigint_handler && set_handler(st->o_default_int_handler) < 0) {
+        PyErr_WriteUnraisable(st->sigint_handler);
     }
     Py_XDECREF(h);
-    Py_XDECREF(saved);
     PyErr_Clear();
     PyErr_SetRaisedException(exc);
 }
@@ -149,31 +149,33 @@ give_back(void)
 void
 an_signals_leave(an_block *b)
 {
-    an_state *st = an_st;
     if (!b->signals) {
         return;
     }
     b->signals = 0;
-    if (--st->sigint_depth == 0) {
-        give_back();
-    }
+    an_st->interrupted = 0;
+    give_back();
 }
 
 void
 an_signals_release(an_thread *th)
 {
-    if (!th->is_main || an_st->sigint_depth == 0) {
+    int held = 0;
+    if (!th->is_main) {
         return;
     }
     for (an_block *b = th->first; b != NULL; b = b->next) {
+        held |= b->signals;
         b->signals = 0;
     }
-    an_st->sigint_depth = 0;
-    give_back();
+    if (held) {
+        an_st->interrupted = 0;
+        give_back();
+    }
 }
 
 static PyMethodDef on_sigint_def = {"_on_sigint", (PyCFunction)(void (*)(void))on_sigint, METH_FASTCALL,
-                                    "Ctrl-C: interrupt the newest suspended run."};
+                                    "Ctrl-C: interrupt the suspended run in front."};
 
 int
 an_signals_init(PyObject *module)

@@ -25,7 +25,8 @@
     X(get_debug) X(context) X(name) X(loop) X(coro) X(cancel) X(_cancelled) X(_run) X(select) X(fileno) X(run)         \
     X(add_done_callback) X(remove_done_callback) X(result) X(done) X(cancelled) X(exception) X(get_loop) X(_loop)      \
     X(_asyncio_future_blocking) X(_fut_waiter) X(_must_cancel) X(_make_cancelled_error) X(_cancel_message)             \
-    X(_exception) X(uncancel) X(close) X(send) X(__await__) X(_source_traceback) X(eager_start)                        \
+    X(_exception) X(_log_traceback) X(_aionest_raised)                                                                 \
+    X(uncancel) X(close) X(send) X(__await__) X(_source_traceback) X(eager_start)                                      \
     X(suspend) X(resume) X(kick) X(_log_destroy_pending) X(set_name) X(default_int_handler) X(func) X(_on_sigint)      \
     X(is_running) X(task) X(start) X(_csock) X(args) X(throw) X(_check_running) X(Task) X(Future) X(_sock)  \
     X(_read_ready_cb) X(_conn_lost) X(max_size) X(_protocol) X(data_received) X(_buffer) X(_eof) X(_empty_waiter)      \
@@ -71,7 +72,7 @@
     X(stock_call_soon) X(stock_call_at) X(stock_call_later) X(stock_call_soon_threadsafe) X(stock_create_task)         \
     X(stock_run_once) X(stock_time) X(stock_timer_handle_cancelled) X(stock_process_events) X(stock_write_to_self)     \
     X(stock_check_closed) X(stock__call_soon) X(stock_get_debug) X(stock_read_from_self) X(empty_tuple) X(zero)  \
-    X(sigint_handler) X(sigint_saved) X(kw_context) X(context_alias) X(kw_loop) X(kw_task_name) X(kw_task_context)  \
+    X(sigint_handler) X(kw_context) X(context_alias) X(kw_loop) X(kw_task_name) X(kw_task_context)  \
     X(eager_code) X(task_set_name) X(modules) X(meta_path) X(imports_finder) X(imports_look)                            \
     X(future_kwargs) X(hub_main) X(tramp_main)  \
     X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop)
@@ -100,7 +101,7 @@ typedef struct an_state {
     struct an_loop *cache_rec;
 
     int applied; /* the class attributes are ours */
-    int sigint_depth;
+    int interrupted; /* Ctrl-C has cancelled a run of the main thread, which is not over yet */
     int factory_style; /* an_factory_style */
     Py_ssize_t n_modules; /* imports.h: -1 unknown */
 

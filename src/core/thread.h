@@ -47,6 +47,7 @@ typedef struct an_thread {
     int dismissing;
     int inplace_depth;
     int is_main;
+    int of_runner;        /* the outermost run takes Ctrl-C itself (signals.h) */
     an_ring idle;
     PyObject *idle_base;  /* a sleeping foreign run_forever's stack that could carry its loop on itself */
     PyObject *tramp;      /* starts hubs from a shallow place when no base does (adopted runs) */

@@ -405,6 +405,23 @@ def test_stop_ends_suspended_runs(applied):
     loop.close()
 
 
+def test_the_run_after_stop_is_not_stopped(applied):
+    """The main future of the stopped run ends in it, since the run nested in it does: its done callback is still queued."""
+    loop = asyncio.new_event_loop()
+
+    async def main():
+        loop.call_later(0.01, loop.stop)
+        loop.run_until_complete(asyncio.sleep(60))
+
+    with pytest.raises(RuntimeError, match="Event loop stopped"):
+        loop.run_until_complete(main())
+    assert [loop.run_until_complete(asyncio.sleep(0.001, i)) for i in range(3)] == [0, 1, 2]
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+
 def test_stop_returns_at_once(applied):
     """Not only when the stacks that sleep are done, as where the loop is nested."""
     loop = asyncio.new_event_loop()
@@ -785,6 +802,31 @@ def test_a_loop_whose_attributes_cannot_be_looked_at_for_once(applied):
         other.close()
 
 
+def test_cancel_around_a_guest_reaches_what_runs_there(applied):
+    async def main():
+        loop, log = asyncio.new_event_loop(), []
+
+        async def inner():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.001)
+                log.append("cleaned up")
+
+        async def caller():
+            loop.run_until_complete(inner())
+
+        task = asyncio.ensure_future(caller())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert log == ["cleaned up"] and not asyncio.all_tasks(loop)
+        loop.close()
+
+    asyncio.run(main())
+
+
 def test_cancel_around_a_guest(applied):
     async def main():
         loop = asyncio.new_event_loop()
@@ -807,14 +849,15 @@ def test_cancel_around_a_guest(applied):
 
 
 def test_cancel_of_a_guest_whose_first_step_sleeps(applied):
-    """The caller goes on at once; what sleeps inside is ended with the guest's loop."""
+    """Cancellation reaches through the guest and what is nested in it."""
     log = []
 
     async def inside():
         try:
             sync(1, 60)
-        except RuntimeError:
-            log.append("ended")
+        except asyncio.CancelledError:
+            log.append("inside")
+            raise
 
     async def caller():
         inner = asyncio.new_event_loop()
@@ -832,7 +875,7 @@ def test_cancel_of_a_guest_whose_first_step_sleeps(applied):
         await asyncio.wait_for(task, 30)
 
     asyncio.run(main())
-    assert log == ["cancelled", "ended"]
+    assert log == ["inside", "cancelled"]
 
 
 def test_guest_goes_on_while_a_greenlet_inside_it_sleeps(applied):
