@@ -16,7 +16,7 @@ import threading
 from asyncio import base_events, events, runners, selector_events
 from typing import Any
 
-from . import _core, _errors, _factories, _groups, _probe, _run, _support
+from . import _core, _errors, _factories, _groups, _probe, _run, _signals, _support
 from ._anyio import asyncgens as _asyncgens
 from ._anyio import install as _anyio
 
@@ -92,6 +92,8 @@ def engine() -> None:
         for name in ("run_forever", "run_until_complete", "close"):
             _patch(_saved, base, name, _run.loop_methods[name])
         _patch(_saved, selector_events.BaseSelectorEventLoop, "close", _run.selector_loop_close)
+        for name, value in _signals.replacements().items():
+            _patch(_saved, _signals.loop_class(), name, value)
         _engine_on = _run.engine.on = True
         # A loop that runs already gets its record now, while its frames can be told apart from ours.
         running = events._get_running_loop()

@@ -17,7 +17,7 @@ import sys
 from asyncio import base_events, events, futures
 from typing import Any
 
-from . import _core, _run
+from . import _core, _run, _signals
 
 
 class _Done(futures.Future):  # type: ignore[type-arg]
@@ -49,6 +49,7 @@ class Guest:
         self.handle: Any = None  # the pump's last one
         self.timer: Any = None
         self.fd = -1
+        self.armed = False
         self.inner_hooks: Any = None
         self.outer_hooks: Any = None
 
@@ -69,12 +70,12 @@ class Guest:
         """Code of the inner loop goes to sleep: back to the outer loop, and let another pump carry the inner one."""
         self.leave()
         self.schedule()
-        outer_guest = _guests.get(self.outer)
+        outer_guest = guests.get(self.outer)
         if outer_guest is not None:
             outer_guest.suspend()
 
     def resume(self) -> None:
-        outer_guest = _guests.get(self.outer)
+        outer_guest = guests.get(self.outer)
         if outer_guest is not None and events._get_running_loop() is not self.outer:
             outer_guest.resume()
         self.enter()
@@ -99,16 +100,19 @@ class Guest:
 
     def pump(self) -> None:
         self.queued = False
-        self.disarm()
-        if self.done.done():
-            return
+        try:
+            self.disarm()
+            if not self.done.done():
+                self.turn()
+        except BaseException as exc:
+            # of the inner loop's run, or of its selector or clock: the caller gets it, whoever else would only log it
+            self.finish(exc)
+
+    def turn(self) -> None:
         inner = self.inner
         try:
             self.enter()
             inner._run_once()
-        except BaseException as exc:
-            self.finish(exc)
-            return
         finally:
             self.leave()
         if self.done.done():
@@ -121,14 +125,15 @@ class Guest:
             self.arm()
 
     def finish(self, exc: BaseException | None) -> None:
-        self.disarm()
         if not self.done.done():
             self.done.set_result(exc)
+        self.disarm()
 
     def arm(self) -> None:
         """Nothing to do now: come back when the inner selector or timer says so."""
         if self.queued:
             return
+        self.armed = True
         self.outer.add_reader(self.fd, self.schedule)
         scheduled = self.inner._scheduled
         if scheduled:
@@ -139,8 +144,10 @@ class Guest:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if not self.outer.is_closed():
-            self.outer.remove_reader(self.fd)
+        if self.armed:
+            self.armed = False
+            if not self.outer.is_closed():
+                self.outer.remove_reader(self.fd)
 
     def run(self) -> None:
         inner, outer = self.inner, self.outer
@@ -149,7 +156,7 @@ class Guest:
         selector = check(inner, outer)
         hooks = self.inner_hooks = self.outer_hooks = sys.get_asyncgen_hooks()
         self.fd = selector.fileno()
-        _guests[inner] = self
+        guests[inner] = self
         _core.set_guest(inner, self)
         try:
             _run.setup_nested(inner)
@@ -167,8 +174,9 @@ class Guest:
                     self.handle.cancel()
                 self.disarm()
                 _core.set_guest(inner, None)
-                del _guests[inner]
+                del guests[inner]
                 _run.cleanup(inner)
+                _signals.guest_ended(outer)
             finally:
                 sys.set_asyncgen_hooks(*hooks)
                 events._set_running_loop(outer)
@@ -176,7 +184,7 @@ class Guest:
             raise exc
 
 
-_guests: dict[Any, Guest] = {}
+guests: dict[Any, Guest] = _signals.guests  # by the inner loop
 mains: dict[Any, Any] = {}  # what a loop that is about to run as a guest runs for: the future of its run_until_complete
 
 
