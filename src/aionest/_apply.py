@@ -114,18 +114,23 @@ def check_loop(loop: Any) -> None:
 
 
 def apply(
-    loop: asyncio.AbstractEventLoop | None = None, *, shared: bool | None = None, close_loop: bool = False
+    loop: asyncio.AbstractEventLoop | None = None, *, shared: bool | None = None, close_loop: bool | None = None
 ) -> None:
     """Make nested asyncio work in this process.
 
     Afterwards ``asyncio.run``, ``loop.run_until_complete``, ``loop.run_forever``, ``asyncio.Runner.run`` and ``anyio.run`` may
-    be called while a loop runs in the same thread, and a top-level ``asyncio.run`` keeps one loop per thread open between calls.
+    be called while a loop runs in the same thread. A top-level ``asyncio.run`` ends as without aionest, but for one thing:
+    where something that was opened in it is meant to be used by later runs, its loop stays open for them.
 
     :param loop: checked to be a loop that aionest can run, for callers written for nest_asyncio; all loops of the process
         are meant in any case.
     :param shared: carry out top-level runs of all threads on one background loop, the process's default portal, in a copy
         of the caller's context. ``None``: only where Streamlit's runtime runs in this process.
-    :param close_loop: let a top-level ``asyncio.run`` make a new loop and close it, as asyncio does.
+    :param close_loop: what a top-level ``asyncio.run`` does with its loop. ``None``: it closes it, unless the loop holds an open
+        scope, task group or hosted resource, or a connection, child process or watched descriptor that somebody has a
+        reference to; then the loop stays open for the thread's next runs, with the tasks and asynchronous generators that
+        belong to these, and the others end. ``True``: it always closes it. ``False``: it never does, and ends nothing, as
+        nest_asyncio; all top-level runs of a thread share one loop.
     :raises TypeError: ``loop`` is no event loop, or one that aionest cannot run (uvloop and others not derived from
         ``asyncio.BaseEventLoop``).
 
@@ -136,7 +141,7 @@ def apply(
     with _lock:
         _undo_nest_asyncio()
         engine()
-        _run.options.close_loop = bool(close_loop)
+        _run.options.close_loop = None if close_loop is None else bool(close_loop)
         _run.options.shared = shared
         if _entry_points:
             return

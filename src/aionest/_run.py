@@ -1,8 +1,9 @@
 """Runs: what stands behind run_forever, run_until_complete, close, asyncio.run and asyncio.Runner while applied.
 
 Contract
-  * Top level (no loop runs in this thread): run_forever carries the loop on hubs; asyncio.run uses the thread's persistent
-    loop, or with ``close_loop`` asyncio's own way.
+  * Top level (no loop runs in this thread): run_forever carries the loop on hubs; asyncio.run makes a loop and closes it as
+    asyncio does (``_ending``), but for one that holds something which is meant to outlive the run (``_kept``): it stays, as the
+    thread's persistent loop, and the next runs use it. ``close_loop`` says always or never.
   * Nested on the running loop: a new task, and the caller's stack is suspended until it is done.
   * Nested on another loop: that one runs as a guest (``_guest``).
   * Each thread owns its persistent loop; it is closed at the thread's end, the main thread's at interpreter exit.
@@ -21,7 +22,7 @@ import threading
 from asyncio import base_events, coroutines, events, exceptions, futures, runners, selector_events, tasks
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _core, _streamlit
+from . import _core, _ending, _kept, _streamlit
 from ._anyio import asyncgens
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ STOPPED = "Event loop stopped before Future completed."
 class options:
     """What the last apply() asked for."""
 
-    close_loop = False
+    close_loop: bool | None = None
     shared: bool | None = None
     exiting = False
 
@@ -206,9 +207,13 @@ def close(self: Any) -> None:
     try:
         _close_kept(self)
     finally:
-        if not self.is_running() and not self.is_closed():
+        sealed = self in _ending.sealed
+        if not self.is_running() and (sealed or not self.is_closed()):
             _end_suspended(self, "Event loop was closed before Future completed.")
-        _stock_close(self)
+        if sealed:
+            _ending.close_base_loop(self)
+        else:
+            _stock_close(self)
 
 
 def _end_suspended(loop: Any, message: str) -> None:
@@ -225,7 +230,10 @@ def selector_close(self: Any) -> None:
     try:
         _close_kept(self)
     finally:
-        _stock_selector_close(self)
+        if self in _ending.sealed:
+            _ending.close_selector_loop(self)
+        else:
+            _stock_selector_close(self)
 
 
 def _close_kept(loop: Any) -> None:
@@ -248,7 +256,7 @@ selector_loop_close = functools.wraps(selector_events.BaseSelectorEventLoop.clos
 
 
 class _Persistent(threading.local):
-    """The loop that top-level runs of this thread share, and its end."""
+    """The loop that a top-level run of this thread has left open for the next ones, and its end."""
 
     loop: Any = None
     policy: Any = None  # the event loop policy that it was made under
@@ -289,11 +297,19 @@ def _policy_loop() -> Any:
     return getattr(getattr(policy, "_local", None), "_loop", None)
 
 
-def persistent_loop() -> Any:
-    """The loop that top-level runs of this thread use; made when there is none."""
+def kept_loop() -> Any:
+    """The loop that stayed open after a run of this thread, None if there is none."""
     loop = _persistent.loop
     policy = getattr(events, "_event_loop_policy", None)
-    if loop is not None and not loop.is_closed() and _persistent.policy in (None, policy):
+    if loop is None or loop.is_closed() or _persistent.policy not in (None, policy):
+        return None
+    return loop
+
+
+def persistent_loop() -> Any:
+    """The loop that all top-level runs of this thread use (``close_loop=False``); made when there is none."""
+    loop = kept_loop()
+    if loop is not None:
         return loop
     loop = _policy_loop()
     if isinstance(loop, base_events.BaseEventLoop) and not loop.is_closed() and not loop.is_running():
@@ -301,11 +317,30 @@ def persistent_loop() -> Any:
         return loop
     loop = events.new_event_loop()
     events.set_event_loop(loop)
+    _keep(loop)
+    return loop
+
+
+def _keep(loop: Any) -> None:
+    """Have this loop used by the next runs of this thread, and closed at its end."""
+    if _persistent.loop is loop:
+        return
     # one that was made under another policy stays open until the thread's end: it may hold things of the caller's
     _persistent.loop, _persistent.policy = loop, getattr(events, "_event_loop_policy", None)
-    _persistent.closers = (*(c for c in _persistent.closers if not c.loop.is_closed()), _Closer(loop))
+    others = (c for c in _persistent.closers if c.loop is not None and not c.loop.is_closed())
+    _persistent.closers = (*others, _Closer(loop))
     _all_loops.add(loop)
-    return loop
+
+
+def _let_go(loop: Any) -> None:
+    """This loop is closed by its last run."""
+    _all_loops.discard(loop)
+    if _persistent.loop is loop:
+        _persistent.loop = _persistent.policy = None
+    for closer in _persistent.closers:
+        if closer.loop is loop:
+            closer.loop = None
+    _persistent.closers = tuple(c for c in _persistent.closers if c.loop is not None)
 
 
 def _finish(loop: Any, closing: Any) -> None:
@@ -329,7 +364,8 @@ def close_in_order(loop: Any) -> None:
             loop.run_until_complete(asyncgens.close_all(loop))
         cancel_all_tasks(loop)
         loop.run_until_complete(loop.shutdown_asyncgens())
-        _end_executor(loop)
+        _ending.end_executor(loop)
+        _ending.seal(loop)
     except BaseException as exc:
         loop.call_exception_handler({"message": "Exception while a thread's event loop was closed", "exception": exc})
     finally:
@@ -338,20 +374,7 @@ def close_in_order(loop: Any) -> None:
         loop.close()
 
 
-def _end_executor(loop: Any) -> None:
-    try:
-        loop.run_until_complete(loop.shutdown_default_executor())
-    except RuntimeError:
-        if not options.exiting and not sys.is_finalizing():
-            raise
-        # since 3.12 no thread can be started at interpreter exit, not even asyncio's own that waits for the others
-        if loop._default_executor is not None:
-            loop._default_executor.shutdown()
-
-
-def cancel_all_tasks(loop: Any) -> None:
-    """Cancel the loop's tasks and wait for their end; their errors go to the exception handler."""
-    runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+cancel_all_tasks = _ending.cancel_all_tasks
 
 
 def close_persistent_loops() -> None:
@@ -438,8 +461,8 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None, loop_factory
     """Run a coroutine to its end and return its result, whether or not a loop runs in this thread.
 
     Where a loop runs, the coroutine becomes a new task of it and the caller's stack is suspended meanwhile, so everything
-    else goes on, other nested runs included, and each returns when its own coroutine is done. Where none runs, the
-    thread's persistent loop is used.
+    else goes on, other nested runs included, and each returns when its own coroutine is done. Where none runs, a loop is made
+    and closed at the end, or kept for the next run of the thread, as ``apply()`` describes it.
 
     :param main: the coroutine.
     :param debug: debug mode of the loop during the run; ``None`` leaves it.
@@ -458,7 +481,7 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None, loop_factory
         result = _core.run_nested(main)
         if result is not NotImplemented:
             return result  # type: ignore[no-any-return]
-    return _run_slow(main, debug, loop_factory, False)  # type: ignore[no-any-return]
+    return _run_slow(main, debug, loop_factory, options.close_loop)  # type: ignore[no-any-return]
 
 
 def asyncio_run(main: Any, *, debug: bool | None = None, loop_factory: Callable[[], Any] | None = None) -> Any:
@@ -467,10 +490,10 @@ def asyncio_run(main: Any, *, debug: bool | None = None, loop_factory: Callable[
         result = _core.run_nested(main)
         if result is not NotImplemented:
             return result
-    return _run_slow(main, debug, loop_factory, options.close_loop or options.exiting)
+    return _run_slow(main, debug, loop_factory, options.exiting or options.close_loop)
 
 
-def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool) -> Any:
+def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool | None) -> Any:
     running = events._get_running_loop()
     if running is None:
         if close_loop or loop_factory is not None:
@@ -480,6 +503,8 @@ def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool
             from .portal import shared_run
 
             return shared_run(main, debug=debug)
+        if close_loop is None:
+            return _run_top(main, debug)
         return _run_on(persistent_loop(), main, debug)
     if not isinstance(running, base_events.BaseEventLoop):
         _refuse(main)
@@ -560,6 +585,58 @@ def _run_closing(main: Any, debug: bool | None, loop_factory: Any) -> Any:
             if loop_factory is None:
                 events.set_event_loop(outer if events._get_running_loop() is not None else None)
             loop.close()
+
+
+def _run_top(main: Any, debug: bool | None) -> Any:
+    """A run on the loop that an earlier run of this thread has left open, or on a new one; whichever ends here if it can."""
+    loop = kept_loop()
+    fresh = loop is None
+    try:
+        if fresh:
+            loop = events.new_event_loop()
+    except BaseException:
+        _refuse(main)
+        raise
+    task, before = None, loop.get_debug()
+    try:
+        events.set_event_loop(loop)
+        if debug is not None:
+            loop.set_debug(debug)
+        try:
+            task = loop.create_task(main)
+        except BaseException:
+            _refuse(main)
+            raise
+        return run_task(loop, task)
+    finally:
+        closing = False
+        try:
+            closing = _ends(loop, task, fresh)
+        finally:
+            task = None  # an exception's traceback holds this frame
+            if closing:
+                _let_go(loop)
+                _ending.end(loop)
+            else:
+                _keep(loop)
+                loop.set_debug(before)
+
+
+def _ends(loop: Any, task: Any, fresh: bool) -> bool:
+    """Can the loop be closed? Else what does not belong to what it stays open for has ended."""
+    if task is None:
+        return fresh
+    if not isinstance(loop, base_events.BaseEventLoop) or loop.is_closed() or sys.is_finalizing():
+        return True
+    for _ in range(_ending.ROUNDS):
+        remains = _kept.look(loop, task, fresh)
+        if remains is None:
+            return True
+        if not remains.tasks and not remains.generators:
+            return False
+        _ending.end_some(loop, remains.tasks, remains.generators)
+        del remains
+    return False
 
 
 def _run_on(loop: Any, main: Any, debug: bool | None) -> Any:

@@ -622,6 +622,11 @@ def open_on(loop: asyncio.AbstractEventLoop) -> int:
     return sum(owner.loop is loop for owner in list(_owners))
 
 
+def owner_tasks(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[None]]:
+    """The tasks that own what this loop has yet to leave. Any thread."""
+    return [owner.task for owner in list(_owners) if owner.loop is loop and owner.task is not None]
+
+
 async def leave_all(loop: asyncio.AbstractEventLoop) -> None:
     """Leave everything that is open on the running loop, newest first, one after the other. For whoever closes it."""
     for owner in reversed([o for o in _owners if o.loop is loop]):

@@ -75,8 +75,9 @@ def test_from_several_threads_at_once():
     aionest.unapply()
 
 
-def test_close_loop_gives_asyncios_own_way():
-    aionest.apply(close_loop=True)
+@pytest.mark.parametrize("close_loop", [None, True])
+def test_close_loop_says_whether_a_run_ends_as_asyncios_own(applied, close_loop):
+    aionest.apply(close_loop=close_loop)
     loops = []
 
     async def main():
@@ -88,7 +89,7 @@ def test_close_loop_gives_asyncios_own_way():
     assert loops[0].is_closed() and loops[1].cancelled()
     aionest.apply(close_loop=False)
     asyncio.run(main())
-    assert not loops[2].is_closed()
+    assert not loops[2].is_closed() and not loops[3].done()
 
 
 def test_debug_argument_holds_for_the_run_only(applied):
@@ -104,7 +105,8 @@ def test_debug_argument_holds_for_the_run_only(applied):
     assert asyncio.run(main(), debug=False) == (True, False)
 
 
-def test_loop_that_was_set_is_used(applied):
+def test_loop_that_was_set_is_used_with_close_loop_false(applied):
+    aionest.apply(close_loop=False)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
@@ -117,6 +119,18 @@ def test_loop_that_was_set_is_used(applied):
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def test_loop_that_was_set_is_left_alone(applied):
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+
+    async def which():
+        return asyncio.get_running_loop()
+
+    assert asyncio.run(which()) is not loop
+    assert not loop.is_closed()
+    loop.close()
 
 
 def test_run_without_apply(drop_loop):

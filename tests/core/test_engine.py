@@ -586,7 +586,8 @@ def test_threads_each_with_nested_runs(applied):
     assert results == [True] * 8
 
 
-def test_persistent_loop_is_closed_at_the_threads_end(applied):
+def test_a_loop_that_stays_open_is_closed_at_the_threads_end(applied):
+    aionest.apply(close_loop=False)
     loops = []
 
     def work():

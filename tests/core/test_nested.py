@@ -239,7 +239,9 @@ def test_new_task_for_run_and_same_task_for_await(run):
     run(main)
 
 
-def test_top_level_runs_share_the_loop_of_the_thread(applied):
+def test_with_close_loop_false_top_level_runs_share_the_loop_of_the_thread(applied):
+    aionest.apply(close_loop=False)
+
     async def loop():
         return asyncio.get_running_loop()
 
@@ -248,7 +250,9 @@ def test_top_level_runs_share_the_loop_of_the_thread(applied):
     assert not first.is_closed()
 
 
-def test_tasks_left_by_a_run_go_on_in_the_next(applied):
+def test_with_close_loop_false_tasks_left_by_a_run_go_on_in_the_next(applied):
+    aionest.apply(close_loop=False)
+
     async def main():
         event = asyncio.Event()
 
@@ -269,7 +273,9 @@ def test_tasks_left_by_a_run_go_on_in_the_next(applied):
     assert asyncio.run(later()) == "done"
 
 
-def test_run_that_is_suspended_when_the_main_task_ends_survives_until_the_next_run(applied):
+def test_with_close_loop_false_a_run_that_is_suspended_when_the_main_task_ends_survives_until_the_next_run(applied):
+    aionest.apply(close_loop=False)
+
     async def main():
         gate = asyncio.get_running_loop().create_future()
 

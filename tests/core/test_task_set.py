@@ -83,7 +83,7 @@ def test_unapply_gives_the_set_its_method_back():
     assert "add" not in vars(tasks)
     gc.collect()
     assert len(tasks.data) == 0
-    aionest.apply()
+    aionest.apply(close_loop=False)
     assert "add" in vars(tasks)
 
     async def main():

@@ -591,7 +591,8 @@ except KeyboardInterrupt:
 for p in servers(): p.kill()
 """
     )
-    assert (r.returncode, r.stdout) == (0, "interrupted 1\n"), r
+    # without a portal the end of the run waits for the leaving, which by then kills the server
+    assert (r.returncode, r.stdout) in [(0, f"interrupted {n}\n") for n in ([1] if options else [0, 1])], r
     assert "Traceback" not in r.stderr and "was destroyed" not in r.stderr, r
 
 

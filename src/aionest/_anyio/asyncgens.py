@@ -326,6 +326,34 @@ def kept_tasks(loop: Any) -> list[Any]:
     return tasks
 
 
+def scopes_around(task: Any) -> Iterator[Any]:
+    """The scopes that a task is in, innermost first, its own and those around it."""
+    scope = None if _backend is None else _scope_of(task)
+    while scope is not None:
+        yield scope
+        scope = scope._parent_scope
+
+
+def open_scopes(loop: Any) -> list[Any]:
+    """The scopes that were entered by tasks of this loop that are done, and that nobody has left."""
+    if _backend is None:
+        return []
+    hosts = {ref() for ref in list(_backend._task_states.data)} | set(settled)
+    return [
+        scope
+        for host in hosts
+        if host is not None and host.done() and host.get_loop() is loop
+        for scope in chain_of(host)
+        if scope._active and scope._host_task is host
+    ]
+
+
+def open_generators(loop: Any) -> list[Any]:
+    """The dropped generators that are kept for scopes which are open still."""
+    kept = [entry for entry in list(abandoned.values()) if entry.loop is loop]
+    return [entry.agen for entry in kept if any(scope._active for scope in entry.scopes)]
+
+
 def has_kept(loop: Any) -> bool:
     """Is there anything left in this loop by tasks that are done?"""
     if _backend is None:

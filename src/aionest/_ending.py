@@ -1,0 +1,143 @@
+"""How a top-level run ends: what is left is cancelled and awaited, and the loop closed, as asyncio.Runner does it.
+
+Contract
+  * ``end`` closes the loop whatever happens. Steps and their order are asyncio's.
+  * Nothing is lost that another thread posts meanwhile: it runs, and a task that comes of it begins, is cancelled and
+    awaited; once the loop counts as closed, who posts is told so. What slips in between is called on the closed loop, where
+    whatever it starts is refused.
+  * ``end_some`` ends tasks and generators of a loop that stays open.
+Thread: the loop's own, while it does not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import base_events, constants, events, runners, selector_events, tasks, unix_events
+from typing import Any
+
+ROUNDS = 16  # how often what comes anew is ended, before it is left alone
+
+_UnixLoop: Any = unix_events._UnixSelectorEventLoop
+_TIMEOUT: tuple[Any, ...] = (constants.THREAD_JOIN_TIMEOUT,) if hasattr(constants, "THREAD_JOIN_TIMEOUT") else ()
+
+sealed: set[Any] = set()  # loops that count as closed while their parts are still to be closed
+
+
+def end(loop: Any) -> None:
+    """End what is left on the loop and close it."""
+    try:
+        cancel_all_tasks(loop)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        end_executor(loop)
+        seal(loop)
+    finally:
+        events.set_event_loop(None)
+        loop.close()
+
+
+def cancel_all_tasks(loop: Any) -> None:
+    """Cancel the loop's tasks and wait for their end; their errors go to the exception handler."""
+    runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+
+
+def end_executor(loop: Any) -> None:
+    """Shut the default executor down; its threads are waited for."""
+    try:
+        loop.run_until_complete(loop.shutdown_default_executor(*_TIMEOUT))
+    except RuntimeError:
+        executor = getattr(loop, "_default_executor", None)
+        # since 3.12 no thread can be started at interpreter exit, not even asyncio's own that waits for the others
+        if executor is None or not (sys.is_finalizing() or _threads_are_over()):
+            raise
+        executor.shutdown()
+
+
+def _threads_are_over() -> bool:
+    from . import _run
+
+    return _run.options.exiting
+
+
+def end_some(loop: Any, some: list[Any], generators: list[Any]) -> None:
+    """Cancel these tasks, close these generators, and wait for their end."""
+    if some:
+        for task in some:
+            task.cancel()
+        loop.run_until_complete(tasks.gather(*some, return_exceptions=True))
+        for task in some:
+            if not task.cancelled() and task.exception() is not None:
+                _report(loop, "unhandled exception during asyncio.run() shutdown", task.exception(), task=task)
+    if generators:
+        results = loop.run_until_complete(_close(generators))
+        for agen, result in zip(generators, results):
+            if isinstance(result, Exception):
+                _report(loop, f"an error occurred during closing of asynchronous generator {agen!r}", result, asyncgen=agen)
+
+
+async def _close(generators: list[Any]) -> list[Any]:
+    return await tasks.gather(*[agen.aclose() for agen in generators], return_exceptions=True)
+
+
+def _report(loop: Any, message: str, exception: BaseException | None, **details: Any) -> None:
+    loop.call_exception_handler({"message": message, "exception": exception, **details})
+
+
+# ---- closing while others post ------------------------------------------------------------------------------------------
+
+
+def seal(loop: Any) -> None:
+    """Carry out what was posted meanwhile, and let the loop count as closed from the moment when nothing is left.
+
+    From then on only ``loop.close()`` may be called.
+    """
+    if type(loop) is not _UnixLoop or "close" in loop.__dict__ or loop.is_closed():
+        return  # closing may mean anything there
+    for _ in range(ROUNDS):
+        # no other thread can post between these two lines and be neither refused nor seen
+        loop._closed = True
+        if not loop._ready and not asyncio.all_tasks(loop):
+            break
+        loop._closed = False
+        loop.run_until_complete(_turn())
+        cancel_all_tasks(loop)
+    loop._closed = True
+    sealed.add(loop)
+
+
+async def _turn() -> None:
+    """Ends when all that was there has run, and tasks that came of it have begun."""
+    await asyncio.sleep(0)
+
+
+def close_selector_loop(loop: Any) -> None:
+    """BaseSelectorEventLoop.close() of a sealed loop."""
+    loop._close_self_pipe()
+    try:
+        super(selector_events.BaseSelectorEventLoop, loop).close()
+    finally:
+        if loop._selector is not None:
+            loop._selector.close()
+            loop._selector = None
+
+
+def close_base_loop(loop: Any) -> None:
+    """BaseEventLoop.close() of a sealed loop. What slipped in is called: all that it starts is refused by the closed loop."""
+    sealed.discard(loop)
+    if loop._debug:
+        base_events.logger.debug("Close %r", loop)
+    left = [handle for handle in loop._ready if not handle._cancelled]
+    loop._ready.clear()
+    loop._scheduled.clear()
+    loop._executor_shutdown_called = True
+    executor, loop._default_executor = loop._default_executor, None
+    if executor is not None:
+        executor.shutdown(wait=False)
+    for handle in left:
+        try:
+            handle._context.run(handle._callback, *handle._args)
+        except RuntimeError as exc:
+            if str(exc) != "Event loop is closed":
+                _report(loop, f"Exception in callback {handle!r}", exc, handle=handle)
+        except Exception as exc:
+            _report(loop, f"Exception in callback {handle!r}", exc, handle=handle)
