@@ -16,10 +16,16 @@ import sys
 from asyncio import base_events, constants, events, runners, selector_events, tasks, unix_events
 from typing import Any
 
+from ._anyio import asyncgens
+
 ROUNDS = 16  # how often what comes anew is ended, before it is left alone
 
 _UnixLoop: Any = unix_events._UnixSelectorEventLoop
 _TIMEOUT: tuple[Any, ...] = (constants.THREAD_JOIN_TIMEOUT,) if hasattr(constants, "THREAD_JOIN_TIMEOUT") else ()
+
+_STEPS = frozenset(("shutdown_asyncgens", "shutdown_default_executor", "run_until_complete", "run_forever", "_run_once"))
+_stock_asyncgens: Any = base_events.BaseEventLoop.shutdown_asyncgens
+_stock_executor: Any = base_events.BaseEventLoop.shutdown_default_executor
 
 sealed: set[Any] = set()  # loops that count as closed while their parts are still to be closed
 
@@ -27,13 +33,34 @@ sealed: set[Any] = set()  # loops that count as closed while their parts are sti
 def end(loop: Any) -> None:
     """End what is left on the loop and close it."""
     try:
-        cancel_all_tasks(loop)
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        end_executor(loop)
-        seal(loop)
+        idle = _is_idle(loop)
+        if idle:
+            loop._asyncgens_shutdown_called = loop._executor_shutdown_called = True
+        else:
+            cancel_all_tasks(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            end_executor(loop)
+        seal(loop, idle)
     finally:
         events.set_event_loop(None)
         loop.close()
+
+
+def _is_idle(loop: Any) -> bool:
+    """Is there nothing to end, and nothing that could happen meanwhile? Then asyncio's steps do not need the loop to run."""
+    return (
+        type(loop) is _UnixLoop
+        and not loop._ready
+        and not loop._scheduled
+        and not loop._asyncgens
+        and loop._default_executor is None
+        and _STEPS.isdisjoint(loop.__dict__)
+        and _UnixLoop.shutdown_asyncgens in (_stock_asyncgens, asyncgens.shutdown)
+        and _UnixLoop.shutdown_default_executor is _stock_executor
+        and not asyncgens.abandoned
+        and len(getattr(loop._selector, "_fd_to_key", ())) == 1
+        and not asyncio.all_tasks(loop)
+    )
 
 
 def cancel_all_tasks(loop: Any) -> None:
@@ -86,7 +113,7 @@ def _report(loop: Any, message: str, exception: BaseException | None, **details:
 # ---- closing while others post ------------------------------------------------------------------------------------------
 
 
-def seal(loop: Any) -> None:
+def seal(loop: Any, idle: bool = False) -> None:
     """Carry out what was posted meanwhile, and let the loop count as closed from the moment when nothing is left.
 
     From then on only ``loop.close()`` may be called.
@@ -96,8 +123,9 @@ def seal(loop: Any) -> None:
     for _ in range(ROUNDS):
         # no other thread can post between these two lines and be neither refused nor seen
         loop._closed = True
-        if not loop._ready and not asyncio.all_tasks(loop):
+        if not loop._ready and (idle or not asyncio.all_tasks(loop)):
             break
+        idle = False
         loop._closed = False
         loop.run_until_complete(_turn())
         cancel_all_tasks(loop)

@@ -144,8 +144,11 @@ def _registered(loop: Any) -> list[tuple[Any, ...]]:
                     for thing in _things(loop, handle, key)
                 )
     # those that do not read at present
-    found += ((one,) for one in list(loop._transports.values()) if not one.is_closing())
-    return found + _watched_by_threads(loop)
+    if loop._transports:
+        found += ((one,) for one in list(loop._transports.values()) if not one.is_closing())
+    if threading.active_count() > 1:
+        found += _watched_by_threads(loop)
+    return found
 
 
 def _things(loop: Any, handle: Any, key: Any) -> list[Any]:

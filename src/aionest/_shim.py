@@ -17,8 +17,12 @@ _NAMES = ("nest_asyncio", "nest_asyncio2")
 
 def apply(loop: Any = None, **ignored: Any) -> None:
     """nest_asyncio.apply(), carried out by aionest. Loops that aionest cannot run are left as they are, without an error,
-    when the call comes from the drop-in with no loop named."""
-    _apply.apply(loop)
+    when the call comes from the drop-in with no loop named. The first one also brings nest_asyncio's way of leaving the loop of
+    a top-level run open; options of an ``aionest.apply()`` stay as they are."""
+    if not _apply.is_applied():
+        _apply.apply(loop, close_loop=False)
+    elif loop is not None:
+        _apply.check_loop(loop)
 
 
 def install_shim() -> None:

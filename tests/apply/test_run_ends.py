@@ -55,9 +55,11 @@ async def main(how):
     await kept[2].__anext__()
     async for _ in numbers("dropped"):
         break
+    while "dropped" not in said:
+        await asyncio.sleep(0)
     await asyncio.to_thread(time.sleep, 0)
     asyncio.create_task(background("never begun"))
-    loop.call_later(0.01, said.append, "timer of the first run")
+    loop.call_later(0.5, said.append, "timer of the first run")
     if how == "fail":
         raise ValueError("main")
     if how == "stop":
@@ -87,7 +89,7 @@ for how in ("return", "fail", "stop", "exit", "cancel"):
     except BaseException as exc:
         print(type(exc), exc)
     print(how, sorted(map(str, said)), threading.active_count(), current())
-    asyncio.run(asyncio.sleep(0.02))
+    asyncio.run(asyncio.sleep(0.6))
     print(sorted(map(str, said)), current())
     said.clear()
 lock, queue = asyncio.Lock(), asyncio.Queue()

@@ -217,7 +217,7 @@ def main():
     if args.mode != "stock":
         import aionest
 
-        aionest.apply(close_loop=args.mode == "apply-close")
+        aionest.apply(close_loop=True if args.mode == "apply-close" else None)
         hello["aionest"] = aionest.__file__
     support = set_up_support()
     events.emit("hello", **hello)

@@ -15,9 +15,8 @@ A line of a list has four fields:
 
     TAG | test id | words that the text of each of its failures contains | reason
 
-A test whose body and tearDown both fail has two failures: a listed one must not hide another. TAG `refusal`: the test
-asserts that nesting is refused. TAG `close`: it asserts that asyncio.run closes its loop or cancels what is left on it,
-which `apply(close_loop=True)` does: there it must pass, and that is checked each time.
+A test whose body and tearDown both fail has two failures: a listed one must not hide another. The only TAG
+is `refusal`: the test asserts that nesting is refused.
 
 Thread: any; judge() starts child processes. Uses nothing but the standard library.
 """
@@ -26,7 +25,7 @@ from dataclasses import dataclass, field, replace
 
 from supervise import run_module
 
-TAGS = ("refusal", "close")
+TAGS = ("refusal",)
 TRIES = 2
 HANG = "[hang]"  # what a hanging test's text begins with; so it can be the words of a line in the list
 LISTED_HANG_LIMIT = 5.0
@@ -89,7 +88,7 @@ class Judge:
         """Runs a whole module. Tests that are listed because they hang go last, with a short limit of their own."""
         mode = mode or self.mode
         keys = self.discovered[module]
-        hanging = [k for k in keys if mode != "stock" and self._applies(e := self.expected.get(k)) and e.words == HANG]
+        hanging = [k for k in keys if mode != "stock" and (e := self.expected.get(k)) and e.words == HANG]
         if not hanging:
             return run_module(self.suite, module, mode, keys)
         run = run_module(self.suite, module, mode, keys, only=[k for k in keys if k not in hanging])
@@ -126,17 +125,14 @@ class Judge:
         self._check_list(run, verdict)
         return verdict
 
-    def _applies(self, entry):
-        return entry is not None and (entry.tag != "close" or self.mode == "apply")
-
     def _is_listed(self, key, outcome):
         entry = self.expected.get(key)
-        return self._applies(entry) and all(entry.words in text for text in outcome.says())
+        return entry is not None and all(entry.words in text for text in outcome.says())
 
     def _file(self, verdict, key, outcome, fails_on_stock):
         if fails_on_stock:
             verdict.stock[key] = _says(outcome)
-        elif self._applies(self.expected.get(key)):
+        elif key in self.expected:
             verdict.ours[key] = f"listed, but fails in another way than the list says\n{_says(outcome)}"
         else:
             verdict.ours[key] = _says(outcome)
@@ -168,7 +164,5 @@ class Judge:
             if key not in self.discovered[run.module]:
                 verdict.problems.append(f"{key}: listed, but there is no such test")
                 continue
-            if self._applies(entry) and key not in verdict.listed and key not in verdict.ours:
+            if key not in verdict.listed and key not in verdict.ours:
                 verdict.problems.append(f"{key}: listed as `{entry.tag}`, but it need not be: take it off the list")
-            if entry.tag == "close" and self.mode == "apply" and self._fails_each_time(key, "apply-close"):
-                verdict.problems.append(f"{key}: listed as `close`, but it fails with close_loop=True too")
