@@ -86,10 +86,11 @@ def _threads_are_over() -> bool:
     return _run.options.exiting
 
 
-def end_some(loop: Any, some: list[Any], generators: list[Any]) -> None:
+def end_some(loop: Any, some: list[Any], generators: Any = ()) -> None:
     """Cancel these tasks, close these generators, and wait for their end."""
     if some:
         for task in some:
+            task._log_destroy_pending = False  # a further Ctrl-C ends the waiting
             task.cancel()
         loop.run_until_complete(tasks.gather(*some, return_exceptions=True))
         for task in some:
@@ -102,7 +103,7 @@ def end_some(loop: Any, some: list[Any], generators: list[Any]) -> None:
                 _report(loop, f"an error occurred during closing of asynchronous generator {agen!r}", result, asyncgen=agen)
 
 
-async def _close(generators: list[Any]) -> list[Any]:
+async def _close(generators: Any) -> list[Any]:
     return await tasks.gather(*[agen.aclose() for agen in generators], return_exceptions=True)
 
 
@@ -140,6 +141,12 @@ async def _turn() -> None:
 
 def close_selector_loop(loop: Any) -> None:
     """BaseSelectorEventLoop.close() of a sealed loop."""
+    key = loop._selector._fd_to_key.get(loop._ssock.fileno())
+    if key is not None:  # a closed loop does not remove its readers
+        loop._selector.unregister(key.fd)
+        for handle in key.data:
+            if handle is not None:
+                handle.cancel()
     loop._close_self_pipe()
     try:
         super(selector_events.BaseSelectorEventLoop, loop).close()

@@ -602,12 +602,19 @@ def _run_top(main: Any, debug: bool | None) -> Any:
         events.set_event_loop(loop)
         if debug is not None:
             loop.set_debug(debug)
-        try:
-            task = loop.create_task(main)
-        except BaseException:
-            _refuse(main)
-            raise
-        return run_task(loop, task)
+        interrupt = _Interrupt(loop)
+        with interrupt:
+            older = set() if fresh else tasks.all_tasks(loop)
+            try:
+                task = loop.create_task(main)
+            except BaseException:
+                _refuse(main)
+                raise
+            try:
+                return _run_interruptible(loop, task, interrupt)
+            except (KeyboardInterrupt, SystemExit):
+                _ending.end_some(loop, [one for one in tasks.all_tasks(loop) if one not in older])
+                raise
     finally:
         closing = False
         try:
@@ -659,30 +666,11 @@ def _run_on(loop: Any, main: Any, debug: bool | None) -> Any:
             return _run_interruptible(loop, task, interrupt)
         except (KeyboardInterrupt, SystemExit):
             if not loop.is_running() and not loop.is_closed():
-                _cancel_tasks(loop, tasks.all_tasks(loop) - older)
+                _ending.end_some(loop, list(tasks.all_tasks(loop) - older))
             raise
         finally:
             if debug is not None and not loop.is_closed():
                 loop.set_debug(before)
-
-
-def _cancel_tasks(loop: Any, left: set[Any]) -> None:
-    """Cancel these tasks and wait for their end, as asyncio.Runner does with all of them."""
-    if not left:
-        return
-    for task in left:
-        task._log_destroy_pending = False  # a further Ctrl-C ends the waiting
-        task.cancel()
-    loop.run_until_complete(tasks.gather(*left, return_exceptions=True))
-    for task in left:
-        if not task.cancelled() and task.exception() is not None:
-            loop.call_exception_handler(
-                {
-                    "message": "unhandled exception during asyncio.run() shutdown",
-                    "exception": task.exception(),
-                    "task": task,
-                }
-            )
 
 
 class _Interrupt:

@@ -47,8 +47,15 @@ async def main():
 """
 
 
+KEPT = "aionest.apply(close_loop=False)\n"
+
+
+def test_the_end_of_a_run_with_others_suspended(program):
+    program(SUSPENDED + "asyncio.run(main()); print('bye')", "ended ended ended bye")
+
+
 def test_exit_with_runs_suspended(program):
-    program(SUSPENDED + "asyncio.run(main()); print('bye')", "bye ended ended ended")
+    program(KEPT + SUSPENDED + "asyncio.run(main()); print('bye')", "bye ended ended ended")
 
 
 def test_exit_from_inside_a_nested_run(program):
@@ -70,12 +77,13 @@ asyncio.run(outer())
 
 
 def test_hard_exit(program):
-    program(SUSPENDED + "asyncio.run(main()); os._exit(0)", "")
+    program(KEPT + SUSPENDED + "asyncio.run(main()); os._exit(0)", "")
 
 
 def test_exit_with_a_thread_that_sleeps_in_a_run(program):
     program(
-        SUSPENDED
+        KEPT
+        + SUSPENDED
         + """
 def work():
     asyncio.run(main())
@@ -409,6 +417,7 @@ def test_fork_between_runs_leaves_the_parents_loop_alone(program):
         """
 import warnings
 warnings.simplefilter("ignore")
+aionest.apply(close_loop=False)
 
 async def main():
     return asyncio.get_running_loop()
