@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import eventually
 
 for name in ("mcp", "typer", "rich"):
     pytest.importorskip(name)
@@ -303,19 +304,14 @@ def test_interrupted_it_leaves_nothing(home, number):
         str(home / "mcp.json"),
     ]
     with subprocess.Popen(command, env=environment(home), stdout=-1, stderr=-1, text=True) as process:
-        end = time.monotonic() + 30
-        while not (pids.exists() and pids.read_text().strip()) and time.monotonic() < end:
-            time.sleep(0.02)
+        eventually(lambda: pids.exists() and pids.read_text().strip(), "the server has not started")
         time.sleep(0.5)
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == (130 if number == signal.SIGINT else 143), errors
     assert "Traceback" not in errors
-    end = time.monotonic() + 5
     pid = int(pids.read_text().split()[0])
-    while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not os.path.exists(f"/proc/{pid}")
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"), "the server is left")
 
 
 def test_doctor(home):

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -37,8 +38,8 @@ def eventually(condition, what=None, *, timeout=GUARD, every=0.01):
     return value
 
 
-async def eventually_async(condition, what=None, *, timeout=GUARD, every=0):
-    """The same inside a coroutine: the loop goes on meanwhile. every=0: looks once in each turn of the loop."""
+async def eventually_async(condition, what=None, *, timeout=GUARD, every=0.001):
+    """The same inside a coroutine: the loop goes on meanwhile."""
     end = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > end:
@@ -121,6 +122,15 @@ def kill_with_children(process):
     for p in [*psutil.Process(process.pid).children(recursive=True), process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             p.kill()
+
+
+def listens(port):
+    """Whether somebody takes connections at this port of this machine."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def is_alive(pid):

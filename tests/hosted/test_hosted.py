@@ -9,6 +9,7 @@ import warnings
 from contextlib import asynccontextmanager
 
 import pytest
+from support import eventually_async
 
 import aionest
 from aionest._errors import AionestError, ResourceLost
@@ -67,11 +68,6 @@ def fails(exc):
         raise exc
 
     return fail
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 # ---- the plain life --------------------------------------------------------------------------------------------------
@@ -303,7 +299,7 @@ def test_a_cancelled_enter_leaves_nothing_behind(run, when):
         handle = hosted(Slow(log))
         task = asyncio.get_running_loop().create_task(handle.enter())
         if when == "while entering":
-            await until(lambda: log)
+            await eventually_async(lambda: log)
         else:
             await asyncio.sleep(0)
         task.cancel()
@@ -330,7 +326,7 @@ def test_a_cancelled_enter_whose_resource_opens_nevertheless_leaves_it(run):
     async def main():
         handle = hosted(Stubborn(log))
         task = asyncio.get_running_loop().create_task(handle.enter())
-        await until(lambda: log)
+        await eventually_async(lambda: log)
         task.cancel()
         await asyncio.sleep(0.01)
         if not task.done():
@@ -555,8 +551,8 @@ def test_on_lost_is_called_once_each_and_its_errors_are_reported(run):
         handle.on_lost(lambda exc: 1 / 0)
         handle.on_lost(told.append)
         fail.set()
-        await until(lambda: handle.lost)
-        await until(lambda: len(told) == 2)
+        await eventually_async(lambda: handle.lost)
+        await eventually_async(lambda: len(told) == 2)
         handle.on_lost(told.append)
         assert [type(exc) for exc in told] == [ResourceLost] * 3
         assert {len(exc.__cause__.exceptions) for exc in told} == {1}
@@ -583,7 +579,7 @@ def test_a_loss_that_nobody_was_told_of_comes_out_of_leaving(run, how):
         if how == "leave":
             await handle.enter()
             fail.set()
-            await until(lambda: not handle.is_open)
+            await eventually_async(lambda: not handle.is_open)
             with pytest.raises(ResourceLost) as info:
                 await handle.leave()
             assert info.value.__cause__ is not None
@@ -592,7 +588,7 @@ def test_a_loss_that_nobody_was_told_of_comes_out_of_leaving(run, how):
         with pytest.raises(ResourceLost if how == "with" else KeyError):
             async with handle:
                 fail.set()
-                await until(lambda: not handle.is_open)
+                await eventually_async(lambda: not handle.is_open)
                 if how != "with":
                     raise KeyError
         assert handle.lost is not None
@@ -727,7 +723,7 @@ def test_a_resource_is_left_and_used_from_other_threads_and_loops(run, elsewhere
 
         for function, expected in ((use, (True, 3)), (use, (True, 3)), (leave, False), (leave, False)):
             thread = elsewhere(function)
-            await until(lambda thread=thread: not thread.is_alive())
+            await eventually_async(lambda thread=thread: not thread.is_alive())
             assert thread.result() == expected
 
     run(main)
@@ -760,12 +756,12 @@ def test_a_call_from_another_loop_is_cancelled_with_its_caller_and_ended_by_a_lo
             return info.value.__cause__
 
         thread = elsewhere(cancelled)
-        await until(lambda: not thread.is_alive())
+        await eventually_async(lambda: not thread.is_alive())
         assert thread.result() == ["begun", "ended"]
         thread = elsewhere(lost)
-        await until(lambda: len(log) == 3)
+        await eventually_async(lambda: len(log) == 3)
         fail.set()
-        await until(lambda: not thread.is_alive())
+        await eventually_async(lambda: not thread.is_alive())
         assert thread.result() is not None
         await handle.leave()
 
@@ -787,10 +783,10 @@ def test_a_guard_on_another_loop_hears_of_the_loss(run, elsewhere):
             return "told"
 
         thread = elsewhere(there)
-        await until(lambda: begun)
+        await eventually_async(lambda: begun)
         await asyncio.sleep(0.01)
         fail.set()
-        await until(lambda: not thread.is_alive())
+        await eventually_async(lambda: not thread.is_alive())
         assert thread.result() == "told"
         await handle.leave()
 
@@ -828,7 +824,7 @@ def test_a_loop_that_stops_while_somebody_waits_for_it(run, elsewhere):
 
     async def a_moment():
         leaver.append(elsewhere(leave))
-        await until(lambda: not handle.is_open)
+        await eventually_async(lambda: not handle.is_open)
 
     leaver = []
     run(a_moment)  # the leaving has begun, and now nobody runs this loop
@@ -876,7 +872,7 @@ def test_threads_leave_in_any_order(run, elsewhere):
                 await handle.leave()
 
         threads = [elsewhere(leave, handles[n::4]) for n in range(4)]
-        await until(lambda: not any(thread.is_alive() for thread in threads))
+        await eventually_async(lambda: not any(thread.is_alive() for thread in threads))
         for thread in threads:
             thread.result()
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 
@@ -82,9 +83,7 @@ def test_a_callback_that_fails_is_an_error_for_the_server_only(make_loader):
 
 
 def cancellations(loader, number):
-    end = time.monotonic() + 20
-    while int(loader.call("one.cancellations").text) < number and time.monotonic() < end:
-        time.sleep(0.02)
+    eventually(lambda: int(loader.call("one.cancellations").text) >= number)
     return int(loader.call("one.cancellations").text)
 
 

@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 
@@ -25,13 +26,6 @@ TOOLS = [
     {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": name == "echo"}}
     for name in ("echo", "slow", "fail", "drop", "deny", "begun", "resumable")
 ]
-
-
-def until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -450,7 +444,7 @@ def test_an_answer_takes_the_time_that_it_takes(load, web, monkeypatch):
     loader = load()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(loader.call, "web.slow", timeout=100)
-        until(lambda: web.calls)
+        eventually(lambda: web.calls)
         time.sleep(1.5)
         web.stop.set()
         assert call.result(60).text == "here" and web.calls == ["slow"]
@@ -470,5 +464,5 @@ def test_a_stream_of_events_that_has_ended_is_noticed(events, make_loader):
     loader = make_loader({"web": {"url": f"http://127.0.0.1:{events.server_port}/sse"}})
     for news in events.streams.values():
         news.put(None)
-    until(lambda: loader.status["web"].state == "lost")
+    eventually(lambda: loader.status["web"].state == "lost")
     assert loader.call("web.begun").text == "here" and loader.status["web"].connections == 2

@@ -12,8 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+from support import eventually, is_alive
 
 from aionest.mcp import (
     ArgumentsError,
@@ -203,9 +203,7 @@ def test_reload_touches_only_what_changed(make_loader, tmp_path):
 def test_a_list_that_changes(make_loader):
     loader = make_loader({"a": bare()})
     loader.call("a.change", {"name": "later"})
-    end = time.monotonic() + 10
-    while "a__later" not in loader.tools and time.monotonic() < end:
-        time.sleep(0.02)
+    eventually(lambda: "a__later" in loader.tools)
     assert loader.call("a.later").text == "later"
 
 
@@ -232,17 +230,7 @@ def test_servers_that_do_not_want_to_end(make_loader, fault, tmp_path):
     numbers = [int(line) for line in pids.read_text().split()]
     assert len(numbers) == (2 if fault == "child" else 1)
     loader.cleanup()
-    end = time.monotonic() + 5
-    while any(_runs(n) for n in numbers) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not [n for n in numbers if _runs(n)]
-
-
-def _runs(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    eventually(lambda: not any(map(is_alive, numbers)), "a server is left")
 
 
 def test_progress_and_log(make_loader):
@@ -252,9 +240,7 @@ def test_progress_and_log(make_loader):
     loader.call("a.progress", {"steps": 3}, progress=lambda *args: steps.append(args))
     assert steps == [(1.0, 3.0, "step 1"), (2.0, 3.0, "step 2"), (3.0, 3.0, "step 3")]
     loader.call("a.log", {"message": "hello", "level": "warning"})
-    end = time.monotonic() + 5
-    while not logged and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: logged)
     assert logged == [("a", "warning", "hello")]
 
 
@@ -364,9 +350,7 @@ def test_a_retriever_that_takes_its_time_or_fails_holds_nothing_up(make_loader, 
         loading = pool.submit(loader.load)
         try:
             assert begun.wait(60)
-            end = time.monotonic() + 60
-            while "a" not in loader.bundles and time.monotonic() < end:  # the other may have been there first
-                time.sleep(0.01)
+            eventually(lambda: "a" in loader.bundles)  # the other may have been there first
             assert loader.call("a.echo", {"text": "meanwhile"}).text == "meanwhile"
         finally:
             go_on.set()
@@ -436,9 +420,7 @@ def test_cleanup_does_not_wait_for_ever_for_a_retriever(make_loader, monkeypatch
     slow.set()
     try:
         loader.call("a.change", {"name": "later"})
-        end = time.monotonic() + 60
-        while "a__later" not in loader.tools and time.monotonic() < end:
-            time.sleep(0.01)
+        eventually(lambda: "a__later" in loader.tools)
         assert not loader.reload()
         loader.cleanup()
         assert not gone_on.is_set() and loader.tools == {}
@@ -476,7 +458,7 @@ def test_interpreter_exit_with_everything_open(child, tmp_path, complaints):
         """
     )
     assert (r.returncode, r.stdout, complaints(r)) == (0, "hi\n", []), r
-    assert not [n for n in map(int, pids.read_text().split()) if _runs(n)]
+    assert not [n for n in map(int, pids.read_text().split()) if is_alive(n)]
 
 
 def test_after_fork_the_child_has_its_own(child):

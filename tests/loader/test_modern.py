@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 
@@ -31,13 +31,6 @@ server.run("stdio")
 """
 
 
-def until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it does not come"
-        time.sleep(0.02)
-
-
 @needs_2
 def test_a_server_without_a_handshake(make_loader):
     loader = make_loader(ONE)
@@ -52,9 +45,9 @@ def test_a_server_without_a_handshake(make_loader):
 @needs_2
 def test_changes_are_listened_for(make_loader):
     loader = make_loader(ONE)
-    until(lambda: loader.call("one.listeners").text == "1")
+    eventually(lambda: loader.call("one.listeners").text == "1")
     loader.call("one.change")
-    until(lambda: "one__later" in loader.tools)
+    eventually(lambda: "one__later" in loader.tools)
     assert loader.call("one.later").text == "later"
 
 
@@ -81,7 +74,7 @@ def test_a_server_of_the_sdk_that_speaks_both(make_loader):
     for name in ("old", "both"):
         assert loader.call(f"{name}.echo", {"text": "hi"}).structured == {"result": "hi"}
     loader.call("both.change")
-    until(lambda: "both__later" in loader.tools)
+    eventually(lambda: "both__later" in loader.tools)
 
 
 @pytest.mark.skipif(_compat.V2, reason="2.x speaks it")

@@ -9,10 +9,10 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from support import eventually, listens
 
 pytest.importorskip("mcp")
 
@@ -102,10 +102,7 @@ def test_a_wrapper_tree_is_gone_with_its_server(make_loader, processes, wrapper)
     below = {p.pid for p in processes()}
     assert len(below) >= 3  # the wrapper, perhaps a shell, the server, and the watcher
     loader.cleanup()
-    end = time.monotonic() + 60
-    while {p.pid for p in processes()} & below and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not {p.pid for p in processes()} & below
+    eventually(lambda: not {p.pid for p in processes()} & below, "a process is left")
 
 
 @pytest.mark.parametrize(
@@ -124,14 +121,8 @@ def test_over_http_with_a_restart_between(make_loader, mode, path, more):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return process
-            except OSError:
-                time.sleep(0.05)
-        raise AssertionError("the server does not listen")
+        eventually(lambda: listens(port), "the server does not listen")
+        return process
 
     server = start()
     try:

@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 
@@ -36,23 +36,16 @@ def write(file, **servers):
     os.replace(beside, file)
 
 
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not come"
-        time.sleep(0.02)
-
-
 def test_a_call_that_waits_for_a_server_which_is_exchanged(make_loader, file):
     """It was not made yet: it is made on the new one."""
     write(file, a=bare("--fault", "slow"))
     loader = make_loader(file)
     pid = loader.status["a"].pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: loader.status["a"].state == "lost")
+    eventually(lambda: loader.status["a"].state == "lost")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(loader.call, "a.count", timeout=120)
-        until(lambda: loader.status["a"].state == "connecting")
+        eventually(lambda: loader.status["a"].state == "connecting")
         write(file, a=bare("--name", "new"))
         assert loader.reload().changed == ("a",)
         assert call.result(60).text == "1"
@@ -66,7 +59,7 @@ def test_calls_under_way_come_to_their_end(make_loader, file, how):
     old = int(loader.call("a.pid").text)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         calls = [pool.submit(loader.call, "a.sleep", {"seconds": 3}, timeout=60) for _ in range(3)]
-        until(lambda: loader.status["a"].open_calls == 3)
+        eventually(lambda: loader.status["a"].open_calls == 3)
         write(file, **({"a": bare("--name", "new")} if how == "changed" else {}), b=bare())
         diff = loader.reload()
         assert getattr(diff, how) == ("a",) and diff.kept == ("b",)
@@ -77,7 +70,7 @@ def test_calls_under_way_come_to_their_end(make_loader, file, how):
             with pytest.raises(ToolNotFound):
                 loader.call("a.pid")
         assert [call.result(60).text for call in calls] == ["slept"] * 3
-    until(lambda: not os.path.exists(f"/proc/{old}"))
+    eventually(lambda: not os.path.exists(f"/proc/{old}"))
 
 
 def test_cleanup_does_not_wait_for_what_drains(make_loader, file):
@@ -85,7 +78,7 @@ def test_cleanup_does_not_wait_for_what_drains(make_loader, file):
     loader = make_loader(file)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(loader.call, "a.sleep", {"seconds": 600}, timeout=600)
-        until(lambda: loader.status["a"].open_calls == 1)
+        eventually(lambda: loader.status["a"].open_calls == 1)
         write(file)
         assert loader.reload().removed == ("a",)
         loader.cleanup()
@@ -187,14 +180,14 @@ def test_a_reload_does_not_wait_for_what_has_failed_before(make_loader, file, tm
         assert diff.failed == ("slow",) and not diff
         return loader.status["slow"].state == "connecting"  # a reload that had waited for it would see how it ended
 
-    until(trying)
+    eventually(trying)
     gate.touch()
 
     def back():
         loader.reload()
         return not loader.errors
 
-    until(back)
+    eventually(back)
     assert loader.call("slow.echo", {"text": "1"}).text == "1"
 
 
@@ -241,7 +234,7 @@ def test_cleanup_during_a_load_ends_it(tmp_path, processes):
     loader = ToolsLoader(config={"a": bare(), "hang": bare("--fault", "hang", connect_timeout=600)})
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         loading = pool.submit(loader.load)
-        until(lambda: "a" in loader.status and loader.status["a"].state == "connected")
+        eventually(lambda: "a" in loader.status and loader.status["a"].state == "connected")
         loader.cleanup()
         loading.result(60)
     assert loader.tools == {} and not processes()
@@ -258,7 +251,7 @@ def test_a_load_that_is_cancelled_leaves_nothing(processes):
         await loader.cleanup_async()
 
     asyncio.run(main())
-    until(lambda: not processes())
+    eventually(lambda: not processes())
 
 
 def test_a_with_block_that_cannot_begin_leaves_nothing(processes):
@@ -283,9 +276,9 @@ def test_states_are_told_in_order(make_loader):
     told = []
     loader = make_loader({"a": bare(), "bad": {"command": "no-such-command"}}, on_state=told.append)
     os.kill(int(loader.call("a.pid").text), 9)
-    until(lambda: "lost" in [s.state for s in told if s.name == "a"])
+    eventually(lambda: "lost" in [s.state for s in told if s.name == "a"])
     loader.call("a.pid")
-    until(lambda: [s.state for s in told if s.name == "a"][-1] == "connected")
+    eventually(lambda: [s.state for s in told if s.name == "a"][-1] == "connected")
     assert [s.state for s in told if s.name == "a"] == ["connecting", "connected", "lost", "connecting", "connected"]
     assert [s.state for s in told if s.name == "bad"] == ["connecting", "failed"]
     assert "no-such-command" in [s.error for s in told if s.name == "bad"][-1]
@@ -300,7 +293,7 @@ def test_a_listener_that_fails_harms_nobody(make_loader, caplog):
     assert loader.call("a.progress", {"steps": 2}, progress=bad).text == "done"
     loader.call("a.log", {"message": "hello"})
     assert loader.call("a.echo", {"text": "on"}).text == "on"
-    until(lambda: "no window" in caplog.text)
+    eventually(lambda: "no window" in caplog.text)
 
 
 def test_after_the_portal_was_closed_all_servers_are_there(make_loader):
@@ -323,9 +316,9 @@ def test_a_restart_hides_no_tools(make_loader):
     loader = make_loader({"a": bare("--fault", "slow"), "b": bare()})
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         restarting = pool.submit(loader.restart, "a")
-        until(lambda: loader.status["a"].state == "connecting")
+        eventually(lambda: loader.status["a"].state == "connecting")
         loader.call("b.change", {"name": "later"})
-        until(lambda: "b__later" in loader.tools)
+        eventually(lambda: "b__later" in loader.tools)
         assert not restarting.done() and "a__echo" in loader.tools
         assert loader.call("a.echo", {"text": "1"}).text == "1"
         restarting.result(60)

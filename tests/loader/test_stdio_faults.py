@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 
@@ -23,13 +24,6 @@ SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py
 
 def bare(*args, **more):
     return {"command": sys.executable, "args": [str(SERVER), *args], **more}
-
-
-def until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def has_ended(pid):
@@ -46,7 +40,7 @@ def test_killed_between_calls_no_call_is_lost(make_loader):
     for _ in range(5):
         pid = int(loader.call("a.pid").text)
         os.kill(pid, signal.SIGKILL)
-        until(lambda pid=pid: has_ended(pid))
+        eventually(lambda pid=pid: has_ended(pid))
         assert loader.call("a.count").text == "1"
     assert loader.status["a"].connections == 6 and loader.status["b"].connections == 1
 
@@ -58,12 +52,12 @@ def test_killed_before_it_has_read_the_call(make_loader, calls):
     pid = loader.status["a"].pid
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
         read = pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600)
-        until(lambda: loader.status["a"].open_calls == 1)
+        eventually(lambda: loader.status["a"].open_calls == 1)
         assert loader.call("a.echo", {"text": "it was read"}).text
         os.kill(pid, signal.SIGSTOP)
-        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
         unread = [pool.submit(loader.call, "a.count") for _ in range(calls)]
-        until(lambda: loader.status["a"].open_calls == 1 + calls)
+        eventually(lambda: loader.status["a"].open_calls == 1 + calls)
         loader.portal.call(asyncio.sleep, 0.1)  # and written
         os.kill(pid, signal.SIGKILL)
         assert sorted(int(call.result(120).text) for call in unread) == list(range(1, calls + 1))
@@ -78,7 +72,7 @@ def test_killed_before_it_has_read_the_whole_of_a_large_call(make_loader):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         os.kill(pid, signal.SIGSTOP)
         call = pool.submit(loader.call, "a.echo", {"text": text})
-        until(lambda: loader.status["a"].open_calls == 1)
+        eventually(lambda: loader.status["a"].open_calls == 1)
         loader.portal.call(asyncio.sleep, 0.1)
         os.kill(pid, signal.SIGKILL)
         assert call.result(120).text == text
@@ -120,7 +114,7 @@ def test_killed_while_many_call(make_loader):
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         waiting = [pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600) for _ in range(10)]
         others = [pool.submit(loader.call, "b.sleep", {"seconds": 2}) for _ in range(5)]
-        until(lambda: loader.status["a"].open_calls == 10)
+        eventually(lambda: loader.status["a"].open_calls == 10)
         assert loader.call("a.echo", {"text": "all were read"}, timeout=60).text
         os.kill(loader.status["a"].pid, signal.SIGKILL)
         for call in waiting:
@@ -270,7 +264,7 @@ def test_health_tells_and_mends(make_loader):
     loader = make_loader({"a": bare(), "bad": {"command": "no-such-command"}, "off": bare(disabled=True)})
     pid = loader.status["a"].pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: has_ended(pid))
+    eventually(lambda: has_ended(pid))
     states = {name: status.state for name, status in loader.health(timeout=60).items()}
     assert states == {"a": "connected", "bad": "failed", "off": "disabled"}
     assert loader.status["a"].pid != pid
@@ -286,15 +280,11 @@ def test_results_are_kept_for_their_time(make_loader):
     loader = make_loader({"a": bare(cache_ttl=1.5)})
     first = loader.call("a.echo", {"text": "1"})
     assert loader.call("a.echo", {"text": "2"}).text == "2"
-    end = time.monotonic() + 60
-    while loader.call("a.echo", {"text": "1"}) is first:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    eventually(lambda: loader.call("a.echo", {"text": "1"}) is not first, every=0.1)
     # and not beyond a change of the tools
     first = loader.call("a.pid")
     loader.call("a.change", {"name": "later"})
-    while "a__later" not in loader.tools and time.monotonic() < end:
-        time.sleep(0.02)
+    eventually(lambda: "a__later" in loader.tools)
     assert loader.call("a.pid") is not first
 
 
@@ -319,7 +309,7 @@ def test_an_end_that_is_noticed_though_others_hold_the_pipes(make_loader, holder
     loader = make_loader({"a": holder(served()), "b": bare()})
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600)
-        until(lambda: loader.status["a"].open_calls == 1)
+        eventually(lambda: loader.status["a"].open_calls == 1)
         assert loader.call("a.echo", {"text": "it was read"}).text
         os.kill(loader.status["a"].pid, signal.SIGKILL)
         error = call.exception(60)
@@ -362,7 +352,7 @@ def test_calls_that_a_dying_server_had_not_read_do_not_hang(make_loader):
             pid = loader.status["a"].pid
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
-                until(lambda before=before: loader.status["a"].connections > before)
+                eventually(lambda before=before: loader.status["a"].connections > before)
         over.set()
         for one in running:
             try:
@@ -381,7 +371,7 @@ def test_deadlines_cover_connecting(make_loader, tmp_path):
     loader = make_loader({"a": {"command": sys.executable, "args": ["-c", code]}})
     pid = loader.status["a"].pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: has_ended(pid))
+    eventually(lambda: has_ended(pid))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(loader.call, "a.echo", {"text": "x"}, timeout=0.2) for _ in range(3)]
         patient = pool.submit(loader.call, "a.echo", {"text": "x"}, timeout=120)
@@ -406,7 +396,7 @@ def test_cleanup_waits_for_what_a_failing_call_or_a_restart_is_ending(make_loade
         failing = pool.submit(loader.call, "a.count")
         restarting = pool.submit(loader.restart, "b")
         pids = [loader.status[name].pid for name in "ab"]
-        until(lambda: loader.status["a"].pid is None and loader.status["b"].pid is None)
+        eventually(lambda: loader.status["a"].pid is None and loader.status["b"].pid is None)
         loader.cleanup()
         assert all(has_ended(pid) for pid in pids if pid is not None)
         assert isinstance(failing.exception(60), ServerLost)

@@ -6,11 +6,11 @@ import contextvars
 import functools
 import gc
 import threading
-import time
 import traceback
 import weakref
 
 import pytest
+from support import eventually
 
 from aionest.portal import Portal
 
@@ -115,10 +115,7 @@ def test_the_exception_comes_back_with_its_traceback_and_without_a_reference_cyc
         ref = weakref.ref(info.value)
         del info
         # the loop's thread may be at the end of the iteration that told us
-        deadline = time.monotonic() + GUARD
-        while ref() is not None and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert ref() is None
+        eventually(lambda: ref() is None, every=0.001)
     finally:
         gc.enable()
 

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from support import eventually
 
 from aionest import PortalClosed, _core
 
@@ -36,9 +37,7 @@ class Crowd:
         for _ in names:
             assert self.waiting.acquire(timeout=GUARD)
         # in the loop's thread they wait already; give the threads the moment in which they begin to
-        deadline = time.monotonic() + GUARD
-        while self.info()["waiting"] not in (0, len(self.futures)) and time.monotonic() < deadline:
-            time.sleep(0.001)
+        eventually(lambda: self.info()["waiting"] in (0, len(self.futures)), every=0.001)
         return threads
 
     def let(self, names):

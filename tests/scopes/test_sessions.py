@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 pytest.importorskip("langchain_mcp_adapters")
@@ -385,10 +386,7 @@ def test_exit_waits_for_servers_that_do_not_end_by_themselves(child, is_alive, m
 
 
 def wait_for_the_end_of(numbers, is_alive):
-    end = time.monotonic() + GUARD
-    while any(map(is_alive, numbers)) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not [n for n in numbers if is_alive(n)]
+    eventually(lambda: not any(map(is_alive, numbers)), "a server is left", timeout=GUARD)
 
 
 @each_mode

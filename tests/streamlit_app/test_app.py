@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
+from support import eventually
 
 pytest.importorskip("streamlit")
 pytest.importorskip("mcp")
@@ -199,18 +199,18 @@ def test_the_app_starts_and_stops_cleanly(config, number):
     command += ["--server.headless", "true", "--browser.gatherUsageStats", "false"]
     env = {**os.environ, "HOME": str(config.parent)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
-        end = time.monotonic() + 60
-        status = None
-        while status != 200 and time.monotonic() < end:
-            time.sleep(0.2)
+
+        def is_healthy():
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
                 connection.request("GET", "/_stcore/health")
                 status = connection.getresponse().status
                 connection.close()
             except OSError:
-                pass
+                return False
+            return status == 200
+
+        eventually(is_healthy, every=0.1)
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
-    assert status == 200, output
     assert not [word for word in BAD_WORDS if word in output], output

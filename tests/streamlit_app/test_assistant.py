@@ -13,12 +13,12 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import eventually, listens
 
 pytest.importorskip("streamlit")
 pytest.importorskip("mcp")
@@ -292,9 +292,7 @@ def test_cancelling_closes_the_connection(endpoint):
         return reply.text
 
     assert asyncio.run(main()) == "half"
-    end = time.monotonic() + 10
-    while not endpoint.closed and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: endpoint.closed)
     assert endpoint.closed == [b""]
 
 
@@ -502,13 +500,7 @@ def test_stop_closes_the_stream_and_keeps_what_was_said(tmp_path, endpoint):
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env)
     try:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        eventually(lambda: listens(port), "the app does not listen")
         with sync_api.sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             tab = browser.new_page()
@@ -521,9 +513,7 @@ def test_stop_closes_the_stream_and_keeps_what_was_said(tmp_path, endpoint):
             tab.get_by_role("button", name="Stop", exact=True).click()
             tab.get_by_text("Stopped.").wait_for()
             assert tab.get_by_text("The first half").is_visible()
-            end = time.monotonic() + 10
-            while not endpoint.closed and time.monotonic() < end:
-                time.sleep(0.02)
+            eventually(lambda: endpoint.closed)
             assert endpoint.closed == [b""], [request["messages"] for request in endpoint.requests]
             endpoint.hold = False
             box.fill("go on")

@@ -10,10 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from support import eventually, listens
 
 pytest.importorskip("streamlit")
 pytest.importorskip("mcp")
@@ -63,13 +63,7 @@ def started(folder, is_alive, *command, stop=signal.SIGTERM, wait=120):
         process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT, env=env, cwd=folder)
         app = App(folder, process, port, log)
         try:
-            end = time.monotonic() + 120
-            while time.monotonic() < end and process.poll() is None:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
+            eventually(lambda: process.poll() is not None or listens(port), "the app does not listen", timeout=120)
             yield app
             process.send_signal(stop)
             process.wait(wait)
@@ -80,10 +74,7 @@ def started(folder, is_alive, *command, stop=signal.SIGTERM, wait=120):
             log.seek(0)
             app.text = log.read()
     assert not [word for word in BAD_WORDS if word in app.text], app.text
-    end = time.monotonic() + 60
-    while any(is_alive(n) for n in app.pids()) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not [n for n in app.pids() if is_alive(n)]
+    eventually(lambda: not any(is_alive(n) for n in app.pids()), "a server is left")
 
 
 @pytest.fixture
@@ -141,13 +132,6 @@ def settled(tab):
     """Wait until the page is connected and no script runs, by Streamlit's own marks."""
     mark = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
     tab.locator(mark).wait_for(state="attached")
-
-
-def until(condition, what):
-    end = time.monotonic() + PATIENCE / 1000
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 def shoot(tab, name):
@@ -210,7 +194,7 @@ def test_a_persons_way_through_the_app(browser, app, stop):
     go(tab, "tools")
     said(tab, "Done in")  # the history is still there, and what was typed
     field = tab.get_by_role("textbox", name="text *")
-    until(lambda: field.input_value() == "hello there", "what was typed is lost")
+    eventually(lambda: field.input_value() == "hello there", "what was typed is lost")
     assert len(app.pids()) == 2  # opened once, whatever was rerun
     tab.context.close()
 
@@ -323,7 +307,7 @@ def test_a_killed_server_comes_back(browser, app):
     for pid in app.pids():
         os.kill(pid, signal.SIGKILL)
     press(tab, "Call")
-    until(lambda: len(app.pids()) >= 3, "no new server")
+    eventually(lambda: len(app.pids()) >= 3, "no new server")
     tab.get_by_text(str(app.pids()[2])).first.wait_for()
     tab.context.close()
 
@@ -343,7 +327,7 @@ def test_servers_are_added_changed_and_removed(browser, app):
     press(tab, "Add")
     said(tab, "untouched: one, two")
     assert json.loads(app.config.read_text())["mcpServers"]["three"] == new
-    until(lambda: len(app.pids()) == 3, "the new server is not there")
+    eventually(lambda: len(app.pids()) == 3, "the new server is not there")
     assert app.pids()[:2] == before  # the others were not touched
     settled(tab)
     tab.get_by_role("button", name="Disable", exact=True).nth(2).click()
@@ -355,7 +339,7 @@ def test_servers_are_added_changed_and_removed(browser, app):
     settled(tab)
     tab.get_by_role("button", name="Restart", exact=True).first.click()
     said(tab, "one was restarted.")
-    until(lambda: len(app.pids()) == 4, "not restarted")
+    eventually(lambda: len(app.pids()) == 4, "not restarted")
     settled(tab)
     tab.get_by_role("button", name="Remove", exact=True).nth(2).click()
     press(tab, "Yes, remove")
@@ -378,7 +362,7 @@ def test_a_bad_edit_of_the_text_is_not_saved_and_not_lost(browser, app):
     go(tab, "about")
     go(tab, "servers")
     editor = tab.get_by_role("textbox", name="Configuration")
-    until(lambda: '"comand"' in editor.input_value(), "what was typed is lost")
+    eventually(lambda: '"comand"' in editor.input_value(), "what was typed is lost")
     good = json.loads(before)
     del good["mcpServers"]["two"]
     editor = tab.get_by_role("textbox", name="Configuration")

@@ -8,10 +8,10 @@ import re
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from support import eventually
 
 pytest.importorskip("streamlit")
 pytest.importorskip("mcp")
@@ -59,14 +59,7 @@ def site(tmp_path, is_alive):
         log = server.stop(limit=120)
         assert not [word for word in BAD_WORDS if word in log], log
         one = Site(server, tmp_path)
-        until(lambda: not [pid for pid in one.pids() if is_alive(pid)], "a server is left")
-
-
-def until(condition, what):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
+        eventually(lambda: not [pid for pid in one.pids() if is_alive(pid)], "a server is left")
 
 
 def test_each_session_sees_what_it_wrote_itself(site):
@@ -163,7 +156,7 @@ def test_a_call_ends_with_its_script(site, how, button):
             session.run()
             session.send(button)
             session.finish(until="calling")
-            until(lambda: numbers(other.run())["open"] == 1, "the call does not begin")
+            eventually(lambda: numbers(other.run())["open"] == 1, "the call does not begin")
             if how == "rerun":
                 session.send()
                 session.finish()
@@ -177,7 +170,7 @@ def test_a_call_ends_with_its_script(site, how, button):
                 seen.update(numbers(other.run()))
                 return seen["cancelled"] == 1 and seen["open"] == 0
 
-            until(stopped, seen)  # the server was told
+            eventually(stopped, seen)  # the server was told
             assert not other.errors
     assert len(running.pids()) == 1
 
@@ -189,10 +182,10 @@ def test_a_call_goes_on_when_asked_to(site):
         calls = numbers(session.run())["calls"]
         session.send("Keep")
         session.finish(until="calling")
-        until(lambda: numbers(other.run())["open"] == 1, "the call does not begin")
+        eventually(lambda: numbers(other.run())["open"] == 1, "the call does not begin")
         found = numbers(session.run())
         assert found["cancelled"] == 0
-        until(lambda: numbers(session.run())["open"] == 0, "the call does not end")
+        eventually(lambda: numbers(session.run())["open"] == 0, "the call does not end")
         found = numbers(session.run())
         assert found["cancelled"] == 0 and found["calls"] > calls + 1
         assert not session.errors
@@ -223,7 +216,7 @@ def test_clearing_the_cache_closes_the_loader(site, button, is_alive):
         session.run(button)
         session.run()
         assert len(running.pids()) == 2
-        until(lambda: not is_alive(running.pids()[0]), "the old server is left")
+        eventually(lambda: not is_alive(running.pids()[0]), "the old server is left")
         assert is_alive(running.pids()[1]) and not session.errors
 
 
@@ -241,7 +234,7 @@ def test_a_loader_of_a_session_ends_with_it(site, is_alive):
         assert texts[0] == texts[2] and texts[1] == texts[3] and texts[0] != texts[1], texts
         mine = int(texts[0][0].split()[1])
         first.run("Forget")  # as Streamlit does with the state of a session that has ended
-        until(lambda: not is_alive(mine), "the server of a session that is over is left")
+        eventually(lambda: not is_alive(mine), "the server of a session that is over is left")
         assert second.run() == texts[1]
         assert first.run() != texts[0]
 
