@@ -549,7 +549,11 @@ class Terminal:
         self.leader, follower = pty.openpty()
         command = [sys.executable, "-m", "aionest", "mcp", *args]
         command += ["--config", str(home / "mcp.json")] if named else []
-        env = {**environment(home), "TERM": "xterm", "COLUMNS": "120"}
+        env = {
+            **environment(home),
+            "TERM": "xterm",
+            "COLUMNS": "300",
+        }  # no line is folded, however long the path of the temporary folder
         self.process = subprocess.Popen(
             command, stdin=follower, stdout=follower, stderr=follower, env=env, start_new_session=True,
             preexec_fn=self._control, cwd=None if named else home,
