@@ -49,11 +49,12 @@ def _expected(style: int, given: dict[str, Any]) -> list[Any]:
 
 def style() -> int:
     """The way that explains what the factory saw in all calls."""
+    create_task: Any = base_events.BaseEventLoop.create_task
     possible = [NAMED, ALWAYS_NAMED, HANDED_ON]
     for given in _CALLS:
         loop: Any = _Loop()
         try:
-            made = base_events.BaseEventLoop.create_task(loop, None, **given)  # type: ignore[arg-type]
+            made: Any = create_task(loop, None, **given)
         except Exception:  # somebody's own create_task
             return UNKNOWN
         possible = [one for one in possible if made is loop and loop.seen == _expected(one, given)]

@@ -60,7 +60,7 @@ def _backend_to_nest_in(event_loop: Any, running: Any) -> Any:
 
 def _library(event_loop: Any) -> Any:
     """What anyio, or sniffio before anyio 4.12, takes for the library that runs here."""
-    sniffio = getattr(event_loop, "sniffio", None)
+    sniffio: Any = getattr(event_loop, "sniffio", None)
     try:
         return (getattr(event_loop, "current_async_library", None) or sniffio.current_async_library)()
     except Exception:
@@ -78,7 +78,7 @@ def _run_nested(event_loop: Any, backend: Any, func: Any, args: tuple[Any, ...],
         finally:
             del backend._task_states[task]
 
-    variable = getattr(getattr(event_loop, "sniffio", None), "current_async_library_cvar", None)
+    variable: Any = getattr(getattr(event_loop, "sniffio", None), "current_async_library_cvar", None)
     token = variable.set("asyncio") if variable is not None and variable.get(None) is None else None
     try:
         return _run.asyncio_run(wrapper(), debug=options.get("debug"), loop_factory=options.get("loop_factory"))
