@@ -28,7 +28,7 @@ _engine_on = False
 _entry_points: list[tuple[Any, str, Any]] = []
 
 _run.engine.install = lambda: engine()
-_core._configure(_support.callback_error, _support.slow_callback, _errors)
+_core._configure(_support.callback_error, _support.slow_callback, _errors, _support.runs_in_asyncio)
 _core._task_factories(_factories.style(), _factories.eager_code())
 
 
@@ -101,15 +101,21 @@ def engine() -> None:
             _core.refresh(running)
 
 
+def refuse_loop(loop: Any, why: str) -> None:
+    """Raise ForeignLoopError, as the engine does, and say what to do."""
+    raise _errors.ForeignLoopError(
+        f"aionest cannot suspend code on {type(loop).__module__}.{type(loop).__qualname__}: {why}. Await there instead of nesting, "
+        "or run this part on another thread (aionest.portal().call) or on a loop of asyncio's own, such as "
+        "asyncio.SelectorEventLoop"
+    )
+
+
 def check_loop(loop: Any) -> None:
     """Raise for anything that is no loop that aionest can run."""
     if isinstance(loop, base_events.BaseEventLoop):
         return
     if isinstance(loop, asyncio.AbstractEventLoop):
-        raise _errors.ForeignLoopError(
-            f"aionest cannot patch {type(loop).__module__}.{type(loop).__qualname__}: nested runs work on loops derived from "
-            "asyncio.BaseEventLoop (asyncio.SelectorEventLoop and its subclasses). The loop itself works as before"
-        )
+        refuse_loop(loop, "it is not derived from asyncio.BaseEventLoop. The loop itself works as before")
     raise TypeError(f"apply() takes an asyncio event loop or None, not {type(loop).__name__}")
 
 

@@ -20,8 +20,11 @@ class NestedRunError(AionestError, RuntimeError):
     """Raised when a nested run cannot be started or cannot go on: no loop runs, it was stopped, or it is being closed."""
 
 
-class ForeignLoopError(AionestError, TypeError):
-    """Raised when code would have to be suspended on an event loop that aionest does not drive, such as uvloop's."""
+class ForeignLoopError(AionestError, TypeError, RuntimeError):
+    """Raised when code would have to be suspended on an event loop that aionest does not drive, such as uvloop's or qasync's.
+
+    A RuntimeError, too, as what asyncio raises there: a caller that has another way for that case goes on to take it.
+    """
 
 
 class ResourceLost(AionestError, RuntimeError):

@@ -144,7 +144,9 @@ def run_until_complete(self: Any, future: Any) -> Any:
         self._check_closed()
         running: Any = events._get_running_loop()
         nested = running is self
-        if not nested:
+        if nested:
+            _core.check_driver(self)
+        else:
             check_not_running(self)
             if running is not None:
                 from . import _guest
@@ -515,13 +517,29 @@ def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool
         return _run_closing(main, debug, loop_factory)
     main = check_coroutine(main)
     if debug is None or debug == running.get_debug():
-        return _core.run_nested(_plain(main))
+        return _nest(main, running)
     before = running.get_debug()
     running.set_debug(debug)
     try:
-        return _core.run_nested(_plain(main))
+        return _nest(main, running)
     finally:
         running.set_debug(before)
+
+
+def _nest(main: Any, running: Any) -> Any:
+    try:
+        _core.check_driver(running)
+    except BaseException:
+        _refuse(main)
+        raise
+    result = _core.run_nested(_plain(main))
+    if result is NotImplemented:
+        # which loop runs is told by other code than asyncio's (trio-asyncio), to which the engine does not listen
+        _refuse(main)
+        from ._apply import refuse_loop
+
+        refuse_loop(running, "what says that it runs here is not asyncio itself")
+    return result
 
 
 def _plain(main: Any) -> Any:

@@ -6,8 +6,15 @@ Contract: called by ``_core`` only, in the thread that runs the loop. Messages a
 
 from __future__ import annotations
 
+import sys
 from asyncio import base_events, format_helpers
 from typing import Any
+
+_RUN_CODES = {
+    getattr(base_events.BaseEventLoop, name).__code__
+    for name in ("run_forever", "_run_once")
+    if hasattr(getattr(base_events.BaseEventLoop, name), "__code__")
+}
 
 
 def _source(handle: Any) -> str:
@@ -34,3 +41,13 @@ def callback_error(handle: Any, exc: BaseException) -> None:
 def slow_callback(handle: Any, duration: float) -> None:
     """Debug mode: a callback took longer than ``slow_callback_duration`` seconds, suspension not counted."""
     base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), duration)  # type: ignore[attr-defined]
+
+
+def runs_in_asyncio(loop: Any) -> bool:
+    """Is one of asyncio's own functions that run a loop under way for this one, in a frame of the caller's stack?"""
+    frame: Any = sys._getframe(0)
+    while frame is not None:
+        if frame.f_code in _RUN_CODES and frame.f_locals.get("self") is loop:
+            return True
+        frame = frame.f_back
+    return False

@@ -10,7 +10,8 @@
 static PyObject *
 get_ready(PyObject *self, void *closure)
 {
-    return Py_XNewRef((PyObject *)an_loop_get(self));
+    an_loop *rec = an_loop_get(self);
+    return Py_XNewRef(rec != NULL && rec->own_ready != NULL ? rec->own_ready : (PyObject *)rec);
 }
 
 static int
@@ -30,17 +31,7 @@ set_ready(PyObject *self, PyObject *value, void *closure)
     if (rec == NULL || no_delete(value) < 0) {
         return -1;
     }
-    if (value == (PyObject *)rec) {
-        return 0;
-    }
-    PyObject *list = PySequence_List(value);
-    if (list == NULL) {
-        return -1;
-    }
-    an_ring_clear(&rec->ready);
-    int r = an_ready_extend(rec, list);
-    Py_DECREF(list);
-    return r;
+    return an_loop_set_ready(rec, value);
 }
 
 static PyObject *
@@ -50,7 +41,7 @@ get_scheduled(PyObject *self, void *closure)
     if (rec == NULL) {
         return NULL;
     }
-    return Py_NewRef(rec->scheduled);
+    return Py_NewRef(rec->own_scheduled != NULL ? rec->own_scheduled : rec->scheduled);
 }
 
 static int
@@ -60,12 +51,7 @@ set_scheduled(PyObject *self, PyObject *value, void *closure)
     if (rec == NULL || no_delete(value) < 0) {
         return -1;
     }
-    if (!PyList_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "loop._scheduled must be a list, not %.100s", Py_TYPE(value)->tp_name);
-        return -1;
-    }
-    Py_SETREF(rec->scheduled, Py_NewRef(value));
-    return 0;
+    return an_loop_set_scheduled(rec, value);
 }
 
 /* closure: offset of an int member */

@@ -186,8 +186,7 @@ an_py_await(PyObject *module, PyObject *awaitable)
     int running = an_nested_loop(&loop, &rec);
     if (running <= 0) {
         if (running == 0) {
-            an_err("NestedRunError",
-                   "await_() needs a running event loop in this thread: use aionest.run() or asyncio.run() where none runs");
+            an_nested_no_loop("await_()");
         }
         an_err_close_coro(awaitable);
         return NULL;

@@ -23,6 +23,21 @@ an_err_unraisable(PyObject *exc, PyObject *where)
     PyErr_WriteUnraisable(where);
 }
 
+PyObject *
+an_err_foreign_loop(PyObject *loop, const char *why)
+{
+    PyObject *type = (PyObject *)Py_TYPE(loop), *module = PyObject_GetAttrString(type, "__module__");
+    PyObject *name = module == NULL ? NULL : PyObject_GetAttrString(type, "__qualname__");
+    PyErr_Clear();
+    an_err("ForeignLoopError",
+           "aionest cannot suspend code on %S.%S: %s. Await there instead of nesting, or run this part on another thread "
+           "(aionest.portal().call) or on a loop of asyncio's own, such as asyncio.SelectorEventLoop",
+           module != NULL ? module : type, name != NULL ? name : type, why);
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return NULL;
+}
+
 void
 an_err_close_coro(PyObject *coro)
 {

@@ -10,6 +10,9 @@
 /* Raise aionest._errors.NAME (or RuntimeError before the Python side has configured the module). Returns NULL. */
 PyObject *an_err(const char *name, const char *format, ...);
 
+/* Raise ForeignLoopError: code cannot be suspended on LOOP, since WHY; and what to do about it. Returns NULL. */
+PyObject *an_err_foreign_loop(PyObject *loop, const char *why);
+
 /* Give EXC (stolen) to sys.unraisablehook, WHERE is borrowed and may be NULL. */
 void an_err_unraisable(PyObject *exc, PyObject *where);
 

@@ -1,4 +1,5 @@
 #include "hub.h"
+#include "driver.h"
 #include "err.h"
 #include "exits.h"
 #include "fiber.h"
@@ -502,6 +503,8 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     if (base) {
         th->in_base_iter++;
     }
+    Py_INCREF(rec);
+    rec->iterating++;
     int rc;
     do {
         PyObject *due = NULL;
@@ -527,9 +530,11 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     if (base) {
         th->in_base_iter--;
     }
+    rec->iterating--;
     if (AN_UNLIKELY(rc < 0)) {
         an_exits_mark(rec);
     }
+    Py_DECREF(rec); /* (the loop has another one) */
     if (rc == 0 && base && !guest && rec->stopping == AN_STOP_USER) {
         rc = stop_nested(rec) < 0 ? -1 : 0;
     }
@@ -556,6 +561,9 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
         return -1;
     }
     if (th->run == NULL || (!rec->carried && rec->guest == NULL)) {
+        if (an_driver_check(rec, loop) < 0) {
+            return -1;
+        }
         if (push_run(th, AN_RUN_ADOPTED, loop, rec, NULL) == NULL) {
             return -1;
         }

@@ -34,6 +34,8 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(an_ring_at(&rec->ready, i));
     }
     Py_VISIT(rec->scheduled);
+    Py_VISIT(rec->own_ready);
+    Py_VISIT(rec->own_scheduled);
     Py_VISIT(rec->current_handle);
     Py_VISIT(rec->selector);
     Py_VISIT(rec->fdmap);
@@ -64,6 +66,8 @@ loop_clear(PyObject *self)
     if (rec->scheduled != NULL && PyList_SetSlice(rec->scheduled, 0, PY_SSIZE_T_MAX, NULL) < 0) {
         PyErr_Clear();
     }
+    Py_CLEAR(rec->own_ready);
+    Py_CLEAR(rec->own_scheduled);
     Py_CLEAR(rec->current_handle);
     Py_CLEAR(rec->selector);
     Py_CLEAR(rec->fdmap);
@@ -141,19 +145,12 @@ take_all(an_loop *rec, PyObject *dict)
         return -1;
     }
     v = take_over(dict, st->s__scheduled);
-    if (v != NULL && PyList_Check(v)) {
-        Py_SETREF(rec->scheduled, v);
-    }
-    else {
-        Py_XDECREF(v);
-    }
-    v = PyErr_Occurred() ? NULL : take_over(dict, st->s__ready);
-    if (v != NULL) {
-        int r = an_ready_extend(rec, v);
-        Py_DECREF(v);
-        return r;
-    }
-    return PyErr_Occurred() ? -1 : 0;
+    int rc = v == NULL ? 0 : an_loop_set_scheduled(rec, v);
+    Py_XDECREF(v);
+    v = rc < 0 || PyErr_Occurred() ? NULL : take_over(dict, st->s__ready);
+    rc = v == NULL ? 0 : an_loop_set_ready(rec, v);
+    Py_XDECREF(v);
+    return rc < 0 || PyErr_Occurred() ? -1 : 0;
 }
 
 /* The record that unapply() left in the loop's __dict__ as _ready. new ref | NULL there is none | NULL+exc */
@@ -253,8 +250,10 @@ an_loop_put_back(PyObject *loop)
         return rec == NULL ? 0 : -1;
     }
     PyObject *count = PyLong_FromSsize_t(rec->timer_cancelled_count);
-    int r = count == NULL || PyDict_SetItem(dict, st->s__ready, (PyObject *)rec) < 0 ||
-                    PyDict_SetItem(dict, st->s__scheduled, rec->scheduled) < 0 ||
+    PyObject *ready = rec->own_ready != NULL ? rec->own_ready : (PyObject *)rec;
+    int r = count == NULL || PyDict_SetItem(dict, st->s__ready, ready) < 0 ||
+                    PyDict_SetItem(dict, st->s__scheduled,
+                                   rec->own_scheduled != NULL ? rec->own_scheduled : rec->scheduled) < 0 ||
                     PyDict_SetItem(dict, st->s__closed, rec->closed ? Py_True : Py_False) < 0 ||
                     PyDict_SetItem(dict, st->s__debug, rec->debug ? Py_True : Py_False) < 0 ||
                     PyDict_SetItem(dict, st->s__stopping, rec->stopping ? Py_True : Py_False) < 0 ||
@@ -331,10 +330,7 @@ an_loop_get(PyObject *loop)
         return rec;
     }
     if (!PyObject_TypeCheck(loop, (PyTypeObject *)an_st->o_BaseEventLoop)) {
-        an_err("ForeignLoopError",
-               "aionest can suspend code only on loops derived from asyncio.BaseEventLoop (asyncio.SelectorEventLoop and "
-               "its like), not on %.200s: run this part on such a loop, or call it from another thread",
-               Py_TYPE(loop)->tp_name);
+        an_err_foreign_loop(loop, "it is not derived from asyncio.BaseEventLoop");
         return NULL;
     }
     if (make_record(loop) == NULL) {
@@ -469,7 +465,7 @@ an_loop_refresh(an_loop *rec, PyObject *loop)
         overrides |= r ? table[i].flag : 0;
     }
     Py_DECREF(dict);
-    rec->overrides = overrides;
+    rec->overrides = overrides | an_loop_own_queue(rec);
     if (PyObject_GetOptionalAttr(loop, st->s__clock_resolution, &v) < 0) {
         return -1;
     }
@@ -549,10 +545,10 @@ an_loop_step(an_loop *rec, PyObject *loop, PyObject **due)
         return 0;
     }
     rec->todo--;
-    PyObject *h = an_ring_pop(&rec->ready);
-    if (h == NULL) {
+    PyObject *h = an_loop_pop(rec);
+    if (AN_UNLIKELY(h == NULL)) {
         rec->todo = 0;
-        return 0;
+        return PyErr_Occurred() ? -1 : 0;
     }
     int rc = an_handle_cancelled(h);
     if (AN_LIKELY(rc == 0)) {

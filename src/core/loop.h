@@ -13,6 +13,7 @@
  *   L2  scheduled is a heap of handles by (_when, seq)
  *   L3  overrides, epfd and what belongs to them are right for the loop since the last an_loop_refresh()
  *   L4  loop_ref leads to the loop while it lives; no pointer to the loop is kept without asking it
+ *   L5  own_ready or own_scheduled: overrides has AN_OVR_CALL_SOON, so that asyncio's own functions fill them
  * Owns     the ring's items, scheduled, the cached selector parts, blocks own the record and not the other way round
  * Thread   the loop's own while it runs; call_soon_threadsafe and the deque methods from any thread with the GIL
  */
@@ -25,7 +26,7 @@
 
 /* what a loop's class (or the instance) defines anew, so that the Python method has to be called */
 enum {
-    AN_OVR_CALL_SOON = 1 << 0,       /* _call_soon, _check_closed */
+    AN_OVR_CALL_SOON = 1 << 0,       /* _call_soon, _check_closed; a queue or heap of its own */
     AN_OVR_CALL_AT = 1 << 1,         /* call_at */
     AN_OVR_TIME = 1 << 2,            /* time */
     AN_OVR_TIMER_CANCELLED = 1 << 3, /* _timer_handle_cancelled */
@@ -43,6 +44,8 @@ typedef struct an_loop {
     PyObject *loop_ref;  /* strong: weak reference, see L4 */
     an_ring ready;       /* strong items */
     PyObject *scheduled; /* strong, list */
+    PyObject *own_ready; /* strong or NULL: what somebody put in the place of loop._ready; ready is empty then */
+    PyObject *own_scheduled; /* strong or NULL: the same for loop._scheduled, if it is no list */
     PyObject *current_handle; /* strong, debug mode only */
     Py_ssize_t todo;     /* handles of the current iteration that are still to be run */
     Py_ssize_t timer_cancelled_count;
@@ -53,6 +56,7 @@ typedef struct an_loop {
     int woken;           /* 1: the byte is written and not yet read */
     int inflight;        /* frames of asyncio's own _run_once may be under way (applied while it ran) */
     int ending;          /* suspended runs are being ended: no new ones */
+    int iterating;       /* calls of our _run_once() under way (hub.h) */
     int inplace;         /* steps run in place since the last poll */
     unsigned int polls_skipped;
     int carried;         /* a run of ours carries it (hub.h) */
@@ -119,6 +123,15 @@ Py_ssize_t an_ready_len(PyObject *self);
 PyObject *an_ready_item(PyObject *self, Py_ssize_t i);
 int an_ready_contains(PyObject *self, PyObject *o);
 int an_ready_extend(an_loop *rec, PyObject *iterable);          /* 0 | -1+exc; runs Python */
+
+/* The queue, ours or somebody's own. Runs Python if it is that. */
+Py_ssize_t an_loop_n_ready(an_loop *rec);                       /* >= 0 | -1+exc */
+int an_loop_push(an_loop *rec, PyObject *handle);               /* 0 | -1+exc */
+PyObject *an_loop_pop(an_loop *rec);                            /* new ref | NULL empty | NULL+exc */
+int an_loop_own_queue(an_loop *rec);                            /* AN_OVR_CALL_SOON if L5 says so, or 0 */
+/* VALUE takes the place of loop._ready, or of loop._scheduled. 0 | -1+exc; runs Python */
+int an_loop_set_ready(an_loop *rec, PyObject *value);
+int an_loop_set_scheduled(an_loop *rec, PyObject *value);
 
 /* sched.c: replacement methods for BaseEventLoop */
 extern PyMethodDef an_sched_methods[];

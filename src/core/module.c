@@ -1,6 +1,7 @@
 /* module.c - aionest._core: one init per part, in the order of their levels.                     Level 9: all. */
 #include "check.h"
 #include "chunks.h"
+#include "driver.h"
 #include "err.h"
 #include "fiber.h"
 #include "gate.h"
@@ -202,6 +203,16 @@ stop_waiters(PyObject *module, PyObject *loop)
 }
 
 static PyObject *
+check_driver(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    if (rec == NULL || an_driver_check(rec, loop) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 records(PyObject *module, PyObject *noargs)
 {
     return an_loop_all();
@@ -246,13 +257,15 @@ configure(PyObject *module, PyObject *args, PyObject *kwargs)
     static char *names[] = {AN_HOOKS(X) NULL};
 #undef X
     an_state *st = an_st;
-    PyObject *callback_error, *slow_callback, *errors;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO:_configure", names, &callback_error, &slow_callback, &errors)) {
+    PyObject *callback_error, *slow_callback, *errors, *runs_in_asyncio;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO:_configure", names, &callback_error, &slow_callback, &errors,
+                                     &runs_in_asyncio)) {
         return NULL;
     }
     Py_XSETREF(st->h_callback_error, Py_NewRef(callback_error));
     Py_XSETREF(st->h_slow_callback, Py_NewRef(slow_callback));
     Py_XSETREF(st->h_errors, Py_NewRef(errors));
+    Py_XSETREF(st->h_runs_in_asyncio, Py_NewRef(runs_in_asyncio));
     Py_RETURN_NONE;
 }
 
@@ -306,6 +319,8 @@ static PyMethodDef functions[] = {
      "set_interrupted($module, yes, /)\n--\n\nTell whether Ctrl-C has cancelled a run of the main thread."},
     {"stop_waiters", stop_waiters, METH_O,
      "stop_waiters($module, loop, /)\n--\n\nThe futures of nested run_forever calls, oldest first."},
+    {"check_driver", check_driver, METH_O,
+     "check_driver($module, loop, /)\n--\n\nRaise ForeignLoopError if nobody could carry loop on while its caller sleeps."},
     {"loop_info", loop_info, METH_O, "loop_info($module, loop, /)\n--\n\nWhat the engine knows of loop, or None."},
     {"loop_descriptors", loop_descriptors, METH_NOARGS,
      "loop_descriptors($module, /)\n--\n\nThe attributes that aionest puts on asyncio.BaseEventLoop, by name."},
@@ -319,7 +334,8 @@ static PyMethodDef functions[] = {
     {"_probe", (PyCFunction)(void (*)(void))an_layout_probe, METH_FASTCALL,
      "_probe($module, waiting, future, cancelled, fresh, /)\n--\n\nFind the fields of _asyncio.Task."},
     {"_configure", (PyCFunction)(void (*)(void))configure, METH_VARARGS | METH_KEYWORDS,
-     "_configure($module, /, callback_error, slow_callback, errors)\n--\n\nHand over the Python side's helpers."},
+     "_configure($module, /, callback_error, slow_callback, errors, runs_in_asyncio)\n--\n\n"
+     "Hand over the Python side's helpers."},
     {"_task_factories", task_factories, METH_VARARGS,
      "_task_factories($module, style, eager_code, /)\n--\n\n"
      "Say how asyncio's create_task() calls a task factory (an_factory_style), and which code its eager ones have."},

@@ -1,4 +1,5 @@
 #include "nested.h"
+#include "driver.h"
 #include "err.h"
 #include "handle.h"
 #include "imports.h"
@@ -276,7 +277,7 @@ an_py_run_nested(PyObject *module, PyObject *main)
         }
         Py_RETURN_NOTIMPLEMENTED;
     }
-    an_thread *th = an_thread_get();
+    an_thread *th = an_driver_check(rec, loop) < 0 ? NULL : an_thread_get();
     if (th != NULL) {
         task = an_sched_create_task(rec, loop, main);
     }
@@ -325,12 +326,23 @@ check_future(PyObject *future, PyObject *loop)
     return 0;
 }
 
-static int
-no_loop(const char *what)
+void
+an_nested_no_loop(const char *what)
 {
+    /* other code than asyncio's may know of one (trio-asyncio puts its own functions into asyncio) */
+    PyObject *ask = an_import_attr("asyncio.events", "_get_running_loop");
+    PyObject *loop = ask == NULL ? NULL : PyObject_CallNoArgs(ask);
+    Py_XDECREF(ask);
+    if (loop != NULL && loop != Py_None) {
+        an_err_foreign_loop(loop, "what says that it runs here is not asyncio itself");
+    }
+    if (loop == NULL || loop != Py_None) {
+        Py_XDECREF(loop);
+        return;
+    }
+    Py_DECREF(loop);
     an_err("NestedRunError",
            "%s needs a running event loop in this thread: use aionest.run() or asyncio.run() where none runs", what);
-    return -1;
 }
 
 static PyObject *
@@ -341,7 +353,7 @@ wait_for_future(PyObject *future, an_block_kind kind)
     int running = an_nested_loop(&loop, &rec);
     if (running <= 0) {
         if (running == 0) {
-            no_loop("block_on()");
+            an_nested_no_loop("block_on()");
         }
         an_err_close_coro(future);
         return NULL;

@@ -24,6 +24,9 @@ PyObject *an_py_block_on(PyObject *module, PyObject *future);
 PyObject *an_py_wait_nested(PyObject *module, PyObject *future);
 PyObject *an_py_await(PyObject *module, PyObject *awaitable);
 
+/* Raise NestedRunError: no loop runs in this thread, and WHAT needs one. Runs Python */
+void an_nested_no_loop(const char *what);
+
 /* The loop that runs in this thread, with its record; *LOOP is a new reference. 1 | 0 none runs | -1+exc */
 int an_nested_loop(PyObject **loop, an_loop **rec);
 

@@ -166,7 +166,7 @@ collect_timers(an_loop *rec, PyObject *loop)
             r = PyObject_SetAttrString(h, "_scheduled", Py_False);
         }
         if (r == 0) {
-            r = an_ring_push(&rec->ready, h);
+            r = an_loop_push(rec, h);
         }
         Py_DECREF(h);
         if (r < 0) {
@@ -183,7 +183,11 @@ static int
 compute_timeout(an_loop *rec, PyObject *loop, double *timeout)
 {
     *timeout = -1.0;
-    if (rec->ready.len > 0 || rec->stopping) {
+    Py_ssize_t n = an_loop_n_ready(rec);
+    if (n < 0) {
+        return -1;
+    }
+    if (n > 0 || rec->stopping) {
         *timeout = 0.0;
         return 0;
     }
@@ -231,7 +235,7 @@ add_io_handle(an_loop *rec, PyObject *loop, PyObject *fileobj, PyObject *handle,
         return -1;
     }
     if (c == 0) {
-        return an_ring_push(&rec->ready, handle);
+        return an_loop_push(rec, handle);
     }
     PyObject *r = PyObject_CallMethodOneArg(loop, remover, fileobj);
     Py_XDECREF(r);
@@ -452,7 +456,8 @@ an_loop_poll(an_loop *rec, PyObject *loop, int wait)
     if (rc < 0 || collect_timers(rec, loop) < 0) {
         return -1;
     }
-    rec->todo = (Py_ssize_t)rec->ready.len;
+    Py_ssize_t n = an_loop_n_ready(rec);
+    rec->todo = n < 0 ? 0 : n;
     rec->inplace = 0;
-    return 0;
+    return n < 0 ? -1 : 0;
 }

@@ -1,4 +1,5 @@
 /* ready.c - loop._ready as others see it: the methods of collections.deque that code is known to use.  Level 4: loop.
+ * Or what somebody has put in its place.
  *
  * The owner pops through an_loop_step(); these serve asyncio's own frames in flight, tests and other libraries.
  */
@@ -135,6 +136,101 @@ ready_extend(PyObject *self, PyObject *iterable)
     }
     Py_RETURN_NONE;
 }
+
+/* ---- ours, or somebody's own in its place ------------------------------------------------------------ */
+
+int
+an_loop_own_queue(an_loop *rec)
+{
+    return rec->own_ready != NULL || rec->own_scheduled != NULL ? AN_OVR_CALL_SOON : 0;
+}
+
+Py_ssize_t
+an_loop_n_ready(an_loop *rec)
+{
+    if (AN_LIKELY(rec->own_ready == NULL)) {
+        return (Py_ssize_t)rec->ready.len;
+    }
+    PyObject *own = Py_NewRef(rec->own_ready);
+    Py_ssize_t n = PyObject_Size(own);
+    Py_DECREF(own);
+    return n;
+}
+
+int
+an_loop_push(an_loop *rec, PyObject *handle)
+{
+    if (AN_LIKELY(rec->own_ready == NULL)) {
+        return an_ring_push(&rec->ready, handle);
+    }
+    PyObject *own = Py_NewRef(rec->own_ready), *r = PyObject_CallMethodOneArg(own, an_st->s_append, handle);
+    Py_DECREF(own);
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+static PyObject *
+pop_own(PyObject *own)
+{
+    Py_INCREF(own);
+    PyObject *h = PyObject_CallMethodNoArgs(own, an_st->s_popleft);
+    Py_DECREF(own);
+    if (h == NULL && PyErr_ExceptionMatches(PyExc_IndexError)) {
+        PyErr_Clear(); /* another stack has run what was counted */
+    }
+    return h;
+}
+
+PyObject *
+an_loop_pop(an_loop *rec)
+{
+    PyObject *h = an_ring_pop(&rec->ready);
+    return AN_LIKELY(h != NULL) || rec->own_ready == NULL ? h : pop_own(rec->own_ready);
+}
+
+/* A list or a deque can be taken in; anything else is there for a reason (a loop with a queue of its own making). */
+int
+an_loop_set_ready(an_loop *rec, PyObject *value)
+{
+    if (value == (PyObject *)rec) {
+        Py_CLEAR(rec->own_ready);
+    }
+    else if (PyList_CheckExact(value) || Py_IS_TYPE(value, (PyTypeObject *)an_st->o_deque) ||
+             Py_IS_TYPE(value, (PyTypeObject *)an_st->type_loop)) {
+        PyObject *list = PySequence_List(value);
+        if (list == NULL) {
+            return -1;
+        }
+        Py_CLEAR(rec->own_ready);
+        an_ring_clear(&rec->ready);
+        int r = an_ready_extend(rec, list);
+        Py_DECREF(list);
+        if (r < 0) {
+            return -1;
+        }
+    }
+    else {
+        Py_XSETREF(rec->own_ready, Py_NewRef(value));
+        an_ring_clear(&rec->ready);
+    }
+    rec->overrides |= an_loop_own_queue(rec);
+    return 0;
+}
+
+int
+an_loop_set_scheduled(an_loop *rec, PyObject *value)
+{
+    PyObject *list = PyList_Check(value) ? Py_NewRef(value) : PyList_New(0);
+    if (list == NULL) {
+        return -1;
+    }
+    Py_XSETREF(rec->own_scheduled, list == value ? NULL : Py_NewRef(value));
+    Py_SETREF(rec->scheduled, list);
+    rec->overrides |= an_loop_own_queue(rec);
+    return 0;
+}
+
+/* ---- the rest of the deque ------------------------------------------------------------ */
 
 static PyObject *
 as_list(PyObject *self)

@@ -109,7 +109,7 @@ an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, P
     if (h == NULL) {
         return -1;
     }
-    int r = an_ring_push(&rec->ready, h);
+    int r = an_loop_push(rec, h);
     Py_DECREF(h);
     if (r == 0) {
         kick_guest(rec);

@@ -30,7 +30,8 @@
     X(suspend) X(resume) X(kick) X(_log_destroy_pending) X(set_name) X(default_int_handler) X(func) X(_on_sigint)      \
     X(is_running) X(task) X(start) X(_csock) X(args) X(throw) X(_check_running) X(Task) X(Future) X(_sock)  \
     X(_read_ready_cb) X(_conn_lost) X(max_size) X(_protocol) X(data_received) X(_buffer) X(_eof) X(_empty_waiter)      \
-    X(_ssock) X(_process_self_data) X(_read_from_self) X(_read_ready__data_received) X(write) X(_get_loop) X(__self__)
+    X(_ssock) X(_process_self_data) X(_read_from_self) X(_read_ready__data_received) X(write) X(_get_loop) X(__self__)  \
+    X(append) X(popleft) X(run_forever)
 
 /* objects imported from the standard library: member o_NAME, MODULE, ATTRIBUTE, NEEDED */
 #define AN_IMPORTS(X)                                                                                                  \
@@ -61,10 +62,11 @@
     X(getsignal, "_signal", "getsignal", 1)                                                                            \
     X(signal, "_signal", "signal", 1)                                                                                  \
     X(default_int_handler, "_signal", "default_int_handler", 1)                                                        \
-    X(Runner, "asyncio.runners", "Runner", 0)
+    X(Runner, "asyncio.runners", "Runner", 0)                                                                          \
+    X(deque, "collections", "deque", 1)
 
 /* objects of the Python side, handed over by _core._configure(): member h_NAME */
-#define AN_HOOKS(X) X(callback_error) X(slow_callback) X(errors)
+#define AN_HOOKS(X) X(callback_error) X(slow_callback) X(errors) X(runs_in_asyncio)
 
 /* other strong members: types, cached values */
 #define AN_OBJECTS(X)                                                                                                  \

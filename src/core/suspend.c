@@ -9,7 +9,7 @@ an_suspend_avoidable(an_thread *th, an_loop *rec)
 {
     return rec->todo <= 0 && !rec->debug && !rec->stopping && !rec->ending && rec->guest == NULL && rec->carried &&
            th->pending.len == 0 && th->idle_base == NULL && th->run->rec == rec && rec->inplace < AN_INPLACE_RUNS &&
-           !(rec->overrides & AN_OVR_RUN_ONCE);
+           !(rec->overrides & AN_OVR_RUN_ONCE) && rec->own_ready == NULL;
 }
 
 static int

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 CORE = ROOT / "src" / "core"
 LEVELS = {
     "compat": 0, "faults": 0, "ring-inl": 0, "state": 1, "err": 1, "chunks": 1, "imports": 1, "relay": 1, "layout": 2, "task": 2, "fiber": 2, "taskset": 2,
-    "handle": 3, "thread": 3, "loop": 4, "heap": 4, "poll": 4, "sched": 4, "ready": 4, "attrs": 4, "stream": 4, "block": 5,
+    "handle": 3, "thread": 3, "loop": 4, "driver": 4, "heap": 4, "poll": 4, "sched": 4, "ready": 4, "attrs": 4, "stream": 4, "block": 5,
     "signals": 5, "exits": 5, "gate": 5, "hub": 6,
     "suspend": 7, "check": 7, "nested": 8, "drive": 8, "module": 9,
 }  # fmt: skip
