@@ -60,8 +60,8 @@ class Gate:
 def run_nested(main: Coroutine[Any, Any, _T], /) -> _T:
     """Run a coroutine as a new task of the running loop; NotImplemented when no loop runs here."""
 
-def block_on(future: asyncio.Future[_T], /) -> _T:
 def wait_nested(future: Any, /) -> Any: ...
+def block_on(future: asyncio.Future[_T], /) -> _T:
     """Suspend the caller until ``future`` is done and give its result."""
 
 def await_(awaitable: Awaitable[_T], /) -> _T:
