@@ -85,6 +85,7 @@ def test_each_outcome_has_its_name_and_a_reason(bench):
     ]
     assert "words" in side.outcomes["test_all.py::test_fail"].text
     assert side.children == 1 and side.left
+    assert supervise.Side.from_json(side.to_json()) == side
 
 
 def test_a_hang_is_named_with_its_stacks_and_the_rest_is_run(bench):

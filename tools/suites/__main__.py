@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import json
 import shutil
 import signal
 import sys
@@ -45,6 +46,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--show", action="store_true", help="the text of each new failure in full, and the end of the output"
     )
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the table of results to this page")
+    parser.add_argument(
+        "--old-stock", action="store_true", help="stock's side from the last run of the same, if there was one"
+    )
     parser.add_argument(
         "--prepare", action="store_true", help="only download and install: a later run needs no network"
     )
@@ -112,12 +116,25 @@ class Suite:
             print(f"  deselected, but there is no such test: {', '.join(unused)}")
         return [k for k in keys if not any(compare.matches(k, p) for p in dropped)]
 
+    def stock(self, keys: list[str] | None) -> supervise.Side:
+        """Stock's side; it is kept for runs with ``--old-stock`` (what differs is run again on stock in any case)."""
+        kept = self.args.store / "stock" / f"{Path(self.setup.python).parents[1].name}.json"
+        asked = [self.project.requirement, self.setup.args, dict(self.setup.environment), keys]
+        if self.args.old_stock and kept.exists():
+            before = json.loads(kept.read_text())
+            if before["asked"] == asked:
+                return supervise.Side.from_json(before["side"])
+        side = self.side(False, keys)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps({"asked": asked, "side": side.to_json()}))
+        return side
+
     def again(self, apply: bool, keys: list[str]) -> Mapping[str, supervise.Outcome]:
         return self.side(apply, keys).outcomes
 
     def run(self) -> tuple[compare.Verdict, dict[str, Any]]:
         keys = self.keys()
-        stock = self.side(False, keys)
+        stock = self.stock(keys)
         _say("stock", stock)
         ours = self.side(True, keys)
         _say("aionest", ours)

@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,15 @@ class Side:
     children: int = 0
     seconds: float = 0.0
     tail: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Side:
+        fields = json.loads(text)
+        fields["outcomes"] = {k: Outcome(**o) for k, o in fields["outcomes"].items()}
+        return cls(**fields)
 
     def count(self, *outcomes: str) -> int:
         return sum(o.outcome in outcomes for o in self.outcomes.values())

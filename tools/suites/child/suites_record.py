@@ -22,6 +22,8 @@ import signal
 import sys
 import threading
 
+import pytest
+
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
 _events = os.open(os.environ["SUITES_EVENTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -59,6 +61,8 @@ class _Log(logging.Filter):
 
 
 logging.getLogger("asyncio").addFilter(_Log())
+for _pair in os.environ.get("SUITES_LOG_LEVELS", "").split():  # what a project's own runner would set
+    logging.getLogger(_pair.split("=")[0]).setLevel(_pair.split("=")[1])
 
 
 def pytest_collection_modifyitems(session, config, items):
@@ -81,29 +85,15 @@ def pytest_collectreport(report):
         emit("collect-error", key=report.nodeid, text=str(report.longrepr))
 
 
-# wrapped around the whole protocol: plugins that run a test several times report each phase more than once
-def _protocol(item):
+# around the whole protocol: plugins that run a test several times report each phase more than once
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
     global _running
     _running = key_of(item)
     emit("start", key=_running)
-
-
-def _over(item):
-    global _running
+    yield
     emit("end", key=_running)
     _running = None
-
-
-try:
-    import pytest
-
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(item, nextitem):
-        _protocol(item)
-        yield
-        _over(item)
-except ImportError:  # pragma: no cover
-    raise
 
 
 def pytest_runtest_logreport(report):
