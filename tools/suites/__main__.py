@@ -39,7 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--aionest", type=Path, required=True, metavar="DIR", help="folder with the installed package alone"
     )
     parser.add_argument(
-        "--store", type=Path, default=ROOT / ".venv" / "suites", metavar="DIR", help="where all is kept"
+        "--store", type=Path, default=ROOT / "build" / "suites", metavar="DIR", help="where all is kept"
     )
     parser.add_argument("--only", nargs="+", metavar="ID", help="node ids, or beginnings of them; no result is kept")
     parser.add_argument(
