@@ -589,6 +589,7 @@ static PyType_Slot loop_slots[] = {
     {Py_tp_hash, PyObject_HashNotImplemented},
     {Py_sq_length, an_ready_len},
     {Py_sq_item, an_ready_item},
+    {Py_sq_ass_item, an_ready_assign},
     {Py_sq_contains, an_ready_contains},
     {Py_tp_doc, "The handles that an event loop has to run, oldest first, with the methods of collections.deque."},
     {0, NULL},

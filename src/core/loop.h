@@ -121,6 +121,7 @@ PyObject *an_ready_repr(PyObject *self);
 PyObject *an_ready_richcompare(PyObject *a, PyObject *b, int op);
 Py_ssize_t an_ready_len(PyObject *self);
 PyObject *an_ready_item(PyObject *self, Py_ssize_t i);
+int an_ready_assign(PyObject *self, Py_ssize_t i, PyObject *o); /* O == NULL deletes: 0 | -1+exc */
 int an_ready_contains(PyObject *self, PyObject *o);
 int an_ready_extend(an_loop *rec, PyObject *iterable);          /* 0 | -1+exc; runs Python */
 

@@ -274,6 +274,131 @@ as_deque(PyObject *self, PyObject *noargs)
     return d;
 }
 
+/* What only looks is done by a real deque. */
+static PyObject *
+ask_deque(PyObject *self, const char *method, PyObject *args)
+{
+    PyObject *d = as_deque(self, NULL);
+    PyObject *m = d == NULL ? NULL : PyObject_GetAttrString(d, method);
+    PyObject *r = m == NULL ? NULL : PyObject_CallObject(m, args);
+    Py_XDECREF(m);
+    Py_XDECREF(d);
+    return r;
+}
+
+static PyObject *
+ready_count(PyObject *self, PyObject *args)
+{
+    return ask_deque(self, "count", args);
+}
+
+static PyObject *
+ready_index(PyObject *self, PyObject *args)
+{
+    return ask_deque(self, "index", args);
+}
+
+static PyObject *
+ready_reversed(PyObject *self, PyObject *noargs)
+{
+    return ask_deque(self, "__reversed__", NULL);
+}
+
+/* What changes the order is done in place: no Python runs in between. */
+static PyObject *
+ready_extendleft(PyObject *self, PyObject *iterable)
+{
+    PyObject *list = PySequence_List(iterable);
+    if (list == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        if (an_ring_push_front(&REC(self)->ready, PyList_GET_ITEM(list, i)) < 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    Py_DECREF(list);
+    Py_RETURN_NONE;
+}
+
+/* The last item goes to the place I. */
+static void
+move_last_to(an_ring *r, size_t i)
+{
+    size_t mask = r->cap - 1, last = r->len - 1;
+    PyObject *o = an_ring_at(r, last);
+    for (; last > i; last--) {
+        r->items[(r->head + last) & mask] = an_ring_at(r, last - 1);
+    }
+    r->items[(r->head + i) & mask] = o;
+}
+
+static PyObject *
+ready_insert(PyObject *self, PyObject *args)
+{
+    an_ring *r = &REC(self)->ready;
+    Py_ssize_t i;
+    PyObject *o;
+    if (!PyArg_ParseTuple(args, "nO:insert", &i, &o)) {
+        return NULL;
+    }
+    Py_ssize_t len = (Py_ssize_t)r->len;
+    i = i < 0 ? i + len : i;
+    i = i < 0 ? 0 : i > len ? len : i;
+    if (an_ring_push(r, o) < 0) {
+        return NULL;
+    }
+    move_last_to(r, (size_t)i);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+ready_rotate(PyObject *self, PyObject *args)
+{
+    an_ring *r = &REC(self)->ready;
+    Py_ssize_t n = 1;
+    if (!PyArg_ParseTuple(args, "|n:rotate", &n)) {
+        return NULL;
+    }
+    Py_ssize_t len = (Py_ssize_t)r->len;
+    for (n = len == 0 ? 0 : (n % len + len) % len; n > 0; n--) {
+        move_last_to(r, 0);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+ready_reverse(PyObject *self, PyObject *noargs)
+{
+    an_ring *r = &REC(self)->ready;
+    for (size_t i = 0; i + 1 < r->len; i++) {
+        move_last_to(r, i);
+    }
+    Py_RETURN_NONE;
+}
+
+/* self[i] = o, del self[i] */
+int
+an_ready_assign(PyObject *self, Py_ssize_t i, PyObject *o)
+{
+    an_ring *r = &REC(self)->ready;
+    if (i < 0 || (size_t)i >= r->len) {
+        PyErr_SetString(PyExc_IndexError, "deque index out of range");
+        return -1;
+    }
+    PyObject *old;
+    if (o == NULL) {
+        old = an_ring_take(r, (size_t)i);
+    }
+    else {
+        old = an_ring_at(r, (size_t)i);
+        r->items[(r->head + (size_t)i) & (r->cap - 1)] = Py_NewRef(o);
+    }
+    Py_DECREF(old);
+    return 0;
+}
+
 PyObject *
 an_ready_repr(PyObject *self)
 {
@@ -311,6 +436,13 @@ PyMethodDef an_ready_methods[] = {
     {"clear", ready_clear, METH_NOARGS, "clear($self, /)\n--\n\nDrop all handles."},
     {"remove", ready_remove, METH_O, "remove($self, item, /)\n--\n\nDrop the first handle equal to item."},
     {"extend", ready_extend, METH_O, "extend($self, items, /)\n--\n\nAdd handles at the end."},
+    {"extendleft", ready_extendleft, METH_O, "extendleft($self, items, /)\n--\n\nAdd handles at the front, one by one."},
+    {"insert", ready_insert, METH_VARARGS, "insert($self, index, item, /)\n--\n\nAdd a handle before index."},
+    {"rotate", ready_rotate, METH_VARARGS, "rotate($self, n=1, /)\n--\n\nMove the last n handles to the front."},
+    {"reverse", ready_reverse, METH_NOARGS, "reverse($self, /)\n--\n\nTurn the order round."},
+    {"count", ready_count, METH_VARARGS, "count($self, item, /)\n--\n\nHow many handles are equal to item."},
+    {"index", ready_index, METH_VARARGS, "index($self, item, start=0, stop=sys.maxsize, /)\n--\n\nWhere item is."},
+    {"__reversed__", ready_reversed, METH_NOARGS, "__reversed__($self, /)\n--\n\nThe handles, newest first."},
     {"copy", as_deque, METH_NOARGS, "copy($self, /)\n--\n\nA collections.deque of the handles."},
     {"__copy__", as_deque, METH_NOARGS, "__copy__($self, /)\n--\n\nA collections.deque of the handles."},
     {NULL, NULL, 0, NULL},

@@ -278,6 +278,34 @@ def test_timers_against_a_model():
         assert stock and ours == (True, True)
 
 
+DEQUE_CALLS = [
+    ("extendleft", [1, 2, 3]), ("insert", 0, 9), ("insert", 2, 9), ("insert", -1, 9), ("insert", 99, 9), ("insert", -99, 9),
+    ("rotate",), ("rotate", 3), ("rotate", -2), ("rotate", 7), ("reverse",), ("count", 9), ("index", 9), ("index", 9, 4),
+    ("index", "none"), ("__setitem__", 1, 8), ("__setitem__", -1, 8), ("__setitem__", 99, 8), ("__delitem__", 0),
+    ("__delitem__", -1), ("__delitem__", 99), ("remove", 9), ("extend", [4, 5]), ("pop",), ("popleft",), ("append", 6),
+]  # fmt: skip
+
+
+def test_the_queue_is_a_deque_to_others():
+    def program(loop, seed):
+        rng = random.Random(seed)
+        queue = loop._ready
+        queue.extend(range(rng.choice([0, 1, 5, 63, 64])))
+        log = []
+        for _ in range(100):
+            name, *args = rng.choice(DEQUE_CALLS)
+            try:
+                log.append((name, getattr(queue, name)(*args)))
+            except Exception as e:
+                log.append((name, type(e).__name__))
+            log.append((list(queue), list(reversed(queue)), len(queue)))
+        queue.clear()
+        return log
+
+    for seed in range(20):
+        same(program, seed=seed)
+
+
 def test_outsiders_use_the_queue_and_the_heap():
     def program(loop):
         log = []
