@@ -33,7 +33,8 @@ class Again:
 
     def __call__(self, apply, keys):
         self.asked.append((apply, list(keys)))
-        return {k: Outcome(v) for k, v in self.answers[apply].pop(0).items()}
+        answer = self.answers[apply].pop(0)
+        return answer if isinstance(answer, Side) else side(answer)
 
 
 def judge(stock, ours, again=None, differs=None, allow=(), complete=True):
@@ -105,6 +106,13 @@ def test_what_was_never_collected_cannot_be_run_again_and_is_new():
     assert list(verdict.new) == ["f::a"]
 
 
+def test_a_suite_that_cannot_be_collected_is_one_difference():
+    stock, ours = side({"f::a": "pass", "f::b": "pass"}), side()
+    ours.outcomes[":collect"] = Outcome("crash", "why")
+    ours.outcomes["f::always"] = Outcome("pass")
+    assert list(judge(stock, ours).new) == [":collect"]
+
+
 def test_too_many_differences_are_not_run_again():
     names = [f"f::t{n}" for n in range(compare.ENOUGH + 1)]
     verdict = judge(side(dict.fromkeys(names, "pass")), side(dict.fromkeys(names, "fail")), Again())
@@ -151,13 +159,24 @@ def test_patterns(key, pattern, matched):
 def test_a_new_warning_is_noise_and_one_that_stock_has_with_other_numbers_is_not():
     stock = side(warnings=[("f::a", "ResourceWarning", "unclosed <socket fd=3> 0xabcdef01")])
     ours = side(
+        {"f::a": "pass", "f::b": "pass"},
         warnings=[
             ("f::b", "ResourceWarning", "unclosed <socket fd=11> 0xabcdef99"),
             ("f::b", "RuntimeWarning", "coroutine 'x' was never awaited"),
-        ]
+        ],
     )
-    (text,) = judge(stock, ours).noise
+    again = Again(ours=[ours], stock=[side()])
+    (text,) = judge(stock, ours, again).noise
     assert text.startswith("f::b: RuntimeWarning")
+    assert again.asked == [(True, ["f::a", "f::b"]), (False, ["f::a", "f::b"])]
+
+
+@pytest.mark.parametrize("who", ["nobody", "stock too"])
+def test_noise_that_is_not_said_again_or_by_stock_as_well_is_unsteady(who):
+    ours = side({"f::b": "pass"}, logs=[("f::b", "ERROR Task was destroyed")])
+    again = Again(ours=[side() if who == "nobody" else ours], stock=[ours])
+    verdict = judge(side({"f::b": "pass"}), ours, again)
+    assert verdict.good and "destroyed" in verdict.unsteady["f::b"]
 
 
 def test_the_noise_of_a_failing_test_is_told_once():

@@ -48,7 +48,7 @@ def bench(tmp_path):
         def judge(self, **more):
             setup = self.setup(**more)
             stock, ours = supervise.run(setup, False), supervise.run(setup, True)
-            return compare.judge(stock, ours, {}, [], lambda apply, keys: supervise.run(setup, apply, keys).outcomes)
+            return compare.judge(stock, ours, {}, [], lambda apply, keys: supervise.run(setup, apply, keys))
 
     return Bench()
 

@@ -18,7 +18,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +128,8 @@ class Suite:
         kept.write_text(json.dumps({"asked": asked, "side": side.to_json()}))
         return side
 
-    def again(self, apply: bool, keys: list[str]) -> Mapping[str, supervise.Outcome]:
-        return self.side(apply, keys).outcomes
+    def again(self, apply: bool, keys: list[str]) -> supervise.Side:
+        return self.side(apply, keys)
 
     def run(self) -> tuple[compare.Verdict, dict[str, Any]]:
         keys = self.keys()

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 
 from .supervise import BAD, Outcome, Side, plain
 
-# apply, keys -> outcomes
-Again = Callable[[bool, list[str]], Mapping[str, Outcome]]
+# apply, keys -> what that side shows when only these are run
+Again = Callable[[bool, list[str]], Side]
 
 ENOUGH = 60  # more tests than that are not run again: something is wrong with all of them
 
@@ -101,11 +101,11 @@ def confirm(candidates: dict[str, str], side: Side, again: Again, verdict: Verdi
         if not alone:
             return
         run = alone if asked == "alone" else _files(alone, side)
-        ours = again(True, run)
+        ours = again(True, run).outcomes
         bad = [k for k in alone if k not in ours or ours[k].bad or ours[k].outcome == "skip"]
         alone = [k for k in alone if k not in bad]
         if bad:
-            stock = again(False, bad if asked == "alone" else _files(bad, side))
+            stock = again(False, bad if asked == "alone" else _files(bad, side)).outcomes
             for key in bad:
                 how = worse(stock.get(key), ours.get(key))
                 if how:
@@ -127,10 +127,30 @@ def _kinds(side: Side) -> dict[tuple[str, str], str]:
     return found
 
 
-def noise(stock: Side, ours: Side) -> dict[str, str]:
+def noise(stock: Side, ours: Side) -> dict[tuple[str, str], str]:
     """Kinds of warnings and log lines that only aionest's side has: kind -> an example."""
     before = _kinds(stock)
-    return {f"{c}: {t}": example for (c, t), example in _kinds(ours).items() if (c, t) not in before}
+    return {kind: example for kind, example in _kinds(ours).items() if kind not in before}
+
+
+def confirm_noise(said: dict[tuple[str, str], str], side: Side, again: Again, verdict: Verdict) -> list[str]:
+    """What is said again where it was said, in the company of its file, and not on stock. When a finalizer runs is a matter of
+    chance. What belongs to no test cannot be run again."""
+    where = {kind: example.split(": ")[0] for kind, example in said.items()}
+    known = set(side.collected)
+    keys = [k for k in where.values() if k in known]
+    if not keys:
+        return list(said.values())
+    files = _files(keys, side)
+    ours = _kinds(again(True, files))
+    stock = _kinds(again(False, files)) if any(k in ours for k in said) else {}
+    steady = []
+    for kind, example in said.items():
+        if where[kind] not in known or (kind in ours and kind not in stock):
+            steady.append(example)
+        else:
+            verdict.unsteady[where[kind]] = f"said once: {example.split(': ', 1)[1][:200]}"
+    return steady
 
 
 def leftovers(stock: Side, ours: Side) -> list[str]:
@@ -155,7 +175,10 @@ def judge(
     verdict = Verdict()
     candidates = {}
     used = set()
-    for key, how in differing(stock.outcomes, ours.outcomes).items():
+    found = differing(stock.outcomes, ours.outcomes)
+    if ":collect" in found:  # nothing could be run: one thing, not as many as there are tests
+        found = {":collect": found[":collect"]}
+    for key, how in found.items():
         pattern = _first(key, differs)
         if pattern is None:
             candidates[key] = how
@@ -164,11 +187,11 @@ def judge(
             verdict.listed[key] = differs[pattern]
     confirm(candidates, ours, again, verdict)
 
-    said = noise(stock, ours)
-    said = {k: v for k, v in said.items() if not any(w in k or w in v for w in allow)}
     # the noise of a test that fails is a part of its failure
     failed = {*verdict.new, *verdict.listed, *verdict.unsteady}
-    verdict.noise = [v for v in said.values() if v.split(": ")[0] not in failed]
+    said = {k: v for k, v in noise(stock, ours).items() if v.split(": ")[0] not in failed}
+    said = {k: v for k, v in said.items() if not any(w in v for w in allow)}
+    verdict.noise = confirm_noise(said, ours, again, verdict)
     verdict.noise += [t for t in leftovers(stock, ours) if not any(w in t for w in allow)]
     for pattern in differs:
         there = [k for k in ours.outcomes if matches(k, pattern)]
