@@ -128,6 +128,23 @@ an_current_context(void)
     return PyThreadState_Get()->context;
 }
 
+/* 3.12: dictionaries tell of their changes (PyDict_Watch), before they have a version. */
+#define AN_DICTS_HAVE_VERSIONS (!AN_PY312)
+#if AN_DICTS_HAVE_VERSIONS
+#define AN_DICT_VERSION(d) ((unsigned long long)((PyDictObject *)(d))->ma_version_tag)
+#else
+#define AN_DICT_VERSION(d) 0ULL
+#endif
+
+/* 3.13.0: setattr() does not tell of a change to a __dict__ that shares its values with its object. The number of its entries
+ * stands for them: what is patched is an attribute of the class, and new in the __dict__. */
+#define AN_DICTS_MAY_BE_SILENT (AN_PY313 && !AN_PY314)
+#if AN_DICTS_MAY_BE_SILENT
+#define AN_DICT_SIZE_TAG(d) ((unsigned long long)((PyDictObject *)(d))->ma_used)
+#else
+#define AN_DICT_SIZE_TAG(d) AN_DICT_VERSION(d)
+#endif
+
 /* Module slots that came later. */
 #if AN_PY312
 #define AN_SLOT_INTERPRETERS {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},

@@ -266,7 +266,7 @@ handle_cancel(PyObject *h, PyObject *noargs)
         Py_RETURN_NONE;
     }
     an_loop *rec = an_loop_peek(AN_HSLOT(h, loop));
-    if (rec == NULL || rec->debug) {
+    if (rec == NULL || rec->debug || (rec->overrides & AN_OVR_GET_DEBUG)) {
         return stock_cancel(h, an_st->o_Handle);
     }
     return drop_callback(h);
@@ -279,7 +279,8 @@ timer_cancel(PyObject *h, PyObject *noargs)
         Py_RETURN_NONE;
     }
     an_loop *rec = an_loop_peek(AN_HSLOT(h, loop));
-    if (rec == NULL || rec->debug || (rec->overrides & AN_OVR_TIMER_CANCELLED)) {
+    if (rec == NULL || an_loop_is_stale(rec, AN_HSLOT(h, loop)) || rec->debug ||
+        (rec->overrides & (AN_OVR_TIMER_CANCELLED | AN_OVR_GET_DEBUG))) {
         return stock_cancel(h, an_st->o_TimerHandle);
     }
     if (AN_HSLOT(h, scheduled) == Py_True) {
@@ -466,10 +467,30 @@ make_type(const char *name, PyObject *base, size_t extra, PyType_Slot *slots)
     return t;
 }
 
+an_plain_types an_plain;
+
+/* The type of our own, if _run of it is asyncio's. Borrowed | NULL | NULL+exc */
+static PyTypeObject *
+if_plain(PyObject *type)
+{
+    PyObject *run = PyObject_GetAttr(type, an_st->s__run);
+    Py_XDECREF(run);
+    return run != NULL && run == an_st->stock_run ? (PyTypeObject *)type : NULL;
+}
+
+int
+an_handle_look_again(void)
+{
+    an_plain.handle = if_plain(an_st->type_handle);
+    an_plain.timer = PyErr_Occurred() ? NULL : if_plain(an_st->type_timer);
+    an_plain.tag = an_watch_class_seen((PyTypeObject *)an_st->type_timer);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 int
 an_handle_init(PyObject *module)
 {
-    if (find_layout() < 0) {
+    if (find_layout() < 0 || (an_st->stock_run = PyObject_GetAttr(an_st->o_Handle, an_st->s__run)) == NULL) {
         return -1;
     }
     an_st->type_handle = make_type("aionest._core.Handle", an_st->o_Handle, 0, handle_slots);
@@ -484,5 +505,5 @@ an_handle_init(PyObject *module)
         PyModule_AddObjectRef(module, "TimerHandle", an_st->type_timer) < 0) {
         return -1;
     }
-    return 0;
+    return an_handle_look_again();
 }

@@ -16,6 +16,7 @@
 #define AN_HANDLE_H
 
 #include "state.h"
+#include "watch.h"
 
 /* Offsets of the slots, the same for every subclass. Fixed at import. */
 typedef struct {
@@ -35,10 +36,27 @@ PyObject *an_handle_new(PyObject *loop, PyObject *callback, PyObject *const *arg
 PyObject *an_timer_new(PyObject *when, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *context);
 
+/* our types while they run as asyncio's do, else NULL: tools that measure callbacks replace Handle._run */
+typedef struct {
+    PyTypeObject *handle, *timer;
+    unsigned tag; /* of our timer's class, which is derived from all others */
+} an_plain_types;
+
+extern an_plain_types an_plain;
+
+int an_handle_look_again(void); /* 0 | -1+exc; runs Python */
+
+/* Once per turn of a loop. 0 | -1+exc; runs Python */
+static inline int
+an_handle_keep_up(void)
+{
+    return AN_UNLIKELY(an_plain.tag != an_watch_class((PyTypeObject *)an_st->type_timer)) ? an_handle_look_again() : 0;
+}
+
 static inline int
 an_handle_is_plain(PyObject *h)
 {
-    return Py_IS_TYPE(h, (PyTypeObject *)an_st->type_handle) || Py_IS_TYPE(h, (PyTypeObject *)an_st->type_timer);
+    return Py_IS_TYPE(h, an_plain.handle) || Py_IS_TYPE(h, an_plain.timer);
 }
 
 /* 1 cancelled, 0 not, -1+exc. H is any object that stands in a ready queue. Runs Python for foreign ones. */

@@ -171,26 +171,15 @@ carry(an_thread *th, PyObject **target)
         }
         an_loop *rec = run->rec;
         PyObject *loop = run->loop;
-        int rc;
-        if (AN_UNLIKELY(rec->overrides & AN_OVR_RUN_ONCE)) {
-            run->polled = 1;
-            rc = iterate_override(run);
-            run = th->run;
-            if (rc == 0 && (run == NULL || run->rec != rec)) {
-                continue; /* this stack slept in there, and the run that it began in is over */
-            }
+        PyObject *due = NULL;
+        int rc = an_loop_step(rec, loop, &due);
+        if (due != NULL) {
+            an_block_wake((an_block *)due);
+            Py_DECREF(due);
+            continue;
         }
-        else {
-            PyObject *due = NULL;
-            rc = an_loop_step(rec, loop, &due);
-            if (due != NULL) {
-                an_block_wake((an_block *)due);
-                Py_DECREF(due);
-                continue;
-            }
-            if (AN_LIKELY(rc > 0)) {
-                continue;
-            }
+        if (AN_LIKELY(rc > 0)) {
+            continue;
         }
         if (rc == 0) {
             if (AN_UNLIKELY(rec->stopping && run->polled)) {
@@ -205,8 +194,14 @@ carry(an_thread *th, PyObject **target)
                     return MOVE_END;
                 }
             }
-            if (rc == 0 && !(rec->overrides & AN_OVR_RUN_ONCE)) {
+            if (rc == 0) {
                 run->polled = 1;
+                rc = an_loop_keep_up(rec, loop); /* whose iteration it is, is asked when it begins */
+            }
+            if (AN_UNLIKELY(rc == 0 && (rec->overrides & AN_OVR_RUN_ONCE))) {
+                rc = iterate_override(run);
+            }
+            else if (rc == 0) {
                 th->sigint_raised = 0;
                 th->polling = 1;
                 Py_INCREF(loop); /* a signal handler or a method of the loop's own may sleep in there, too */

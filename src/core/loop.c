@@ -4,6 +4,7 @@
 #include "thread.h"
 
 #include <stddef.h>
+#include <string.h>
 
 /* ---- the record ------------------------------------------------------------ */
 
@@ -38,6 +39,7 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(rec->own_scheduled);
     Py_VISIT(rec->current_handle);
     Py_VISIT(rec->selector);
+    Py_VISIT(rec->selector_dict);
     Py_VISIT(rec->fdmap);
     Py_VISIT(rec->sighandlers);
     Py_VISIT(rec->guest);
@@ -70,6 +72,7 @@ loop_clear(PyObject *self)
     Py_CLEAR(rec->own_scheduled);
     Py_CLEAR(rec->current_handle);
     Py_CLEAR(rec->selector);
+    Py_CLEAR(rec->selector_dict);
     Py_CLEAR(rec->fdmap);
     Py_CLEAR(rec->sighandlers);
     Py_CLEAR(rec->guest);
@@ -366,12 +369,35 @@ overridden(PyObject *loop, PyObject *dict, PyObject *name, PyObject *stock)
 static void
 drop_selector(an_loop *rec)
 {
-    PyObject *fdmap = rec->fdmap, *sighandlers = rec->sighandlers;
+    PyObject *fdmap = rec->fdmap, *sighandlers = rec->sighandlers, *dict = rec->selector_dict;
     rec->epfd = rec->wake_fd = -1;
+    rec->selector_dict = NULL;
     rec->fdmap = NULL;
     rec->sighandlers = NULL;
     Py_XDECREF(fdmap);
     Py_XDECREF(sighandlers);
+    Py_XDECREF(dict);
+}
+
+/* 1 if SELECTOR, an EpollSelector whose __dict__ is DICT, selects as the standard library's does, 0 if not, -1+exc */
+static int
+selects_as_stock(PyObject *selector, PyObject *dict)
+{
+    PyObject *f = PyObject_GetAttr((PyObject *)Py_TYPE(selector), an_st->s_select), *epoll = NULL;
+    if (f == NULL) {
+        return -1;
+    }
+    int r = f == an_st->stock_select ? PyDict_Contains(dict, an_st->s_select) : 1;
+    Py_DECREF(f);
+    if (r != 0) {
+        return r < 0 ? -1 : 0;
+    }
+    if (PyDict_GetItemRef(dict, an_st->s__selector, &epoll) <= 0) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    r = strcmp(Py_TYPE(epoll)->tp_name, "select.epoll") == 0;
+    Py_DECREF(epoll);
+    return r;
 }
 
 int
@@ -379,17 +405,24 @@ an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector)
 {
     an_state *st = an_st;
     PyObject *v = NULL;
+    rec->look_at_selector = 0;
+    if (st->o_EpollSelector != NULL) {
+        rec->selector_tag = an_watch_class_seen((PyTypeObject *)st->o_EpollSelector);
+    }
     drop_selector(rec);
     Py_XSETREF(rec->selector, Py_NewRef(selector));
     if (st->o_EpollSelector == NULL || !Py_IS_TYPE(selector, (PyTypeObject *)st->o_EpollSelector) ||
         (rec->overrides & AN_OVR_PROCESS_EVENTS)) {
         return 0;
     }
-    PyObject *sel_dict = PyObject_GenericGetDict(selector, NULL);
-    int patched = sel_dict == NULL ? -1 : PyDict_Contains(sel_dict, st->s_select);
-    Py_XDECREF(sel_dict);
-    if (patched != 0) {
-        return patched < 0 ? -1 : 0;
+    if ((rec->selector_dict = PyObject_GenericGetDict(selector, NULL)) == NULL ||
+        an_watch_dict(rec->selector_dict) < 0) {
+        return -1;
+    }
+    rec->selector_dict_tag = an_watch_tag(rec->selector_dict);
+    int stock = selects_as_stock(selector, rec->selector_dict);
+    if (stock <= 0) {
+        return stock;
     }
     if (PyObject_GetOptionalAttr(selector, st->s__fd_to_key, &v) < 0) {
         return -1;
@@ -432,8 +465,45 @@ an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector)
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* V is stolen. What is no number changes nothing. */
+static void
+take_number(PyObject *v, double *to)
+{
+    double d = v == NULL ? *to : PyFloat_AsDouble(v);
+    Py_XDECREF(v);
+    if (d == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return;
+    }
+    *to = d;
+}
+
+an_limits an_the_limits = {100.0, 0.5, 24.0 * 3600.0};
+
+static int
+take_limits(void)
+{
+    an_state *st = an_st;
+    const struct {
+        PyObject *name;
+        double *to;
+    } table[] = {
+        {st->s__MIN_SCHEDULED_TIMER_HANDLES, &an_the_limits.timers},
+        {st->s__MIN_CANCELLED_TIMER_HANDLES_FRACTION, &an_the_limits.cancelled},
+        {st->s_MAXIMUM_SELECT_TIMEOUT, &an_the_limits.select_timeout},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(table); i++) {
+        PyObject *v;
+        if (PyDict_GetItemRef(st->o_base_events_dict, table[i].name, &v) < 0) {
+            return -1;
+        }
+        take_number(v, table[i].to);
+    }
+    return 0;
+}
+
 int
-an_loop_refresh(an_loop *rec, PyObject *loop)
+an_loop_look_again(an_loop *rec, PyObject *loop)
 {
     an_state *st = an_st;
     const struct {
@@ -442,7 +512,7 @@ an_loop_refresh(an_loop *rec, PyObject *loop)
     } table[] = {
         {st->s__call_soon, st->stock__call_soon, AN_OVR_CALL_SOON},
         {st->s__check_closed, st->stock_check_closed, AN_OVR_CALL_SOON},
-        {st->s_get_debug, st->stock_get_debug, AN_OVR_CALL_SOON},
+        {st->s_get_debug, st->stock_get_debug, AN_OVR_CALL_SOON | AN_OVR_GET_DEBUG},
         {st->s_call_at, st->stock_call_at, AN_OVR_CALL_AT},
         {st->s_time, st->stock_time, AN_OVR_TIME},
         {st->s__timer_handle_cancelled, st->stock_timer_handle_cancelled, AN_OVR_TIMER_CANCELLED},
@@ -455,31 +525,38 @@ an_loop_refresh(an_loop *rec, PyObject *loop)
     if (dict == NULL) {
         return -1;
     }
-    int overrides = 0;
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(table); i++) {
-        int r = overridden(loop, dict, table[i].name, table[i].stock);
-        if (r < 0) {
-            Py_DECREF(dict);
-            return -1;
-        }
-        overrides |= r ? table[i].flag : 0;
+    /* first: what changes meanwhile is looked at once more */
+    unsigned epoch = an_watch_epoch;
+    unsigned long long tag = an_watch_tag(dict);
+#if AN_DICTS_HAVE_VERSIONS
+    tag += an_watch_tag(st->o_base_events_dict);
+#endif
+    int overrides = 0, r = an_watch_dict(dict);
+    for (size_t i = 0; r >= 0 && i < Py_ARRAY_LENGTH(table); i++) {
+        r = overridden(loop, dict, table[i].name, table[i].stock);
+        overrides |= r > 0 ? table[i].flag : 0;
     }
     Py_DECREF(dict);
-    rec->overrides = overrides | an_loop_own_queue(rec);
-    if (PyObject_GetOptionalAttr(loop, st->s__clock_resolution, &v) < 0) {
+    if (r < 0 || take_limits() < 0 || PyObject_GetOptionalAttr(loop, st->s__clock_resolution, &v) < 0) {
         return -1;
     }
-    if (v != NULL) {
-        double res = PyFloat_AsDouble(v);
-        Py_DECREF(v);
-        if (res == -1.0 && PyErr_Occurred()) {
-            PyErr_Clear();
-        }
-        else {
-            rec->clock_resolution = res;
-        }
-    }
-    if (PyObject_GetOptionalAttr(loop, st->s__selector, &v) < 0) {
+    take_number(v, &rec->clock_resolution);
+#if AN_DICTS_HAVE_VERSIONS || AN_DICTS_MAY_BE_SILENT
+    rec->dict_at = _PyObject_GetDictPtr(loop);
+#endif
+    rec->overrides = overrides | an_loop_own_queue(rec);
+    rec->look_at_selector = 1;
+    rec->epoch = epoch;
+    rec->dict_tag = tag;
+    rec->class_tag = an_watch_class_seen(Py_TYPE(loop));
+    return 0;
+}
+
+int
+an_loop_refresh(an_loop *rec, PyObject *loop)
+{
+    PyObject *v;
+    if (an_loop_look_again(rec, loop) < 0 || PyObject_GetOptionalAttr(loop, an_st->s__selector, &v) < 0) {
         return -1;
     }
     if (v == NULL) {
@@ -628,6 +705,9 @@ an_loop_init(PyObject *module)
         {st->o_SocketTransport, st->s_write, &st->o_transport_write},
         {st->o_SocketTransport, st->s_max_size, &st->o_max_size},
     };
+    if (st->o_EpollSelector != NULL && (st->stock_select = PyObject_GetAttr(st->o_EpollSelector, st->s_select)) == NULL) {
+        return -1;
+    }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(table); i++) {
         if ((*table[i].to = PyObject_GetAttr(table[i].cls, table[i].name)) == NULL) {
             return -1;

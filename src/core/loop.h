@@ -11,7 +11,8 @@
  * Invariants
  *   L1  todo <= ready.len, but for items that outsiders took out of the queue (then todo counts down on an empty ring)
  *   L2  scheduled is a heap of handles by (_when, seq)
- *   L3  overrides, epfd and what belongs to them are right for the loop since the last an_loop_refresh()
+ *   L3  overrides, clock_resolution, epfd and what belongs to them are right for the loop while an_loop_is_stale() is 0;
+ *       epfd and what belongs to it also while look_at_selector is set, if nothing waits for events
  *   L4  loop_ref leads to the loop while it lives; no pointer to the loop is kept without asking it
  *   L5  own_ready or own_scheduled: overrides has AN_OVR_CALL_SOON, so that asyncio's own functions fill them
  * Owns     the ring's items, scheduled, the cached selector parts, blocks own the record and not the other way round
@@ -23,6 +24,7 @@
 #include "relay.h"
 #include "ring-inl.h"
 #include "state.h"
+#include "watch.h"
 
 /* what a loop's class (or the instance) defines anew, so that the Python method has to be called */
 enum {
@@ -34,6 +36,7 @@ enum {
     AN_OVR_PROCESS_EVENTS = 1 << 5,  /* _process_events */
     AN_OVR_WRITE_TO_SELF = 1 << 6,   /* _write_to_self */
     AN_OVR_CREATE_TASK = 1 << 7,     /* create_task */
+    AN_OVR_GET_DEBUG = 1 << 8,       /* get_debug */
 };
 
 enum { AN_STOP_NO = 0, AN_STOP_DONE = 1 /* its main future is done */, AN_STOP_USER = 2 /* loop.stop() */ };
@@ -52,6 +55,10 @@ typedef struct an_loop {
     long long seq;       /* next timer's number */
     int closed, debug, stopping;
     int overrides;
+    unsigned epoch, class_tag, selector_tag; /* as they were when overrides, epfd and so on were looked up (watch.h) */
+    unsigned long long dict_tag, selector_dict_tag;
+    PyObject **dict_at;  /* where the loop keeps its __dict__: inside of the loop */
+    int look_at_selector; /* 1: before the next poll */
     int sleeping;        /* 1 while its thread waits in epoll without the GIL: a wake-up byte is needed */
     int woken;           /* 1: the byte is written and not yet read */
     int inflight;        /* frames of asyncio's own _run_once may be under way (applied while it ran) */
@@ -63,6 +70,7 @@ typedef struct an_loop {
     double clock_resolution;
     /* the stock epoll selector, else epfd < 0 */
     PyObject *selector;  /* strong: loop._selector as last seen */
+    PyObject *selector_dict; /* strong or NULL: its __dict__ */
     PyObject *fdmap;     /* strong: its _fd_to_key */
     PyObject *sighandlers; /* strong or NULL: loop._signal_handlers */
     int epfd, internal_fds, wake_fd; /* wake_fd: the loop's own end of its wake-up pipe, -1 unknown */
@@ -89,8 +97,37 @@ PyObject *an_loop_all(void);
 /* Write the record's values into the loop's __dict__, for a class without our descriptors. 0 | -1+exc */
 int an_loop_put_back(PyObject *loop);
 
+/* constants of asyncio.base_events, which may be patched, too */
+typedef struct {
+    double timers, cancelled; /* more timers than that, and a larger part of them cancelled: sweep */
+    double select_timeout;
+} an_limits;
+
+extern an_limits an_the_limits;
+
 /* Look again at what the loop overrides and at its selector. 0 | -1+exc; runs Python */
 int an_loop_refresh(an_loop *rec, PyObject *loop);
+/* The same, but its selector is left for the next poll: it may be in use. 0 | -1+exc; runs Python */
+int an_loop_look_again(an_loop *rec, PyObject *loop);
+
+/* 1 if something that overrides depends on has changed since they were looked up */
+static inline int
+an_loop_is_stale(an_loop *rec, PyObject *loop)
+{
+    return AN_UNLIKELY(rec->epoch != an_watch_epoch || rec->class_tag != an_watch_class(Py_TYPE(loop))
+#if AN_DICTS_HAVE_VERSIONS
+                       || rec->dict_tag != an_watch_tag(*rec->dict_at) + an_watch_tag(an_st->o_base_events_dict)
+#elif AN_DICTS_MAY_BE_SILENT
+                       || rec->dict_tag != an_watch_tag(*rec->dict_at)
+#endif
+    );
+}
+
+static inline int
+an_loop_keep_up(an_loop *rec, PyObject *loop)
+{
+    return an_loop_is_stale(rec, loop) ? an_loop_look_again(rec, loop) : 0;
+}
 
 /* SELECTOR is loop._selector: take note of its parts if it is a stock EpollSelector. 0 | -1+exc; runs Python */
 int an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector);

@@ -11,6 +11,7 @@
 #include "nested.h"
 #include "signals.h"
 #include "taskset.h"
+#include "watch.h"
 
 /* ---- methods for BaseEventLoop ------------------------------------------------------------ */
 
@@ -363,7 +364,7 @@ exec(PyObject *module)
     }
     an_state *st = PyModule_GetState(module);
     an_st = st;
-    if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_handle_init(module) < 0 ||
+    if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_handle_init(module) < 0 ||
         an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 || an_block_init(module) < 0 ||
         an_hub_init(module) < 0 || an_signals_init(module) < 0) {
         an_st = NULL;

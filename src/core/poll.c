@@ -16,8 +16,6 @@
 #include <sys/socket.h>
 #endif
 
-#define AN_MAX_SELECT_TIMEOUT (24.0 * 3600.0) /* as base_events.MAXIMUM_SELECT_TIMEOUT */
-#define AN_MIN_SCHEDULED_TIMER_HANDLES 100    /* as base_events._MIN_SCHEDULED_TIMER_HANDLES */
 #define AN_POLL_SKIP_MAX 64
 #define AN_GIL_EVERY 64
 
@@ -34,7 +32,7 @@ an_loop_now(void)
 int
 an_loop_time(an_loop *rec, PyObject *loop, double *now)
 {
-    if (AN_LIKELY(!(rec->overrides & AN_OVR_TIME))) {
+    if (AN_LIKELY(!(rec->overrides & AN_OVR_TIME) && an_clock_is_stock())) {
         *now = an_loop_now();
         return 0;
     }
@@ -55,7 +53,8 @@ purge_timers(an_loop *rec)
 {
     PyObject *list = rec->scheduled;
     Py_ssize_t n = PyList_GET_SIZE(list);
-    if (n > AN_MIN_SCHEDULED_TIMER_HANDLES && rec->timer_cancelled_count * 2 > n) {
+    if (AN_UNLIKELY((double)n > an_the_limits.timers &&
+                    (double)rec->timer_cancelled_count / (double)n > an_the_limits.cancelled)) {
         PyObject *fresh = PyList_New(0), *heap = rec->scheduled;
         if (fresh == NULL) {
             return -1;
@@ -134,8 +133,9 @@ static int
 collect_timers(an_loop *rec, PyObject *loop)
 {
     double now;
-    if (PyList_GET_SIZE(rec->scheduled) == 0) {
-        return 0;
+    if (AN_LIKELY(PyList_GET_SIZE(rec->scheduled) == 0 && !(rec->overrides & AN_OVR_TIME) &&
+                  an_the_clock.state == 0)) {
+        return 0; /* (a clock of the loop's own is asked each time, as asyncio does: it may count) */
     }
     if (an_loop_time(rec, loop, &now) < 0) {
         return -1;
@@ -197,7 +197,7 @@ compute_timeout(an_loop *rec, PyObject *loop, double *timeout)
             return -1;
         }
         double t = when - now;
-        *timeout = t < 0.0 ? 0.0 : t > AN_MAX_SELECT_TIMEOUT ? AN_MAX_SELECT_TIMEOUT : t;
+        *timeout = t < 0.0 ? 0.0 : t > an_the_limits.select_timeout ? an_the_limits.select_timeout : t;
     }
     return 0;
 }
@@ -393,9 +393,11 @@ poll_epoll(an_loop *rec, PyObject *loop, double timeout)
 static inline int
 may_skip(an_loop *rec)
 {
-    return rec->epfd >= 0 && rec->ready.len > 0 && rec->polls_skipped % AN_POLL_SKIP_MAX != AN_POLL_SKIP_MAX - 1 &&
+    return rec->epfd >= 0 && rec->ready.len > 0 && !rec->look_at_selector &&
+           rec->polls_skipped % AN_POLL_SKIP_MAX != AN_POLL_SKIP_MAX - 1 &&
            PyDict_GET_SIZE(rec->fdmap) <= rec->internal_fds &&
-           (rec->sighandlers == NULL || PyDict_GET_SIZE(rec->sighandlers) == 0);
+           (rec->sighandlers == NULL || PyDict_GET_SIZE(rec->sighandlers) == 0) &&
+           rec->selector_dict_tag == an_watch_tag(rec->selector_dict);
 }
 
 static int
@@ -405,7 +407,11 @@ poll_selector(an_loop *rec, PyObject *loop, double timeout)
     if (selector == NULL) {
         return -1;
     }
-    int rc = AN_UNLIKELY(selector != rec->selector) ? an_loop_look_at_selector(rec, loop, selector) : 0;
+    int rc = 0;
+    if (AN_UNLIKELY(selector != rec->selector || rec->look_at_selector ||
+                    rec->selector_dict_tag != an_watch_tag(rec->selector_dict))) {
+        rc = an_loop_look_at_selector(rec, loop, selector);
+    }
     Py_DECREF(selector);
     if (rc < 0) {
         return -1;
@@ -429,11 +435,49 @@ poll_selector(an_loop *rec, PyObject *loop, double timeout)
     return poll_python(rec, loop, timeout);
 }
 
+#if AN_DICTS_MAY_BE_SILENT
+/* 1 if one of the two names of the loop's __dict__ that a turn needs has got another value */
+static inline int
+another_value(an_loop *rec)
+{
+    PyObject *dict = *rec->dict_at, *selector, *resolution;
+    if (dict == NULL) {
+        return 1;
+    }
+    selector = PyDict_GetItemWithError(dict, an_st->s__selector);
+    resolution = PyList_GET_SIZE(rec->scheduled) == 0 ? NULL : PyDict_GetItemWithError(dict, an_st->s__clock_resolution);
+    PyErr_Clear();
+    return AN_UNLIKELY((selector != NULL && selector != rec->selector) ||
+                       (resolution != NULL && PyFloat_CheckExact(resolution) &&
+                        PyFloat_AS_DOUBLE(resolution) != rec->clock_resolution));
+}
+#endif
+
+/* What was replaced counts from this turn on. 0 | -1+exc; runs Python */
+static inline int
+keep_up(an_loop *rec, PyObject *loop)
+{
+    PyTypeObject *epoll = (PyTypeObject *)an_st->o_EpollSelector;
+    if (an_loop_keep_up(rec, loop) < 0 || an_handle_keep_up() < 0) {
+        return -1;
+    }
+#if AN_DICTS_MAY_BE_SILENT
+    if (another_value(rec) && an_loop_look_again(rec, loop) < 0) {
+        return -1;
+    }
+#endif
+    if (epoll != NULL && AN_UNLIKELY(rec->selector_tag != an_watch_class(epoll))) {
+        rec->look_at_selector = 1;
+    }
+    return 0;
+}
+
 int
 an_loop_poll(an_loop *rec, PyObject *loop, int wait)
 {
     double timeout;
-    if (an_imports_check() < 0 || (AN_UNLIKELY(PyList_GET_SIZE(rec->scheduled) > 0) && purge_timers(rec) < 0)) {
+    if (an_imports_check() < 0 || keep_up(rec, loop) < 0 ||
+        (AN_UNLIKELY(PyList_GET_SIZE(rec->scheduled) > 0) && purge_timers(rec) < 0)) {
         return -1;
     }
     if (compute_timeout(rec, loop, &timeout) < 0) {

@@ -81,7 +81,7 @@ call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
 {
     PyObject *context;
     an_loop *rec = an_loop_get(self);
-    if (AN_UNLIKELY(rec == NULL)) {
+    if (AN_UNLIKELY(rec == NULL || an_loop_keep_up(rec, self) < 0)) {
         return NULL;
     }
     if (AN_UNLIKELY(parse(args, nargs, 1, kwnames, &context) || rec->closed || rec->debug ||
@@ -240,7 +240,7 @@ call_soon_threadsafe(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
 {
     PyObject *context;
     an_loop *rec = an_loop_get(self);
-    if (rec == NULL) {
+    if (rec == NULL || an_loop_keep_up(rec, self) < 0) {
         return NULL;
     }
     if (AN_UNLIKELY(parse(args, nargs, 1, kwnames, &context) || rec->closed || rec->debug ||
@@ -293,7 +293,7 @@ call_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
 {
     PyObject *context;
     an_loop *rec = an_loop_get(self);
-    if (rec == NULL) {
+    if (rec == NULL || an_loop_keep_up(rec, self) < 0) {
         return NULL;
     }
     if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->closed || rec->debug ||
@@ -312,11 +312,12 @@ call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
 {
     PyObject *context;
     an_loop *rec = an_loop_get(self);
-    if (rec == NULL) {
+    if (rec == NULL || an_loop_keep_up(rec, self) < 0) {
         return NULL;
     }
     if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->closed || rec->debug ||
-                    (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_CALL_AT | AN_OVR_TIME)))) {
+                    (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_CALL_AT | AN_OVR_TIME)) ||
+                    !an_clock_is_stock())) {
         return stock_call(an_st->stock_call_later, self, args, nargs, kwnames);
     }
     PyObject *when;
@@ -339,7 +340,7 @@ call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
 static PyObject *
 loop_time(PyObject *self, PyObject *noargs)
 {
-    return PyFloat_FromDouble(an_loop_now());
+    return AN_LIKELY(an_clock_is_stock()) ? PyFloat_FromDouble(an_loop_now()) : PyObject_CallOneArg(an_st->stock_time, self);
 }
 
 static PyObject *

@@ -31,7 +31,8 @@
     X(is_running) X(task) X(start) X(_csock) X(args) X(throw) X(_check_running) X(Task) X(Future) X(_sock)  \
     X(_read_ready_cb) X(_conn_lost) X(max_size) X(_protocol) X(data_received) X(_buffer) X(_eof) X(_empty_waiter)      \
     X(_ssock) X(_process_self_data) X(_read_from_self) X(_read_ready__data_received) X(write) X(_get_loop) X(__self__)  \
-    X(append) X(popleft) X(run_forever)
+    X(append) X(popleft) X(run_forever)  \
+    X(monotonic) X(MAXIMUM_SELECT_TIMEOUT) X(_MIN_SCHEDULED_TIMER_HANDLES) X(_MIN_CANCELLED_TIMER_HANDLES_FRACTION)
 
 /* objects imported from the standard library: member o_NAME, MODULE, ATTRIBUTE, NEEDED */
 #define AN_IMPORTS(X)                                                                                                  \
@@ -41,6 +42,8 @@
     X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop", 1)                                                        \
     X(run_until_complete_cb, "asyncio.base_events", "_run_until_complete_cb", 1)                                       \
     X(BaseSelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop", 1)                                    \
+    X(time_dict, "time", "__dict__", 1)                                                                                \
+    X(base_events_dict, "asyncio.base_events", "__dict__", 1)                                                          \
     X(EpollSelector, "selectors", "EpollSelector", 0)                                                                  \
     X(get_running_loop, "asyncio.events", "_get_running_loop", 1)                                                      \
     X(set_running_loop, "asyncio.events", "_set_running_loop", 1)                                                      \
@@ -77,7 +80,7 @@
     X(sigint_handler) X(kw_context) X(context_alias) X(kw_loop) X(kw_task_name) X(kw_task_context)  \
     X(eager_code) X(task_set_name) X(modules) X(meta_path) X(imports_finder) X(imports_look)                            \
     X(future_kwargs) X(hub_main) X(tramp_main)  \
-    X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop)
+    X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop) X(stock_select) X(stock_run)
 
 /* How create_task() of this version's asyncio calls a task factory (_probe.py finds out). NAMED: factory(loop, coro), with
  * context= if one was given, then the task's set_name() if a name was; ALWAYS_NAMED: the same, but set_name(None), too;
