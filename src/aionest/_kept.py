@@ -197,10 +197,15 @@ def _watched_by_threads(loop: Any) -> list[tuple[Any, ...]]:
     """Child processes that a thread waits for (``ThreadedChildWatcher``)."""
     found = []
     for thread in threading.enumerate():
-        if thread.name.startswith("asyncio-waitpid-") or thread.name.startswith("waitpid-"):
+        if thread.name.startswith(("asyncio-waitpid-", "waitpid-")):
             args = getattr(thread, "_args", ())
             if args and args[0] is loop:
-                found += [(one, args) for one in _flat(args) if isinstance(one, transports.BaseTransport)]
+                found += [
+                    (one, args)
+                    for one in _flat(args)
+                    # the thread may go on for a moment when the process has ended
+                    if isinstance(one, transports.SubprocessTransport) and one.get_returncode() is None
+                ]
     return found
 
 

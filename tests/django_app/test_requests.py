@@ -134,7 +134,7 @@ with ThreadPoolExecutor(8) as pool:
 server.shutdown()
 thread.join()
 server.server_close()
-print(len(left), threading.active_count())
+print(len(left))
 """
 
 
