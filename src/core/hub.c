@@ -526,8 +526,8 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
         th->in_base_iter--;
     }
     rec->iterating--;
-    if (AN_UNLIKELY(rc < 0)) {
-        an_exits_mark(rec);
+    if (AN_UNLIKELY(rc < 0) && (base || guest)) {
+        an_exits_mark(rec); /* else a loop's own _run_once called us, and the hub under that sees to it */
     }
     Py_DECREF(rec); /* (the loop has another one) */
     if (rc == 0 && base && !guest && rec->stopping == AN_STOP_USER) {

@@ -340,6 +340,31 @@ def test_slow_callback_time_does_not_count_suspension(applied, caplog):
 
 
 @pytest.mark.parametrize("exc", [KeyboardInterrupt, SystemExit])
+def test_exit_exceptions_come_out_of_a_loop_with_its_own_run_once(applied, exc):
+    class Loop(asyncio.SelectorEventLoop):
+        def _run_once(self):
+            super()._run_once()
+
+    loop = Loop()
+
+    async def raises():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise exc from None
+
+    task = loop.create_task(raises())
+    loop.run_until_complete(asyncio.sleep(0))
+    task.cancel()
+    briefly = loop.create_task(asyncio.sleep(0.001))
+    with pytest.raises(exc):
+        loop.run_until_complete(briefly)
+    assert isinstance(task.exception(), exc)
+    loop.run_until_complete(briefly)
+    loop.close()
+
+
+@pytest.mark.parametrize("exc", [KeyboardInterrupt, SystemExit])
 def test_exit_from_a_callback_goes_to_the_top_level_run(applied, exc):
     async def main():
         def callback():
