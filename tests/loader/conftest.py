@@ -30,9 +30,9 @@ def close_default_portal():
 
 def drop_what_old_sdks_leave():
     """Before 1.30 the SDK leaves streams of failed HTTP sessions open: their warnings are not the next test's."""
-    from aionest.mcp import _compat
+    from aionest.mcp import sdk
 
-    if tuple(int(part) for part in _compat.VERSION.split(".")[:2]) < (1, 30):
+    if tuple(int(part) for part in sdk.VERSION.split(".")[:2]) < (1, 30):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
@@ -72,7 +72,7 @@ def make_loader():
 @pytest.fixture
 def taken(monkeypatch):
     """Whether each line of a server that is a process was taken past the SDK's own loop."""
-    from aionest.mcp._stdio import Incoming
+    from aionest.mcp.transport.pipes import Incoming
 
     found = []
     take = Incoming.take

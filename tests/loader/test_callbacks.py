@@ -135,7 +135,7 @@ def test_callbacks_that_wait_hold_nothing_else_up(make_loader):
 
 
 def test_a_reload_with_nothing_changed_waits_for_no_listener(make_loader, monkeypatch):
-    from aionest.mcp import loader as module
+    from aionest.mcp.session import callbacks as module
 
     go_on = threading.Event()
     monkeypatch.setattr(module, "LISTENERS", 0.1)
@@ -155,8 +155,9 @@ def test_the_process_ends_though_a_callback_does_not(child, how):
         f"""
         import threading
         from aionest import portal
-        from aionest.mcp import ToolsLoader, _connection, loader as module
-        _connection.LISTENERS = module.LISTENERS = 0.1
+        from aionest.mcp import ToolsLoader
+        from aionest.mcp.session import callbacks
+        callbacks.LISTENERS = 0.1
         begun = threading.Event()
         def wait(*args):
             begun.set()

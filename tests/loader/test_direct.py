@@ -19,9 +19,9 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import _compat
+from aionest.mcp import sdk
 
-if _compat.V2:
+if sdk.V2:
     pytest.skip("the 2.x line has a dispatcher: see test_dispatcher.py", allow_module_level=True)
 
 from hypothesis import given, settings
@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from mcp import ClientSession, McpError, types
 from pydantic import BaseModel, Field
 
-from aionest.mcp._direct import Direct
+from aionest.mcp.sdk.shortcut_v1 import Direct
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
@@ -61,14 +61,14 @@ class Pipe:
         self.lines.append(data)
 
     async def send(self, item):
-        self.lines.append(_compat.encode(item))
+        self.lines.append(sdk.encode(item))
 
     async def aclose(self): ...
 
 
 def made():
     pipe = Pipe()
-    return _compat.Session(pipe, pipe), pipe
+    return sdk.Session(pipe, pipe), pipe
 
 
 leaf = (
@@ -219,7 +219,7 @@ def test_the_sessions_own_way_ends_the_call_too():
         call = asyncio.ensure_future(session.direct.call("t", {}))
         await asyncio.sleep(0)
         session._tool_output_schemas["t"] = None
-        await session._handle_response(_compat.parse(answer))
+        await session._handle_response(sdk.parse(answer))
         return await call
 
     result = asyncio.run(main(b'{"jsonrpc":"2.0","id":"0","result":%s}' % RESULT))

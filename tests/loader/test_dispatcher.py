@@ -11,15 +11,17 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import _compat, _stdio
+from aionest.mcp import sdk
+from aionest.mcp.transport.pipes import Outgoing
 
-if not _compat.V2:
+if not sdk.V2:
     pytest.skip("the 1.x line has no dispatcher: see test_direct.py", allow_module_level=True)
 
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from opentelemetry import trace
 
-from aionest.mcp._dispatcher import PipeDispatcher
+from aionest.mcp.sdk import v2
+from aionest.mcp.sdk.shortcut_v2 import PipeDispatcher
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
@@ -29,7 +31,7 @@ ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
 def sent(monkeypatch):
     """The calls that go to servers."""
     found = []
-    send_line = _stdio.Outgoing.send_line
+    send_line = Outgoing.send_line
 
     async def noting(self, data, *args):
         message = json.loads(data)
@@ -37,7 +39,7 @@ def sent(monkeypatch):
             found.append(message)
         await send_line(self, data, *args)
 
-    monkeypatch.setattr(_stdio.Outgoing, "send_line", noting)
+    monkeypatch.setattr(Outgoing, "send_line", noting)
     return found
 
 
@@ -101,11 +103,11 @@ def test_the_callers_trace_goes_along(make_loader, sent):
 def test_an_sdk_that_keeps_its_requests_otherwise(make_loader, monkeypatch):
     monkeypatch.delattr(JSONRPCDispatcher, "_final_write")
     loader = make_loader(ONE)
-    assert type(loader._connections["one"].session._dispatcher) is JSONRPCDispatcher
+    assert type(loader._connections["one"].link.session._dispatcher) is JSONRPCDispatcher
     monkeypatch.undo()
     assert loader.call("one.echo", {"text": "hi"}).text == "hi"
 
 
 def test_a_release_without_the_dispatcher(make_loader, monkeypatch):
-    monkeypatch.setattr(_compat, "PipeDispatcher", None)
+    monkeypatch.setattr(v2, "PipeDispatcher", None)
     assert make_loader(ONE).call("one.echo", {"text": "hi"}).text == "hi"

@@ -365,9 +365,9 @@ def test_what_ends_the_session_ends_the_other_calls_too(load, web, fault):
 
 
 def _sdk_line():
-    from aionest.mcp import _compat
+    from aionest.mcp import sdk
 
-    return 2 if _compat.V2 else 1
+    return 2 if sdk.V2 else 1
 
 
 def test_a_call_that_was_sent_is_not_sent_again_since_another_was_refused(load, web, make_loader):
@@ -438,9 +438,9 @@ def test_what_the_caller_handles_is_no_reason(load, web):
 
 def test_an_answer_takes_the_time_that_it_takes(load, web, monkeypatch):
     """There is the call's deadline, and no other of the HTTP client."""
-    import mcp.shared._httpx_utils as settings
+    from aionest.mcp.transport import client
 
-    monkeypatch.setattr(settings, "MCP_DEFAULT_SSE_READ_TIMEOUT", 0.5, raising=False)
+    monkeypatch.setattr(client, "READ", 0.5)
     loader = load()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(loader.call, "web.slow", timeout=100)
@@ -451,9 +451,9 @@ def test_an_answer_takes_the_time_that_it_takes(load, web, monkeypatch):
 
 
 def test_events_may_be_far_apart(events, make_loader, monkeypatch):
-    from aionest.mcp import _compat
+    from aionest.mcp.transport import sse
 
-    monkeypatch.setattr(_compat, "sse_client", functools.partial(_compat.sse_client, sse_read_timeout=0.5))
+    monkeypatch.setattr(sse, "sse_client", functools.partial(sse.sse_client, sse_read_timeout=0.5))
     loader = make_loader({"web": {"url": f"http://127.0.0.1:{events.server_port}/sse"}})
     time.sleep(1.5)
     assert loader.call("web.begun").text == "here" and loader.status["web"].connections == 1

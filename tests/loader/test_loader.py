@@ -404,7 +404,7 @@ def test_a_retriever_that_fails_is_filled_later(make_loader):
 
 
 def test_cleanup_does_not_wait_for_ever_for_a_retriever(make_loader, monkeypatch):
-    from aionest.mcp import loader as module
+    from aionest.mcp.session import callbacks as module
 
     monkeypatch.setattr(module, "LISTENERS", 0.1)
     slow, go_on, gone_on = threading.Event(), threading.Event(), threading.Event()

@@ -10,11 +10,11 @@ from support import eventually
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import ProtocolError, _compat
+from aionest.mcp import ProtocolError, sdk
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "modern.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
-needs_2 = pytest.mark.skipif(not _compat.V2, reason="only the SDK's 2.x line speaks it")
+needs_2 = pytest.mark.skipif(not sdk.V2, reason="only the SDK's 2.x line speaks it")
 
 SDK_SERVER = """
 from mcp.server.mcpserver import Context, MCPServer
@@ -77,7 +77,7 @@ def test_a_server_of_the_sdk_that_speaks_both(make_loader):
     eventually(lambda: "both__later" in loader.tools)
 
 
-@pytest.mark.skipif(_compat.V2, reason="2.x speaks it")
+@pytest.mark.skipif(sdk.V2, reason="2.x speaks it")
 @pytest.mark.parametrize("protocol", ["auto", "modern"])
 def test_the_line_that_does_not_speak_it_says_so(make_loader, protocol):
     loader = make_loader({"one": {**ONE["one"], "protocol": protocol}})

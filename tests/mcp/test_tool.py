@@ -285,10 +285,10 @@ def test_a_result_of_the_installed_sdk():
     ],
 )
 def test_the_quick_way_to_a_result_is_the_same(raw):
-    from aionest.mcp import _compat
+    from aionest.mcp import sdk
 
-    model = _compat.types.CallToolResult.model_validate(raw)
-    assert ToolResult.from_sdk(_compat.dump_result(model)) == ToolResult.from_sdk(model)
+    model = sdk.types.CallToolResult.model_validate(raw)
+    assert ToolResult.from_sdk(sdk.dump_result(model)) == ToolResult.from_sdk(model)
 
 
 def test_results_of_both_lines():

@@ -8,7 +8,9 @@ with ToolsLoader(config={"time": {"command": "mcp-server-time"}}) as loader:
 
 from __future__ import annotations
 
-from ._connection import ServerStatus
+from .sdk import line as _line  # noqa: F401  # first: it says what is missing
+
+# isort: split
 from .auth import KeyringTokenStore, TokenStore, Trust
 from .config import ConfigError, ServerConfig, ToolsConfig
 from .errors import (
@@ -25,6 +27,7 @@ from .errors import (
     UsageError,
 )
 from .loader import Diff, ToolsLoader
+from .session.status import ServerStatus, State
 from .tools import Tool, ToolResult, ToolsBundle, ToolsRetriever
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "ServerLost",
     "ServerStatus",
     "ServerUnavailable",
+    "State",
     "TokenStore",
     "Tool",
     "ToolFailed",

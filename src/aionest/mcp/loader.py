@@ -25,13 +25,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import Portal, portal
-from . import _compat
-from ._connection import LISTENERS, Callbacks, Connection, Replaced, ServerStatus, Teller, _call_back, log
+from . import sdk
 from ._threads import in_own_thread
-from ._tracing import span
 from .auth import Trust, chosen, was_only_found
 from .config import ToolsConfig, stamp_of
 from .errors import ServerUnavailable, ToolFailed, ToolNotFound, ToolsError, UsageError, copy_to_raise
+from .session import callbacks
+from .session.callbacks import Callbacks, Notifier, call_back, log
+from .session.connection import Connection, Replaced
+from .session.status import ServerStatus, State
+from .session.tracing import span
 from .tools import Tool, ToolResult, ToolsBundle, splits, unique_names
 
 if TYPE_CHECKING:
@@ -147,7 +150,7 @@ class ToolsLoader:
         self._leaving: dict[Connection, asyncio.Task[None]] = {}  # replaced, with calls under way
         self._ends = 0  # how often there was a cleanup
         self._over = False  # cleaned up, and not loaded again
-        self._teller: Teller | None = None
+        self._teller: Notifier | None = None
         self._feeding: set[asyncio.Task[None]] = set()
         self._feed_lock: Any = None
         self._fed: dict[str, ToolsBundle] = {}  # what the retriever holds of it
@@ -361,7 +364,7 @@ class ToolsLoader:
             pass  # its status says it
         if progress is not None:
             try:
-                await _call_back(progress, connection.snapshot())
+                await call_back(progress, connection.snapshot())
             except Exception:
                 log.exception("a callback has failed: %r", progress)
 
@@ -373,8 +376,8 @@ class ToolsLoader:
     def _state_changed(self, connection: Connection) -> None:
         if self.on_state is not None:
             if self._teller is None:
-                self._teller = Teller(lambda status: self.on_state(status) if self.on_state is not None else None)
-            self._teller.tell(connection.snapshot())
+                self._teller = Notifier(lambda status: self.on_state(status) if self.on_state is not None else None)
+            self._teller.notify(connection.snapshot())
 
     def _publish(self, _: Connection | None) -> None:
         """Make new tables of tools. In the loop's thread."""
@@ -419,7 +422,7 @@ class ToolsLoader:
         if self.tools_retriever is not None:
             await asyncio.wait({self._feed_soon()}, timeout=seconds)
         if self._teller is not None:
-            await self._teller.told(LISTENERS)
+            await self._teller.drained()
 
     def _feed_soon(self) -> asyncio.Task[None]:
         task = asyncio.ensure_future(self._feed())
@@ -492,8 +495,8 @@ class ToolsLoader:
         loop = self._loop
         if loop is None or loop.is_closed():  # and all that was on it, whoever has not noticed yet
             for one in found.values():
-                if one.state in ("connecting", "connected"):
-                    one.state = "closed"
+                if one.state in (State.CONNECTING, State.CONNECTED):
+                    one.state = State.CLOSED
                 one.pid = None
         return found
 
@@ -635,7 +638,7 @@ class ToolsLoader:
             try:
                 raw = await self._request(
                     tool.server,
-                    lambda session: _compat.call_tool(session, tool.original_name, arguments, listener),
+                    lambda session: sdk.call_tool(session, tool.original_name, arguments, listener),
                     connection,
                     timeout=timeout,
                     repeatable=tool.read_only or tool.idempotent,
@@ -645,11 +648,11 @@ class ToolsLoader:
                 if teller is not None:
                     teller.stop()
                 raise
-            answer = _compat.dump_result(raw)
+            answer = sdk.dump_result(raw)
             result = ToolResult.from_sdk(answer, server=tool.server, tool=tool.name, duration=time.monotonic() - begin)
             ended(result)
         if teller is not None:
-            await teller.told(LISTENERS)
+            await teller.drained()
         if key is not None and not result.is_error:
             while len(self._cache) >= CACHE_SIZE:
                 self._cache.pop(next(iter(self._cache)))
@@ -677,16 +680,16 @@ class ToolsLoader:
                     raise ServerUnavailable(str(exc), server=server) from None
                 connection = None
 
-    def _progress_listener(self, tool: Tool, progress: Callable[..., Any] | None) -> tuple[Any, Teller | None]:
+    def _progress_listener(self, tool: Tool, progress: Callable[..., Any] | None) -> tuple[Any, Notifier | None]:
         if progress is not None:
-            teller = Teller(progress)
+            teller = Notifier(progress)
         elif self.on_progress is not None:
-            teller = Teller(functools.partial(self.on_progress, tool.name))
+            teller = Notifier(functools.partial(self.on_progress, tool.name))
         else:
             return None, None
 
         async def listen(value: float, total: float | None = None, message: str | None = None) -> None:
-            teller.tell(value, total, message)
+            teller.notify(value, total, message)
 
         return listen, teller
 
@@ -821,7 +824,7 @@ class ToolsLoader:
     async def _list(self, server: str | None, what: str, name: str, capability: str) -> dict[str, list[dict[str, Any]]]:
         async def listed(connection: Connection) -> list[dict[str, Any]]:
             return await connection.request(  # type: ignore[no-any-return]
-                lambda session: _compat.pages(session, what, name),
+                lambda session: sdk.pages(session, what, name),
                 timeout=None,
                 repeatable=True,
                 what=f"list of {what}",
@@ -845,7 +848,7 @@ class ToolsLoader:
     async def _read(self, server: str, uri: str, timeout: float | None) -> list[dict[str, Any]]:
         result = await self._request(
             server,
-            lambda session: _compat.read_resource(session, uri),
+            lambda session: sdk.read_resource(session, uri),
             timeout=timeout,
             repeatable=True,
             what="reading of a resource",
@@ -857,7 +860,7 @@ class ToolsLoader:
     ) -> list[dict[str, Any]]:
         result = await self._request(
             server,
-            lambda session: _compat.get_prompt(session, name, arguments),
+            lambda session: sdk.get_prompt(session, name, arguments),
             timeout=timeout,
             repeatable=True,
             what=f"prompt {name!r}",
@@ -923,7 +926,7 @@ class ToolsLoader:
         self._publish(None)
         self._loaded = False
         await asyncio.gather(*(connection.close() for connection in everything))
-        await self._settle(LISTENERS)
+        await self._settle(callbacks.LISTENERS)
 
     def __enter__(self) -> Self:
         try:

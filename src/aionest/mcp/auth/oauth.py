@@ -23,9 +23,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from .._compat import V2, dump
 from .._threads import in_own_thread, in_thread
 from ..errors import AuthError
+from ..sdk import V2, dump
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What the short ways of tool calls on both lines of the SDK share (``_direct``, ``_dispatcher``): the lines on the pipe, and who waits.
+"""What the short ways of tool calls on both lines of the SDK share (``shortcut_v1``, ``shortcut_v2``): the lines on the pipe, and who waits.
 
 Contract: only what is plainly a result is one; all else is for the SDK to judge. Keeps no state. On the session's loop only.
 """

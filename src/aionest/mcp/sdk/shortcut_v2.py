@@ -1,4 +1,4 @@
-"""Tool calls over a pipe without a stream and models for each message, on the SDK's 2.x line (1.x: ``_direct``).
+"""Tool calls over a pipe without a stream and models for each message, on the SDK's 2.x line (1.x: ``shortcut_v1``).
 
 Contract
   * The SDK's session makes the request and checks the result; this is the dispatcher between it and the pipe, the SDK's own but for
@@ -22,9 +22,9 @@ from mcp import types
 from mcp.shared import jsonrpc_dispatcher as sdk  # type: ignore[attr-defined]
 from opentelemetry import trace
 
-from ._calls import Waiting, is_own, is_pipe, line_of, result_of
+from .shortcut import Waiting, is_own, is_pipe, line_of, result_of
+from .surface import absent, step_aside
 
-_NAMES = ("_allocate_id", "_final_write", "_cancel_outbound", "send_raw_request")
 _PLAIN = {"on_progress", "headers"}  # options that a call over a pipe may have
 CANCEL_TIMEOUT = 5.0  # seconds for telling the server of a cancellation, as in the SDK
 
@@ -53,13 +53,15 @@ class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
     @classmethod
     def of(cls, incoming: Any, outgoing: Any) -> PipeDispatcher | None:
         """For these streams, or None if the SDK's own is needed."""
-        known = all(callable(getattr(JSONRPCDispatcher, name, None)) for name in _NAMES)
-        if not is_pipe(incoming, outgoing) or not known or not is_own(JSONRPCDispatcher.send_raw_request, sdk.__name__):
+        if not is_pipe(incoming, outgoing):
+            return None
+        if not is_own(getattr(JSONRPCDispatcher, "send_raw_request", None), sdk.__name__):
+            step_aside("shortcut", "somebody has wrapped the SDK's dispatcher")
             return None
         made = cls(incoming, outgoing)
-        if not (
-            isinstance(getattr(made, "_pending", None), dict) and hasattr(made, "_running") and hasattr(made, "_closed")
-        ):
+        lacking = absent("shortcut", made)
+        if lacking or not isinstance(made._pending, dict):
+            step_aside("shortcut", f"no {lacking[0].attribute}" if lacking else "requests are kept otherwise")
             return None
         incoming.direct = made
         return made

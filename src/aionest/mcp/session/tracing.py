@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._connection import Connection
-    from .tools import Tool, ToolResult
+    from ..tools import Tool, ToolResult
+    from .connection import Connection
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Tool calls over a pipe without the SDK's models and streams in between, on its 1.x line.
 
 There the request of a call passes through five models and its answer through a stream that is made for it, which takes more
-time than everything else that a call needs. (2.x: ``_dispatcher``.)
+time than everything else that a call needs. (2.x: ``shortcut_v2``.)
 
 Contract
   * A call means the same as ``ClientSession.call_tool``: the same request on the wire (but for the order of its fields), the same
@@ -20,7 +20,8 @@ from typing import Any
 
 from mcp import ClientSession, McpError, types
 
-from ._calls import Waiting, is_own, is_pipe, line_of, result_of
+from .shortcut import Waiting, is_own, is_pipe, line_of, result_of
+from .surface import absent, step_aside
 
 _SDK = ("mcp.client.session", "mcp.shared.session")
 
@@ -56,9 +57,13 @@ class Direct:
             and isinstance(getattr(session, "_response_streams", None), dict)
             and isinstance(getattr(session, "_progress_callbacks", None), dict)
             and getattr(session, "_session_read_timeout_seconds", 0) is None
-            and hasattr(session, "_validate_tool_result")
         )
-        if not known or not is_own(ClientSession.call_tool, *_SDK) or not is_own(ClientSession.send_request, *_SDK):
+        lacking = absent("shortcut", session)
+        if lacking or not known:
+            step_aside("shortcut", f"no {lacking[0].attribute}" if lacking else "requests are kept otherwise")
+            return None
+        if not is_own(ClientSession.call_tool, *_SDK) or not is_own(ClientSession.send_request, *_SDK):
+            step_aside("shortcut", "somebody has wrapped the SDK's methods")
             return None
         incoming.direct = direct = cls(session, outgoing)
         return direct

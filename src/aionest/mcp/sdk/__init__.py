@@ -1,0 +1,174 @@
+"""The one place that knows how the SDK's 1.x and 2.x lines differ.
+
+Contract: everything else of this package calls these functions and sees plain dictionaries with the protocol's own
+(camelCase) names. Every name of the SDK that is relied on is in ``surface``. Errors that the SDK raises in words only are
+raised here as ``Unanswerable``.
+"""
+
+from __future__ import annotations
+
+from .line import V2, VERSION, ClientSession, types  # first: it says what is missing
+
+# isort: split
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..errors import Unanswerable
+from .answers import DroppedStreamWatch
+from .convert import dump, elicited, is_cancellation, notification, refusal, request_id, rooted, sampled
+from .failures import Failure, briefly, classify, explain, rpc_code, status_of
+from .surface import report
+
+if V2:
+    from . import v2 as of_line
+else:
+    from . import v1 as of_line  # type: ignore[no-redef]
+
+Session, parse, encode = of_line.Session, of_line.parse, of_line.encode
+MODERN = "2026-07-28"  # from this revision on: no handshake, no ping, changes only for who listens
+_WORDS_ONLY = "mcp.client.session"  # where the SDK raises a RuntimeError for what a server has answered
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """A RuntimeError that the SDK's session raises itself is about the server's answer."""
+    try:
+        yield
+    except RuntimeError as exc:
+        at = exc.__traceback__
+        while at is not None and at.tb_next is not None:
+            at = at.tb_next
+        if type(exc) is RuntimeError and at is not None and at.tb_frame.f_globals.get("__name__") == _WORDS_ONLY:
+            raise Unanswerable(str(exc)) from exc
+        raise
+
+
+async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
+    """Agree on a protocol; what the server says of itself.
+
+    :param protocol: auto tries the handshake, which nearly all servers know, and does without if the server does not know it;
+        modern does without it in any case, legacy never.
+    """
+    with _in_words():
+        if protocol == "modern":
+            return await of_line.discover(session)
+        try:
+            return dump(await session.initialize())
+        except Exception as exc:
+            if protocol == "legacy" or rpc_code(exc) not in (-32601, -32600, -32602, -32022):
+                raise
+            return await _without_handshake(session, exc)
+
+
+async def _without_handshake(session: Any, refused: Exception) -> dict[str, Any]:
+    try:
+        return await of_line.discover(session)
+    except Exception as exc:
+        if V2:
+            raise refused from None
+        raise Unanswerable(f"it does not take the handshake ({refused}): {exc}") from refused
+    finally:
+        del refused  # no cycle with its own traceback
+
+
+def has_ping(session: Any) -> bool:
+    """Does the protocol that was agreed on have a ping?"""
+    return of_line.protocol_of(session) < MODERN
+
+
+async def watch_changes(session: Any, on_change: Callable[[], None]) -> None:
+    """Where notifications come only to who listens: call back at each change of the tools, until the session ends."""
+    if not has_ping(session):
+        await of_line.listen(session, on_change)
+
+
+async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
+    """All pages of a list: ``what`` is tools, resources, resource_templates or prompts."""
+    found: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    cursor: str | None = None
+    while True:
+        params = types.PaginatedRequestParams(cursor=cursor) if cursor is not None else None
+        result = dump(await getattr(session, f"list_{what}")(params=params))
+        found += result.get(field, [])
+        cursor = result.get("nextCursor")
+        if not cursor or cursor in seen:  # a server that gives the same page for ever
+            return found
+        seen.add(cursor)
+
+
+async def read_tools(session: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """All tools, and what is wrong with those that were left out."""
+    session.left_out = []
+    return await pages(session, "tools", "tools"), session.left_out
+
+
+async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:
+    """Call a tool; an SDK result."""
+    with _in_words():
+        return await of_line.call_tool(session, name, arguments, progress)
+
+
+async def read_resource(session: Any, uri: str) -> dict[str, Any]:
+    """A resource's contents."""
+    return dump(await of_line.read_resource(session, uri))
+
+
+async def get_prompt(session: Any, name: str, arguments: dict[str, str]) -> dict[str, Any]:
+    """A prompt's messages."""
+    return dump(await of_line.get_prompt(session, name, arguments))
+
+
+_TEXT = {"type", "text"}
+_ANSWER = {"content", "isError", "is_error", "structuredContent", "structured_content"}
+
+
+def dump_result(result: Any) -> dict[str, Any]:
+    """A tool's result as a dictionary; quicker than ``dump()`` where there is nothing in it but text."""
+    if result.model_fields_set <= _ANSWER:
+        texts = []
+        for block in result.content:
+            if type(block) is not types.TextContent or block.model_fields_set != _TEXT:
+                break
+            texts.append({"type": "text", "text": block.text})
+        else:
+            structured, is_error = of_line.outcome(result)
+            return {"content": texts, "structuredContent": structured, "isError": is_error}
+    return result.model_dump(mode="json", by_alias=True)  # type: ignore[no-any-return]
+
+
+__all__ = [
+    "V2",
+    "VERSION",
+    "ClientSession",
+    "DroppedStreamWatch",
+    "Failure",
+    "Session",
+    "briefly",
+    "call_tool",
+    "classify",
+    "dump",
+    "dump_result",
+    "elicited",
+    "encode",
+    "explain",
+    "get_prompt",
+    "has_ping",
+    "initialize",
+    "is_cancellation",
+    "notification",
+    "pages",
+    "parse",
+    "read_resource",
+    "read_tools",
+    "refusal",
+    "report",
+    "request_id",
+    "rooted",
+    "rpc_code",
+    "sampled",
+    "status_of",
+    "types",
+    "watch_changes",
+]

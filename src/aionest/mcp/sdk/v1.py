@@ -1,0 +1,122 @@
+"""The SDK's 1.x line.
+
+Contract: the names of ``v2``, for the other line. Nothing of the SDK's private names is used without a look at ``surface``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from mcp import types
+from pydantic import AnyUrl, ValidationError
+
+from ..errors import Unanswerable, UsageError
+from .failures import briefly
+from .lenient import LenientSession
+from .line import SessionMessage, log
+from .shortcut_v1 import Direct
+from .surface import absent, step_aside
+
+NEEDS_2 = 'protocol 2026-07-28 needs the SDK\'s 2.x line (pip install "mcp>=2")'
+
+
+class Session(LenientSession):
+    """1.x answers a server's request before it reads on: a callback that asks a person would stop everything else."""
+
+    def __init__(self, read: Any, write: Any, **keywords: Any) -> None:
+        super().__init__(read, write, **keywords)
+        self.direct = Direct.of(self, read, write)
+
+    async def _received_request(self, responder: Any) -> None:
+        if absent("answers beside", self):
+            step_aside("answers beside", "no _task_group")
+            await super()._received_request(responder)
+        else:
+            self._task_group.start_soon(self._answer, responder)
+
+    async def _answer(self, responder: Any) -> None:
+        try:
+            await super()._received_request(responder)
+        except Exception:  # such as a session that is gone: nobody is there to answer to
+            log.debug("a request of the server was not answered", exc_info=True)
+
+    async def list_as_it_is(self, params: Any) -> dict[str, Any]:
+        request = types.ClientRequest(types.ListToolsRequest(params=params))
+        return dict((await self.send_request(request, types.Result)).model_dump(by_alias=True))
+
+    def noted(self, result: Any, params: Any) -> Any:
+        for tool in result.tools:  # against which results are checked
+            self._tool_output_schemas[tool.name] = tool.outputSchema
+        return result
+
+
+def parse(line: bytes) -> SessionMessage:
+    """One line of a server's output as a session message. Raises ValueError for anything else."""
+    return SessionMessage(types.JSONRPCMessage.model_validate_json(line))
+
+
+def encode(message: SessionMessage) -> bytes:
+    """A session message as one line."""
+    return bytes(message.message.model_dump_json(by_alias=True, exclude_none=True), "utf-8") + b"\n"
+
+
+async def discover(session: Any) -> dict[str, Any]:
+    """What a server says of itself without a handshake: this line does not know how to ask."""
+    raise Unanswerable(NEEDS_2)
+
+
+def protocol_of(session: Any) -> str:
+    """The revision of the protocol that was agreed on, as far as this line tells."""
+    return ""
+
+
+async def call_tool(session: Session, name: str, arguments: dict[str, Any], progress: Any) -> Any:
+    """Call a tool; an SDK result."""
+    # 1.x takes the next number for the request before it first waits, and does not tell the server of a cancellation
+    request = getattr(session, "_request_id", None)
+    call = session.call_tool if session.direct is None else session.direct.call
+    try:
+        return await call(name, arguments, progress_callback=progress)
+    except asyncio.CancelledError:
+        if request is not None:
+            # in a task of its own: the caller does not wait for a server that may not be reading
+            task = asyncio.ensure_future(_tell_cancelled(session, request))
+            _telling.add(task)
+            task.add_done_callback(_telling.discard)
+        raise
+
+
+_telling: set[asyncio.Future[None]] = set()
+
+
+async def _tell_cancelled(session: Any, request: Any) -> None:
+    params = types.CancelledNotificationParams(requestId=request, reason="the caller does not wait any more")
+    notice: Any = types.CancelledNotification(method="notifications/cancelled", params=params)
+    with contextlib.suppress(Exception):  # the session may be gone: then there is nobody to tell
+        await asyncio.wait_for(session.send_notification(types.ClientNotification(notice)), 1.0)
+
+
+async def read_resource(session: Session, uri: str) -> Any:
+    """A resource's contents; an SDK result."""
+    try:
+        url = AnyUrl(uri)
+    except ValidationError as exc:
+        raise UsageError(f"{uri!r} is not a URI: {briefly(exc)}") from None
+    return await session.read_resource(url)
+
+
+async def get_prompt(session: Session, name: str, arguments: dict[str, str]) -> Any:
+    """A prompt's messages; an SDK result."""
+    return await session.get_prompt(name, arguments)
+
+
+async def listen(session: Session, on_change: Callable[[], None]) -> None:
+    """Changes come by themselves on this line."""
+
+
+def outcome(result: Any) -> tuple[Any, bool | None]:
+    """The structured content of a tool's result, and whether it is an error."""
+    return result.structuredContent, result.isError

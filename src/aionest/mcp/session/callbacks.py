@@ -1,0 +1,160 @@
+"""What a server may ask of this side, and how the callbacks for it are called.
+
+Contract
+  * Plain functions run in threads of their own, coroutine functions on the portal's loop. What they raise is logged, or told to
+    the server that has asked.
+  * Callbacks are called one after the other, in order, beside the session, which goes on reading meanwhile.
+  * While one answers a question of the server, deadlines stand still (``AnsweringClock``).
+
+On the loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextvars
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .._threads import in_own_thread
+from ..sdk import elicited, refusal, rooted, sampled
+
+if TYPE_CHECKING:
+    from ..auth import KeyringTokenStore, TokenStore
+
+LISTENERS = 5.0  # seconds that a result waits for the callbacks of its progress
+log = logging.getLogger("aionest.mcp")
+
+
+@dataclass
+class Callbacks:
+    """What a server may ask of the client."""
+
+    log: Callable[[str, str, Any], Any] | None = None
+    sampling: Callable[..., Any] | None = None
+    elicitation: Callable[..., Any] | None = None
+    roots: Callable[..., Any] | None = None
+    authorize: Callable[[str], Any] | None = None
+    tokens: TokenStore | KeyringTokenStore | None = None
+
+    def answers(self, clock: AnsweringClock) -> dict[str, Callable[..., Any]]:
+        """What the SDK's session is given to answer the server's questions."""
+        found = {}
+        for name, keyword, convert in (
+            ("sampling", "sampling_callback", sampled),
+            ("elicitation", "elicitation_callback", elicited),
+            ("roots", "list_roots_callback", rooted),
+        ):
+            function = getattr(self, name)
+            if function is not None:
+                found[keyword] = _answering(name, function, convert, clock)
+        return found
+
+
+def _answering(
+    name: str, function: Callable[..., Any], convert: Callable[[Any], Any], clock: AnsweringClock
+) -> Callable[..., Any]:
+    async def answer(context: Any, *params: Any) -> Any:  # there are none for roots
+        with clock.answering():
+            try:
+                return convert(await call_back(function, *params))
+            except Exception as exc:
+                log.exception("the callback for %s has failed", name)
+                return refusal(f"the client's callback failed: {type(exc).__name__}")
+
+    return answer
+
+
+async def call_back(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a callback, of whatever kind."""
+    if inspect.iscoroutinefunction(function):
+        return await function(*args)
+    result = await in_own_thread(function, *args)
+    return await result if inspect.isawaitable(result) else result
+
+
+class AnsweringClock:
+    """How long it was not the server that was waited for: callbacks answered it, or a person logged in."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._before, self._since = 0.0, 0.0
+        self.asking_a_person = False  # that takes its time
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A callback answers inside."""
+        self._begin()
+        try:
+            yield
+        finally:
+            self._end()
+
+    def ask_person(self, now: bool) -> None:
+        """A person is asked from now on, or no longer."""
+        if now != self.asking_a_person:
+            self.asking_a_person = now
+            (self._begin if now else self._end)()
+
+    def _begin(self) -> None:
+        self._open += 1
+        if self._open == 1:
+            self._since = time.monotonic()
+
+    def _end(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._before += time.monotonic() - self._since
+
+    @property
+    def stands(self) -> bool:
+        """Is something being answered?"""
+        return self._open > 0
+
+    def seconds(self) -> float:
+        """So far."""
+        return self._before + (time.monotonic() - self._since if self._open else 0)
+
+
+class Notifier:
+    """Calls a function with what there is to tell, in order, without keeping waiting whoever tells it.
+
+    The function runs in the context in which the ``Notifier`` was made. What it raises is logged. On the loop only.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._context = contextvars.copy_context()
+        self._news: collections.deque[tuple[Any, ...]] = collections.deque()
+        self._task: asyncio.Future[None] | None = None
+
+    def notify(self, *args: Any) -> None:
+        """Have the function called with these, after what was told before."""
+        self._news.append(args)
+        if self._task is None:
+            self._task = self._context.run(asyncio.ensure_future, self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._news:
+                try:
+                    await call_back(self._function, *self._news.popleft())
+                except Exception:
+                    log.exception("a callback has failed: %r", self._function)
+        finally:
+            self._task = None
+
+    async def drained(self) -> None:
+        """Wait until all is told, or for LISTENERS."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=LISTENERS)
+
+    def stop(self) -> None:
+        """Tell no more."""
+        self._news.clear()

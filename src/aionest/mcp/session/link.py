@@ -1,0 +1,282 @@
+"""One session of a server: opened, kept and left by a task of its own, and what is known of it.
+
+Contract
+  * A link is opened once; when it has ended, another takes its place.
+  * Requests go through ``guard``: they end with the result or with the death of the session, whichever comes first. Who else may
+    have to end a request is in ``calls``.
+  * ``failing`` is what the session comes down for, before it is down; ``abandoned_for`` what it was given up for.
+  * No message has secrets of the configuration in it.
+
+On the portal's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ... import ResourceLost, hosted
+from .. import sdk
+from .._threads import in_own_thread, in_thread
+from ..auth import Secrets, chosen, watch_logs
+from ..config import stamp_of
+from ..errors import Refused, ServerExited
+from ..sdk import Failure, classify
+from ..transport import http, sse, stdio
+from ..transport.process import raise_if_ended
+from ..transport.sent import Sent
+from .callbacks import AnsweringClock, Callbacks, Notifier, call_back
+
+if TYPE_CHECKING:
+    from ... import Hosted
+    from ..config import ServerConfig
+    from ..transport.base import Transport
+    from ..transport.tail import Tail
+
+R = TypeVar("R")
+LEAVE_TIMEOUT = 2.0  # seconds for an HTTP server to take note of the end of a session
+CLOSE_TIMEOUT = 10.0  # seconds; the steps of ending a process are bounded by less
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "notice": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "alert": logging.CRITICAL,
+    "emergency": logging.CRITICAL,
+}
+
+
+class Listening:
+    """What a connection gives to each of its links.
+
+    :param on_process: called when the server's process has started.
+    :param on_tools: called when the server says that its tools have changed.
+    """
+
+    def __init__(
+        self,
+        callbacks: Callbacks,
+        tail: Tail,
+        secrets: Secrets,
+        on_process: Callable[[Any], None],
+        on_tools: Callable[[], None],
+    ) -> None:
+        self.callbacks = callbacks
+        self.tail = tail
+        self.secrets = secrets
+        self.on_process = on_process
+        self.on_tools = on_tools
+        self.clock = AnsweringClock()
+        self.log = Notifier(callbacks.log) if callbacks.log is not None else None
+
+
+class Link:
+    """A session with one server.
+
+    :param config: as it was written.
+    :param transport: stdio, streamable_http or sse.
+    """
+
+    def __init__(self, config: ServerConfig, transport: str, listening: Listening) -> None:
+        self.config = config
+        self.transport = transport
+        self._listening = listening
+        self.session: Any = None  # the SDK's
+        self.process: Any = None
+        self.about: dict[str, Any] = {}  # what the server has said of itself
+        self.tools: list[dict[str, Any]] = []
+        self.left_out: list[str] = []  # what is wrong with tools that are left out
+        self.env_file: tuple[str, object] | None = None  # which was read, and as of when
+        self.calls: set[Callable[[str], None]] = set()  # ends each request in flight, and says why
+        self.failing: BaseException | None = None
+        self.abandoned_for: BaseException | None = None
+        self.auth_failure: BaseException | None = None
+        self.refused = 0  # the latest HTTP status that said no
+        self.trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Something that opening it would not notice."""
+        self._host: Hosted[Any] = hosted(self._opened())
+
+    # -- as a Watcher
+
+    def has_process(self, process: Any) -> None:
+        self.process = process
+        self._listening.on_process(process)
+
+    def is_failing(self, failure: ServerExited) -> None:
+        self.failing = failure
+
+    def was_refused(self, status: int) -> None:
+        self.refused = status
+
+    def open_calls(self) -> int:
+        return len(self.calls)
+
+    # -- opening
+
+    async def open(self) -> None:
+        """Open the session and read the server's tools."""
+        self.session = await self._host.enter()
+        try:
+            await self.guard(self.read_tools())
+        except BaseException as exc:
+            with contextlib.suppress(Exception):
+                await self._host.leave()
+            raise (exc.__cause__ or exc) if isinstance(exc, ResourceLost) else exc
+
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Any]:
+        config = self.config
+        config = await in_thread(config.resolved) if config.env_file else config.resolved()
+        self.env_file = (config.env_file, stamp_of(config.env_file)) if config.env_file else None
+        self._listening.secrets.learn(config)
+        dropped = sdk.DroppedStreamWatch()
+        try:
+            async with await self._streams(config, dropped) as (read, write), self._new_session(read, write) as session:
+                dropped.watch(session)
+                self.session = session
+                try:
+                    self.about = await _asked(sdk.initialize(session, config.protocol))
+                except Exception as exc:
+                    # a server that ends at its start may be noticed first by what cannot be written to it any more
+                    if self.transport == "stdio" and classify(exc)[0] in (Failure.UNSENT, Failure.LOST):
+                        await raise_if_ended(self.process, self._listening.tail, exc)
+                    raise
+                yield session
+        finally:
+            dropped.close()
+
+    async def _streams(self, config: ServerConfig, dropped: sdk.DroppedStreamWatch) -> Transport:
+        if self.transport == "stdio":
+            return stdio.streams(config, self._listening.tail, self)
+        watch_logs()
+        assert config.url is not None
+        headers, auth = dict(config.headers), None
+        if isinstance(config.auth, dict) and config.auth.get("type") == "bearer":
+            headers["Authorization"] = f"Bearer {config.auth['token']}"
+        elif config.auth:
+            auth = await self._login(config)
+        if self.transport == "sse":
+            return sse.streams(config.url, headers, config.connect_timeout, auth, self)
+        return http.streams(config.url, headers, auth, self, dropped)
+
+    async def _login(self, config: ServerConfig) -> Any:
+        from ..auth import oauth
+
+        callbacks = self._listening.callbacks
+        function = callbacks.authorize
+        authorize = None
+        if function is not None:
+
+            async def authorize(url: str) -> None:
+                await call_back(function, url)
+
+        store = await in_own_thread(chosen, callbacks.tokens)
+        ask_person = self._listening.clock.ask_person
+        return await oauth.provider(config, store, self._listening.secrets, authorize, self._auth_failed, ask_person)()
+
+    def _auth_failed(self, exc: BaseException) -> None:
+        """The SDK's transports only log it, and leave the request waiting."""
+        self.auth_failure = exc
+        if not self.trouble.done():
+            self.trouble.set_result(None)
+        self.end_calls("auth")
+
+    def _new_session(self, read: Any, write: Any) -> Any:
+        callbacks, clock = self._listening.callbacks, self._listening.clock
+        info = sdk.types.Implementation(name="aionest", version=metadata.version("aionest"))
+        return sdk.Session(
+            read,
+            write,
+            client_info=info,
+            message_handler=self._on_message,
+            logging_callback=self._on_log,
+            **callbacks.answers(clock),
+        )
+
+    async def _on_log(self, params: Any) -> None:
+        listening, level = self._listening, str(params.level)
+        listening.tail.log.log(_LEVELS.get(level, logging.INFO), "%s", listening.secrets.hide(str(params.data)))
+        if listening.log is not None:
+            listening.log.notify(self.config.name, level, params.data)
+
+    async def _on_message(self, message: Any) -> None:
+        if sdk.notification(message) == "notifications/tools/list_changed":
+            self._listening.on_tools()
+
+    # -- what is known of it
+
+    @property
+    def is_open(self) -> bool:
+        """Does it answer?"""
+        return self._host.is_open and self._host.lost is None
+
+    @property
+    def lost_by(self) -> BaseException | None:
+        """What it has ended for by itself."""
+        return self._host.lost.__cause__ if self._host.lost is not None else None
+
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        """What the server offers."""
+        return self.about.get("capabilities") or {}
+
+    def on_lost(self, callback: Callable[[BaseException], None]) -> None:
+        """Have it called with the cause if the session ends by itself."""
+        self._host.on_lost(lambda lost: callback(lost.__cause__ or lost))
+
+    async def read_tools(self) -> None:
+        """Read the server's list of tools."""
+        tools: list[dict[str, Any]] = []
+        left_out: list[str] = []
+        if not self.capabilities or "tools" in self.capabilities:
+            tools, left_out = await _asked(sdk.read_tools(self.session))
+        hide = self._listening.secrets.hide
+        self.tools, self.left_out = tools, [hide(one) for one in left_out]
+
+    async def guard(self, awaitable: Awaitable[R]) -> R:
+        """The result, or ``ResourceLost`` if the session ends first."""
+        return await self._host.guard(awaitable)
+
+    def watch_changes(self) -> asyncio.Task[None]:
+        """Listen to changes of the tools where one has to ask for that."""
+        return asyncio.ensure_future(sdk.watch_changes(self.session, self._listening.on_tools))
+
+    # -- the end
+
+    def end_calls(self, why: str) -> None:
+        """End the requests in flight."""
+        for stop in list(self.calls):
+            stop(why)
+
+    async def leave(self) -> None:
+        """End the session, in bounded time. Never raises but for cancellation."""
+        leaving = asyncio.ensure_future(self._host.leave())
+        await asyncio.wait({leaving}, timeout=CLOSE_TIMEOUT if self.transport == "stdio" else LEAVE_TIMEOUT)
+        if not leaving.done():
+            leaving.cancel()
+            await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT)
+        if leaving.done() and not leaving.cancelled():
+            leaving.exception()  # it has failed, but it is left
+
+
+async def _asked(awaitable: Awaitable[R]) -> R:
+    """The result. If an HTTP status said no to the very request, that is raised."""
+    with Sent() as sent:
+        try:
+            return await awaitable
+        except Exception as exc:
+            status = sent.status()
+            if status:
+                raise Refused(status) from exc
+            raise
+        finally:
+            sent.forget()
+
+
+__all__ = ["CLOSE_TIMEOUT", "Link", "Listening"]

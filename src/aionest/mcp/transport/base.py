@@ -1,0 +1,32 @@
+"""What a transport is to a session, and what it tells of on the way.
+
+Contract: a transport is an async context manager that gives the session's two streams. It is entered and left by the task that
+owns the session. What ends it by itself is raised out of the context manager.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from ..errors import ServerExited
+
+Streams = tuple[Any, Any]  # what is read from and what is written to: of anyio, with the SDK's messages
+Transport = AbstractAsyncContextManager[Streams]
+
+
+class Watcher(Protocol):
+    """Who wants to know what goes on below a session. Called in the loop's thread."""
+
+    def has_process(self, process: Any) -> None:
+        """The process of the server has started."""
+
+    def is_failing(self, failure: ServerExited) -> None:
+        """This will be raised once all is ended, which may take its time."""
+
+    def was_refused(self, status: int) -> None:
+        """The server has answered some request with an HTTP status that says no."""
+
+    def open_calls(self) -> int:
+        """How many calls are in flight."""
+        ...

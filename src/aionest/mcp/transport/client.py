@@ -1,0 +1,72 @@
+"""The HTTP client of a session: the SDK's library, our own class of it.
+
+Contract: tells ``Posts`` what becomes of each request. Answers take the time that they take, as calls have deadlines of their own;
+redirects are treated as by the SDK's own client. One per session, in its loop's thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from ..sdk.line import HTTP
+from .posts import Posts
+
+TIMEOUT = 30.0  # seconds to connect, to write and for a place in the pool, as in the SDK
+READ = 300.0  # seconds between two pieces of what is no stream
+
+
+class Client(HTTP.AsyncClient):  # type: ignore[misc]
+    """An HTTP client whose posts are followed.
+
+    :param on_post: called with what a POST has failed with: an exception, or the status that says no.
+    :param options: of the library's client.
+    """
+
+    def __init__(
+        self,
+        posts: Posts,
+        on_response: Callable[[Any], None],
+        on_post: Callable[[int | BaseException], None] = lambda failure: None,
+        **options: Any,
+    ) -> None:
+        async def look(response: Any) -> None:
+            on_response(response)
+
+        options.setdefault("timeout", HTTP.Timeout(TIMEOUT, read=READ))
+        hooks = {"request": [_no_haste], "response": [look]}
+        super().__init__(event_hooks=hooks, follow_redirects=_follows_redirects(), **options)
+        self._posts, self._on_post = posts, on_post
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        number = self._posts.posting(request)
+        try:
+            response = await super().send(request, **options)
+        except Exception as exc:
+            self._posts.posted(number, exc)
+            if request.method == "POST":
+                self._on_post(exc)
+            raise
+        self._posts.posted(number, response.status_code)
+        if request.method == "POST" and response.status_code >= 400:
+            self._on_post(response.status_code)
+        return response
+
+
+@functools.lru_cache(maxsize=1)
+def _follows_redirects() -> bool:
+    """Does the SDK leave it to the library to follow redirects? Newer releases do it themselves."""
+    try:
+        make = importlib.import_module("mcp.shared._httpx_utils").create_mcp_http_client
+        return bool(make().follow_redirects)
+    except (ImportError, AttributeError):
+        return False
+
+
+async def _no_haste(request: Any) -> None:
+    """A stream, or an answer that may be one, takes the time that it takes."""
+    limits = request.extensions.get("timeout")
+    if limits and request.method != "DELETE" and "text/event-stream" in request.headers.get("accept", ""):
+        limits["read"] = None

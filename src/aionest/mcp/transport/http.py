@@ -1,0 +1,38 @@
+"""Streamable HTTP: the two streams of a session with a server that is reached by a URL.
+
+Contract: as ``base``. The status of each refused request is told at once; 2.x does not tell it in its errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from ..sdk import DroppedStreamWatch
+from ..sdk.line import streamable_http_client
+from .base import Streams, Watcher
+from .client import Client
+from .posts import Posts
+
+
+@contextlib.asynccontextmanager
+async def streams(
+    url: str, headers: Mapping[str, str], auth: Any, watcher: Watcher, dropped: DroppedStreamWatch
+) -> AsyncIterator[Streams]:
+    """Reach a server.
+
+    :param auth: the HTTP library's, or None.
+    :param dropped: looks after streams that end without an answer.
+    """
+    posts = Posts()
+
+    def look(response: Any) -> None:
+        # 405 to a GET is fine: the server has no stream of its own
+        if response.status_code >= 400 and (response.status_code != 405 or response.request.method == "POST"):
+            watcher.was_refused(response.status_code)
+        dropped.look(response)
+
+    client = Client(posts, look, headers=dict(headers), auth=auth)
+    async with client, streamable_http_client(url, http_client=client) as found:  # of 1.x three things, of 2.x two
+        yield found[0], posts.stream(found[1])

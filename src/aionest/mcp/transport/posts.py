@@ -1,0 +1,90 @@
+"""What became of each request to an HTTP server: the SDK's errors do not say whose request has failed, and how far it came.
+
+Contract: a channel of ``sent``. Requests of calls are noted when they go into the session's stream (``stream()``), and
+followed through the HTTP client, which says what happens. Forgotten with their call.
+
+Used by the tasks of one session, in its loop's thread.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anyio
+
+from ..errors import NotSent
+from ..sdk import Failure, classify, request_id
+from .sent import note
+
+_WAITING, _POSTED = "waiting", "posted"
+
+
+class Posts:
+    """The requests of calls in flight by their JSON-RPC ids."""
+
+    def __init__(self) -> None:
+        # _WAITING, _POSTED, what sending it has raised, or the status that said no
+        self._fates: dict[Any, str | int | BaseException] = {}
+
+    def unreached(self, number: Any) -> bool:
+        """Was it never posted, or did the server not take it (no connection; no such session)?"""
+        fate = self._fates.get(number, _POSTED)
+        if isinstance(fate, BaseException):
+            return classify(fate)[0] in (Failure.REFUSED, Failure.DNS)
+        return fate in (_WAITING, 404)
+
+    def status(self, number: Any) -> int:
+        """The HTTP status that said no to it, or 0."""
+        fate = self._fates.get(number)
+        return fate if isinstance(fate, int) else 0
+
+    def forget(self, number: Any) -> None:
+        """Its call is over."""
+        self._fates.pop(number, None)
+
+    def stream(self, inner: Any) -> Any:
+        """The session's stream, with a note of each request. A message that it doesn't take raises ``NotSent``."""
+        return _Stream(self, inner)
+
+    def expect(self, number: Any) -> None:
+        """It is about to go into the stream."""
+        if note(self, number):
+            self._fates[number] = _WAITING
+
+    # -- of the HTTP client
+
+    def posting(self, request: Any) -> Any:
+        """A request of the client's begins: the number of the call's request that it carries, or None."""
+        if not self._fates or request.method != "POST":
+            return None
+        try:
+            number = json.loads(request.content).get("id")
+        except Exception:  # not JSON, or a body that cannot be looked at
+            return None
+        if not isinstance(number, (int, str)) or number not in self._fates:
+            return None
+        self._fates[number] = _POSTED
+        return number
+
+    def posted(self, number: Any, fate: int | BaseException) -> None:
+        """Its status, or what sending it has raised."""
+        if number in self._fates and (isinstance(fate, BaseException) or fate >= 400):
+            self._fates[number] = fate
+
+
+class _Stream(anyio.abc.ObjectSendStream[Any]):
+    def __init__(self, posts: Posts, inner: Any) -> None:
+        self._posts, self._inner = posts, inner
+
+    async def send(self, item: Any) -> None:
+        number = request_id(item)
+        if number is not None:
+            self._posts.expect(number)
+        try:
+            await self._inner.send(item)
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError) as exc:
+            raise NotSent("the connection takes no more messages") from exc
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

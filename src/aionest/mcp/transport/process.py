@@ -1,0 +1,171 @@
+"""A server process: started in a group of its own, noticed when it ends, ended with all that it has started.
+
+Contract
+  * A spawn that has begun is never cancelled half-way; the ending runs to its end even if its caller is cancelled, and is
+    bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL.
+  * The whole group is ended with it, so wrappers (npx, uvx) and grandchildren go too.
+  * Its end is noticed though others hold its pipes open, and nothing here waits for those.
+
+Used in the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import Any
+
+import anyio
+
+from ..errors import ServerExited
+from .tail import Tail
+
+GRACE = 2.0  # seconds, as in the SDK
+CHUNK = 1 << 16
+INHERITED = (
+    ["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "TMPDIR"]
+    if sys.platform != "win32"
+    else [
+        "APPDATA",
+        "HOMEDRIVE",
+        "HOMEPATH",
+        "LOCALAPPDATA",
+        "PATH",
+        "PATHEXT",
+        "PROCESSOR_ARCHITECTURE",
+        "SYSTEMDRIVE",
+    ]
+    + ["SYSTEMROOT", "TEMP", "USERNAME", "USERPROFILE"]
+)
+
+
+def environment(env: dict[str, str]) -> dict[str, str]:
+    """What a server process gets: a few variables of this process, and the user's own, which win."""
+    return {**{name: os.environ[name] for name in INHERITED if name in os.environ}, **env}
+
+
+def _signal_group(pid: int, number: int) -> bool:
+    """Send a signal to the process's group. False if there is none any more."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _group_alive(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """asyncio's own, and ``ended``. ``process.wait()`` also waits until nobody has the pipes, which may be never."""
+
+    def __init__(self, limit: int, loop: Any) -> None:
+        super().__init__(limit, loop)
+        self.ended: asyncio.Future[None] = loop.create_future()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        wake(self.ended)
+
+
+def end_of(process: Any) -> asyncio.Future[None]:
+    """Is done when the process has ended."""
+    return process._protocol.ended  # type: ignore[no-any-return]
+
+
+async def ended(process: Any, seconds: float) -> bool:
+    """Wait for the end of a process, that long; whether it has ended."""
+    if process.returncode is None:
+        await asyncio.wait({end_of(process)}, timeout=seconds)
+    return process.returncode is not None
+
+
+async def raise_if_ended(process: Any, tail: Tail, cause: BaseException) -> None:
+    """Raise ``ServerExited``, with what it said last, if the process ends now or has ended."""
+    if await ended(process, 1.0) and process.returncode is not None:
+        await asyncio.sleep(0.05)  # stderr
+        raise ServerExited(process.returncode, tail.text()) from cause
+
+
+async def stop(process: Any, grace: float = GRACE) -> None:
+    """End the process and its group."""
+    if process.stdin is not None:
+        process.stdin.close()
+    posix = hasattr(os, "killpg")
+    if not await ended(process, grace):
+        if posix:
+            _signal_group(process.pid, signal.SIGTERM)
+        else:
+            process.terminate()
+        if not await ended(process, grace):
+            if posix:
+                _signal_group(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+            await ended(process, grace)
+    if posix and _signal_group(
+        process.pid, signal.SIGTERM
+    ):  # its children, which may have ignored the end of their parent
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+            if not _group_alive(process.pid):
+                return
+        _signal_group(process.pid, signal.SIGKILL)
+
+
+async def _create(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> Any:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.subprocess_exec(
+        lambda: _Protocol(CHUNK, loop), command, *args, env=env, cwd=cwd, start_new_session=True
+    )
+    return asyncio.subprocess.Process(transport, protocol, loop)
+
+
+async def spawn(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> Any:
+    """Start the process; a cancellation waits until it is there, and then ends it."""
+    spawning = asyncio.ensure_future(_create(command, args, env, cwd))
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await finish(_stop_when_there(spawning))
+        raise
+
+
+async def _stop_when_there(spawning: Any) -> None:
+    await stop(await spawning)
+
+
+async def finish(awaitable: Any) -> None:
+    """Run to the end, whatever is cancelled meanwhile; a cancellation is raised afterwards."""
+    task = asyncio.ensure_future(awaitable)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as exc:
+                if task.done():
+                    break
+                cancelled = exc
+            except Exception:
+                break
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
+def wake(future: asyncio.Future[None] | None) -> None:
+    """Let go on who waits for it."""
+    if future is not None and not future.done():
+        future.set_result(None)

@@ -1,0 +1,83 @@
+"""Did a call's request reach its server? What a failed call must know before it is made again.
+
+Contract: a call is made inside ``with Sent()``; the channel to the server notes the requests that the task sends there.
+
+On the loop's thread.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from typing import Any, Protocol
+
+
+class Channel(Protocol):
+    """Where requests go. A mark names one of them."""
+
+    def unreached(self, mark: Any) -> bool:
+        """Has the server certainly not taken the request?"""
+        ...
+
+    def status(self, mark: Any) -> int:
+        """The HTTP status that the server refused it with, or 0."""
+        ...
+
+    def forget(self, mark: Any) -> None:
+        """Its call is over."""
+
+
+class Sent:
+    """A context manager that notes where the requests which the task sends inside went.
+
+    Tasks that are started inside are noted too.
+    """
+
+    __slots__ = ("_marks", "_token", "channel")
+
+    def __init__(self) -> None:
+        self.channel: Channel | None = None
+        self._marks: list[Any] = []
+
+    def __enter__(self) -> Sent:
+        self._token = _sent.set(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            _sent.reset(self._token)
+        except ValueError:
+            pass  # in another context (a coroutine that is closed, not run to its end) there is nothing to undo
+
+    def add(self, channel: Channel, mark: Any) -> bool:
+        """Note a request. False if others go elsewhere."""
+        if self.channel is None:
+            self.channel = channel
+        elif self.channel is not channel:
+            return False
+        self._marks.append(mark)
+        return True
+
+    def unreached(self) -> bool:
+        """Has the server certainly not taken the first request? False where it isn't known."""
+        return self.channel is not None and self.channel.unreached(self._marks[0])
+
+    def status(self) -> int:
+        """The HTTP status that said no to these very requests, or 0."""
+        if self.channel is None:
+            return 0
+        return next((found for mark in self._marks if (found := self.channel.status(mark))), 0)
+
+    def forget(self) -> None:
+        """The call is over."""
+        if self.channel is not None:
+            for mark in self._marks:
+                self.channel.forget(mark)
+
+
+_sent: contextvars.ContextVar[Sent | None] = contextvars.ContextVar("aionest_mcp_sent", default=None)
+
+
+def note(channel: Channel, mark: Any) -> bool:
+    """For channels: a request with that mark is about to be sent. True if a call wants to know of it."""
+    sent = _sent.get()
+    return sent is not None and sent.add(channel, mark)

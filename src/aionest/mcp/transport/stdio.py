@@ -1,0 +1,147 @@
+"""A server process and its three pipes, as the two streams of a session.
+
+Contract
+  * The process leads a group of its own; the whole group is ended with it. If this process dies first, the guardian sees to it.
+  * Lines on stdout that are no messages are logged and skipped. stderr goes to the ``Tail``.
+  * The end of the process, or of a pipe to it, while it is in use raises ServerExited out of the context manager, through its
+    task group.
+
+Used by one task (the owner of the session), in its loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ..errors import ServerExited
+from ..sdk import parse
+from . import guardian
+from .pipes import Incoming, Outgoing
+from .process import CHUNK, end_of, ended, environment, finish, spawn, stop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ..config import ServerConfig
+    from .base import Streams, Watcher
+    from .tail import Tail
+
+LAST_WORDS = 0.2  # seconds without any from a process that has ended, when others hold its output
+
+
+class _Server:
+    """A process while it is in use."""
+
+    def __init__(self, process: Any, tail: Tail, watcher: Watcher) -> None:
+        self.process = process
+        self.tail = tail
+        self.watcher = watcher
+        self.incoming = Incoming()
+        self.outgoing = Outgoing(process, watcher.open_calls)
+        self.closing = False
+        self.received = 0  # pieces of output
+
+    def fail(self, *said: str) -> None:
+        """It has gone, or a pipe to it has."""
+        failure = ServerExited(self.process.returncode, self.tail.text(), *said)
+        self.watcher.is_failing(failure)
+        raise failure
+
+    async def read(self) -> None:
+        """Hand its messages on, until its output ends."""
+        rest: list[bytes] = []
+        while True:
+            data = await self.process.stdout.read(CHUNK)
+            if not data:
+                break
+            self.received += 1
+            head, *more = data.split(b"\n")
+            rest.append(head)
+            for piece in more:
+                line, rest = b"".join(rest), [piece]
+                if not line.strip() or self.incoming.take(line):
+                    continue
+                try:
+                    message = parse(line)
+                except ValueError:
+                    self._note_junk(line)
+                    continue
+                if not await self.incoming.put(message):
+                    return
+        if not self.closing:
+            await ended(self.process, 0.2)
+            await asyncio.sleep(0)  # what it said last on stderr
+            self.fail()
+
+    def _note_junk(self, line: bytes) -> None:
+        said = self.tail.secrets.hide(line.decode("utf-8", "replace"))[:200]
+        self.tail.log.warning("a line on stdout that is no message: %r", said)
+        self.tail.add(f"(stdout) {said}")
+
+    async def watch_process(self) -> None:
+        """Notice its end, also if others hold its output."""
+        await asyncio.wait({end_of(self.process)})
+        before = -1
+        while before != self.received and not self.closing:  # its last words
+            before = self.received
+            await asyncio.sleep(LAST_WORDS)
+        if not self.closing:
+            self.fail()
+
+    async def watch_input(self) -> None:
+        """Notice that it has closed its input."""
+        with contextlib.suppress(Exception):
+            await asyncio.shield(self.process.stdin.wait_closed())
+        # if it has ended, the reader of its output says so; here it stays, and what was written was perhaps never read
+        if not self.closing and not await ended(self.process, 1.0) and not self.closing:
+            self.fail("input")
+
+    async def listen(self) -> None:
+        """Read its stderr."""
+        while True:
+            data = await self.process.stderr.read(CHUNK)
+            if not data:
+                return
+            self.tail.feed(data)
+
+    def close(self) -> None:
+        """Its pipes."""
+        self.incoming.close()
+        self.outgoing.close()
+        self.process._transport.close()
+
+
+@contextlib.asynccontextmanager
+async def streams(config: ServerConfig, tail: Tail, watcher: Watcher) -> AsyncIterator[Streams]:
+    """Start a server and give the two streams of a session.
+
+    :param config: resolved.
+    :raises OSError: the command cannot be started.
+    :raises ServerExited: (out of the context manager, in a group) the process ended by itself.
+    """
+    assert config.command is not None
+    cwd = str(config.cwd) if config.cwd else None
+    process = await spawn(config.command, list(config.args), environment(config.env), cwd)
+    guardian.watch(process.pid)
+    watcher.has_process(process)
+    server = _Server(process, tail, watcher)
+    try:
+        async with anyio.create_task_group() as group:
+            for task in (server.listen, server.read, server.watch_process, server.watch_input):
+                group.start_soon(task)
+            try:
+                yield server.incoming, server.outgoing
+            finally:
+                server.closing = True
+                await finish(stop(process))
+                group.cancel_scope.cancel()
+    finally:
+        server.closing = True
+        if process.returncode is None:
+            await finish(stop(process))
+        server.close()
+        await finish(guardian.release(process.pid))
