@@ -213,6 +213,22 @@ class Portal:
             return _core.run_nested(coro)
         return runner.carry_out(coro, seconds)
 
+    async def call_async(self, function: Callable[[Unpack[Ts]], Awaitable[R]], /, *args: Unpack[Ts]) -> R:
+        """``call()`` of an asynchronous function for coroutines of any loop, the portal's own included.
+
+        :param function: an asynchronous function.
+        :param args: its positional arguments.
+        :raises PortalClosed: the portal is closed, or was closed meanwhile.
+
+        On the portal's own loop it runs in the caller's task; from elsewhere in a copy of the caller's context.
+
+        Thread-safety: any thread with a running loop. Cancellation: cancelling the caller cancels the call.
+        """
+        runner = self._runner or self._start()
+        if _get_running_loop() is runner.loop:
+            return await function(*args)
+        return await runner.carry_over(begin(function, args))  # type: ignore[no-any-return]
+
     def run(self, awaitable: Awaitable[R], *, timeout: float | None = None) -> R:
         """Run a coroutine, or wait for another awaitable, in the portal's loop, and return its result.
 

@@ -20,12 +20,10 @@ import streamlit as st
 from streamlit.connections import BaseConnection
 
 import aionest
-from aionest.mcp import ToolResult, ToolsConfig, ToolsLoader
+from aionest.mcp import Tool, ToolResult, ToolsConfig, ToolsLoader
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
-
-    from aionest.mcp import Tool
 
 __all__ = ["MCPConnection", "call", "stream", "tools_loader"]
 
@@ -201,14 +199,14 @@ class _Work:
     def __init__(
         self, loader: ToolsLoader, tool: str | Tool, arguments: Mapping[str, Any] | None, timeout: float | None
     ) -> None:
-        self.tool, given = loader._prepare(tool, arguments)
+        self.tool = tool if isinstance(tool, Tool) else loader.find(tool)
         self.steps: queue.SimpleQueue[tuple[float, float | None, str | None]] = queue.SimpleQueue()
 
         async def step(value: float, total: float | None, message: str | None) -> None:
             self.steps.put((value, total, message))
 
-        self.future: concurrent.futures.Future[ToolResult] = loader.portal.submit(
-            loader._call, self.tool, given, timeout, step, False
+        self.future: concurrent.futures.Future[ToolResult] = loader.submit(
+            self.tool, arguments, timeout=timeout, progress=step
         )
 
     def wait(self) -> bool:

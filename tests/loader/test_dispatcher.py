@@ -103,7 +103,7 @@ def test_the_callers_trace_goes_along(make_loader, sent):
 def test_an_sdk_that_keeps_its_requests_otherwise(make_loader, monkeypatch):
     monkeypatch.delattr(JSONRPCDispatcher, "_final_write")
     loader = make_loader(ONE)
-    assert type(loader._connections["one"].link.session._dispatcher) is JSONRPCDispatcher
+    assert type(loader._fleet.connections["one"].link.session._dispatcher) is JSONRPCDispatcher
     monkeypatch.undo()
     assert loader.call("one.echo", {"text": "hi"}).text == "hi"
 

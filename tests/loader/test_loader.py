@@ -258,7 +258,7 @@ def test_a_server_that_does_not_answer_hides_no_resources_of_others(make_loader,
     os.kill(loader.status["mute"].pid, signal.SIGSTOP)
     try:
         assert list(loader.resources()) == list(loader.prompts()) == ["a"]
-        assert "'mute': the list of prompts is not there" in caplog.text
+        assert "'mute': the list of prompts is unavailable" in caplog.text
         with pytest.raises(CallTimeout):
             loader.resources("mute")
     finally:

@@ -33,7 +33,7 @@ def shown(loader, caplog):
     status = loader.status
     texts = [repr(loader), repr(loader.config), repr(loader.config.servers), str(status), str(loader.errors)]
     texts += [repr(value) for value in loader.config.servers.values()]
-    for connection in loader._connections.values():
+    for connection in loader._fleet.connections.values():
         if connection.failure is not None:
             texts += ["".join(traceback.format_exception(None, connection.failure, connection.failure.__traceback__))]
     texts += [record.getMessage() for record in caplog.records]

@@ -26,7 +26,8 @@ from .errors import (
     ToolsError,
     UsageError,
 )
-from .loader import Diff, ToolsLoader
+from .loader import ToolsLoader
+from .session.plan import Diff
 from .session.status import ServerStatus, State
 from .tools import Tool, ToolResult, ToolsBundle, ToolsRetriever
 

@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class State(str, Enum):
-    """What a server is just now. Compares and prints as its text."""
+    """What a server is just now. Compares, prints and is shown as its text."""
 
     DISABLED = "disabled"
     CONNECTING = "connecting"
@@ -21,6 +21,7 @@ class State(str, Enum):
     CLOSED = "closed"
 
     __str__ = str.__str__
+    __repr__ = str.__repr__
     __format__ = str.__format__  # type: ignore[assignment]
 
 

@@ -1,0 +1,110 @@
+"""Catalog: the tools of all servers at one moment, by their names.
+
+Contract: never changed; another takes its place as a whole, so that a reader in another thread sees one state.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ToolNotFound
+from .bundle import ToolsBundle
+from .naming import splits, unique_names
+from .tool import Tool, ToolCaller
+
+if TYPE_CHECKING:
+    from ..config import ServerConfig
+
+Offer = tuple["ServerConfig", list[dict[str, Any]]]  # a server, and its tools as it describes them
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All tools."""
+
+    tools: dict[str, Tool] = field(default_factory=dict)  # by their unique names
+    by_server: dict[tuple[str, str], Tool] = field(default_factory=dict)  # by server and original name
+    bundles: dict[str, ToolsBundle] = field(default_factory=dict)  # by server
+
+    @classmethod
+    def of(cls, offers: Iterable[Offer], caller: ToolCaller) -> Catalog:
+        """What servers offer, but for what their settings leave out.
+
+        :param caller: carries the tools' calls out.
+        """
+        described: dict[tuple[str, str], dict[str, Any]] = {}
+        prefixed: list[tuple[str, str]] = []
+        for config, tools in offers:
+            for one in tools:
+                if not _is_wanted(config, one["name"]):
+                    continue
+                if (config.name, one["name"]) not in described:
+                    pair = (config.prefix or config.name, one["name"])
+                    # two servers may have been given one prefix
+                    prefixed.append(pair if pair not in prefixed else (f"{pair[0]}_{config.name}", one["name"]))
+                described[config.name, one["name"]] = one
+        names = unique_names(prefixed)
+        made = cls()
+        members: dict[str, dict[str, Tool]] = {}
+        for (server, original), pair in zip(described, prefixed):
+            tool = _tool(names[pair], server, described[server, original], caller)
+            made.tools[tool.name] = made.by_server[server, original] = tool
+            members.setdefault(server, {})[tool.name] = tool
+        made.bundles.update({server: ToolsBundle(server, tools) for server, tools in members.items()})
+        return made
+
+    def find(self, name: str, absent: Mapping[str, str], hint: str = "") -> Tool:
+        """The tool of that name: ``server__tool``, ``server.tool``, ``server/tool``, or the bare name if only one has it.
+
+        :param absent: servers that are unavailable, and why, for the error.
+        :param hint: to add to it.
+        :raises ToolNotFound: there is none, or there are several.
+        """
+        found = self.tools.get(name)
+        if found is not None:
+            return found
+        for pair in splits(name):
+            if pair in self.by_server:
+                return self.by_server[pair]
+        bare = [tool for tool in self.tools.values() if tool.original_name == name]
+        if len(bare) == 1:
+            return bare[0]
+        if bare:
+            raise ToolNotFound(f"several servers have a tool {name!r}: say " + " or ".join(t.name for t in bare))
+        known = [*self.tools, *(tool.original_name for tool in self.tools.values())]
+        near = difflib.get_close_matches(name, known, 3)
+        down = [f"{server} ({why.splitlines()[0]})" for server, why in absent.items()]
+        raise ToolNotFound(
+            f"no tool {name!r} is loaded"
+            + (f"; did you mean {' or '.join(near)}?" if near else "")
+            + (f"; unavailable servers: {', '.join(down)}" if down else "")
+            + hint
+        )
+
+
+def _is_wanted(config: ServerConfig, tool: str) -> bool:
+    if config.include is not None and not any(fnmatchcase(tool, pattern) for pattern in config.include):
+        return False
+    return not any(fnmatchcase(tool, pattern) for pattern in config.exclude)
+
+
+def _tool(name: str, server: str, raw: Mapping[str, Any], caller: ToolCaller) -> Tool:
+    return Tool(
+        name=name,
+        server=server,
+        original_name=raw["name"],
+        title=raw.get("title") or (raw.get("annotations") or {}).get("title") or raw["name"],
+        description=raw.get("description") or "",
+        input_schema=raw.get("inputSchema") or {"type": "object"},
+        output_schema=raw.get("outputSchema"),
+        annotations=raw.get("annotations") or {},
+        meta=raw.get("_meta") or {},
+        caller=caller,
+    )
+
+
+__all__ = ["Catalog"]

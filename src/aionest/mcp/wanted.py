@@ -1,0 +1,109 @@
+"""Wanted: which servers there should be, by a configuration that may change.
+
+Contract: a configuration that was only found in the working directory starts nothing until it was accepted. A file that cannot be
+read as a whole is no reason to end anything. What code has set in a configuration counts without a file.
+
+``read`` is called by one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from .auth import Trust, was_only_found
+from .config import ServerConfig, ToolsConfig, stamp_of
+from .config.interpolate import Inputs
+from .errors import UsageError
+
+CONFIGURATION = "(configuration)"  # in place of a server's name, for what is wrong with all of it
+
+
+class Wanted:
+    """The servers that a loader is to have.
+
+    :param config: the configuration, or a mapping of servers; or
+    :param config_file: a file with one; None looks in the usual places.
+    :param inputs: values for ``${input:id}``.
+    :param servers: names of those that are wanted; None is all.
+    """
+
+    def __init__(
+        self,
+        config: ToolsConfig | Mapping[str, Any] | None,
+        config_file: str | Path | None,
+        inputs: Inputs,
+        servers: Collection[str] | None,
+    ) -> None:
+        if config is not None and config_file is not None:
+            raise UsageError("give config or config_file, not both")
+        self._only_found = isinstance(config, ToolsConfig) and config.only_found
+        stamp: object = None
+        if config is None:
+            if config_file is None:
+                config_file = ToolsConfig.find() or "mcp.yaml"
+                self._only_found = was_only_found(config_file)
+            stamp = stamp_of(config_file)  # before it is read: what is written from now on is seen
+            config = ToolsConfig(config_file, inputs=inputs)
+        elif not isinstance(config, ToolsConfig):
+            config = ToolsConfig.from_dict(config, inputs=inputs)
+        elif inputs is not None:
+            raise UsageError("give inputs to the ToolsConfig")
+        self.config: ToolsConfig = config
+        self.errors: dict[str, str] = {}  # by server
+        self._chosen = None if servers is None else frozenset(servers)
+        self._stamp = stamp or config.stamp()  # of what was read
+
+    def _is_chosen(self, name: str) -> bool:
+        return self._chosen is None or name in self._chosen
+
+    @property
+    def is_not_accepted(self) -> bool:
+        """Is the configuration that of a file that was only found? What code has set is not, as long as there is no file."""
+        return self._only_found and self.config.is_from_file and not Trust().is_trusted(self.config)
+
+    def read(self) -> bool:
+        """Read the file if it is another. False if nothing of it may be used; ``errors`` says why."""
+        stamp = self.config.stamp()
+        if stamp is not None and stamp != self._stamp:
+            self.config.load()
+        self._stamp = stamp
+        problems = {
+            error.server or CONFIGURATION: str(error)
+            for error in self.config.errors
+            if error.server is None or self._is_chosen(error.server)
+        }
+        refused = self.is_not_accepted
+        if refused:
+            problems.setdefault(
+                CONFIGURATION,
+                f"{self.config.config_file} was found here and never accepted, so nothing of it was started: name it "
+                "(config_file=...), or accept it once with `aionest mcp check --yes`",
+            )
+        self.errors = problems
+        return not refused
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Can it not be read as a whole?"""
+        return CONFIGURATION in self.errors
+
+    def servers(self) -> dict[str, ServerConfig]:
+        """Those that are wanted, by name."""
+        return {name: one for name, one in self.config.servers.items() if self._is_chosen(name)}
+
+    def server(self, name: str) -> ServerConfig:
+        """One that is asked for, whether or not it was loaded.
+
+        :raises UsageError: it is not configured, or must not be started.
+        """
+        servers = self.config.servers
+        if name not in servers:
+            raise UsageError(f"no server {name!r} is configured; there are: {', '.join(servers) or 'none'}")
+        if self.is_not_accepted:
+            raise UsageError(f"{self.config.config_file} was found here and never accepted: name it (config_file=...)")
+        return servers[name]
+
+
+__all__ = ["Wanted"]
