@@ -537,6 +537,7 @@ def test_the_doctor_tells_loops_and_patches(home):
     report = json.loads(aionest(home, "doctor", "--json").stdout)
     assert "asyncio.run" in report["apply() patches"] and report["unapply() takes it back"] == "yes"
     assert set(report["loops"]) == {"policy", "loop"}
+    assert list(report["mcp names"]) == ["SDK"] and report["mcp"] in report["mcp names"]["SDK"]  # and none is missing
     assert "self-test" in aionest(home, "doctor").stdout
 
 

@@ -54,6 +54,8 @@ assert aionest.portal().call(inner, 1) == 1
 print("ok")
 """
 
+_SURFACE = "import json; from aionest.mcp.sdk import report; print(json.dumps(report()))"
+
 
 def version() -> str:
     """The installed version."""
@@ -74,6 +76,20 @@ def _looked() -> dict[str, Any]:
     return seen
 
 
+def _surface() -> dict[str, str] | str:
+    """What the MCP loader relies on and the installed SDK lacks, with what that means."""
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", _SURFACE], capture_output=True, text=True, timeout=60, check=False
+        )
+        found: dict[str, str] = json.loads(result.stdout)
+        return found
+    except subprocess.TimeoutExpired:
+        return "cannot be told: the import takes too long"
+    except ValueError:
+        return result.stderr.strip().rpartition("\n")[2]
+
+
 def report() -> dict[str, Any]:
     """What there is to know, by topic: texts, lists of names, and texts by name."""
     found: dict[str, Any] = {
@@ -87,6 +103,8 @@ def report() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             found[name] = "-"
     found |= _looked()
+    if found["mcp"] != "-":
+        found["mcp names"] = _surface()
     result = subprocess.run([sys.executable, "-c", _TEST], capture_output=True, text=True, timeout=60, check=False)
     found["self-test"] = (
         "ok" if result.stdout == "ok\n" and result.returncode == 0 else (result.stderr or result.stdout).strip()

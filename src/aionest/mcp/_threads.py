@@ -16,16 +16,17 @@ import functools
 import os
 import queue
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+R = TypeVar("R")
 IDLE = 5.0  # seconds after which a thread without work ends
 _TOO_LATE = ("cannot schedule new futures", "can't start new thread", "can't create new thread")
 
 
-async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+async def in_thread(function: Callable[..., R], *args: Any) -> R:
     """Call it in a thread of the loop's, and wait for what it gives."""
     try:
         return await asyncio.to_thread(function, *args)
@@ -35,10 +36,10 @@ async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
-async def in_own_thread(function: Callable[..., Any], *args: Any) -> Any:
+async def in_own_thread(function: Callable[..., R], *args: Any) -> R:
     """Call it in a daemon thread, and wait for what it gives. If the waiting is cancelled, it goes on, and nobody is told."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
+    future: asyncio.Future[R] = loop.create_future()
     call = functools.partial(contextvars.copy_context().run, function, *args)
     try:
         worker = _idle.pop()

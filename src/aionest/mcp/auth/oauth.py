@@ -30,8 +30,9 @@ from ..sdk import V2, dump
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from ..config import ServerConfig
     from .redact import Secrets
-    from .tokens import TokenStore
+    from .tokens import KeyringTokenStore, TokenStore
 
 LOGIN_TIMEOUT = 300.0  # seconds for a person
 _PATH = "/callback"
@@ -40,7 +41,7 @@ _PATH = "/callback"
 class Storage:
     """The SDK's token storage on a token store."""
 
-    def __init__(self, store: TokenStore, key: str, secrets: Secrets, given: Any) -> None:
+    def __init__(self, store: TokenStore | KeyringTokenStore, key: str, secrets: Secrets, given: Any) -> None:
         self.store = store
         self.key = key
         self.secrets = secrets
@@ -49,7 +50,7 @@ class Storage:
 
     async def load(self) -> None:
         """Read what is kept."""
-        found: Any = await in_own_thread(self.store.get, self.key)
+        found = await in_own_thread(self.store.get, self.key)
         self.kept = found or {}
         self._learn()
 
@@ -104,7 +105,7 @@ class Listener:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._server: Any = None
+        self._server: asyncio.Server | None = None
         self._answer: asyncio.Future[dict[str, str]] | None = None
 
     async def open(self) -> None:
@@ -157,8 +158,8 @@ class Listener:
 
 
 def provider(
-    config: Any,
-    store: TokenStore,
+    config: ServerConfig,
+    store: TokenStore | KeyringTokenStore,
     secrets: Secrets,
     authorize: Callable[[str], Awaitable[None]] | None,
     on_failed: Callable[[BaseException], None],
@@ -183,11 +184,11 @@ def provider(
     return make
 
 
-def _wanted(config: Any) -> dict[str, Any]:
-    return {"type": "oauth"} if config.auth == "oauth" else dict(config.auth)
+def _wanted(config: ServerConfig) -> dict[str, Any]:
+    return dict(config.auth) if isinstance(config.auth, dict) else {"type": "oauth"}
 
 
-def token_key(config: Any) -> str:
+def token_key(config: ServerConfig) -> str:
     """Under what a server's tokens are kept. The configuration must be resolved."""
     wanted = _wanted(config)
     return f"{wanted['type']} {wanted.get('client_id') or ''} {config.url}"
@@ -235,7 +236,9 @@ def _followed(base: Any) -> Any:
     return Followed
 
 
-def _client_credentials(config: Any, wanted: dict[str, Any], storage: Storage, on_failed: Any) -> Any:
+def _client_credentials(
+    config: ServerConfig, wanted: dict[str, Any], storage: Storage, on_failed: Callable[[BaseException], None]
+) -> Any:
     from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 
     taken = inspect.signature(ClientCredentialsOAuthProvider.__init__).parameters
@@ -267,7 +270,79 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _code(config: Any, wanted: dict[str, Any], storage: Storage, authorize: Any, on_failed: Any, on_asking: Any) -> Any:
+class _Login:
+    """A person's login in a browser.
+
+    :param wanted: the server's auth setting.
+    :param authorize: has a person open a URL; None where there is none.
+    :param on_asking: told when waiting for a person begins and ends.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        wanted: dict[str, Any],
+        port: int,
+        authorize: Callable[[str], Awaitable[None]] | None,
+        on_asking: Callable[[bool], None],
+    ) -> None:
+        self._name = config.name
+        self._port = port
+        self._seconds = float(wanted.get("timeout") or LOGIN_TIMEOUT)
+        self._listener = Listener(port)
+        self._authorize = authorize
+        self._on_asking = on_asking
+
+    def _error(self, message: str) -> AuthError:
+        return AuthError(f"server {self._name!r}{message}", server=self._name)
+
+    async def redirect(self, url: str) -> None:
+        """Send the person there."""
+        if self._authorize is None:
+            raise self._error(
+                f" wants a login: run `aionest mcp login {self._name}`, or give the loader authorize=webbrowser.open"
+            )
+        try:
+            await self._listener.open()
+        except OSError as exc:
+            raise self._error(
+                f": the login cannot come back to port {self._port}: {exc.strerror}. Set another redirect_port"
+            ) from None
+        self._on_asking(True)
+        try:
+            await self._authorize(url)
+        except BaseException:
+            self._done()
+            raise
+
+    def _done(self) -> None:
+        self._listener.close()
+        self._on_asking(False)
+
+    async def callback(self) -> Any:
+        """What the person comes back with, as the SDK wants it."""
+        try:
+            found = await self._listener.wait(self._seconds)
+        except asyncio.TimeoutError:
+            raise self._error(": nobody has logged in") from None
+        finally:
+            self._done()
+        if "code" not in found:
+            raise self._error(f": the login was refused ({found.get('error_description') or found['error']})")
+        if V2:
+            made: Any = importlib.import_module("mcp.shared.auth").AuthorizationCodeResult  # type: ignore[attr-defined]
+            return made(code=found["code"], state=found.get("state"), iss=found.get("iss"))
+        return found["code"], found.get("state")
+
+
+def _code(
+    config: ServerConfig,
+    wanted: dict[str, Any],
+    storage: Storage,
+    authorize: Callable[[str], Awaitable[None]] | None,
+    on_failed: Callable[[BaseException], None],
+    on_asking: Callable[[bool], None],
+) -> Any:
     from mcp.client.auth import OAuthClientProvider
     from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
@@ -285,56 +360,13 @@ def _code(config: Any, wanted: dict[str, Any], storage: Storage, authorize: Any,
     if wanted.get("client_id"):
         known = {"client_id": wanted["client_id"], "client_secret": wanted.get("client_secret")}
         storage.given = OAuthClientInformationFull.model_validate({**described, **known})
-    listener = Listener(port)
-
-    async def redirect(url: str) -> None:
-        if authorize is None:
-            raise AuthError(
-                f"server {config.name!r} wants a login: run `aionest mcp login {config.name}`, or give the loader "
-                "authorize=webbrowser.open",
-                server=config.name,
-            )
-        try:
-            await listener.open()
-        except OSError as exc:
-            raise AuthError(
-                f"server {config.name!r}: the login cannot come back to port {port}: {exc.strerror}. Set another redirect_port",
-                server=config.name,
-            ) from None
-        on_asking(True)
-        try:
-            await authorize(url)
-        except BaseException:
-            done()
-            raise
-
-    def done() -> None:
-        listener.close()
-        on_asking(False)
-
-    async def callback() -> Any:
-        try:
-            found = await listener.wait(float(wanted.get("timeout") or LOGIN_TIMEOUT))
-        except asyncio.TimeoutError:
-            raise AuthError(f"server {config.name!r}: nobody has logged in", server=config.name) from None
-        finally:
-            done()
-        if "code" not in found:
-            raise AuthError(
-                f"server {config.name!r}: the login was refused ({found.get('error_description') or found['error']})",
-                server=config.name,
-            )
-        if V2:
-            made: Any = importlib.import_module("mcp.shared.auth").AuthorizationCodeResult  # type: ignore[attr-defined]
-            return made(code=found["code"], state=found.get("state"), iss=found.get("iss"))
-        return found["code"], found.get("state")
-
+    login = _Login(config, wanted, port, authorize, on_asking)
     auth = _followed(OAuthClientProvider)(
         server_url=config.url,
         client_metadata=OAuthClientMetadata.model_validate(described),
         storage=storage,
-        redirect_handler=redirect,
-        callback_handler=callback,
+        redirect_handler=login.redirect,
+        callback_handler=login.callback,
     )
     auth.storage, auth.on_failed = storage, on_failed
     return auth

@@ -1,0 +1,98 @@
+"""The packages of aionest.mcp: each knows only those below it, and no file, class or function is too long to be read."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+MCP = Path(__file__).parents[2] / "src" / "aionest" / "mcp"
+LAYERS = {
+    "errors": 0, "_threads": 0, "config": 1, "auth": 2, "tools": 2, "adapters": 3, "sdk": 3, "transport": 4, "session": 5,
+    "wanted": 6, "servers": 7, "loader": 8, "__init__": 9,
+}  # fmt: skip
+# what is imported where it is used, of a package above
+LATE = {("tools", "adapters"), ("auth", "sdk")}
+# a face that names the type of what stands above it
+TYPES = {("session", "wanted")}
+FILE, CLASS, FUNCTION = 600, 400, 60
+LONG: set[str] = set()  # it only shrinks
+FILES = sorted(MCP.rglob("*.py"))
+
+
+def layer(path):
+    return path.relative_to(MCP).parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """What a file imports of the package, by layers; and whether only for types."""
+    tree = ast.parse(path.read_text())
+    typing = {
+        id(one)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for one in ast.walk(node)
+    }
+    package = [*path.relative_to(MCP).parts[:-1]]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        base = package[: len(package) - node.level + 1] if node.level <= len(package) + 1 else None
+        if base is None or node.level > len(package) + 1:
+            continue
+        target = [*base, *(node.module.split(".") if node.module else [])]
+        for name in [target[0]] if target else [alias.name for alias in node.names]:
+            yield name, id(node) in typing
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(MCP).as_posix())
+def test_a_layer_knows_only_those_below_it(path):
+    mine = layer(path)
+    for name, for_types in imported(path):
+        known = name == mine or LAYERS[name] < LAYERS[mine] or (mine, name) in LATE
+        assert known or (for_types and (mine, name) in TYPES), name
+
+
+def test_the_rule_is_looked_at():
+    assert {name for name, _ in imported(MCP / "session" / "link.py")} >= {
+        "sdk",
+        "auth",
+        "config",
+        "errors",
+        "transport",
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(MCP).as_posix())
+def test_nothing_is_too_long(path):
+    text = path.read_text()
+    long = [path.name] if len(text.splitlines()) > FILE else []
+    for node in ast.walk(ast.parse(text)):
+        most = CLASS if isinstance(node, ast.ClassDef) else FUNCTION
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if node.end_lineno - node.lineno + 1 > most:
+                long.append(f"{path.name}:{node.name}")
+    assert set(long) <= LONG
+    assert ast.get_docstring(ast.parse(text)), "a header says what the file is for"
+
+
+def test_the_face_is_thin():
+    (face,) = [n for n in ast.parse((MCP / "loader.py").read_text()).body if isinstance(n, ast.ClassDef)]
+    methods = [n for n in face.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    assert len((MCP / "loader.py").read_text().splitlines()) < 450 and len(methods) <= 30
+
+
+def test_nobody_outside_uses_what_is_not_public():
+    """``streamlit``, the command line and the app go through public names of ``aionest.mcp``."""
+    outside = [MCP.parent / "streamlit.py", *(MCP.parent / "cli").rglob("*.py"), *(MCP.parent / "app").rglob("*.py")]
+    for path in outside:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aionest.mcp"):
+                assert not any(part.startswith("_") for part in node.module.split(".")), path
+                assert not any(alias.name.startswith("_") for alias in node.names), path
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                assert getattr(node.value, "id", "") not in ("loader", "config", "tool", "connection"), (
+                    path,
+                    node.attr,
+                )
