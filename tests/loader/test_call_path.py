@@ -131,3 +131,19 @@ def test_a_call_leaves_nothing_for_the_garbage_collector(make_loader, where):
 
     garbage(5)
     assert garbage(60) - garbage(10) < 25
+
+
+def test_a_call_that_nobody_waits_for_at_once(make_loader):
+    loader = make_loader(ONE)
+    future = loader.submit("one.echo", {"text": "hi"})
+    assert future.result(60).text == "hi"
+    with pytest.raises(ArgumentsError):
+        loader.submit("one.echo", {"nothing": 1})
+    slow = loader.submit("one.sleep", {"seconds": 60})
+    while not loader.status["one"].open_calls:
+        time.sleep(0.01)
+    assert slow.cancel()
+    end = time.monotonic() + 60
+    while loader.status["one"].open_calls and time.monotonic() < end:
+        time.sleep(0.01)
+    assert loader.call("one.echo", {"text": "on"}).text == "on"

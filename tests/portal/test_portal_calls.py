@@ -525,3 +525,75 @@ def test_64_threads_and_100_000_calls(portal, start):
         thread.result()
     assert len(portal._runner.pending) == 0
     assert portal.call(lambda: len(asyncio.all_tasks())) == 1
+
+
+def test_a_coroutine_of_any_loop_calls_without_blocking_its_own(portal):
+    async def where(x):
+        await asyncio.sleep(0)
+        return asyncio.get_running_loop(), variable.get(), x
+
+    async def main():
+        variable.set("caller's")
+        ticks, home = [], asyncio.get_running_loop()
+
+        async def tick():
+            while True:
+                ticks.append(1)
+                await asyncio.sleep(0)
+
+        ticking = asyncio.ensure_future(tick())
+        loop, seen, x = await portal.call_async(where, 5)
+        ticking.cancel()
+        assert loop is not home and seen == "caller's" and x == 5 and ticks
+        with pytest.raises(ZeroDivisionError):
+            await portal.call_async(divide, 1, 0)
+        return loop
+
+    async def divide(a, b):
+        return a / b
+
+    async def at_home():
+        task = asyncio.current_task()
+
+        async def here():
+            return asyncio.current_task() is task
+
+        return await portal.call_async(here)
+
+    assert asyncio.run(main()) is portal.call(where, 1)[0]
+    assert portal.call(at_home)  # on the portal's own loop it is an await
+
+
+def test_cancelling_who_awaits_a_call_cancels_it(portal):
+    begun, ended = threading.Event(), threading.Event()
+
+    async def long():
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def main():
+        task = asyncio.ensure_future(portal.call_async(long))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert ended.wait(GUARD)
+
+
+def test_a_call_from_a_coroutine_on_a_closed_portal_is_refused():
+    from aionest import PortalClosed
+
+    portal = Portal()
+    portal.close()
+
+    async def main():
+        with pytest.raises(PortalClosed):
+            await portal.call_async(noop)
+
+    asyncio.run(main())
