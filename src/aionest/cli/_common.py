@@ -259,7 +259,7 @@ def is_anything_open(loader: ToolsLoader) -> bool:
 
 
 def worst(failures: Iterable[ToolsError]) -> ToolsError | None:
-    """The error that the exit code tells of: a login that is wanted, else a server that is not there, else one of the configuration."""
+    """The error that the exit code tells of: a login that is wanted, else an unavailable server, else one of the configuration."""
     return max(failures, key=lambda one: (one.exit_code == AuthError.exit_code, one.exit_code), default=None)
 
 

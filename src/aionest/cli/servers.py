@@ -204,7 +204,7 @@ def _read_args(source: str | None) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as exc:
-        raise UsageError(f"--args is no JSON: {exc}") from None
+        raise UsageError(f"--args is not valid JSON: {exc}") from None
     if not isinstance(value, dict):
         raise UsageError("--args must be a JSON object")
     return value
@@ -462,7 +462,7 @@ def _show_prompt(
     settings = find_config(config, yes, pairs(input_, "ID=VALUE"))
     meant = [(server, name) for server, name in splits(prompt) if server in settings.servers]
     if not meant:
-        raise UsageError(f"{prompt!r} is no server.prompt; servers are: {', '.join(settings.servers) or 'none'}")
+        raise UsageError(f"{prompt!r} is not server.prompt; servers are: {', '.join(settings.servers) or 'none'}")
     servers = [server for server, _ in meant]
     with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, tolerant=True) as loader:
         known = loader.prompts() if len(meant) > 1 else {}

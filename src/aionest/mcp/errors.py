@@ -100,7 +100,7 @@ class ArgumentsError(UsageError):
 
 
 class ToolSchemaError(UsageError):
-    """The tool's own schema is no JSON schema: its server is at fault."""
+    """The tool's own schema is not a JSON schema: its server is at fault."""
 
     code = "schema"
 

@@ -143,7 +143,7 @@ class ToolsLoader(ServersMethods):
     def reload(self) -> Diff:
         """Make what is open agree with the configuration; servers whose settings are the same are not touched.
 
-        It returns when new and changed servers are there or have failed. Calls under way on a server that is replaced or
+        It returns when new and changed servers are there or have failed. Calls in flight on a server that is replaced or
         removed come to their end there.
 
         :return: what was added, removed, changed, kept, and what failed.
@@ -312,7 +312,7 @@ class ToolsLoader(ServersMethods):
     # -- the end
 
     def cleanup(self, *, timeout: float | None = None) -> None:
-        """End all sessions and their servers, and the calls under way. The loader may be loaded again.
+        """End all sessions and their servers, and the calls in flight. The loader may be loaded again.
 
         :param timeout: seconds to wait; ``None`` waits for the end of all, which is bounded by some seconds.
         """

@@ -66,6 +66,6 @@ def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any) -> tupl
     arguments = field_of(tool_use, "input")
     if not isinstance(arguments, dict):
         raise ArgumentsError(
-            f"arguments of {tool.name!r} are no JSON object", ["not an object"], server=tool.server or None
+            f"arguments of {tool.name!r} are not a JSON object", ["not an object"], server=tool.server or None
         )
     return tool, arguments

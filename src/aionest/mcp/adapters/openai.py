@@ -35,7 +35,7 @@ def call_openai(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **op
     :param tools: the tools by name, or just the tools.
     :param tool_call: an entry of ``message.tool_calls``, or an output item of type ``function_call``.
     :param options: of the call: ``timeout``, ``progress``.
-    :raises UsageError: no such tool, or arguments that are no JSON object or do not fit.
+    :raises UsageError: no such tool, or arguments that are not a JSON object or do not fit.
     """
     tool, arguments = _prepared(tools, tool_call)
     return tool.call(arguments, **options)
@@ -63,10 +63,10 @@ def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any) -> tup
         arguments = json.loads(given) if isinstance(given, (str, bytes)) else given
     except ValueError as exc:
         raise ArgumentsError(
-            f"arguments of {tool.name!r} are no JSON: {exc}", [str(exc)], server=tool.server or None
+            f"arguments of {tool.name!r} are not valid JSON: {exc}", [str(exc)], server=tool.server or None
         ) from None
     if not isinstance(arguments, dict):
         raise ArgumentsError(
-            f"arguments of {tool.name!r} are no JSON object", ["not an object"], server=tool.server or None
+            f"arguments of {tool.name!r} are not a JSON object", ["not an object"], server=tool.server or None
         )
     return tool, arguments

@@ -1,6 +1,6 @@
 """Tools as plain Python functions, with signature, annotations and docstring made from the schema.
 
-Contract: arguments that are left out are not sent, so the server's own defaults hold. Names that are no Python identifiers
+Contract: arguments that are left out are not sent, so the server's own defaults hold. Names that are not Python identifiers
 can be given through ``**``.
 """
 

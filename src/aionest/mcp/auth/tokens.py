@@ -118,7 +118,7 @@ class KeyringTokenStore:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What is kept under a key, as plain JSON data, or None. What is no JSON counts as nothing."""
+        """What is kept under a key, as plain JSON data, or None. What is not JSON counts as nothing."""
         with self._lock:
             text = self._keyring.get_password(self.service, _mark(key))
         try:

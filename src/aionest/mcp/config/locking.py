@@ -64,7 +64,7 @@ def _acquire(lock: Path) -> int:
             raise
         os.close(handle)
         if time.monotonic() > end:
-            raise OSError(errno.ETIMEDOUT, "another process is writing it and does not let go", str(lock))
+            raise OSError(errno.ETIMEDOUT, "another process is writing it and does not release it", str(lock))
         time.sleep(random.uniform(0.001, 0.01))
 
 

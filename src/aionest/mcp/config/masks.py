@@ -77,7 +77,7 @@ def _without_secret(arg: str, hide: Callable[[str], str], is_header: bool, is_pa
 
 
 def _without_json_secrets(text: str, hide: Callable[[str], str]) -> str | None:
-    """None if it is no JSON with secrets."""
+    """None if it is not JSON with secrets."""
     if not text.lstrip().startswith(("{", "[")):
         return None
 

@@ -8,7 +8,7 @@ Contract
     result, the same errors. What is not the usual case is left to the SDK: arguments that are not plain data, an answer that is
     no result, SDK methods that somebody has wrapped, an SDK that keeps its requests otherwise.
   * Messages stay in order: an answer is taken here only while the session has nothing to do with what came before it.
-  * The SDK's own table has all requests under way, so that it answers them when the connection ends.
+  * The SDK's own table has all requests in flight, so that it answers them when the connection ends.
 
 On the session's loop only.
 """

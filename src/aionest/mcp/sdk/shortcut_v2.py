@@ -5,7 +5,7 @@ Contract
     tools/call. What is not the usual case is left to that: time limits of the SDK, traces that somebody records, a dispatcher that
     somebody has wrapped or that keeps its requests otherwise.
   * Messages stay in order: an answer is taken here only while the dispatcher has nothing to do with what came before it.
-  * The dispatcher's own table has all requests under way: it answers them when the connection ends, and knows whom progress is for.
+  * The dispatcher's own table has all requests in flight: it answers them when the connection ends, and knows whom progress is for.
   * A call that is cancelled is cancelled at the server, as the dispatcher does it.
 
 On the session's loop only.

@@ -50,7 +50,7 @@ def typed(text: str, schema: Any, root: dict[str, Any]) -> Any:
             return value
     note = ""
     if names & {"array", "object"} and text.lstrip()[:1] in ("[", "{") and _json(text) is _MISS:
-        note = " (it is no valid JSON)"
+        note = " (not valid JSON)"
     words = [str(value) for kind, own in allowed if kind == "values" for value in values_of(own)]
     near = difflib.get_close_matches(text, words, 1)
     note += f"; did you mean {near[0]}?" if near else ""

@@ -2,7 +2,7 @@
 
 Contract
   * The process leads a group of its own; the whole group is ended with it. If this process dies first, the guardian sees to it.
-  * Lines on stdout that are no messages are logged and skipped. stderr goes to the ``Tail``.
+  * Lines on stdout that are not messages are logged and skipped. stderr goes to the ``Tail``.
   * The end of the process, or of a pipe to it, while it is in use raises ServerExited out of the context manager, through its
     task group.
 
@@ -79,7 +79,7 @@ class _Server:
 
     def _note_junk(self, line: bytes) -> None:
         said = self.tail.secrets.hide(line.decode("utf-8", "replace"))[:200]
-        self.tail.log.warning("a line on stdout that is no message: %r", said)
+        self.tail.log.warning("skipped a line on stdout that is not a message: %r", said)
         self.tail.add(f"(stdout) {said}")
 
     async def watch_process(self) -> None:
