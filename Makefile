@@ -119,6 +119,8 @@ build/suites/aionest-$(TAG)/.ready: $(ENV)/.installed
 	$(PY) -c "import tomllib" 2>/dev/null || $(INSTALL) $(ENV) tomli
 	touch $@
 
+# they measure memory and time: fewer at once
+long: WORKERS = 2
 long: $(ENV)/.test
 	@[ -f build/servers/.ready ] || tools/get-servers.sh build/servers $(PYTHON) || [ $$? = 3 ]
 	@mkdir -p $(or $(AIONEST_SCREENSHOTS),build/screenshots)
