@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
-pytest.importorskip("trio_asyncio")
+# not imported here: it patches asyncio
+pytestmark = pytest.mark.skipif(not importlib.util.find_spec("trio_asyncio"), reason="no trio-asyncio here")
 
 APPLY = "import aionest; aionest.apply()\n"
 IMPORT = "import asyncio, trio, trio_asyncio\n"
