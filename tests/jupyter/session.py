@@ -15,9 +15,9 @@ from jupyter_client import KernelManager
 class Kernel:
     """A kernel of this interpreter, and what its cells print or raise."""
 
-    def __init__(self):
+    def __init__(self, *command):
         self.manager = KernelManager(kernel_name="python3")
-        self.manager.kernel_cmd = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self.manager.kernel_cmd = [sys.executable, *command, "-f", "{connection_file}"]
         self.manager._kernel_spec = None
         self.manager.start_kernel()
         self.client = self.manager.blocking_client()
@@ -129,6 +129,78 @@ def interrupts(kernel):
     return results
 
 
+IN_TASKS = """
+import signal
+cleaned, beats, begun = [], [], []
+
+async def work():
+    begun.append(1)
+    try:
+        await asyncio.sleep(600)
+    finally:
+        await asyncio.sleep(0)
+        cleaned.append(1)
+
+async def nests():
+    asyncio.run(work())
+
+async def say_when(number):
+    while len(begun) < number or aionest._core._counters()["suspended"] < number:
+        await asyncio.sleep(0.005)
+    print("begun", flush=True)
+
+async def awaited():
+    loop.create_task(say_when(1))
+    await asyncio.create_task(nests())
+
+async def gathered():
+    loop.create_task(say_when(3))
+    await asyncio.gather(nests(), nests(), nests())
+
+async def deeper():
+    loop.create_task(say_when(1))
+    await asyncio.create_task(nests_deep())
+
+async def nests_deep():
+    await asyncio.create_task(nests())
+
+async def beat():  # one of the kernel's own tasks, so to speak
+    while True:
+        await asyncio.sleep(0.01)
+        beats.append(1)
+
+errors = []
+loop.set_exception_handler(lambda loop, context: errors.append(context["message"]))
+heart = loop.create_task(beat())
+"""
+
+AFTER = """
+n = len(beats)
+asyncio.run(asyncio.sleep(0.1))
+print(len(cleaned), len(beats) > n, heart.done(), errors, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+del cleaned[:], begun[:]
+"""
+
+
+def interrupts_in_tasks(kernel):
+    """Nested runs that sleep in tasks of the cell's own run: all are cancelled, and the kernel's other tasks go on."""
+    results = []
+    kernel.cell(SETUP + IN_TASKS)
+    for call in (
+        "asyncio.run(awaited())",
+        "asyncio.run(gathered())",
+        "asyncio.run(deeper())",
+        "loop.run_until_complete(awaited())",
+        "loop.run_until_complete(gathered())",
+        "aionest.await_(awaited())",
+        "await gathered()",
+    ):
+        raised = kernel.cell(call, interrupt_at="begun")
+        results.append([call, raised, kernel.cell(AFTER), kernel.cell("import gc; gc.collect(); errors")])
+    kernel.cell("heart.cancel()")
+    return results
+
+
 def notebook():
     book = nbformat.v4.new_notebook()
     book.cells = [nbformat.v4.new_code_cell(SETUP), nbformat.v4.new_code_cell("asyncio.run(value('second cell'))")]
@@ -136,11 +208,19 @@ def notebook():
     return book.cells[1].outputs[0]["data"]["text/plain"]
 
 
-if __name__ == "__main__":
-    kernel = Kernel()
+def session(*command):
+    kernel = Kernel(*command)
     try:
-        result = {"cells": cells(kernel), "interrupts": interrupts(kernel)}
+        return {"cells": cells(kernel), "interrupts": interrupts(kernel), "in tasks": interrupts_in_tasks(kernel)}
     finally:
         kernel.close()
+
+
+# the kernel's loop is then run by aionest from its beginning
+APPLIED = "import aionest; aionest.apply(); from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
+
+if __name__ == "__main__":
+    result = session("-m", "ipykernel_launcher")
+    result["applied"] = session("-c", APPLIED)
     result["notebook"] = notebook()
     print(json.dumps(result))
