@@ -84,20 +84,16 @@ an_exits_place(an_thread *th, an_run *run)
     PyObject *exc = PyErr_GetRaisedException();
     an_block *b = (an_block *)Py_XNewRef((PyObject *)an_signals_front(th));
     th->sigint_raised = 0;
-    if (b != NULL && b->state == AN_BLOCK_WAITING && run != NULL && run->rec != NULL &&
-        PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt)) {
-        /* its own instance: the task that raised this one keeps it, and whoever awaits that must not raise it anew */
-        PyObject *own = PyObject_CallNoArgs(PyExc_KeyboardInterrupt);
-        if (own == NULL) {
-            PyErr_Clear();
-            own = Py_NewRef(exc);
-        }
-        else {
+    if (b != NULL && PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt)) {
+        /* the front raises its own; who awaits the task that keeps this one must not raise it anew */
+        if (run != NULL && run->rec != NULL) {
             mark_raised(run->rec, exc);
         }
-        Py_SETREF(exc, own);
+        Py_DECREF(exc);
+        Py_DECREF(b);
+        return 0;
     }
-    else if (run != NULL && run->kind != AN_RUN_ADOPTED) {
+    if (run != NULL && run->kind != AN_RUN_ADOPTED) {
         if (run->rec != NULL) {
             mark_raised(run->rec, exc);
         }
@@ -105,9 +101,7 @@ an_exits_place(an_thread *th, an_run *run)
         Py_XDECREF(b);
         return 1;
     }
-    else {
-        Py_XSETREF(b, (an_block *)Py_XNewRef((PyObject *)an_block_of_base(th)));
-    }
+    Py_XSETREF(b, (an_block *)Py_XNewRef((PyObject *)an_block_of_base(th)));
     if (b != NULL) {
         an_block_interrupt(b, exc);
     }

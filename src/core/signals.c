@@ -10,12 +10,12 @@ keyboard_interrupt(void)
     return NULL;
 }
 
-/* The newest waiting run that holds the handler: what was begun in it, in whatever task, is reached by cancellation. */
+/* The newest run that holds the handler: what was begun in it, in whatever task, is reached by cancellation. */
 static an_block *
 front(an_thread *th)
 {
     an_block *b = th == NULL ? NULL : th->last;
-    while (b != NULL && (b->state != AN_BLOCK_WAITING || !b->signals)) {
+    while (b != NULL && !b->signals) {
         b = b->prev;
     }
     return b;
@@ -27,42 +27,72 @@ an_signals_front(an_thread *th)
     return th->sigint_raised ? front(th) : NULL;
 }
 
+/* Ask the future of B to cancel. 1 it will | 0 it cannot | -1+exc */
+static int
+cancel(an_block *b)
+{
+    PyObject *future = Py_NewRef(b->future);
+    PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_cancel);
+    Py_DECREF(future);
+    int cancelled = r == NULL ? -1 : PyObject_IsTrue(r);
+    Py_XDECREF(r);
+    return cancelled;
+}
+
+/* B raises KeyboardInterrupt to its caller, as soon as what runs now gives way. Nothing is raised in that: it may be
+ * anybody's. */
+static PyObject *
+interrupt(an_block *b)
+{
+    PyObject *exc = PyObject_CallNoArgs(PyExc_KeyboardInterrupt);
+    if (exc == NULL) {
+        return NULL;
+    }
+    an_run *run = b->th->run;
+    PyObject *loop = run == NULL ? NULL : Py_XNewRef(run->loop), *r = NULL;
+    an_block_interrupt(b, exc);
+    if (loop != NULL) { /* it may be about to sleep */
+        r = PyObject_CallMethodNoArgs(loop, an_st->s__write_to_self);
+        Py_DECREF(loop);
+        if (r == NULL) {
+            return NULL;
+        }
+        Py_DECREF(r);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     an_thread *th = an_thread_peek();
     an_block *b = front(th);
-    if (b == NULL) {
+    if (b == NULL || (b->state != AN_BLOCK_WAITING && b->exc != NULL)) {
+        if (b != NULL) {
+            th->sigint_raised = 1; /* code that does not give way */
+        }
         return keyboard_interrupt();
     }
-    if (b->kind != AN_KIND_PLAIN && b->future != NULL) {
-        if (b->interrupts++ > 0) {
-            th->sigint_raised = 1;
-            return keyboard_interrupt();
-        }
+    if (b->state != AN_BLOCK_WAITING) {
+        /* about to go on with its result */
+        b->exc = PyObject_CallNoArgs(PyExc_KeyboardInterrupt);
+        return b->exc == NULL ? NULL : Py_NewRef(Py_None);
+    }
+    Py_INCREF(b);
+    PyObject *r = NULL;
+    int cancelled = 0;
+    if (b->kind != AN_KIND_PLAIN && b->future != NULL && b->interrupts++ == 0) {
         an_st->interrupted = 1;
-        PyObject *future = Py_NewRef(b->future);
-        PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_cancel);
-        Py_DECREF(future);
-        int cancelled = r == NULL ? -1 : PyObject_IsTrue(r);
-        Py_XDECREF(r);
-        if (cancelled <= 0) {
-            th->sigint_raised = cancelled == 0;
-            return cancelled < 0 ? NULL : keyboard_interrupt();
-        }
-        Py_RETURN_NONE;
+        cancelled = cancel(b);
     }
-    if (!th->polling) {
-        /* some callback runs: interrupt that, as Python would; what it lets through goes to that run (hub.c) */
-        th->sigint_raised = 1;
-        return keyboard_interrupt();
+    if (cancelled > 0) {
+        r = Py_NewRef(Py_None);
     }
-    PyObject *exc = PyObject_CallNoArgs(PyExc_KeyboardInterrupt);
-    if (exc == NULL) {
-        return NULL;
+    else if (cancelled == 0) {
+        r = interrupt(b);
     }
-    an_block_interrupt(b, exc);
-    Py_RETURN_NONE;
+    Py_DECREF(b);
+    return r;
 }
 
 /* 1 if HANDLER belongs to a run: asyncio.Runner's functools.partial(runner._on_sigint, ...), or that of our own

@@ -5,8 +5,10 @@
  *
  * Elsewhere (a kernel's loop, run_until_complete at top level) the first run that falls asleep under Python's default
  * handler puts ours in its place until it goes on: it is the front. What is nested in it, in any task, takes none. The
- * first SIGINT cancels what the front waits for, and it raises KeyboardInterrupt when that is done; the second raises it
- * at once. block_on(), which waits for a future of the caller's, raises it at once.
+ * first SIGINT cancels what the front waits for, and it raises KeyboardInterrupt when that is done; at the second it does not
+ * wait for that. block_on(), which waits for a future of the caller's, raises it at the first. Nothing is raised in the code
+ * that runs meanwhile, which may be anybody's (a kernel's own tasks), unless the front has been woken up and that code still
+ * goes on.
  *
  * Invariants
  *   G1  a block has `signals` set only in the main thread, and while it is WAITING or READY
@@ -27,7 +29,7 @@ void an_signals_release(an_thread *th);
 /* 1 if SIGINT's handler is that of a run. No exception is left. */
 int an_signals_of_runner(void);
 
-/* The front (borrowed), if our handler has raised KeyboardInterrupt in this batch on its behalf | NULL */
+/* The front (borrowed), if our handler has raised KeyboardInterrupt in code that held it up, in this batch | NULL */
 an_block *an_signals_front(an_thread *th);
 
 #endif

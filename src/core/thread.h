@@ -43,7 +43,7 @@ typedef struct an_thread {
     int in_hub;           /* the current stack stands on a hub */
     int in_base_iter;     /* a C _run_once of an adopted loop is on the current stack and looks at pending itself */
     int polling;          /* inside an_loop_poll: a signal handler that runs now interrupts no user code */
-    int sigint_raised;    /* Ctrl-C raised KeyboardInterrupt in some callback of this batch */
+    int sigint_raised;    /* Ctrl-C raised KeyboardInterrupt in some callback of this batch, which held the front up */
     int dismissing;
     int inplace_depth;
     int is_main;

@@ -306,6 +306,71 @@ def test_old_interrupts_do_not_come_out_of_a_loop_that_goes_on(program):
     )
 
 
+def test_tasks_that_have_nothing_to_do_with_it_are_not_interrupted(program):
+    """Where no run takes Ctrl-C itself, nothing is raised in the code that happens to run, at the first and at the second."""
+    program(
+        """
+        loop = asyncio.new_event_loop()
+
+        async def stubborn():
+            begun.append(1)
+            try:
+                await asyncio.sleep(600)
+            finally:
+                await asyncio.sleep(600)
+
+        async def other():
+            while not begun or _core._counters()["suspended"] < 1:
+                await asyncio.sleep(0.001)
+            interrupt()
+            await asyncio.sleep(0.01)
+            interrupt()
+            log.append("untouched")
+
+        async def main():
+            task = asyncio.create_task(other())
+            try:
+                asyncio.run(stubborn())
+            except KeyboardInterrupt as exc:
+                log.append(type(exc).__name__)
+            await task
+            return log
+
+        log = []
+        print(loop.run_until_complete(main()))
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        """,
+        "['untouched', 'KeyboardInterrupt']\n",
+    )
+
+
+def test_code_that_holds_up_the_run_in_front_is_interrupted_in_the_end(program):
+    program(
+        """
+        loop = asyncio.new_event_loop()
+
+        async def busy():
+            for _ in range(3):
+                interrupt()
+            while True:
+                time.sleep(0.001)
+
+        async def main():
+            try:
+                asyncio.run(busy())
+            except KeyboardInterrupt as exc:
+                return type(exc).__name__
+
+        print(loop.run_until_complete(main()), loop.run_until_complete(asyncio.sleep(0.01, "next")))
+        loop.close()
+        """,
+        "KeyboardInterrupt next\n",
+    )
+
+
 def test_run_forever_at_top_level(program):
     program(
         """
