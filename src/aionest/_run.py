@@ -607,6 +607,12 @@ def _run_closing(main: Any, debug: bool | None, loop_factory: Any) -> Any:
 
 def _run_top(main: Any, debug: bool | None) -> Any:
     """A run on the loop that an earlier run of this thread has left open, or on a new one; whichever ends here if it can."""
+    interrupt = _Interrupt(None)
+    with interrupt:  # around all of it: what is half set up or half closed would poison the next run
+        return _run_top_interruptible(main, debug, interrupt)
+
+
+def _run_top_interruptible(main: Any, debug: bool | None, interrupt: _Interrupt) -> Any:
     loop = kept_loop()
     fresh = loop is None
     try:
@@ -620,19 +626,18 @@ def _run_top(main: Any, debug: bool | None) -> Any:
         events.set_event_loop(loop)
         if debug is not None:
             loop.set_debug(debug)
-        interrupt = _Interrupt(loop)
-        with interrupt:
-            older = set() if fresh else tasks.all_tasks(loop)
-            try:
-                task = loop.create_task(main)
-            except BaseException:
-                _refuse(main)
-                raise
-            try:
-                return _run_interruptible(loop, task, interrupt)
-            except (KeyboardInterrupt, SystemExit):
-                _ending.end_some(loop, [one for one in tasks.all_tasks(loop) if one not in older])
-                raise
+        interrupt.loop = loop
+        older = set() if fresh else tasks.all_tasks(loop)
+        try:
+            task = loop.create_task(main)
+        except BaseException:
+            _refuse(main)
+            raise
+        try:
+            return _run_interruptible(loop, task, interrupt)
+        except (KeyboardInterrupt, SystemExit):
+            _ending.end_some(loop, [one for one in tasks.all_tasks(loop) if one not in older])
+            raise
     finally:
         closing = False
         try:
@@ -709,7 +714,7 @@ class _Interrupt:
             _core.set_interrupted(True)
             task.cancel()
             self.loop.call_soon_threadsafe(_nothing)
-        elif _core.is_carried(self.loop):
+        elif self.loop is not None and _core.is_carried(self.loop):
             raise KeyboardInterrupt
         else:
             self.late = True
