@@ -12,6 +12,7 @@ block_traverse(PyObject *self, visitproc visit, void *arg)
     an_block *b = (an_block *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(b->fiber);
+    Py_VISIT(b->carrier);
     Py_VISIT(b->loop);
     Py_VISIT(b->rec);
     Py_VISIT(b->future);
@@ -25,6 +26,7 @@ block_clear(PyObject *self)
 {
     an_block *b = (an_block *)self;
     Py_CLEAR(b->fiber);
+    Py_CLEAR(b->carrier);
     Py_CLEAR(b->loop);
     Py_CLEAR(b->rec);
     Py_CLEAR(b->future);
@@ -204,6 +206,13 @@ an_block_interrupt(an_block *b, PyObject *exc)
     an_block_detach(b);
     PyErr_SetRaisedException(saved);
     Py_DECREF(b);
+}
+
+void
+an_block_end(an_block *b, const char *message)
+{
+    an_err("NestedRunError", "%s", message);
+    an_block_interrupt(b, PyErr_GetRaisedException());
 }
 
 void

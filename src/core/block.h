@@ -16,7 +16,7 @@
  *   B1  a block is in its thread's list exactly while WAITING or READY, and in `pending` exactly while READY
  *   B2  fiber is the stack that an_suspend() left; nobody else switches to it meanwhile
  *   B3  th is NULL once the block is over; a thread that ends leaves none of its blocks behind that is not
- * Owns     fiber, loop, rec, future, task, exc, contexts: strong. th, prev, next: borrowed.
+ * Owns     fiber, carrier, loop, rec, future, task, exc, contexts: strong. th, prev, next: borrowed.
  * Thread   its own; an_block_wake by any with the GIL
  */
 #ifndef AN_BLOCK_H
@@ -47,6 +47,7 @@ typedef struct an_block {
     int missed;      /* its future called back while another thread carried the loop; still WAITING */
     int signals;     /* it holds the SIGINT handler (signals.h) */
     long long number;
+    PyObject *carrier; /* the stack of ours under it: fiber itself, or what a foreign stack was started from */
     PyObject *fiber, *loop, *future, *task, *exc;
     an_loop *rec;
     an_contexts contexts;
@@ -62,6 +63,8 @@ void an_block_unlink(an_block *b); /* -> OVER */
 
 void an_block_wake(an_block *b);                      /* never fails; does not switch */
 void an_block_interrupt(an_block *b, PyObject *exc);  /* EXC is stolen; the future loses its callback; runs Python */
+
+void an_block_end(an_block *b, const char *message);  /* the same with NestedRunError(MESSAGE) */
 
 /* TH carries REC again: wake the blocks that missed their wake-up meanwhile. */
 void an_block_wake_missed(an_thread *th, an_loop *rec);

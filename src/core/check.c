@@ -1,5 +1,6 @@
 #include "check.h"
 #include "fiber.h"
+#include "foreign.h"
 #include "handle.h"
 
 static int
@@ -39,6 +40,35 @@ check_blocks(an_thread *th)
     return pending == ready ? 0 : broken("N3: ready blocks and pending ones differ");
 }
 
+/* Called by code that runs, so on the carrier or on a foreign stack over it. */
+static int
+check_fibers(an_thread *th)
+{
+    an_fibers *fs = &th->fibers;
+    if (fs->expected != NULL) {
+        return broken("F3: a switch of ours is under way, but another stack runs");
+    }
+    if (fs->carrier == NULL ? th->run != NULL : !an_fiber_active(fs->carrier)) {
+        return broken("F2: no stack stands for the one that the loop runs on, or one that has ended");
+    }
+    for (size_t i = 0; i < th->idle.len; i++) {
+        if (an_ring_at(&th->idle, i) == fs->carrier) {
+            return broken("F2: an idle hub is taken for the one that carries the loop");
+        }
+    }
+    Py_ssize_t over = 0;
+    for (an_block *b = th->first; b != NULL; b = b->next) {
+        if (b->carrier == NULL || (b->fiber != b->carrier && an_fiber_is_ours(b->fiber))) {
+            return broken("F1: a stack of ours sleeps over another one");
+        }
+        if (an_fiber_is_current(b->fiber)) {
+            return broken("B2: a stack that sleeps in a nested run is the one that runs");
+        }
+        over += b->fiber != b->carrier;
+    }
+    return an_foreign_count(fs) == over ? 0 : broken("G1: stranded stacks and foreign ones that sleep differ");
+}
+
 static int
 check_thread(an_thread *th)
 {
@@ -59,7 +89,7 @@ check_thread(an_thread *th)
             return broken("H3: a run without a base");
         }
     }
-    return check_blocks(th);
+    return check_blocks(th) < 0 ? -1 : check_fibers(th);
 }
 
 static int

@@ -3,6 +3,145 @@
 
 #include <greenlet.h>
 
+/* ---- the type of our own stacks ------------------------------------------------------------ */
+
+/* Foreign code gets one of them from getcurrent() in a step, keeps it, and uses it in another step that runs on another
+ * stack. So each does what it is asked as if it were the carrier. What does not come this way (the end of a greenlet whose
+ * parent it is, C code) is F4's and F6's business. */
+typedef struct {
+    an_fibers *owner; /* compared, never followed */
+    PyObject *like;   /* the same */
+    Py_hash_t hash;
+} an_fiber;
+
+static AN_TLS an_fibers *here = NULL;
+static Py_ssize_t own_offset; /* of an_fiber in an object: behind what greenlet keeps there */
+
+static an_fiber *
+own(PyObject *self)
+{
+    return (an_fiber *)(void *)((char *)self + own_offset);
+}
+
+void
+an_fiber_bind(an_fibers *fs)
+{
+    here = fs;
+}
+
+an_fibers *
+an_fiber_here(void)
+{
+    return here;
+}
+
+int
+an_fiber_is_ours(PyObject *fiber)
+{
+    return Py_TYPE(fiber) == (PyTypeObject *)an_st->type_fiber;
+}
+
+/* Whom foreign code means by SELF. new ref */
+static PyObject *
+meant(PyObject *self)
+{
+    an_fibers *fs = own(self)->owner;
+    PyObject *to = fs == here ? fs->carrier : NULL;
+    return Py_NewRef(to != NULL && an_fiber_active(to) ? to : self);
+}
+
+static PyObject *
+fiber_switch(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    PyObject *to = meant(self);
+    PyObject *r = PyGreenlet_Switch((PyGreenlet *)to, args, kwargs);
+    Py_DECREF(to);
+    return r;
+}
+
+static PyObject *
+fiber_throw(PyObject *self, PyObject *args)
+{
+    PyObject *to = meant(self), *first = PyTuple_Pack(1, to);
+    PyObject *all = first == NULL ? NULL : PySequence_Concat(first, args);
+    PyObject *r = all == NULL ? NULL : PyObject_CallObject(an_st->greenlet_throw, all);
+    Py_XDECREF(all);
+    Py_XDECREF(first);
+    Py_DECREF(to);
+    return r;
+}
+
+static PyObject *
+fiber_get_context(PyObject *self, void *unused)
+{
+    PyObject *to = meant(self);
+    PyObject *r = Py_TYPE(an_st->greenlet_context)->tp_descr_get(an_st->greenlet_context, to, (PyObject *)Py_TYPE(to));
+    Py_DECREF(to);
+    return r;
+}
+
+static int
+fiber_set_context(PyObject *self, PyObject *context, void *unused)
+{
+    PyObject *to = meant(self);
+    int rc = Py_TYPE(an_st->greenlet_context)->tp_descr_set(an_st->greenlet_context, to, context);
+    Py_DECREF(to);
+    return rc;
+}
+
+static int
+fiber_bool(PyObject *self)
+{
+    PyObject *to = meant(self);
+    int r = an_fiber_active(to);
+    Py_DECREF(to);
+    return r;
+}
+
+static PyObject *
+fiber_get_dead(PyObject *self, void *unused)
+{
+    return PyBool_FromLong(!fiber_bool(self));
+}
+
+static PyObject *
+fiber_richcompare(PyObject *self, PyObject *other, int op)
+{
+    if (op != Py_EQ && op != Py_NE) {
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    int same = self == other || other == own(self)->like || (an_fiber_is_ours(other) && own(other)->like == own(self)->like);
+    return PyBool_FromLong(op == Py_EQ ? same : !same);
+}
+
+static Py_hash_t
+fiber_hash(PyObject *self)
+{
+    return own(self)->hash;
+}
+
+static PyMethodDef fiber_methods[] = {
+    {"switch", (PyCFunction)(void (*)(void))fiber_switch, METH_VARARGS | METH_KEYWORDS, "As greenlet.switch()."},
+    {"throw", fiber_throw, METH_VARARGS, "As greenlet.throw()."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef fiber_getset[] = {
+    {"gr_context", fiber_get_context, fiber_set_context, NULL, NULL},
+    {"dead", fiber_get_dead, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot fiber_slots[] = {
+    {Py_tp_methods, fiber_methods},
+    {Py_tp_getset, fiber_getset},
+    {Py_tp_richcompare, fiber_richcompare},
+    {Py_tp_hash, fiber_hash},
+    {Py_nb_bool, fiber_bool},
+    {Py_tp_doc, "A stack that carries an event loop by turns with others."},
+    {0, NULL},
+};
+
 int
 an_fiber_init(void)
 {
@@ -13,6 +152,25 @@ an_fiber_init(void)
         }
         return -1;
     }
+    PyTypeObject *base = &PyGreenlet_Type;
+    const Py_ssize_t word = (Py_ssize_t)sizeof(void *);
+    own_offset = (base->tp_basicsize + word - 1) / word * word;
+    PyType_Spec spec = {
+        .name = "aionest._core.Stack",
+        .basicsize = (int)(own_offset + (Py_ssize_t)sizeof(an_fiber)),
+        .flags = Py_TPFLAGS_DEFAULT, /* and what is inherited: collected as a greenlet is */
+        .slots = fiber_slots,
+    };
+    PyObject *module = PyImport_ImportModule("greenlet");
+    if (module == NULL || (an_st->type_fiber = PyType_FromSpecWithBases(&spec, (PyObject *)base)) == NULL ||
+        (an_st->greenlet_throw = PyObject_GetAttrString((PyObject *)base, "throw")) == NULL ||
+        (an_st->greenlet_context = PyObject_GetAttrString((PyObject *)base, "gr_context")) == NULL ||
+        (an_st->greenlet_settrace = PyObject_GetAttrString(module, "settrace")) == NULL ||
+        (an_st->greenlet_gettrace = PyObject_GetAttrString(module, "gettrace")) == NULL) {
+        Py_XDECREF(module);
+        return -1;
+    }
+    Py_DECREF(module);
     return 0;
 }
 
@@ -22,27 +180,190 @@ an_fiber_current(void)
     return (PyObject *)PyGreenlet_GetCurrent();
 }
 
-PyObject *
-an_fiber_new(PyObject *run, PyObject *parent)
+int
+an_fiber_is_current(PyObject *fiber)
 {
-    an_chunks_install();
-    return (PyObject *)PyGreenlet_New(run, (PyGreenlet *)parent);
+    PyObject *current = (PyObject *)PyGreenlet_GetCurrent();
+    if (current == NULL) {
+        PyErr_Clear(); /* the interpreter ends: nothing is switched any more */
+        return 1;
+    }
+    Py_DECREF(current); /* it runs */
+    return current == fiber;
 }
 
-int
-an_fiber_switch(PyObject *fiber)
+PyObject *
+an_fiber_new(an_fibers *fs, PyObject *run, PyObject *parent, PyObject *like)
+{
+    an_chunks_install();
+    Py_hash_t hash = PyObject_Hash(like);
+    PyObject *args[3] = {NULL, run, parent};
+    PyObject *self = hash == -1 ? NULL
+                                : PyObject_Vectorcall(an_st->type_fiber, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    PyObject *dict = self == NULL ? NULL : PyObject_GenericGetDict(like, NULL);
+    if (dict == NULL || PyObject_GenericSetDict(self, dict, NULL) < 0) {
+        Py_XDECREF(dict);
+        Py_XDECREF(self);
+        return NULL;
+    }
+    Py_DECREF(dict);
+    own(self)->owner = fs;
+    own(self)->like = an_fiber_is_ours(like) ? own(like)->like : like;
+    own(self)->hash = hash;
+    return self;
+}
+
+/* ---- switches ------------------------------------------------------------ */
+
+static PyObject *
+first_active(PyObject *fiber)
+{
+    while (fiber != NULL && !an_fiber_active(fiber)) {
+        Py_SETREF(fiber, an_fiber_parent(fiber));
+    }
+    return fiber;
+}
+
+/* For whom is what came to SELF, which was not expected? new ref | NULL: nobody else */
+static PyObject *
+addressee(an_fibers *fs, PyObject *self)
+{
+    PyObject *to = fs->carrier;
+    if (to != NULL && an_fiber_active(to)) {
+        return to == self ? NULL : Py_NewRef(to);
+    }
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_GreenletExit)) {
+        return NULL; /* no loop is under way: SELF is let go of */
+    }
+    return first_active(an_fiber_parent(self)); /* the code that ran the loop, and goes on after it */
+}
+
+/* Hand what came here, R or the current exception, to TO, and sleep on. Steals TO. What comes back next. MAY SWITCH */
+static PyObject *
+pass_on(an_fibers *fs, PyObject *r, PyObject *fiber)
+{
+    PyGreenlet *to = (PyGreenlet *)fiber;
+    fs->expected = NULL; /* the carrier is in a switch of foreign code */
+    if (r != NULL) {
+        PyObject *args = PyTuple_Pack(1, r);
+        Py_DECREF(r);
+        r = args == NULL ? NULL : PyGreenlet_Switch(to, args, NULL);
+        Py_XDECREF(args);
+    }
+    else {
+        PyObject *exc = PyErr_GetRaisedException();
+        PyObject *tb = PyException_GetTraceback(exc);
+        r = PyGreenlet_Throw(to, (PyObject *)Py_TYPE(exc), exc, tb);
+        Py_XDECREF(tb);
+        Py_DECREF(exc);
+    }
+    Py_DECREF(to);
+    return r;
+}
+
+/* R, or an exception, came back to SELF. 0 it was expected | -1+exc | AN_FIBER_THROWN+exc. MAY SWITCH */
+static AN_NOINLINE int
+woken(an_fibers *fs, PyObject *self, PyObject *mine, PyObject *r, int in_run)
+{
+    int failures = 0;
+    while (fs->expected != self) {
+        if (r == NULL && in_run && self != mine) {
+            return AN_FIBER_THROWN;
+        }
+        PyObject *to = addressee(fs, self);
+        if (to == NULL) {
+            if (r != NULL) {
+                Py_DECREF(r);
+                PyErr_SetString(PyExc_SystemError, "F4: a stack was woken up, and no other one carries the loop");
+            }
+            return -1;
+        }
+        if (r == NULL && PyErr_ExceptionMatches(PyExc_MemoryError) && ++failures > 2) {
+            Py_DECREF(to);
+            return -1; /* it is the switch that fails */
+        }
+        r = pass_on(fs, r, to);
+    }
+    Py_XDECREF(r);
+    return r == NULL ? -1 : 0;
+}
+
+/* MINE is stolen. */
+static int
+awake(an_fibers *fs, PyObject *mine, int rc)
+{
+    if (rc == AN_FIBER_THROWN) {
+        Py_XDECREF(mine); /* not awake yet */
+        return rc;
+    }
+    fs->expected = NULL;
+    Py_XSETREF(fs->carrier, mine);
+    return rc;
+}
+
+static inline int
+go(an_fibers *fs, PyObject *self, PyObject *fiber, int in_run)
 {
     if (AN_UNLIKELY(Py_IsFinalizing())) {
         PyErr_SetString(PyExc_RuntimeError, "the interpreter is shutting down: no other stack can go on");
         return -1;
     }
     an_st->n_switches++;
+    PyObject *mine = Py_XNewRef(fs->carrier); /* it is the one under this stack, however long that sleeps */
+    fs->expected = fiber;
     PyObject *r = PyGreenlet_Switch((PyGreenlet *)fiber, NULL, NULL);
-    if (AN_UNLIKELY(r == NULL)) {
-        return -1;
+    if (AN_LIKELY(r != NULL && fs->expected == self)) {
+        fs->expected = NULL;
+        Py_DECREF(r);
+        Py_XSETREF(fs->carrier, mine);
+        return 0;
     }
-    Py_DECREF(r);
-    return 0;
+    if (r == NULL && fs->expected == fiber) {
+        return awake(fs, mine, -1); /* nobody has woken up meanwhile: the switch failed */
+    }
+    return awake(fs, mine, woken(fs, self, mine, r, in_run));
+}
+
+int
+an_fiber_switch(an_fibers *fs, PyObject *self, PyObject *fiber)
+{
+    return go(fs, self, fiber, 0);
+}
+
+int
+an_fiber_sleep(an_fibers *fs, PyObject *self, PyObject *fiber)
+{
+    return go(fs, self, fiber, 1);
+}
+
+int
+an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier)
+{
+    PyObject *mine = Py_XNewRef(carrier);
+    return awake(fs, mine, woken(fs, self, mine, Py_NewRef(an_st->empty_tuple), 1));
+}
+
+void
+an_fiber_take(an_fibers *fs, PyObject *self)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    fs->expected = NULL;
+    Py_XSETREF(fs->carrier, Py_XNewRef(self));
+    PyErr_SetRaisedException(exc);
+}
+
+void
+an_fiber_end(an_fibers *fs, PyObject *self)
+{
+    PyObject *heir = first_active(an_fiber_parent(self));
+    fs->expected = heir;
+    Py_XDECREF(heir);
+}
+
+PyObject *
+an_fiber_parent(PyObject *fiber)
+{
+    return (PyObject *)PyGreenlet_GetParent((PyGreenlet *)fiber);
 }
 
 int

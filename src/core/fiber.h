@@ -2,7 +2,22 @@
  *
  * The only file that includes greenlet.h (its function table is per translation unit).
  *
- * Owns     nothing; a fiber is a greenlet object, referenced as usual
+ * On stock asyncio every step of every task runs on one greenlet, and other libraries build on it: they keep it as the
+ * parent of their own greenlets, switch away in the middle of a callback, and come back in another one. Here several
+ * stacks carry the loop by turns. So that foreign code need not know, whatever it hands to any of them reaches the one
+ * that carries the loop now (docs/decisions/foreign-greenlets.md).
+ *
+ * Invariants
+ *   F1  a stack of ours that does not run sleeps in an_fiber_switch(), or is in a switch of foreign code
+ *   F2  `carrier` is the stack of ours that stands for the loop's own: the one that runs, or the one from which foreign code
+ *       switched to the stack that runs. NULL where no loop of ours is under way
+ *   F3  `expected` is the target of our own switch while that is under way, else NULL. Its own wake-up clears it
+ *   F4  who wakes in an_fiber_switch() and is not expected was not meant: it hands what it was given, value or exception, to
+ *       the carrier. Nothing is dropped, nothing returns early
+ *   F5  but an exception that is thrown into a foreign stack asleep in a nested run is meant for it: it interrupts that run,
+ *       and is raised when the loop hands over (AN_FIBER_THROWN), so that who threw it goes on, too
+ *   F6  no foreign greenlet that runs has a stranded stack (foreign.h) between itself and the carrier
+ * Owns     an_fibers: carrier, stranded, tracer_before strong; expected is compared, never followed
  * Thread   a fiber belongs to the thread that made it: only that one may switch to it or set its parent
  * Rules    an_fiber_switch may run anything before it returns, or never return: nothing borrowed is valid after it, and
  *          no address of a local may be known to another stack while it is away
@@ -12,13 +27,44 @@
 
 #include "state.h"
 
+/* One per thread, in its record. */
+typedef struct {
+    PyObject *expected;
+    PyObject *carrier;
+    PyObject *stranded;      /* foreign.c: dict {address of a stranded stack: how often} or NULL */
+    PyObject *tracer_before; /* foreign.c: the tracer that ours stands in front of, or NULL */
+} an_fibers;
+
+#define AN_FIBER_THROWN 1
+
 int an_fiber_init(void); /* 0 | -1+ImportError */
 
+/* FS is the current thread's from now on; NULL: it has none any more */
+void an_fiber_bind(an_fibers *fs);
+an_fibers *an_fiber_here(void); /* the current thread's | NULL */
+
 PyObject *an_fiber_current(void);                               /* new ref | NULL+exc */
-PyObject *an_fiber_new(PyObject *run, PyObject *parent);        /* new ref | NULL+exc */
-/* Go there; 0 when somebody switched back | -1+exc when an exception was thrown in here. MAY SWITCH */
-int an_fiber_switch(PyObject *fiber);
+int an_fiber_is_current(PyObject *fiber);                       /* FIBER may be NULL */
+/* A stack for RUN that stands for LIKE, the one that the loop would run on if it were not for us: equal to it, of the same hash
+ * and with the same attributes. new ref | NULL+exc; runs Python */
+PyObject *an_fiber_new(an_fibers *fs, PyObject *run, PyObject *parent, PyObject *like);
+int an_fiber_is_ours(PyObject *fiber);                          /* made by an_fiber_new */
+
+/* Go there from SELF, the current stack; 0 when somebody of ours switched back | -1+exc when that was not possible, or an
+ * exception was thrown in here and no loop is under way that it could be meant for. MAY SWITCH */
+int an_fiber_switch(an_fibers *fs, PyObject *self, PyObject *fiber);
+/* The same for a stack that sleeps in a nested run. AN_FIBER_THROWN+exc if it is a foreign one and the exception was thrown
+ * into it: note it, then go on sleeping with an_fiber_sleep_on(). MAY SWITCH */
+int an_fiber_sleep(an_fibers *fs, PyObject *self, PyObject *fiber);
+int an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier); /* CARRIER: what it was when SELF left */
+
+/* SELF starts, or goes on after foreign code came back to it: it carries the loop from now on. Keeps the current exception. */
+void an_fiber_take(an_fibers *fs, PyObject *self);
+/* SELF is about to end: who gets control by that is expected. */
+void an_fiber_end(an_fibers *fs, PyObject *self);
+
 int an_fiber_set_parent(PyObject *fiber, PyObject *parent);     /* 0 | -1+exc */
+PyObject *an_fiber_parent(PyObject *fiber);                     /* new ref | NULL, no exception: the thread's main stack */
 int an_fiber_active(PyObject *fiber);                           /* started and not finished */
 
 #endif

@@ -1,8 +1,11 @@
 #include "hub.h"
 #include "driver.h"
+#include "ending.h"
 #include "err.h"
 #include "exits.h"
 #include "fiber.h"
+#include "foreign.h"
+#include "runs.h"
 #include "signals.h"
 
 #define AN_IDLE_MAX 8
@@ -10,54 +13,6 @@
 #define AN_SUSPENDED_MAX 250000
 
 static const char stopped_message[] = "Event loop stopped before Future completed.";
-
-/* ---- runs ------------------------------------------------------------ */
-
-static an_run *
-push_run(an_thread *th, an_run_kind kind, PyObject *loop, an_loop *rec, PyObject *base)
-{
-    an_run *run = PyMem_Calloc(1, sizeof(an_run));
-    if (run == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    run->kind = kind;
-    run->loop = Py_XNewRef(loop);
-    run->rec = (an_loop *)Py_XNewRef((PyObject *)rec);
-    run->base = Py_XNewRef(base);
-    run->prev = th->run;
-    th->run = run;
-    if (rec != NULL) {
-        rec->carried++;
-        if (AN_UNLIKELY(rec->n_blocks > 0)) {
-            an_block_wake_missed(th, rec);
-        }
-    }
-    return run;
-}
-
-/* Gives the run's exception to the caller (new ref or NULL). Runs Python. */
-static PyObject *
-pop_run(an_thread *th, an_run *run)
-{
-    for (an_run **p = &th->run; *p != NULL; p = &(*p)->prev) {
-        if (*p == run) {
-            *p = run->prev;
-            break;
-        }
-    }
-    if (run->rec != NULL) {
-        if (--run->rec->carried == 0) {
-            an_relay_flush(&run->rec->relay);
-        }
-    }
-    an_run old = *run;
-    PyMem_Free(run);
-    Py_XDECREF(old.loop);
-    Py_XDECREF(old.rec);
-    Py_XDECREF(old.base);
-    return old.exc;
-}
 
 /* ---- moves of a hub ------------------------------------------------------------ */
 
@@ -96,13 +51,6 @@ stop_nested(an_loop *rec)
     return 1;
 }
 
-static void
-end_block(an_block *b, const char *message)
-{
-    an_err("NestedRunError", "%s", message);
-    an_block_interrupt(b, PyErr_GetRaisedException());
-}
-
 /* The loop is to stop, its iteration is over. 1 something was made pending: go on | 0 nothing is in the way */
 static int
 stop_suspended(an_thread *th, an_run *run)
@@ -116,7 +64,7 @@ stop_suspended(an_thread *th, an_run *run)
         if (b == NULL) {
             return 0;
         }
-        end_block(b, stopped_message);
+        an_block_end(b, stopped_message);
         return 1;
     }
     if (rec->stopping != AN_STOP_USER) {
@@ -127,7 +75,7 @@ stop_suspended(an_thread *th, an_run *run)
         return 0;
     }
     rec->ending = 1;
-    end_block(b, stopped_message);
+    an_block_end(b, stopped_message);
     return 1;
 }
 
@@ -142,11 +90,16 @@ iterate_override(an_run *run)
 /* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference.
  * Everything is read anew in each round: any handle may have switched away and back. MAY SWITCH */
 static AN_NOINLINE hub_move
-carry(an_thread *th, PyObject **target)
+carry(an_thread *th, PyObject *self, PyObject **target)
 {
     for (;;) {
         an_run *run = th->run;
+        if (AN_UNLIKELY(th->fibers.carrier != self)) {
+            an_fiber_take(&th->fibers, self); /* foreign code left another stack amid a handle, and came back to this one */
+            th->in_hub = 1;
+        }
         if (AN_UNLIKELY(run == NULL)) {
+            an_fiber_take(&th->fibers, NULL);
             *target = NULL;
             return MOVE_END;
         }
@@ -159,6 +112,9 @@ carry(an_thread *th, PyObject **target)
             if (b->state != AN_BLOCK_READY) {
                 Py_DECREF(b);
                 continue;
+            }
+            if (AN_UNLIKELY(b->fiber != b->carrier)) {
+                an_foreign_release(b->fiber, b->carrier, self);
             }
             *target = Py_NewRef(b->fiber);
             Py_DECREF(b);
@@ -249,27 +205,35 @@ hub_main(PyObject *ignored, PyObject *noargs)
         return NULL;
     }
     an_st->n_hubs++;
+    an_fiber_take(&th->fibers, self);
     for (;;) {
         PyObject *target = NULL;
         th->in_hub = 1;
-        hub_move move = carry(th, &target);
+        hub_move move = carry(th, self, &target);
         if (move == MOVE_PARK && an_ring_push(&th->idle, self) < 0) {
             PyErr_Clear();
             move = MOVE_END;
         }
-        if (move == MOVE_END) {
-            if (target != NULL && an_fiber_set_parent(self, target) < 0) {
+        if (move == MOVE_END && target != NULL && an_fiber_set_parent(self, target) < 0) {
+            /* foreign code made us the parent of where we are to go */
+            if (an_ring_push(&th->idle, self) < 0) {
                 PyErr_WriteUnraisable(self);
             }
+            else {
+                PyErr_Clear();
+                move = MOVE_PARK;
+            }
+        }
+        if (move == MOVE_END) {
             Py_XDECREF(target);
             Py_XSETREF(th->corpse, Py_NewRef(self));
             break;
         }
-        int rc = an_fiber_switch(target);
+        int rc = an_fiber_switch(&th->fibers, self, target);
         an_hub_bury(th);
         Py_DECREF(target);
         if (rc < 0) {
-            /* thrown in from outside: greenlet ends us */
+            /* nobody refers to us any more: greenlet ends us */
             PyErr_Clear();
             break;
         }
@@ -278,6 +242,7 @@ hub_main(PyObject *ignored, PyObject *noargs)
         }
     }
     an_st->n_hubs--;
+    an_fiber_end(&th->fibers, self);
     Py_DECREF(self);
     Py_RETURN_NONE;
 }
@@ -291,9 +256,10 @@ tramp_main(PyObject *ignored, PyObject *noargs)
     if (self == NULL) {
         return NULL;
     }
+    an_fiber_take(&th->fibers, self);
     while (!th->dismissing) {
-        PyObject *hub = an_fiber_new(an_st->hub_main, self);
-        if (hub == NULL || an_fiber_switch(hub) < 0) {
+        PyObject *hub = an_fiber_new(&th->fibers, an_st->hub_main, self, self);
+        if (hub == NULL || an_fiber_switch(&th->fibers, self, hub) < 0) {
             Py_XDECREF(hub);
             PyErr_WriteUnraisable(self);
             break;
@@ -301,6 +267,7 @@ tramp_main(PyObject *ignored, PyObject *noargs)
         an_hub_bury(th);
         Py_DECREF(hub);
     }
+    an_fiber_end(&th->fibers, self);
     Py_DECREF(self);
     Py_RETURN_NONE;
 }
@@ -313,15 +280,21 @@ dismiss_one(an_thread *th, PyObject *fiber, PyObject *self)
     if (!an_fiber_active(fiber)) {
         return;
     }
-    if (an_fiber_set_parent(fiber, self) < 0 || an_fiber_switch(fiber) < 0) {
+    PyObject *carrier = th->fibers.carrier;
+    if (carrier != NULL && carrier != self) {
+        an_foreign_release(self, carrier, fiber);
+    }
+    if (an_fiber_set_parent(fiber, self) < 0 || an_fiber_switch(&th->fibers, self, fiber) < 0) {
         PyErr_WriteUnraisable(fiber);
+    }
+    else if (carrier != NULL && carrier != self && !an_fiber_active(fiber) && an_fiber_set_parent(fiber, carrier) < 0) {
+        PyErr_WriteUnraisable(fiber); /* it may be the parent of foreign ones: not SELF, which may be one of them */
     }
     an_hub_bury(th);
 }
 
-/* Let all idle hubs and the trampoline end. Keeps the current exception. MAY SWITCH */
-static void
-dismiss(an_thread *th)
+void
+an_hub_dismiss(an_thread *th)
 {
     if (th->idle.len == 0 && th->tramp == NULL) {
         return;
@@ -357,9 +330,12 @@ an_hub_settle(an_thread *th)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *late = pop_run(th, th->run);
+    PyObject *late = an_run_pop(th, th->run);
     if (th->run == NULL) {
-        dismiss(th);
+        an_hub_dismiss(th);
+        if (!th->in_base_iter) {
+            an_fiber_take(&th->fibers, NULL);
+        }
     }
     if (late != NULL) {
         an_err_unraisable(late, NULL);
@@ -376,7 +352,7 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
         return -1;
     }
     PyObject *self = an_fiber_current();
-    an_run *run = self == NULL ? NULL : push_run(th, AN_RUN_OWN, loop, rec, self);
+    an_run *run = self == NULL ? NULL : an_run_push(th, AN_RUN_OWN, loop, rec, self);
     if (run == NULL) {
         Py_XDECREF(self);
         return -1;
@@ -388,13 +364,15 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
         th->of_runner = th->is_main && an_signals_of_runner();
     }
     int rc = 0;
+    PyObject *carrier = Py_XNewRef(th->fibers.carrier);
+    an_fiber_take(&th->fibers, self);
     while (rc == 0 && !run->finished) {
         PyObject *hub = an_ring_pop_back(&th->idle);
         if (hub == NULL) {
-            hub = an_fiber_new(an_st->hub_main, self);
+            hub = an_fiber_new(&th->fibers, an_st->hub_main, self, self);
         }
         th->in_hub = 1;
-        rc = hub == NULL ? -1 : an_fiber_switch(hub);
+        rc = hub == NULL ? -1 : an_fiber_switch(&th->fibers, self, hub);
         an_hub_bury(th);
         Py_XDECREF(hub);
     }
@@ -403,12 +381,14 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
     th->inplace_depth = inplace;
     th->polling = polling;
     PyObject *thrown = rc < 0 ? PyErr_GetRaisedException() : NULL;
-    PyObject *exc = pop_run(th, run);
+    PyObject *exc = an_run_pop(th, run);
     if (th->run == NULL) {
-        dismiss(th);
+        an_hub_dismiss(th);
         an_signals_release(th);
         th->of_runner = 0;
     }
+    an_fiber_take(&th->fibers, carrier);
+    Py_XDECREF(carrier);
     Py_DECREF(self);
     if (thrown != NULL) {
         Py_XDECREF(exc);
@@ -443,7 +423,8 @@ lend_base(an_thread *th)
         int in_base_iter = th->in_base_iter, inplace = th->inplace_depth;
         th->in_base_iter = th->inplace_depth = 0;
         Py_XSETREF(th->idle_base, self);
-        int rc = an_fiber_switch(fiber);
+        an_fiber_take(&th->fibers, self); /* the one that iterates a loop of a foreign run_forever */
+        int rc = an_fiber_switch(&th->fibers, self, fiber);
         an_hub_bury(th);
         Py_DECREF(fiber);
         Py_CLEAR(th->idle_base);
@@ -495,8 +476,12 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
         }
     }
     int base = !th->in_hub;
+    PyObject *carrier = NULL;
     if (base) {
         th->in_base_iter++;
+        carrier = th->fibers.carrier;
+        th->fibers.carrier = an_fiber_current();
+        PyErr_Clear(); /* there is none any more when the interpreter ends */
     }
     Py_INCREF(rec);
     rec->iterating++;
@@ -524,6 +509,10 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     } while (rc > 0);
     if (base) {
         th->in_base_iter--;
+        if (carrier != NULL || th->run == NULL) {
+            an_fiber_take(&th->fibers, carrier);
+        }
+        Py_XDECREF(carrier);
     }
     rec->iterating--;
     if (AN_UNLIKELY(rc < 0) && (base || guest)) {
@@ -537,6 +526,23 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
 }
 
 /* ---- leaving ------------------------------------------------------------ */
+
+/* A nested run on a loop that asyncio's own run_forever iterates, and was iterating when aionest came: which stack that one
+ * stands on is not known, but foreign greenlets hang below it, and it is nearly always the thread's first. */
+static int
+adopt_carrier(an_thread *th)
+{
+    PyObject *fiber = an_fiber_current(), *parent;
+    while (fiber != NULL && (parent = an_fiber_parent(fiber)) != NULL) {
+        Py_SETREF(fiber, parent);
+    }
+    if (fiber == NULL) {
+        return -1;
+    }
+    an_fiber_take(&th->fibers, fiber);
+    Py_DECREF(fiber);
+    return 0;
+}
 
 int
 an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
@@ -559,14 +565,16 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
         if (an_driver_check(rec, loop) < 0) {
             return -1;
         }
-        if (push_run(th, AN_RUN_ADOPTED, loop, rec, NULL) == NULL) {
+        if (an_run_push(th, AN_RUN_ADOPTED, loop, rec, NULL) == NULL) {
             return -1;
         }
     }
+    if (th->fibers.carrier == NULL && adopt_carrier(th) < 0) {
+        an_hub_settle(th);
+        return -1;
+    }
     if (th->run->kind == AN_RUN_ADOPTED && th->tramp == NULL) {
-        PyObject *self = an_fiber_current();
-        th->tramp = self == NULL ? NULL : an_fiber_new(an_st->tramp_main, self);
-        Py_XDECREF(self);
+        th->tramp = an_fiber_new(&th->fibers, an_st->tramp_main, th->fibers.carrier, th->fibers.carrier);
         if (th->tramp == NULL) {
             an_hub_settle(th);
             return -1;
@@ -576,7 +584,7 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
 }
 
 int
-an_hub_leave(an_thread *th)
+an_hub_leave(an_thread *th, an_block *b)
 {
     an_run *run = th->run;
     PyObject *fiber = NULL;
@@ -591,133 +599,18 @@ an_hub_leave(an_thread *th)
         fiber = Py_NewRef(run->kind == AN_RUN_OWN ? run->base : th->tramp);
     }
     th->in_base_iter = th->inplace_depth = th->polling = 0;
-    int rc = an_fiber_switch(fiber);
+    int rc = an_fiber_sleep(&th->fibers, b->fiber, fiber);
+    while (AN_UNLIKELY(rc == AN_FIBER_THROWN)) {
+        if (b->state == AN_BLOCK_OVER) {
+            rc = -1; /* its thread's end let go of it */
+            break;
+        }
+        an_block_interrupt(b, PyErr_GetRaisedException());
+        rc = an_fiber_sleep_on(&th->fibers, b->fiber, b->carrier);
+    }
     an_hub_bury(th);
     Py_DECREF(fiber);
     return rc;
-}
-
-/* ---- ending ------------------------------------------------------------ */
-
-static int
-drain(an_thread *th, an_block *b, PyObject *self)
-{
-    PyObject *fiber = Py_NewRef(b->fiber), *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL;
-    Py_INCREF(b);
-    an_run *run = before == NULL ? NULL : push_run(th, AN_RUN_DRAINING, NULL, NULL, self);
-    int rc = run == NULL ? -1 : 0;
-    if (rc == 0 && before != Py_None) {
-        rc = an_task_swap(before, NULL, &task); /* since 3.14 a thread has one current task, whatever its loop */
-    }
-    if (rc == 0) {
-        rc = an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(fiber);
-    }
-    an_hub_bury(th);
-    PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
-    th->in_hub = 0;
-    if (run != NULL) {
-        PyObject *late = pop_run(th, run);
-        if (late != NULL) {
-            Py_XSETREF(exc, late);
-        }
-    }
-    if (before != NULL && (an_set_running_loop(before) < 0 || (task != NULL && an_task_swap(before, task, NULL) < 0))) {
-        PyErr_WriteUnraisable(loop);
-    }
-    Py_XDECREF(task);
-    Py_XDECREF(before);
-    Py_DECREF(fiber);
-    Py_DECREF(loop);
-    if (b->state != AN_BLOCK_OVER && exc == NULL) {
-        PyErr_SetString(PyExc_SystemError, "B1: a suspended run did not end");
-        exc = PyErr_GetRaisedException();
-    }
-    Py_DECREF(b);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-        return -1;
-    }
-    return 0;
-}
-
-Py_ssize_t
-an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
-{
-    Py_ssize_t left = 0;
-    PyObject *self = an_fiber_current(), *first_exc = NULL;
-    if (self == NULL) {
-        return -1;
-    }
-    int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
-    for (;;) {
-        an_block *b = th->last;
-        left = 0;
-        /* newest first: what was started last ends first. A run that is ready already ends with its own result. */
-        while (b != NULL && ((rec != NULL && b->rec != rec) || !b->in_hub)) {
-            left += rec == NULL || b->rec == rec;
-            b = b->prev;
-        }
-        if (b == NULL) {
-            break;
-        }
-        if (b->state == AN_BLOCK_WAITING) {
-            if (b->missed) {
-                an_block_wake(b);
-            }
-            else {
-                end_block(b, message);
-            }
-        }
-        if (b->state != AN_BLOCK_READY || drain(th, b, self) < 0) {
-            PyObject *exc = PyErr_GetRaisedException();
-            if (exc == NULL || first_exc != NULL) {
-                Py_XDECREF(exc);
-            }
-            else {
-                first_exc = exc;
-            }
-            if (b == th->last) {
-                break; /* it cannot be moved: do not try for ever */
-            }
-        }
-    }
-    th->in_hub = in_hub;
-    th->in_base_iter = in_base_iter;
-    th->inplace_depth = inplace;
-    th->polling = polling;
-    for (size_t i = th->pending.len; i > 0; i--) {
-        PyObject *b = an_ring_pop(&th->pending);
-        if (b != NULL && ((an_block *)b)->state == AN_BLOCK_READY && an_ring_push(&th->pending, b) < 0) {
-            PyErr_WriteUnraisable(b);
-        }
-        Py_XDECREF(b);
-    }
-    an_hub_settle(th);
-    if (th->run == NULL) {
-        dismiss(th);
-    }
-    Py_DECREF(self);
-    if (first_exc != NULL) {
-        PyErr_SetRaisedException(first_exc);
-        return -1;
-    }
-    return left;
-}
-
-/* The thread ends, or a forked child does not have it: nobody can come to its record any more. */
-static void
-thread_end(an_thread *th)
-{
-    if (th->n_blocks > 0 && th == an_thread_peek() && !Py_IsFinalizing() &&
-        an_hub_end_suspended(th, NULL, "The thread ended before Future completed.") < 0) {
-        PyErr_WriteUnraisable(NULL);
-    }
-    while (th->first != NULL) {
-        an_block_unlink(th->first); /* its stack cannot go on: no wake-up may look for it */
-    }
-    while (th->run != NULL) {
-        Py_XDECREF(pop_run(th, th->run));
-    }
 }
 
 /* ---- module ------------------------------------------------------------ */
@@ -729,7 +622,7 @@ int
 an_hub_init(PyObject *module)
 {
     an_block_after_wake = after_wake;
-    an_thread_at_end = thread_end;
+    an_thread_at_end = an_ending_of_thread;
     if ((an_st->hub_main = PyCFunction_New(&hub_main_def, NULL)) == NULL ||
         (an_st->tramp_main = PyCFunction_New(&tramp_main_def, NULL)) == NULL) {
         return -1;

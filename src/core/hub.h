@@ -32,8 +32,8 @@ int an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec);
 
 /* Everything that leaving may need: 0 | -1+exc. Runs Python */
 int an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec);
-/* Leave this stack, whose block is linked already. 0 when somebody came back | -1+exc. MAY SWITCH */
-int an_hub_leave(an_thread *th);
+/* Leave this stack, whose block B is linked already. 0 when somebody came back | -1+exc. MAY SWITCH */
+int an_hub_leave(an_thread *th, an_block *b);
 
 /* First thing on a stack that goes on. A hub that ends gives control to its parent, so it made this stack its parent; the
  * next one that ends does the same, and dead fibers that own one another in a long chain would be freed recursively. So
@@ -43,8 +43,7 @@ void an_hub_bury(an_thread *th);
 /* After a stack went on: let go of what adopted runs needed, if nothing needs it any more. */
 void an_hub_settle(an_thread *th);
 
-/* End the runs of this thread that are suspended on REC (NULL: all) with RuntimeError(MESSAGE). Returns how many could
- * not be ended (they stand on a stack that is no hub) | -1+exc. MAY SWITCH */
-Py_ssize_t an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message);
+/* Let all idle hubs and the trampoline end. Keeps the current exception. MAY SWITCH */
+void an_hub_dismiss(an_thread *th);
 
 #endif

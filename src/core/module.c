@@ -2,8 +2,10 @@
 #include "check.h"
 #include "chunks.h"
 #include "driver.h"
+#include "ending.h"
 #include "err.h"
 #include "fiber.h"
+#include "foreign.h"
 #include "gate.h"
 #include "handle.h"
 #include "imports.h"
@@ -364,7 +366,8 @@ exec(PyObject *module)
     }
     an_state *st = PyModule_GetState(module);
     an_st = st;
-    if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_handle_init(module) < 0 ||
+    if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
+        an_handle_init(module) < 0 ||
         an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 || an_block_init(module) < 0 ||
         an_hub_init(module) < 0 || an_signals_init(module) < 0) {
         an_st = NULL;

@@ -1,6 +1,7 @@
 #include "suspend.h"
 #include "err.h"
 #include "fiber.h"
+#include "foreign.h"
 
 #define AN_INPLACE_RUNS 64
 
@@ -9,7 +10,8 @@ an_suspend_avoidable(an_thread *th, an_loop *rec)
 {
     return rec->todo <= 0 && !rec->debug && !rec->stopping && !rec->ending && rec->guest == NULL && rec->carried &&
            th->pending.len == 0 && th->idle_base == NULL && th->run->rec == rec && rec->inplace < AN_INPLACE_RUNS &&
-           !(rec->overrides & AN_OVR_RUN_ONCE) && rec->own_ready == NULL;
+           !(rec->overrides & AN_OVR_RUN_ONCE) && rec->own_ready == NULL &&
+           an_fiber_is_current(th->fibers.carrier); /* no step may take a foreign stack for the loop's */
 }
 
 static int
@@ -76,7 +78,15 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
         }
         guest = 1;
     }
+    b->carrier = Py_NewRef(th->fibers.carrier);
+    if (AN_UNLIKELY(b->carrier != b->fiber) && an_foreign_strand(&th->fibers, b->carrier) < 0) {
+        goto undo_guest;
+    }
     if (an_contexts_leave(&b->contexts) < 0) {
+        keep_first(&error);
+        if (b->carrier != b->fiber) {
+            an_foreign_return(&th->fibers, b->carrier, b->fiber);
+        }
         goto undo_guest;
     }
     Py_CLEAR(task); /* the block has its own reference */
@@ -90,7 +100,7 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     int rc = 0;
     an_block_link(b);
     if (AN_LIKELY(!b->early)) {
-        rc = an_hub_leave(th);
+        rc = an_hub_leave(th, b);
     }
 
     /* ---- back: only th (this thread's own) and b are known to be alive */
@@ -101,6 +111,9 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
         }
     }
     an_block_unlink(b);
+    if (AN_UNLIKELY(b->carrier != b->fiber)) {
+        an_foreign_return(&th->fibers, b->carrier, b->fiber);
+    }
     th->in_hub = b->in_hub;
     th->in_base_iter = b->in_base_iter;
     th->inplace_depth = b->inplace_depth;

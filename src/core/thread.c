@@ -22,6 +22,9 @@ thread_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(th->idle_base);
     Py_VISIT(th->tramp);
     Py_VISIT(th->corpse);
+    Py_VISIT(th->fibers.carrier);
+    Py_VISIT(th->fibers.stranded);
+    Py_VISIT(th->fibers.tracer_before);
     Py_VISIT(th->context);
     return 0;
 }
@@ -30,11 +33,14 @@ static int
 thread_clear(PyObject *self)
 {
     an_thread *th = (an_thread *)self;
+    Py_CLEAR(th->fibers.carrier); /* first: what is thrown into a stack that is let go of is meant for that one */
     an_ring_clear(&th->pending);
     an_ring_clear(&th->idle);
     Py_CLEAR(th->idle_base);
     Py_CLEAR(th->tramp);
     Py_CLEAR(th->corpse);
+    Py_CLEAR(th->fibers.stranded);
+    Py_CLEAR(th->fibers.tracer_before);
     Py_CLEAR(th->context);
     return 0;
 }
@@ -59,6 +65,7 @@ thread_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     if (current == (an_thread *)self) {
         current = NULL;
+        an_fiber_bind(NULL);
     }
     (void)thread_clear(self);
     an_st->n_threads--;
@@ -104,6 +111,7 @@ make(void)
         return NULL;
     }
     current = th;
+    an_fiber_bind(&th->fibers);
     Py_DECREF(th);
     return th;
 }

@@ -7,12 +7,13 @@
  *   N4  a record is reached by its own thread through the thread-local pointer, which is not kept over a switch to
  *       another thread (there is none: fibers stay in their thread)
  *   N5  no block outlives the record while it points to it: an_thread_at_end ends them, or cuts them off
- * Owns     idle, idle_base, pending items, context: strong. run: heap memory that the run's own code frees.
+ * Owns     idle, idle_base, pending items, context, fibers: strong. run: heap memory that the run's own code frees.
  * Thread   its own; `pending` also by others with the GIL (an_block_wake)
  */
 #ifndef AN_THREAD_H
 #define AN_THREAD_H
 
+#include "fiber.h"
 #include "ring-inl.h"
 #include "state.h"
 
@@ -40,6 +41,7 @@ typedef struct an_run {
 typedef struct an_thread {
     PyObject_HEAD
     an_run *run;
+    an_fibers fibers;
     int in_hub;           /* the current stack stands on a hub */
     int in_base_iter;     /* a C _run_once of an adopted loop is on the current stack and looks at pending itself */
     int polling;          /* inside an_loop_poll: a signal handler that runs now interrupts no user code */

@@ -1,0 +1,124 @@
+#include "ending.h"
+#include "err.h"
+#include "fiber.h"
+#include "runs.h"
+
+static int
+drain(an_thread *th, an_block *b, PyObject *self)
+{
+    PyObject *fiber = Py_NewRef(b->fiber), *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL;
+    Py_INCREF(b);
+    an_run *run = before == NULL ? NULL : an_run_push(th, AN_RUN_DRAINING, NULL, NULL, self);
+    int rc = run == NULL ? -1 : 0;
+    if (rc == 0 && before != Py_None) {
+        rc = an_task_swap(before, NULL, &task); /* since 3.14 a thread has one current task, whatever its loop */
+    }
+    if (rc == 0) {
+        rc = an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(&th->fibers, self, fiber);
+    }
+    an_hub_bury(th);
+    PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    th->in_hub = 0;
+    if (run != NULL) {
+        PyObject *late = an_run_pop(th, run);
+        if (late != NULL) {
+            Py_XSETREF(exc, late);
+        }
+    }
+    if (before != NULL && (an_set_running_loop(before) < 0 || (task != NULL && an_task_swap(before, task, NULL) < 0))) {
+        PyErr_WriteUnraisable(loop);
+    }
+    Py_XDECREF(task);
+    Py_XDECREF(before);
+    Py_DECREF(fiber);
+    Py_DECREF(loop);
+    if (b->state != AN_BLOCK_OVER && exc == NULL) {
+        PyErr_SetString(PyExc_SystemError, "B1: a suspended run did not end");
+        exc = PyErr_GetRaisedException();
+    }
+    Py_DECREF(b);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+        return -1;
+    }
+    return 0;
+}
+
+Py_ssize_t
+an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
+{
+    Py_ssize_t left = 0;
+    PyObject *self = an_fiber_current(), *first_exc = NULL;
+    if (self == NULL) {
+        return -1;
+    }
+    int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
+    for (;;) {
+        an_block *b = th->last;
+        left = 0;
+        /* newest first: what was started last ends first. A run that is ready already ends with its own result. */
+        while (b != NULL && ((rec != NULL && b->rec != rec) || !b->in_hub)) {
+            left += rec == NULL || b->rec == rec;
+            b = b->prev;
+        }
+        if (b == NULL) {
+            break;
+        }
+        if (b->state == AN_BLOCK_WAITING) {
+            if (b->missed) {
+                an_block_wake(b);
+            }
+            else {
+                an_block_end(b, message);
+            }
+        }
+        if (b->state != AN_BLOCK_READY || drain(th, b, self) < 0) {
+            PyObject *exc = PyErr_GetRaisedException();
+            if (exc == NULL || first_exc != NULL) {
+                Py_XDECREF(exc);
+            }
+            else {
+                first_exc = exc;
+            }
+            if (b == th->last) {
+                break; /* it cannot be moved: do not try for ever */
+            }
+        }
+    }
+    th->in_hub = in_hub;
+    th->in_base_iter = in_base_iter;
+    th->inplace_depth = inplace;
+    th->polling = polling;
+    for (size_t i = th->pending.len; i > 0; i--) {
+        PyObject *b = an_ring_pop(&th->pending);
+        if (b != NULL && ((an_block *)b)->state == AN_BLOCK_READY && an_ring_push(&th->pending, b) < 0) {
+            PyErr_WriteUnraisable(b);
+        }
+        Py_XDECREF(b);
+    }
+    an_hub_settle(th);
+    if (th->run == NULL) {
+        an_hub_dismiss(th);
+    }
+    Py_DECREF(self);
+    if (first_exc != NULL) {
+        PyErr_SetRaisedException(first_exc);
+        return -1;
+    }
+    return left;
+}
+
+void
+an_ending_of_thread(an_thread *th)
+{
+    if (th->n_blocks > 0 && th == an_thread_peek() && !Py_IsFinalizing() &&
+        an_hub_end_suspended(th, NULL, "The thread ended before Future completed.") < 0) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    while (th->first != NULL) {
+        an_block_unlink(th->first); /* its stack cannot go on: no wake-up may look for it */
+    }
+    while (th->run != NULL) {
+        Py_XDECREF(an_run_pop(th, th->run));
+    }
+}
