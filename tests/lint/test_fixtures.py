@@ -83,16 +83,19 @@ def test_what_a_wider_fixture_makes_is_no_leak(wider):
 """
 
 
-def run_pytest(file, *options, **more):
+def run_pytest(file, *options, variables=None, **more):
+    """pytest with our conftest and no plugin of others, whose import takes most of the time."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS / "helpers")])}
-    env.pop("AIONEST_RECORD_FAILED", None)
-    env.pop("AIONEST_ONLY", None)
-    env.pop("PYTEST_ADDOPTS", None)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-c", os.devnull, "-rA",
-         "--rootdir", str(file.parent), *options, str(file)],
-        cwd=file.parent, env=env, capture_output=True, text=True, timeout=110, **more,
-    )  # fmt: skip
+    env |= {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+        "AIONEST_RECORD_FAILED": "",
+        "AIONEST_ONLY": "",
+    }
+    env |= variables or {}
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-c", os.devnull, "-rA"]
+    command += ["--rootdir", str(file.parent), *options, str(file)]
+    return subprocess.run(command, cwd=file.parent, env=env, capture_output=True, text=True, timeout=110, **more)
 
 
 def outcomes(result):
@@ -137,15 +140,10 @@ def test_one(text):
     assert text == "c" or "AGAIN" in os.environ
 """)
 
-    def run(workers, **more):
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS / "helpers")]), **more}
-        command = [sys.executable, "-m", "pytest", "-p", "conftest", "-c", os.devnull, "-q", "-n", workers, str(file)]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110)
-
-    first = run("2", AIONEST_RECORD_FAILED=str(failed), AIONEST_ONLY="")
+    first = run_pytest(file, "-p", "xdist.plugin", "-n", "2", variables={"AIONEST_RECORD_FAILED": str(failed)})
     assert first.returncode == 1 and "1 failed, 1 passed" in first.stdout, first.stdout
     assert failed.read_text() == "test_some.py::test_one[a b]\n"
-    again = run("0", AIONEST_RECORD_FAILED="", AIONEST_ONLY=str(failed), AGAIN="1")
+    again = run_pytest(file, variables={"AIONEST_ONLY": str(failed), "AGAIN": "1"})
     assert again.returncode == 0 and "1 passed" in again.stdout, again.stdout
     failed.write_text("another.py::test\n")
-    assert run("0", AIONEST_RECORD_FAILED="", AIONEST_ONLY=str(failed)).returncode == 0
+    assert run_pytest(file, variables={"AIONEST_ONLY": str(failed)}).returncode == 0
