@@ -91,6 +91,7 @@ class Suite:
             environment={k: filled(v, places) for k, v in project.environment.items()},
             aionest=args.aionest.resolve(),
             everywhere=project.everywhere,
+            shim=project.shim,
             test_limit=project.test_limit,
             limit=project.limit,
         )

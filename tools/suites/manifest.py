@@ -16,6 +16,8 @@ A project's table, with its defaults:
                      does not differ fails the run, so that the list can only shrink
     allow            ["text"]: warnings, log lines or leftovers that may be new, by words they contain; reason in a comment
     services         ["postgresql", "redis"]: started for the run, each side has its own
+    shim             true: aionest's side also calls install_shim()
+    note             words for the table, beside the name
     everywhere       true: aionest is applied in the Pythons that the tests start, too
     test_limit       seconds without a sign of life until a test counts as hanging (60)
     limit            seconds for one side of the suite (480)
@@ -62,6 +64,8 @@ class Project:
     differs: dict[str, str] = field(default_factory=dict)
     allow: list[str] = field(default_factory=list)
     services: list[str] = field(default_factory=list)
+    shim: bool = False
+    note: str = ""
     everywhere: bool = False
     test_limit: float = 60.0
     limit: float = 480.0

@@ -59,17 +59,21 @@ def table(manifest: Manifest, results: list[dict[str, Any]]) -> str:
     by_name: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         by_name.setdefault(result["project"], []).append(result)
+
+    def name(project: Project) -> str:
+        return f"{project.distribution} ({project.note})" if project.note else project.distribution
+
     for project in sorted(manifest.projects.values(), key=lambda p: p.name.lower()):
         if project.no_tests:
-            lines.append(f"| {project.distribution} | {project.version} | | | | {_cell(project.no_tests)} | |")
+            lines.append(f"| {name(project)} | {project.version} | | | | {_cell(project.no_tests)} | |")
             continue
         found = [r for r in by_name.get(project.name, []) if r["version"] == project.version]
         for r in sorted(found, key=lambda r: tuple(map(int, r["python"].split(".")))):
-            cells = [project.distribution, r["version"], r["python"], str(r["stock"]), str(r["ours"])]
+            cells = [name(project), r["version"], r["python"], str(r["stock"]), str(r["ours"])]
             cells += [_cell(_differences(r)), _cell(_not_run(project))]
             lines.append(f"| {' | '.join(cells)} |")
         if not found:
-            lines.append(f"| {project.distribution} | {project.version} | | | | not yet run | |")
+            lines.append(f"| {name(project)} | {project.version} | | | | not yet run | |")
     return "\n".join(lines)
 
 

@@ -44,6 +44,7 @@ class Setup:
     environment: Mapping[str, str]
     aionest: Path  # a folder that holds the package and nothing else
     everywhere: bool = False
+    shim: bool = False
     test_limit: float = 60.0
     limit: float = 480.0
 
@@ -124,6 +125,7 @@ def _environment(setup: Setup, apply: bool, tmp: Path) -> dict[str, str]:
     path = [str(HERE / "child")]
     if apply:
         path.append(str(setup.aionest))
+        keep.update({"SUITES_SHIM": "1"} if setup.shim else {})
         if setup.everywhere:
             path.append(str(HERE / "child_everywhere"))
     before = setup.environment.get("PYTHONPATH")
