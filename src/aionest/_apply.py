@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import types
 from asyncio import base_events, events, runners, selector_events
 from typing import Any
 
@@ -72,6 +73,18 @@ def _subclasses(cls: type[Any]) -> list[type[Any]]:
     return found
 
 
+# Tracers (ddtrace and New Relic, for two) wrap some of these to follow the program from task to task. They work above our
+# queue as well as above asyncio's: what was wrapped before we came stays wrapped, and is as fast as before.
+_WRAPPED_BY_OTHERS = {"create_task", "create_future", "call_soon", "call_soon_threadsafe", "call_at", "call_later"}
+
+
+def _is_asyncios(base: Any, name: str) -> bool:
+    """Is it the function that asyncio's source has under that name?"""
+    function = vars(base).get(name)
+    code = getattr(function, "__code__", None) if type(function) is types.FunctionType else None
+    return code is not None and (code.co_name, code.co_filename) == (name, base.__init__.__code__.co_filename)
+
+
 def engine() -> None:
     """Make every loop derived from BaseEventLoop one that can be suspended into. Idempotent."""
     global _engine_on
@@ -80,7 +93,8 @@ def engine() -> None:
             return
         base: Any = base_events.BaseEventLoop
         for name, descriptor in _core.loop_descriptors().items():
-            _patch(_saved, base, name, descriptor)
+            if name not in _WRAPPED_BY_OTHERS or _is_asyncios(base, name):
+                _patch(_saved, base, name, descriptor)
         for cls, attributes in _core.other_descriptors():
             for name, descriptor in attributes.items():
                 _patch(_saved, cls, name, descriptor)

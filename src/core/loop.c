@@ -519,7 +519,7 @@ an_loop_look_again(an_loop *rec, PyObject *loop)
         {st->s__run_once, st->stock_run_once, AN_OVR_RUN_ONCE},
         {st->s__process_events, st->stock_process_events, AN_OVR_PROCESS_EVENTS},
         {st->s__write_to_self, st->stock_write_to_self, AN_OVR_WRITE_TO_SELF},
-        {st->s_create_task, st->stock_create_task, AN_OVR_CREATE_TASK},
+        {st->s_create_task, NULL, AN_OVR_CREATE_TASK}, /* asyncio's own may have been wrapped before we came */
     };
     PyObject *dict = PyObject_GenericGetDict(loop, NULL), *v;
     if (dict == NULL) {

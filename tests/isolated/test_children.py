@@ -648,3 +648,51 @@ print(asyncio.run(level(20_000)))
         timeout=600,
         dev=False,
     )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_tracer_wraps_stays_wrapped(child, when):
+    """ddtrace and New Relic wrap create_task() of BaseEventLoop, in either order."""
+    wrap = """
+import asyncio, functools
+from asyncio import base_events
+calls = []
+
+def wrapped(name):
+    stock = getattr(base_events.BaseEventLoop, name)
+
+    @functools.wraps(stock)
+    def wrapper(self, *args, **kwargs):
+        calls.append(name)
+        return stock(self, *args, **kwargs)
+
+    setattr(base_events.BaseEventLoop, name, wrapper)
+
+for name in ("create_task", "call_soon", "call_later", "call_at", "call_soon_threadsafe", "create_future"):
+    wrapped(name)
+"""
+    apply = "import aionest\naionest.apply()\n"
+    r = child(
+        (wrap + apply if when == "before" else apply + wrap)
+        + """
+async def child():
+    await asyncio.sleep(0.001)
+    await asyncio.sleep(0)
+    return "done"
+
+async def main():
+    calls.clear()
+    results = [await asyncio.create_task(child()), asyncio.run(child()), aionest.await_(child())]
+    loop = asyncio.get_running_loop()
+    results.append(await loop.run_in_executor(None, lambda: loop.call_soon_threadsafe(int) and "thread"))
+    return results, calls.count("create_task"), sorted(set(calls))
+
+loop = asyncio.new_event_loop()
+print(loop.run_until_complete(main()))
+loop.run_until_complete(loop.shutdown_default_executor())
+loop.close()
+""",
+        dev=False,
+    )
+    names = ["call_at", "call_later", "call_soon", "call_soon_threadsafe", "create_future", "create_task"]
+    assert (r.stdout, r.stderr) == (f"{(['done'] * 3 + ['thread'], 2, names)}\n", "")
