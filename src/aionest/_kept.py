@@ -72,8 +72,8 @@ def look(loop: Any, main: Any, fresh: bool) -> Remains | None:
     known.update(staying)
     known.update(one for one in _left(loop, main) if id(one) in ids)
     rest = [one for one in _left(loop, main) if one not in known]
-    tasks = [one for one in rest if isinstance(one, asyncio.Future)]
-    return Remains(tasks if main.done() else [*tasks, main], [one for one in rest if not isinstance(one, asyncio.Future)])
+    tasks = [one for one in rest if asyncio.isfuture(one)]
+    return Remains(tasks if main.done() else [*tasks, main], [one for one in rest if not asyncio.isfuture(one)])
 
 
 def _left(loop: Any, main: Any) -> list[Any]:
@@ -106,7 +106,7 @@ def _opened(loop: Any) -> list[Any]:
 
 def _inside(tasks: list[Any], opened: list[Any]) -> set[Any]:
     """Which of these tasks run inside what is open, or inside a scope of such a task."""
-    staying = {one for one in opened if isinstance(one, asyncio.Future)}
+    staying = {one for one in opened if asyncio.isfuture(one)}
     open_ones = {id(one) for one in opened}
     for one in opened:
         if _groups.is_group(one):
@@ -153,11 +153,11 @@ def _registered(loop: Any) -> list[tuple[Any, ...]]:
 
 def _things(loop: Any, handle: Any, key: Any) -> list[Any]:
     callback, args = handle._callback, handle._args or ()
-    owner = getattr(callback, "__self__", None)
-    if isinstance(owner, transports.BaseTransport):
+    owner = callback.__self__ if type(callback) in _METHODS else None
+    if _is_a(owner, transports.BaseTransport):
         return [owner]
     for one in _flat(args):
-        if isinstance(one, (transports.BaseTransport, _Server)):
+        if _is_a(one, (transports.BaseTransport, _Server)):
             return [one]
     if owner is loop or _is_stale(key.fileobj) or _wakes_a_task(handle):
         return []
@@ -167,7 +167,7 @@ def _things(loop: Any, handle: Any, key: Any) -> list[Any]:
 def _flat(args: tuple[Any, ...]) -> Iterable[Any]:
     for one in args:
         yield one
-        if isinstance(one, tuple):
+        if type(one) is tuple:
             yield from _flat(one)
 
 
@@ -175,7 +175,7 @@ def _is_stale(fileobj: Any) -> bool:
     """Was the descriptor closed while it was watched?"""
     try:
         os.fstat(fileobj if isinstance(fileobj, int) else fileobj.fileno())
-    except (OSError, ValueError):
+    except Exception:
         return True
     return False
 
@@ -186,7 +186,7 @@ def _wakes_a_task(handle: Any) -> bool:
     while todo and len(seen) < 200:
         for one in _referents(todo.pop()):
             if id(one) not in seen:
-                if isinstance(one, asyncio.Task):
+                if _is_a(one, asyncio.Task):
                     return True
                 seen.add(id(one))
                 todo.append(one)
@@ -204,7 +204,7 @@ def _watched_by_threads(loop: Any) -> list[tuple[Any, ...]]:
                     (one, args)
                     for one in _flat(args)
                     # the thread may go on for a moment when the process has ended
-                    if isinstance(one, transports.SubprocessTransport) and one.get_returncode() is None
+                    if _is_a(one, transports.SubprocessTransport) and one.get_returncode() is None
                 ]
     return found
 
@@ -226,22 +226,27 @@ _LEAVES = (
     Context,
     logging.Logger,
 )
+_METHODS = (types.MethodType, types.BuiltinMethodType)
 _SUSPENDABLE = (types.AsyncGeneratorType, types.CoroutineType, types.GeneratorType)
+
+
+def _is_a(one: Any, kinds: Any) -> bool:
+    """isinstance() for any object: a proxy is not asked what it stands for, which would run its code."""
+    return issubclass(type(one), kinds)
 
 
 def _referents(one: Any) -> list[Any]:
     """What an object holds, without what everybody holds: types, modules, the loop, the names of a module."""
-    if isinstance(one, types.FunctionType):
+    kind = type(one)
+    found = gc.get_referents(one)
+    if kind is types.FunctionType:
         shared = {id(one.__globals__), id(one.__builtins__)}
-        return [each for each in gc.get_referents(one) if id(each) not in shared and not isinstance(each, _LEAVES)]
-    if isinstance(one, types.FrameType):
+        return [each for each in found if id(each) not in shared and not _is_a(each, _LEAVES)]
+    if kind is types.FrameType:
         shared = {id(one.f_globals), id(one.f_builtins), id(one.f_back)}
-        return [each for each in gc.get_referents(one) if id(each) not in shared and not isinstance(each, _LEAVES)]
-    return [
-        each
-        for each in gc.get_referents(one)
-        if not isinstance(each, _LEAVES) and (not isinstance(each, types.FrameType) or isinstance(one, _SUSPENDABLE))
-    ]
+        return [each for each in found if id(each) not in shared and not _is_a(each, _LEAVES)]
+    suspendable = kind in _SUSPENDABLE
+    return [each for each in found if not _is_a(each, _LEAVES) and (suspendable or type(each) is not types.FrameType)]
 
 
 class Graph:
@@ -273,7 +278,7 @@ class Graph:
 
     def fill(self, todo: list[Any]) -> None:
         nodes, edges = self.nodes, self.edges
-        skipped = {id(vars(module)) for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)}
+        skipped = {id(vars(module)) for module in list(sys.modules.values()) if _is_a(module, types.ModuleType)}
         skipped.update((id(nodes), id(edges), id(todo), id(self.__dict__)))
         for one in todo:
             nodes.setdefault(id(one), one)
@@ -307,7 +312,7 @@ class Graph:
         counts = {key: sys.getrefcount(one) for key, one in nodes.items()}
         base = counts.pop(key)
         del nodes[key]
-        tasks = {key for key, one in nodes.items() if isinstance(one, asyncio.Task)}
+        tasks = {key for key, one in nodes.items() if _is_a(one, asyncio.Task)}
         passed = self.own | tasks
         todo = [key for key, count in counts.items() if count - base > inside[key] and key not in passed]
         return _closure(todo, edges, passed)

@@ -498,15 +498,17 @@ def asyncio_run(main: Any, *, debug: bool | None = None, loop_factory: Callable[
 def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool | None) -> Any:
     running = events._get_running_loop()
     if running is None:
-        if close_loop or loop_factory is not None:
+        if loop_factory is not None or options.exiting:
             return _run_closing(main, debug, loop_factory)
         main = check_coroutine(main)
+        if close_loop:
+            return _run_top(main, debug, True)
         if options.shared if options.shared is not None else _streamlit.shared_default():
             from .portal import shared_run
 
             return shared_run(main, debug=debug)
         if close_loop is None:
-            return _run_top(main, debug)
+            return _run_top(main, debug, False)
         return _run_on(persistent_loop(), main, debug)
     if not isinstance(running, base_events.BaseEventLoop):
         _refuse(main)
@@ -605,15 +607,18 @@ def _run_closing(main: Any, debug: bool | None, loop_factory: Any) -> Any:
             loop.close()
 
 
-def _run_top(main: Any, debug: bool | None) -> Any:
-    """A run on the loop that an earlier run of this thread has left open, or on a new one; whichever ends here if it can."""
+def _run_top(main: Any, debug: bool | None, always: bool) -> Any:
+    """A run on the loop that an earlier run of this thread has left open, or on a new one; whichever ends here if it can.
+
+    ``always``: a new one, which ends.
+    """
     interrupt = _Interrupt(None)
     with interrupt:  # around all of it: what is half set up or half closed would poison the next run
-        return _run_top_interruptible(main, debug, interrupt)
+        return _run_top_interruptible(main, debug, always, interrupt)
 
 
-def _run_top_interruptible(main: Any, debug: bool | None, interrupt: _Interrupt) -> Any:
-    loop = kept_loop()
+def _run_top_interruptible(main: Any, debug: bool | None, always: bool, interrupt: _Interrupt) -> Any:
+    loop = None if always else kept_loop()
     fresh = loop is None
     try:
         if fresh:
@@ -641,7 +646,7 @@ def _run_top_interruptible(main: Any, debug: bool | None, interrupt: _Interrupt)
     finally:
         closing = False
         try:
-            closing = _ends(loop, task, fresh)
+            closing = always or _ends(loop, task, fresh)
         finally:
             task = None  # an exception's traceback holds this frame
             if closing:
@@ -659,7 +664,11 @@ def _ends(loop: Any, task: Any, fresh: bool) -> bool:
     if not isinstance(loop, base_events.BaseEventLoop) or loop.is_closed() or sys.is_finalizing():
         return True
     for _ in range(_ending.ROUNDS):
-        remains = _kept.look(loop, task, fresh)
+        try:
+            remains = _kept.look(loop, task, fresh)
+        except Exception as exc:
+            loop.call_exception_handler({"message": "aionest cannot tell what a run has left open", "exception": exc})
+            return fresh
         if remains is None:
             return True
         if not remains.tasks and not remains.generators:

@@ -702,11 +702,54 @@ def test_aionest_run_ends_likewise():
     aionest.unapply()
 
 
+def test_looking_runs_nobody_s_code(applied, peer):
+    """A proxy that is asked for its class, a callback that is asked for its owner, may do anything."""
+
+    class Touchy:
+        @property
+        def __class__(self):
+            raise LookupError("touched")
+
+        def __getattr__(self, name):
+            raise LookupError("touched")
+
+        def __call__(self):
+            pass
+
+    told, ends = [], os.pipe()
+
+    async def background():
+        own = Touchy()
+        await for_ever()
+        return own
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: told.append(context))
+        loop.add_reader(ends[0], Touchy())
+        writer = (await connect(peer))[1]
+        writer.touchy = Touchy()
+        task = asyncio.ensure_future(background())
+        await asyncio.sleep(0)
+        return writer, task
+
+    writer, task = asyncio.run(main())
+    assert task.cancelled() and not writer.transport._loop.is_closed()
+    assert writer.transport._loop.remove_reader(ends[0])
+    asyncio.run(hang_up(writer))
+    assert writer.transport._loop is None or writer.transport._loop.is_closed()
+    assert not told
+    for fd in ends:
+        os.close(fd)
+
+
 # ---- what is posted meanwhile -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("close_loop", [None, True])
 @pytest.mark.parametrize("kind", ["a task's coroutine", "a callback", "create_task"])
-def test_what_other_threads_post_while_a_loop_closes_runs_or_is_told(applied, kind):
+def test_what_other_threads_post_while_a_loop_closes_runs_or_is_told(applied, kind, close_loop):
+    aionest.apply(close_loop=close_loop)
     lost: list = []
     posted = 0
 

@@ -190,9 +190,9 @@ _CONTAINERS = (dict, list, tuple, collections.deque)
 
 def _is_link(one: Any, of_link: bool) -> bool:
     """May it be part of the way from a generator to a scope that it is in? What is needed to leave a scope."""
-    if isinstance(one, (*_SUSPENDABLE, types.FrameType, types.MethodType)):
+    if issubclass(type(one), (*_SUSPENDABLE, types.FrameType, types.MethodType)):
         return True
-    if isinstance(one, _CONTAINERS):
+    if issubclass(type(one), _CONTAINERS):
         return of_link
     return hasattr(type(one), "__aexit__") or hasattr(type(one), "__exit__")
 
@@ -212,12 +212,12 @@ def _reachable(agen: Any, wanted: set[Any] | None = None) -> set[Any]:
     while (links or others) and len(seen) < SEARCH_LIMIT and (wanted is None or len(found) < len(wanted)):
         is_link = bool(links)
         one = links.popleft() if is_link else others.popleft()
-        is_part = is_link and not isinstance(one, (*_SUSPENDABLE, types.FrameType))  # whose locals are anything
+        is_part = is_link and not issubclass(type(one), (*_SUSPENDABLE, types.FrameType))  # whose locals are anything
         for each in gc.get_referents(one):
-            if id(each) in seen or isinstance(each, _SKIPPED):
+            if id(each) in seen or issubclass(type(each), _SKIPPED):  # a proxy is not asked what it stands for
                 continue
             seen.add(id(each))
-            if isinstance(each, _backend.CancelScope):
+            if issubclass(type(each), _backend.CancelScope):
                 if each._active if wanted is None else each in wanted:
                     found.add(each)
                 continue
