@@ -22,7 +22,7 @@ import threading
 from asyncio import base_events, coroutines, events, exceptions, futures, runners, selector_events, tasks
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _core, _ending, _kept, _streamlit
+from . import _core, _ending, _kept, _owners, _streamlit
 from ._anyio import asyncgens
 
 if TYPE_CHECKING:
@@ -122,9 +122,11 @@ def run_forever(self: Any) -> None:
         stopped = self.create_future()
         waiters = _core.stop_waiters(self)
         waiters.append(stopped)
+        call = _owners.own(self, stopped)
         try:
             _core.block_on(stopped)
         finally:
+            _owners.release(call)
             if stopped in waiters:
                 waiters.remove(stopped)
     else:

@@ -260,15 +260,16 @@ configure(PyObject *module, PyObject *args, PyObject *kwargs)
     static char *names[] = {AN_HOOKS(X) NULL};
 #undef X
     an_state *st = an_st;
-    PyObject *callback_error, *slow_callback, *errors, *runs_in_asyncio;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO:_configure", names, &callback_error, &slow_callback, &errors,
-                                     &runs_in_asyncio)) {
+    PyObject *callback_error, *slow_callback, *errors, *runs_in_asyncio, *stop_owner;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:_configure", names, &callback_error, &slow_callback, &errors,
+                                     &runs_in_asyncio, &stop_owner)) {
         return NULL;
     }
     Py_XSETREF(st->h_callback_error, Py_NewRef(callback_error));
     Py_XSETREF(st->h_slow_callback, Py_NewRef(slow_callback));
     Py_XSETREF(st->h_errors, Py_NewRef(errors));
     Py_XSETREF(st->h_runs_in_asyncio, Py_NewRef(runs_in_asyncio));
+    Py_XSETREF(st->h_stop_owner, Py_NewRef(stop_owner));
     Py_RETURN_NONE;
 }
 
@@ -337,7 +338,7 @@ static PyMethodDef functions[] = {
     {"_probe", (PyCFunction)(void (*)(void))an_layout_probe, METH_FASTCALL,
      "_probe($module, waiting, future, cancelled, fresh, /)\n--\n\nFind the fields of _asyncio.Task."},
     {"_configure", (PyCFunction)(void (*)(void))configure, METH_VARARGS | METH_KEYWORDS,
-     "_configure($module, /, callback_error, slow_callback, errors, runs_in_asyncio)\n--\n\n"
+     "_configure($module, /, callback_error, slow_callback, errors, runs_in_asyncio, stop_owner)\n--\n\n"
      "Hand over the Python side's helpers."},
     {"_task_factories", task_factories, METH_VARARGS,
      "_task_factories($module, style, eager_code, /)\n--\n\n"

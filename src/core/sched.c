@@ -385,6 +385,19 @@ loop_stop(PyObject *self, PyObject *noargs)
         }
         Py_DECREF(code);
     }
+    if (why == AN_STOP_USER && rec->stop_waiters != NULL && PyList_GET_SIZE(rec->stop_waiters) > 0 &&
+        an_st->h_stop_owner != NULL) {
+        /* one of the nested run_forever calls may be the one that is meant: several may be stopped in one iteration */
+        PyObject *r = PyObject_CallOneArg(an_st->h_stop_owner, rec->stop_waiters);
+        int found = r == NULL ? -1 : PyObject_IsTrue(r);
+        Py_XDECREF(r);
+        if (found < 0) {
+            return NULL;
+        }
+        if (found) {
+            Py_RETURN_NONE;
+        }
+    }
     if (rec->stopping != AN_STOP_USER) {
         rec->stopping = why;
     }

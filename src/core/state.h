@@ -69,7 +69,7 @@
     X(deque, "collections", "deque", 1)
 
 /* objects of the Python side, handed over by _core._configure(): member h_NAME */
-#define AN_HOOKS(X) X(callback_error) X(slow_callback) X(errors) X(runs_in_asyncio)
+#define AN_HOOKS(X) X(callback_error) X(slow_callback) X(errors) X(runs_in_asyncio) X(stop_owner)
 
 /* other strong members: types, cached values */
 #define AN_OBJECTS(X)                                                                                                  \

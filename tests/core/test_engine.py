@@ -447,6 +447,71 @@ def test_the_run_after_stop_is_not_stopped(applied):
     loop.close()
 
 
+DELAYS = [0.06, 0.02, 0.04]
+
+
+@pytest.mark.parametrize("how", ["done callback", "timer", "callbacks", "all in one iteration"])
+def test_each_of_several_nested_run_forever_is_stopped_by_its_own_owner(applied, how):
+    order = []
+
+    async def caller(delay):
+        loop = asyncio.get_running_loop()
+        task = None
+        if how == "done callback":
+            task = loop.create_task(asyncio.sleep(delay))
+            task.add_done_callback(lambda task: loop.stop())
+        elif how == "timer":
+            loop.call_later(delay, loop.stop)
+        elif how == "callbacks":
+
+            def begin():
+                inner = loop.create_task(asyncio.sleep(delay))
+                inner.add_done_callback(lambda inner: loop.call_soon(loop.stop))
+
+            loop.call_soon(begin)
+        else:
+            together.add_done_callback(lambda together: None)
+            loop.call_soon(lambda: loop.create_task(wait()).add_done_callback(lambda task: loop.stop()))
+        loop.run_forever()
+        assert task is None or task.done()
+        order.append(delay)
+
+    async def wait():
+        await together
+
+    async def main():
+        nonlocal together
+        together = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.02, together.set_result, None)
+        await asyncio.wait_for(asyncio.gather(*map(caller, DELAYS)), 30)
+        await asyncio.sleep(0)
+
+    together = None
+    asyncio.run(main())
+    assert sorted(order) == sorted(DELAYS)
+    if how != "all in one iteration":
+        assert order == sorted(DELAYS)
+
+
+def test_several_tornado_run_sync_at_once(applied):
+    ioloop = pytest.importorskip("tornado.ioloop")
+
+    async def caller(delay):
+        def func():
+            return asyncio.sleep(delay, delay)
+
+        assert ioloop.IOLoop.current().run_sync(func, timeout=30) == delay
+        order.append(delay)
+
+    async def main():
+        await asyncio.gather(*map(caller, DELAYS))
+        ioloop.IOLoop.current().run_sync(lambda: asyncio.sleep(0))
+
+    order = []
+    asyncio.run(main())
+    assert order == sorted(DELAYS)
+
+
 def test_stop_returns_at_once(applied):
     """Not only when the stacks that sleep are done, as where the loop is nested."""
     loop = asyncio.new_event_loop()

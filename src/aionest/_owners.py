@@ -1,0 +1,83 @@
+"""Which of several nested ``run_forever`` calls a ``loop.stop()`` is meant for.
+
+Contract
+  * A call owns what waits to be run when it begins and nobody owns yet: the callbacks that its caller has scheduled to stop
+    it (``tornado``'s ``IOLoop.run_sync``, ``call_later(1, loop.stop)``, a done callback of a new task). The owner is a variable
+    of their contexts, so it goes along to all that comes of them.
+  * ``stop()`` called in such a context ends its owner's call. Elsewhere, or when that is over, it ends the newest.
+  * Steps of tasks that have begun are nobody's: such a task goes on after the call.
+Thread: the one that runs the loop.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+from asyncio import futures
+from typing import Any
+
+from . import _core
+
+
+class _Call:
+    """One nested run_forever, which returns when ``stopped`` is done."""
+
+    def __init__(self, stopped: Any) -> None:
+        self.stopped = stopped
+        self.contexts: dict[int, Any] = {}  # those that were marked, not those that are copies of them
+
+
+_owner: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("aionest run_forever", default=None)
+
+
+def own(loop: Any, stopped: Any) -> _Call:
+    """Let what is scheduled on the loop belong to the run_forever that waits for ``stopped``; it has to ``release`` it."""
+    call, around = _Call(stopped), _owner.get()
+    # what this iteration has still to run was there before the caller's step began
+    before = (_core.loop_info(loop) or {}).get("todo", 0)
+    for handle in [*list(loop._ready)[before:], *loop._scheduled]:
+        callback = getattr(handle, "_callback", None)
+        task = getattr(callback, "__self__", None)
+        if callback is None:
+            continue
+        if task is not None and futures.isfuture(task):
+            coro = getattr(task, "get_coro", _none)()
+            if not inspect.iscoroutine(coro) or inspect.getcoroutinestate(coro) != inspect.CORO_CREATED:
+                continue
+            for entry in getattr(task, "_callbacks", None) or ():
+                _mark(entry[1], call, around)
+        _mark(getattr(handle, "_context", None), call, around)
+    return call
+
+
+def release(call: _Call) -> None:
+    """The call is over: contexts that live on keep no others."""
+    call.contexts.clear()
+
+
+def _none() -> None:
+    return None
+
+
+def _mark(context: Any, call: _Call, around: _Call | None) -> None:
+    if not isinstance(context, contextvars.Context):
+        return
+    owner = context.get(_owner)
+    # one that the caller's own context was copied from has no claim, unless it marked this very context
+    if owner is None or owner.stopped.done() or (owner is around and id(context) not in owner.contexts):
+        try:
+            context.run(_owner.set, call)
+        except RuntimeError:  # it is entered: not one that waits to be run
+            return
+        call.contexts[id(context)] = context
+
+
+def stop_owner(waiters: list[Any]) -> bool:
+    """stop() was called: if it is meant for one of these nested run_forever calls, that one returns."""
+    call = _owner.get()
+    if call is None or call.stopped not in waiters:
+        return False
+    waiters.remove(call.stopped)
+    if not call.stopped.done():
+        call.stopped.set_result(None)
+    return True
