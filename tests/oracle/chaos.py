@@ -28,7 +28,9 @@ MODE = sys.argv[3] if len(sys.argv) > 3 else "plain"
 LIMIT = 60  # seconds for one program; a fraction of one is usual
 
 variable: contextvars.ContextVar[float] = contextvars.ContextVar("variable", default=0.0)
+owner: contextvars.ContextVar[object] = contextvars.ContextVar("owner")
 faults: list[str] = []
+local = threading.local()
 futures: list[asyncio.Future[int]] = []
 
 
@@ -89,6 +91,7 @@ def top_level(rng, depth):
         asyncio.run(work(rng, depth))
     except BaseException as exc:
         check(exc)
+    local.__dict__.pop("kept", None)
 
 
 async def children(rng, depth):
@@ -105,9 +108,92 @@ def generator(rng, depth):
         yield sync(rng, depth + 1)
 
 
+class Kept:
+    """A greenlet of somebody else's that lives over steps of several tasks, who switch to it, throw into it and drop it."""
+
+    def __init__(self, rng, depth):
+        self.state = "runs"
+        self.greenlet = greenlet.greenlet(Kept.body, greenlet.getcurrent())
+        self.greenlet.switch(self, rng, depth)
+
+    def body(self, rng, depth):
+        try:
+            for _ in range(3):
+                self.state = "waits"
+                greenlet.getcurrent().parent.switch(self)
+                self.state = "nests"
+                asyncio.run(asyncio.sleep(rng.random() * 0.002))
+                self.state = "runs"
+                sync(rng, depth + 1)
+        finally:
+            self.state = "over"
+
+
+def use_kept(rng):
+    mine = local.__dict__.setdefault("kept", [])
+    mine[:] = [k for k in mine if k.state != "over"]
+    if not mine:
+        return
+    kept = rng.choice(mine)
+    if kept.state == "waits":
+        if rng.random() < 0.2:
+            mine.remove(kept)  # it is collected, and has its GreenletExit
+        else:
+            kept.greenlet.switch()
+    elif kept.state == "nests":
+        if rng.random() < 0.5:
+            kept.greenlet.throw(Boom())
+        else:
+            value = object()
+            got = kept.greenlet.switch(value)
+            if kept.state == "nests" and got is not value:
+                faults.append(f"a value for a sleeping greenlet became {got!r}")
+
+
+def on_the_loops_stack():
+    current = greenlet.getcurrent()
+    return current.parent is None or type(current) is not greenlet.greenlet
+
+
+def await_parent(awaitable):
+    return greenlet.getcurrent().parent.switch(awaitable)
+
+
+async def spawn(fn):
+    """As SQLAlchemy's greenlet_spawn."""
+    current = greenlet.getcurrent()
+    g = greenlet.greenlet(fn, current)
+    g.gr_context = current.gr_context
+    r = g.switch()
+    while not g.dead:
+        try:
+            v = await r
+        except BaseException as exc:
+            r = g.throw(exc)
+        else:
+            r = g.switch(v)
+    return r
+
+
+def in_greenlet(rng, depth):
+    mine = object()
+    token = owner.set(mine)
+    try:
+        for i in range(4):
+            if rng.random() < 0.6:
+                if await_parent(asyncio.sleep(rng.random() * 0.002, (mine, i))) != (mine, i):
+                    faults.append("a wake-up went to another greenlet")
+            else:
+                sync(rng, depth + 1)
+            if owner.get() is not mine:
+                faults.append("a greenlet has the context of another one")
+    finally:
+        owner.reset(token)
+
+
 async def work(rng, depth):
     loop = asyncio.get_running_loop()
-    kind = rng.randrange(20) if depth <= 5 else rng.randrange(4)
+    kind = rng.randrange(24) if depth <= 5 else rng.randrange(4)
     if kind == 0:
         _core._check()
     elif kind == 1:
@@ -177,6 +263,16 @@ async def work(rng, depth):
         thread.start()
         while thread.is_alive():
             await asyncio.sleep(0.001)
+    elif kind >= 20 and MODE == "eager":
+        pass  # a task begins on its creator's stack, on stock as well: it may be a greenlet that is taken for the loop's
+    elif kind == 20 or kind == 21:
+        await spawn(lambda: in_greenlet(rng, depth))
+    elif kind >= 22 and not on_the_loops_stack():
+        pass  # await_() in a greenlet: one that hangs below it, or below the loop's, would come back to the wrong place on stock, too
+    elif kind == 22 and depth < 4:
+        local.__dict__.setdefault("kept", []).append(Kept(rng, depth))
+    elif kind == 23:
+        use_kept(rng)
     return 0
 
 
@@ -222,6 +318,7 @@ def main():
                 asyncio.run(program(random.Random(seed)), debug=MODE == "debug")
         except BaseException as exc:
             top_level_error = repr(exc)
+        local.__dict__.pop("kept", None)
         _core._check()
         if faults or top_level_error:
             print(f"seed {seed}: {faults[:3]} {top_level_error}")
