@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
 import os
 import signal
 import sys
@@ -61,6 +62,11 @@ def pytest_collection_finish(session):
 
     # what Hypothesis makes at its first use it looks for among the objects that are not frozen
     settings(max_examples=1, database=None)(given(strategies.none())(lambda _: None))()
+    # descriptors that uvloop keeps for the whole process come with its first loop
+    for make in FOREIGN.values():
+        loop = make()()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
     freeze()
 
 
@@ -136,7 +142,21 @@ def applied():
     aionest.unapply()
 
 
-MODES = ["applied", "debug", *(["eager"] if sys.version_info >= (3, 12) else [])]
+def _uvloop():
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _foreign():
+    from foreign_loop import ForeignLoop
+
+    return ForeignLoop
+
+
+# loops whose run_forever is not asyncio's own, by what gives their factory
+FOREIGN = {"foreign": _foreign, **({"uvloop": _uvloop} if importlib.util.find_spec("uvloop") else {})}
+MODES = ["applied", "debug", *(["eager"] if sys.version_info >= (3, 12) else []), *FOREIGN]
 
 
 @pytest.fixture(params=MODES)
@@ -153,6 +173,8 @@ def run(request, applied):
             finally:
                 loop.set_task_factory(None)
 
+        if request.param in FOREIGN:
+            return aionest.run(with_mode(), loop_factory=FOREIGN[request.param]())
         return asyncio.run(with_mode(), debug=request.param == "debug")
 
     run.mode = request.param

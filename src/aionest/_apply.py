@@ -17,7 +17,7 @@ import types
 from asyncio import base_events, events, runners, selector_events
 from typing import Any
 
-from . import _core, _errors, _factories, _groups, _owners, _probe, _run, _signals, _support
+from . import _core, _errors, _factories, _foreign, _groups, _owners, _probe, _run, _signals, _support
 from ._anyio import asyncgens as _asyncgens
 from ._anyio import install as _anyio
 
@@ -110,6 +110,7 @@ def engine() -> None:
         _patch(_saved, selector_events.BaseSelectorEventLoop, "close", _run.selector_loop_close)
         for name, value in _signals.replacements().items():
             _patch(_saved, _signals.loop_class(), name, value)
+        _foreign.patch()
         _engine_on = _run.engine.on = True
         # A loop that runs already gets its record now, while its frames can be told apart from ours.
         running = events._get_running_loop()
@@ -128,10 +129,12 @@ def refuse_loop(loop: Any, why: str) -> None:
 
 def check_loop(loop: Any) -> None:
     """Raise for anything that is no loop that aionest can run."""
-    if isinstance(loop, base_events.BaseEventLoop):
+    if _foreign.supported(loop):
         return
     if isinstance(loop, asyncio.AbstractEventLoop):
-        refuse_loop(loop, "it is not derived from asyncio.BaseEventLoop. The loop itself works as before")
+        if not _engine_on:
+            return  # whether its class can be patched is known afterwards
+        refuse_loop(loop, "the methods of its class cannot be replaced. The loop itself works as before")
     raise TypeError(f"apply() takes an asyncio event loop or None, not {type(loop).__name__}")
 
 
@@ -153,8 +156,8 @@ def apply(
         reference to; then the loop stays open for the thread's next runs, with the tasks and asynchronous generators that
         belong to these, and the others end. ``True``: it always closes it. ``False``: it never does, and ends nothing, as
         nest_asyncio; all top-level runs of a thread share one loop.
-    :raises TypeError: ``loop`` is no event loop, or one that aionest cannot run (uvloop and others not derived from
-        ``asyncio.BaseEventLoop``).
+    :raises TypeError: ``loop`` is no event loop, or one of a class whose methods cannot be replaced (a C type without a
+        subclass written in Python).
 
     Thread-safety: any thread, any time; calling it again only updates the options.
     """
@@ -163,6 +166,8 @@ def apply(
     with _lock:
         _undo_nest_asyncio()
         engine()
+        if loop is not None:
+            check_loop(loop)
         _run.options.close_loop = None if close_loop is None else bool(close_loop)
         _run.options.shared = shared
         if _entry_points:
@@ -206,6 +211,7 @@ def unapply() -> None:
                 )
         _restore(_entry_points)
         _anyio.unwatch()
+        _foreign.unpatch()
         _restore(_saved)
         _engine_on = _run.engine.on = False
         for loop in loops:

@@ -82,6 +82,18 @@ def set_eventfd(loop: asyncio.AbstractEventLoop, fd: int, /) -> None:
 def is_carried(loop: Any, /) -> bool: ...
 def stop_done(loop: Any, /) -> None: ...
 def set_interrupted(yes: bool, /) -> None: ...
+def foreign_method(stock: Callable[..., Any], index: int, takes_context: bool, /) -> Callable[..., Any]:
+    """The method ``stock`` of a loop's class, with its argument number ``index`` run on a stack that can be suspended."""
+
+def foreign_callback(callback: Callable[..., Any], /) -> Callable[..., Any]:
+    """``callback``, run on a stack that can be suspended when a loop that is not asyncio's own calls it."""
+
+def foreign_begin(loop: asyncio.AbstractEventLoop, /) -> tuple[int, int, int, int]:
+    """A loop that is not asyncio's own is about to run here; what foreign_end() wants."""
+
+def foreign_end(loop: asyncio.AbstractEventLoop, before: tuple[int, int, int, int], /) -> int:
+    """It does not run any more; how many callbacks it has taken or called meanwhile."""
+
 def stop_waiters(loop: asyncio.AbstractEventLoop, /) -> list[asyncio.Future[None]]:
     """The futures of nested run_forever calls, oldest first."""
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import contextvars
 import sys
-from asyncio import base_events, events, futures
+from asyncio import events, futures
 from typing import Any
 
-from . import _core, _run, _signals
+from . import _core, _foreign, _run, _signals
 
 
 class _Done(futures.Future):  # type: ignore[type-arg]
@@ -191,7 +191,7 @@ mains: dict[Any, Any] = {}  # what a loop that is about to run as a guest runs f
 def check(inner: Any, outer: Any) -> Any:
     """The selector by which ``inner`` can be watched from ``outer``; RuntimeError if there is none."""
     selector: Any = getattr(inner, "_selector", None)
-    if not isinstance(outer, base_events.BaseEventLoop) or not hasattr(selector, "fileno"):
+    if not _foreign.supported(outer) or not hasattr(selector, "fileno"):
         raise RuntimeError(
             f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"
         )

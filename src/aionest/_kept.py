@@ -52,23 +52,23 @@ def look(loop: Any, main: Any, fresh: bool) -> Remains | None:
 
     ``main`` is the run's own task, done or not. ``fresh``: the loop was made for this run.
     """
-    opened = _opened(loop)
+    open_ones = opened(loop)
     registered = _registered(loop)
-    if not (opened or registered):
+    if not (open_ones or registered):
         return None
     known = _known(loop)
-    if opened and not fresh and main.done() and all(one in known for one in _left(loop, main)):
+    if open_ones and not fresh and main.done() and all(one in known for one in _left(loop, main)):
         return Remains([], [])  # as after the run before
-    if not opened and fresh:
+    if not open_ones and fresh:
         if not Graph(loop, registered).held:
             return None
         gc.collect()  # what is garbage holds nothing, but is not known to be garbage before
         registered = _registered(loop)
-    graph = Graph(loop, registered, opened)
-    if not (opened or graph.held):
+    graph = Graph(loop, registered, open_ones)
+    if not (open_ones or graph.held):
         return None
-    staying = _inside([task for task in asyncio.all_tasks(loop) if task is not main], opened)
-    ids = graph.related([*opened, *staying])
+    staying = _inside([task for task in asyncio.all_tasks(loop) if task is not main], open_ones)
+    ids = graph.related([*open_ones, *staying])
     known.update(staying)
     known.update(one for one in _left(loop, main) if id(one) in ids)
     rest = [one for one in _left(loop, main) if one not in known]
@@ -93,7 +93,7 @@ def _known(loop: Any) -> Any:
     return known
 
 
-def _opened(loop: Any) -> list[Any]:
+def opened(loop: Any) -> list[Any]:
     """Scopes, groups, owner tasks and generators that nobody has left."""
     hosted: Any = sys.modules.get("aionest.hosted")
     return [

@@ -22,7 +22,7 @@ import threading
 from asyncio import base_events, coroutines, events, exceptions, futures, runners, selector_events, tasks
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _core, _ending, _kept, _owners, _streamlit
+from . import _core, _ending, _foreign, _kept, _owners, _streamlit
 from ._anyio import asyncgens
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def selector_close(self: Any) -> None:
 
 def _close_kept(loop: Any) -> None:
     running = events._get_running_loop()
-    if loop.is_running() or loop.is_closed() or not (running is None or isinstance(running, base_events.BaseEventLoop)):
+    if loop.is_running() or loop.is_closed() or not (running is None or _foreign.supported(running)):
         return
     if asyncgens.has_kept(loop):
         _finish(loop, asyncgens.close_all(loop))  # a guest of the loop that runs here, if one does
@@ -316,7 +316,7 @@ def persistent_loop() -> Any:
     if loop is not None:
         return loop
     loop = _policy_loop()
-    if isinstance(loop, base_events.BaseEventLoop) and not loop.is_closed() and not loop.is_running():
+    if loop is not None and _foreign.supported(loop) and not loop.is_closed() and not loop.is_running():
         # somebody else's: used, not owned
         return loop
     loop = events.new_event_loop()
@@ -512,7 +512,7 @@ def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool
         if close_loop is None:
             return _run_top(main, debug, False)
         return _run_on(persistent_loop(), main, debug)
-    if not isinstance(running, base_events.BaseEventLoop):
+    if not _foreign.supported(running):
         _refuse(main)
         from ._apply import check_loop
 
@@ -566,7 +566,7 @@ _example_coro.close()
 del _example_coro
 
 
-def _checked(loop_factory: Callable[[], Any]) -> Callable[[], Any]:
+def checked(loop_factory: Callable[[], Any]) -> Callable[[], Any]:
     """The factory, but what it makes must be an open loop: all that is done with it afterwards relies on that."""
 
     def make() -> Any:
@@ -584,11 +584,11 @@ def _run_closing(main: Any, debug: bool | None, loop_factory: Any) -> Any:
     """asyncio's own way: a new loop, closed at the end. Works nested too, since Runner's methods do."""
     try:
         if sys.version_info >= (3, 12) and events._get_running_loop() is None:
-            with runners.Runner(debug=debug, loop_factory=loop_factory and _checked(loop_factory)) as runner:
+            with runners.Runner(debug=debug, loop_factory=loop_factory and checked(loop_factory)) as runner:
                 return runner.run(main)
         main = check_coroutine(main)
         outer = _policy_loop()
-        loop = events.new_event_loop() if loop_factory is None else _checked(loop_factory)()
+        loop = events.new_event_loop() if loop_factory is None else checked(loop_factory)()
     except BaseException:
         _refuse(main)
         raise
@@ -663,8 +663,11 @@ def _ends(loop: Any, task: Any, fresh: bool) -> bool:
     """Can the loop be closed? Else what does not belong to what it stays open for has ended."""
     if task is None:
         return fresh
-    if not isinstance(loop, base_events.BaseEventLoop) or loop.is_closed() or sys.is_finalizing():
+    if loop.is_closed() or sys.is_finalizing():
         return True
+    if not isinstance(loop, base_events.BaseEventLoop):
+        # what is registered with a foreign loop cannot be seen; what has been opened on it can
+        return not (_foreign.supported(loop) and _kept.opened(loop))
     for _ in range(_ending.ROUNDS):
         try:
             remains = _kept.look(loop, task, fresh)
@@ -803,7 +806,7 @@ def runner_run(self: Any, coro: Any, *, context: contextvars.Context | None = No
         finally:
             if self._interrupt_count:
                 _core.set_interrupted(False)
-    if not isinstance(running, base_events.BaseEventLoop):
+    if not _foreign.supported(running):
         _refuse(coro)
         from ._apply import check_loop
 

@@ -26,10 +26,10 @@ import select
 import sys
 import threading
 import types
-from asyncio import base_events, coroutines, events
+from asyncio import coroutines, events
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _apply, _core, _run, _streamlit
+from . import _apply, _core, _foreign, _run, _streamlit
 from ._anyio.asyncgens import kept_on
 from ._errors import PortalClosed
 from .hosted import leave_all, open_on, owners_that_stayed
@@ -180,7 +180,7 @@ class LoopLock:
 
 def new_lock(running: asyncio.AbstractEventLoop | None) -> Any:
     """Something that is held, and that release() in another thread lets us have."""
-    if running is not None and isinstance(running, base_events.BaseEventLoop):
+    if running is not None and _foreign.supported(running):
         return LoopLock(running)
     return _Gate()
 
@@ -327,10 +327,10 @@ class Future(concurrent.futures.Future[T]):
 class Runner:
     """A loop in a thread, from start to end."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         _apply.engine()
         self.name = name
-        self.loop: Any = _new_loop()
+        self.loop: Any = _new_loop() if loop_factory is None else _run.checked(loop_factory)()
         self.create_task: Any = self.loop.create_task
         self.post: Any = self.loop.call_soon_threadsafe
         self.pending: set[Work] = set()
@@ -487,7 +487,7 @@ class Runner:
         loop = self.loop
         try:
             return (
-                len(self.pending) + len(asyncio.all_tasks(loop)) + len(loop._asyncgens) + open_on(loop) + kept_on(loop)
+                len(self.pending) + len(asyncio.all_tasks(loop)) + len(getattr(loop, "_asyncgens", ())) + open_on(loop) + kept_on(loop)
             )
         except RuntimeError:  # changed while it was counted
             return sys.maxsize

@@ -1,7 +1,10 @@
-"""A subprocess whose start is cancelled half-way.
+"""A subprocess whose start is cancelled half-way, and one on asyncio's loop where the policy makes other loops.
 
 asyncio connects the pipes of a new process in a task of its own. When that task is cancelled (the loop is shut down while
 processes start), pipes that were not connected yet count as open for ever, and who waits for the process waits for ever.
+
+Before Python 3.14 a policy has to provide a watcher of child processes, and uvloop's does not, whose loops need none. But a loop of
+asyncio's own may run under such a policy, the portal's for one: it gets a watcher here.
 
 Contract: asyncio's own functions run first; only when the connecting is over without success, pipes that are not connected
 are closed and forgotten, so that the end of the process is the end of the transport. Runs in the loop's thread.
@@ -10,7 +13,9 @@ are closed and forgotten, so that the end of the process is the end of the trans
 from __future__ import annotations
 
 import inspect
-from asyncio import base_subprocess
+import sys
+import warnings
+from asyncio import base_subprocess, events
 from typing import Any
 
 _transport: Any = base_subprocess.BaseSubprocessTransport
@@ -71,6 +76,28 @@ def _forget(transport: Any) -> None:
         transport._try_finish()
 
 
+_get_child_watcher: Any = getattr(events, "get_child_watcher", None)
+_watcher: Any = None
+
+
+def get_child_watcher() -> Any:
+    """The policy's watcher of child processes, or where it has none, one that needs no loop."""
+    global _watcher
+    try:
+        return _get_child_watcher()
+    except NotImplementedError:
+        if _watcher is None:
+            from asyncio import unix_events
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                _watcher = unix_events.ThreadedChildWatcher()  # type: ignore[attr-defined]
+        return _watcher
+
+
 def replacements() -> dict[tuple[Any, str], Any]:
     """What takes the place of asyncio's own functions."""
-    return {(_transport, "close"): close, (_transport, "_connect_pipes"): connect_pipes}
+    found = {(_transport, "close"): close, (_transport, "_connect_pipes"): connect_pipes}
+    if _get_child_watcher is not None and sys.platform != "win32":
+        found[events, "get_child_watcher"] = get_child_watcher
+    return found

@@ -28,9 +28,10 @@ import os
 import sys
 import threading
 import warnings
-from asyncio import base_events, coroutines, events
+from asyncio import coroutines, events
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from . import _foreign
 from ._errors import ResourceLost
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ class _Owner(Generic[T]):
         """Nobody runs the owner's loop at present: run it from here until the signal."""
         waiting = self.loop.create_task(signal.wait())
         try:
-            if isinstance(running, base_events.BaseEventLoop):
+            if _foreign.supported(running):
                 from . import _apply
 
                 _apply.engine()

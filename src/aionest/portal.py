@@ -149,12 +149,17 @@ class Portal:
     The loop starts with the first use. ``with`` closes the portal at its end.
 
     :param name: the thread's name.
+    :param loop_factory: makes the portal's loop, for instance ``uvloop.new_event_loop``; the default is asyncio's own,
+        which is the fastest one for calls.
 
     Thread-safety: every method may be used from any thread, the portal's own included: there a call is a nested run,
     so a portal cannot deadlock on itself.
     """
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(
+        self, name: str | None = None, *, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    ) -> None:
+        self._loop_factory = loop_factory
         self._name = f"aionest-portal-{next(_numbers)}" if name is None else name
         self._runner: Runner | None = None
         self._lock = threading.Lock()
@@ -170,7 +175,7 @@ class Portal:
                 if sys.is_finalizing():
                     raise PortalClosed(f"portal {self._name!r} cannot start: the interpreter is shutting down")
                 try:
-                    runner = self._runner = Runner(self._name)
+                    runner = self._runner = Runner(self._name, self._loop_factory)
                 except RuntimeError as exc:
                     if "shutdown" not in str(exc):
                         raise

@@ -22,7 +22,7 @@ own_run_forever(PyObject *loop)
 int
 an_driver_check(an_loop *rec, PyObject *loop)
 {
-    if (rec->carried || rec->guest != NULL || rec->iterating > 0) {
+    if (rec->foreign || rec->carried || rec->guest != NULL || rec->iterating > 0) {
         return 0;
     }
     int own = own_run_forever(loop);

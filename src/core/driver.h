@@ -1,6 +1,7 @@
 /* driver.h - can somebody else carry a loop on while one of its callers sleeps?                  Level 4: loop.
  *
- * Yes, if a run of ours carries it, if it is a guest, or if asyncio's own run_forever or _run_once runs it. No, if a class
+ * Yes, if it is foreign (its callbacks run on hubs, see foreign_loop.h), if a run of ours carries it, if it is a guest, or if
+ * asyncio's own run_forever or _run_once runs it. No, if a class
  * derived from asyncio's runs it in a way of its own: in the main loop of Qt (qasync) or inside trio (trio-asyncio), say. What
  * runs there is the stack that would be put to sleep.
  *

@@ -5,6 +5,7 @@
 #include "exits.h"
 #include "fiber.h"
 #include "foreign.h"
+#include "job.h"
 #include "runs.h"
 #include "signals.h"
 
@@ -124,6 +125,14 @@ carry(an_thread *th, PyObject *self, PyObject **target)
             *target = th->idle_base;
             th->idle_base = NULL;
             return MOVE_PARK;
+        }
+        if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
+            if (th->job.callback != NULL) {
+                an_job_run(th);
+                continue;
+            }
+            *target = Py_NewRef(th->idle_base);
+            return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
         }
         an_loop *rec = run->rec;
         PyObject *loop = run->loop;
@@ -561,6 +570,16 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
                      AN_SUSPENDED_MAX);
         return -1;
     }
+    if (rec->foreign) {
+        if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN || !th->in_hub) {
+            an_err("NestedRunError",
+                   "this call is made on the own stack of %R, which cannot be suspended: in a protocol's or a transport's "
+                   "callback, for instance. Make it in a task, or in a callback of loop.call_soon()",
+                   Py_TYPE(loop));
+            return -1;
+        }
+        return 0;
+    }
     if (th->run == NULL || (!rec->carried && rec->guest == NULL)) {
         if (an_driver_check(rec, loop) < 0) {
             return -1;
@@ -588,7 +607,10 @@ an_hub_leave(an_thread *th, an_block *b)
 {
     an_run *run = th->run;
     PyObject *fiber = NULL;
-    if (run->kind == AN_RUN_ADOPTED && th->idle_base != NULL) {
+    if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
+        fiber = Py_NewRef(th->idle_base);
+    }
+    else if (run->kind == AN_RUN_ADOPTED && th->idle_base != NULL) {
         fiber = th->idle_base;
         th->idle_base = NULL;
     }

@@ -43,6 +43,7 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(rec->fdmap);
     Py_VISIT(rec->sighandlers);
     Py_VISIT(rec->guest);
+    Py_VISIT(rec->context);
     Py_VISIT(rec->stop_waiters);
     return 0;
 }
@@ -76,6 +77,7 @@ loop_clear(PyObject *self)
     Py_CLEAR(rec->fdmap);
     Py_CLEAR(rec->sighandlers);
     Py_CLEAR(rec->guest);
+    Py_CLEAR(rec->context);
     Py_CLEAR(rec->stop_waiters);
     rec->epfd = -1;
     return 0;
@@ -181,8 +183,22 @@ runs_already(PyObject *dict)
     return v != NULL && v != Py_None;
 }
 
+/* 1 if aionest wraps the callbacks of LOOP's class: its run_forever is not ours. 0 | -1+exc */
+static int
+is_foreign(PyObject *loop)
+{
+    PyObject *f;
+    int found = PyObject_GetOptionalAttr((PyObject *)Py_TYPE(loop), an_st->s_call_soon, &f);
+    if (found <= 0) {
+        return found;
+    }
+    int r = Py_IS_TYPE(f, (PyTypeObject *)an_st->type_foreign_method);
+    Py_DECREF(f);
+    return r;
+}
+
 static an_loop *
-make_record(PyObject *loop)
+make_record(PyObject *loop, int foreign)
 {
     an_state *st = an_st;
     PyTypeObject *tp = (PyTypeObject *)st->type_loop;
@@ -209,13 +225,15 @@ make_record(PyObject *loop)
             goto fail;
         }
     }
-    rec->inflight = runs_already(dict);
+    rec->foreign = foreign;
+    rec->inflight = !foreign && runs_already(dict);
     PyObject *ref = PyWeakref_NewRef(loop, NULL);
     if (ref == NULL) {
         goto fail;
     }
     Py_XSETREF(rec->loop_ref, ref);
-    if (take_all(rec, dict) < 0 || PyDict_SetItem(dict, st->s__aionest, (PyObject *)rec) < 0) {
+    if ((PyObject_TypeCheck(loop, (PyTypeObject *)st->o_BaseEventLoop) && take_all(rec, dict) < 0) ||
+        PyDict_SetItem(dict, st->s__aionest, (PyObject *)rec) < 0) {
         goto fail;
     }
     Py_CLEAR(dict);
@@ -252,6 +270,12 @@ an_loop_put_back(PyObject *loop)
     if (dict == NULL) {
         return rec == NULL ? 0 : -1;
     }
+    if (!PyObject_TypeCheck(loop, (PyTypeObject *)st->o_BaseEventLoop)) {
+        int removed = PyDict_DelItem(dict, st->s__aionest);
+        forget(rec);
+        Py_DECREF(dict);
+        return removed;
+    }
     PyObject *count = PyLong_FromSsize_t(rec->timer_cancelled_count);
     PyObject *ready = rec->own_ready != NULL ? rec->own_ready : (PyObject *)rec;
     int r = count == NULL || PyDict_SetItem(dict, st->s__ready, ready) < 0 ||
@@ -282,7 +306,7 @@ static an_loop *
 find_record(PyObject *loop)
 {
     an_state *st = an_st;
-    if (loop == NULL || !PyObject_TypeCheck(loop, (PyTypeObject *)st->o_BaseEventLoop)) {
+    if (loop == NULL || !PyObject_TypeCheck(loop, (PyTypeObject *)st->o_AbstractEventLoop)) {
         return NULL;
     }
     PyObject *v;
@@ -332,11 +356,14 @@ an_loop_get(PyObject *loop)
     if (rec != NULL) {
         return rec;
     }
-    if (!PyObject_TypeCheck(loop, (PyTypeObject *)an_st->o_BaseEventLoop)) {
-        an_err_foreign_loop(loop, "it is not derived from asyncio.BaseEventLoop");
+    int foreign = is_foreign(loop);
+    if (foreign < 0 || (foreign == 0 && !PyObject_TypeCheck(loop, (PyTypeObject *)an_st->o_BaseEventLoop))) {
+        if (foreign == 0) {
+            an_err_foreign_loop(loop, "the methods of its class cannot be replaced");
+        }
         return NULL;
     }
-    if (make_record(loop) == NULL) {
+    if (make_record(loop, foreign) == NULL) {
         return NULL;
     }
     rec = find_record(loop);
@@ -521,6 +548,10 @@ an_loop_look_again(an_loop *rec, PyObject *loop)
         {st->s__write_to_self, st->stock_write_to_self, AN_OVR_WRITE_TO_SELF},
         {st->s_create_task, NULL, AN_OVR_CREATE_TASK}, /* asyncio's own may have been wrapped before we came */
     };
+    if (rec->foreign) {
+        rec->overrides = ~0;
+        return 0;
+    }
     PyObject *dict = PyObject_GenericGetDict(loop, NULL), *v;
     if (dict == NULL) {
         return -1;

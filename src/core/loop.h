@@ -66,6 +66,8 @@ typedef struct an_loop {
     int iterating;       /* calls of our _run_once() under way (hub.h) */
     int inplace;         /* steps run in place since the last poll */
     unsigned int polls_skipped;
+    PyObject *context;   /* strong or NULL: the one in which a foreign loop calls back */
+    int foreign;         /* its run_forever is not ours (foreign_loop.h) */
     int carried;         /* a run of ours carries it (hub.h) */
     double clock_resolution;
     /* the stock epoll selector, else epfd < 0 */

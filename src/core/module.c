@@ -6,6 +6,7 @@
 #include "err.h"
 #include "fiber.h"
 #include "foreign.h"
+#include "foreign_loop.h"
 #include "gate.h"
 #include "handle.h"
 #include "imports.h"
@@ -321,6 +322,17 @@ static PyMethodDef functions[] = {
      "stop_done($module, loop, /)\n--\n\nStop loop, whose main future is done: runs suspended on it stay."},
     {"set_interrupted", set_interrupted, METH_O,
      "set_interrupted($module, yes, /)\n--\n\nTell whether Ctrl-C has cancelled a run of the main thread."},
+    {"foreign_method", an_py_foreign_method, METH_VARARGS,
+     "foreign_method($module, stock, index, takes_context, /)\n--\n\n"
+     "The method stock of an event loop's class, whose argument number index is a callback: that one runs on a stack that\n"
+     "can be suspended."},
+    {"foreign_callback", an_py_foreign_callback, METH_O,
+     "foreign_callback($module, callback, /)\n--\n\n"
+     "callback, run on a stack that can be suspended when a loop that is not ours calls it."},
+    {"foreign_begin", an_py_foreign_begin, METH_O,
+     "foreign_begin($module, loop, /)\n--\n\nA loop that is not ours is about to run here; what foreign_end() wants."},
+    {"foreign_end", an_py_foreign_end, METH_VARARGS,
+     "foreign_end($module, loop, before, /)\n--\n\nIt does not run any more."},
     {"stop_waiters", stop_waiters, METH_O,
      "stop_waiters($module, loop, /)\n--\n\nThe futures of nested run_forever calls, oldest first."},
     {"check_driver", check_driver, METH_O,
@@ -370,7 +382,7 @@ exec(PyObject *module)
     if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
         an_handle_init(module) < 0 ||
         an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 || an_block_init(module) < 0 ||
-        an_hub_init(module) < 0 || an_signals_init(module) < 0) {
+        an_hub_init(module) < 0 || an_foreign_loop_init(module) < 0 || an_signals_init(module) < 0) {
         an_st = NULL;
         return -1;
     }

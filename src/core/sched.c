@@ -105,6 +105,12 @@ call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
 int
 an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, PyObject *context)
 {
+    if (AN_UNLIKELY(rec->foreign)) { /* its queue is its own */
+        PyObject *args[4] = {loop, callback, arg == NULL ? context : arg, context};
+        PyObject *handle = PyObject_VectorcallMethod(an_st->s_call_soon, args, arg == NULL ? 2 : 3, an_st->kw_context);
+        Py_XDECREF(handle);
+        return handle == NULL ? -1 : 0;
+    }
     PyObject *h = an_handle_new(loop, callback, &arg, arg == NULL ? 0 : 1, context);
     if (h == NULL) {
         return -1;

@@ -41,6 +41,7 @@
     X(ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle", 0)                                                      \
     X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop", 1)                                                        \
     X(run_until_complete_cb, "asyncio.base_events", "_run_until_complete_cb", 1)                                       \
+    X(AbstractEventLoop, "asyncio.events", "AbstractEventLoop", 1)                                                     \
     X(BaseSelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop", 1)                                    \
     X(time_dict, "time", "__dict__", 1)                                                                                \
     X(base_events_dict, "asyncio.base_events", "__dict__", 1)                                                          \
@@ -73,7 +74,8 @@
 
 /* other strong members: types, cached values */
 #define AN_OBJECTS(X)                                                                                                  \
-    X(type_handle) X(type_timer) X(type_loop) X(type_thread) X(type_block)                                             \
+    X(type_foreign_callback) X(type_foreign_method)                                                                     \
+    X(type_handle) X(type_timer) X(type_loop) X(type_thread) X(type_block)                                              \
     X(stock_call_soon) X(stock_call_at) X(stock_call_later) X(stock_call_soon_threadsafe) X(stock_create_task)         \
     X(stock_run_once) X(stock_time) X(stock_timer_handle_cancelled) X(stock_process_events) X(stock_write_to_self)     \
     X(stock_check_closed) X(stock__call_soon) X(stock_get_debug) X(stock_read_from_self) X(empty_tuple) X(zero)  \

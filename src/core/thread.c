@@ -25,6 +25,11 @@ thread_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(th->fibers.carrier);
     Py_VISIT(th->fibers.stranded);
     Py_VISIT(th->fibers.tracer_before);
+    Py_VISIT(th->job.callback);
+    Py_VISIT(th->job.args);
+    Py_VISIT(th->job.context);
+    Py_VISIT(th->job.error);
+    Py_VISIT(th->job.result);
     Py_VISIT(th->context);
     return 0;
 }
@@ -41,6 +46,12 @@ thread_clear(PyObject *self)
     Py_CLEAR(th->corpse);
     Py_CLEAR(th->fibers.stranded);
     Py_CLEAR(th->fibers.tracer_before);
+    Py_CLEAR(th->job.callback);
+    Py_CLEAR(th->job.args);
+    Py_CLEAR(th->job.kwnames);
+    Py_CLEAR(th->job.context);
+    Py_CLEAR(th->job.error);
+    Py_CLEAR(th->job.result);
     Py_CLEAR(th->context);
     return 0;
 }

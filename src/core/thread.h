@@ -23,6 +23,7 @@ struct an_block;
 typedef enum {
     AN_RUN_OWN,      /* base waits in the trampoline of run_forever */
     AN_RUN_ADOPTED,  /* somebody else's run_forever iterates it; hubs help out while that stack sleeps */
+    AN_RUN_FOREIGN,  /* a loop that is not ours calls back; hubs run its callbacks one by one (foreign_loop.h) */
     AN_RUN_DRAINING, /* no loop: suspended runs are being ended, control comes back to base */
 } an_run_kind;
 
@@ -35,6 +36,7 @@ typedef struct an_run {
     PyObject *base;      /* strong; NULL when adopted */
     PyObject *exc;       /* strong: what base shall raise */
     int finished;
+    int passing;         /* foreign: it ends when nothing is suspended any more */
     int polled;          /* an iteration was begun: even a loop that was stopped before runs one */
 } an_run;
 
@@ -59,6 +61,10 @@ typedef struct an_thread {
     long long seq;
     long long slept_ns;   /* total time that stacks of this thread were suspended inside their handles */
     PyObject *corpse;     /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
+    struct {
+        PyObject *callback, *args, *kwnames, *context, *error, *result;
+        long long number;
+    } job;                /* see job.h */
     PyObject *context;    /* an empty context for wake-ups */
 } an_thread;
 

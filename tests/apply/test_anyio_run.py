@@ -246,7 +246,7 @@ def test_another_library_that_runs_on_the_loop_is_respected(applied, monkeypatch
     asyncio.run(main())
 
 
-def test_inside_uvloop_it_is_refused_by_anyio(child):
+def test_inside_uvloop_it_nests_too(child):
     pytest.importorskip("uvloop")
     r = child(
         """
@@ -254,17 +254,19 @@ def test_inside_uvloop_it_is_refused_by_anyio(child):
         import aionest
         aionest.apply()
 
+        async def echo(x):
+            await anyio.sleep(0.01)
+            return x
+
         async def main():
-            try:
-                anyio.run(main)
-            except RuntimeError as exc:
-                print(exc)
+            await anyio.sleep(0)
+            print(anyio.run(echo, 1))
 
         uvloop.new_event_loop().run_until_complete(main())
         """,
         dev=False,
     )
-    assert (r.stdout, r.stderr) == ("Already running asyncio in this thread\n", "")
+    assert (r.stdout, r.stderr) == ("1\n", "")
 
 
 def test_a_version_that_is_not_known_keeps_its_own_rules(applied, monkeypatch):

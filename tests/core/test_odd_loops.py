@@ -402,26 +402,3 @@ def test_loops_with_functions_around_asyncios_own_nest(kind, when):
     finally:
         loop.close()
     assert _core._counters()["suspended"] == 0
-
-
-def test_uvloops_full_name_is_told(child):
-    pytest.importorskip("uvloop")
-    r = child(
-        """
-        import asyncio, uvloop
-        import aionest
-        aionest.apply()
-
-        async def main():
-            for way in (lambda: asyncio.run(asyncio.sleep(0)), lambda: aionest.run(asyncio.sleep(0)),
-                        lambda: aionest.await_(asyncio.sleep(0))):
-                try:
-                    way()
-                except RuntimeError as exc:
-                    print(type(exc).__name__, "uvloop.Loop" in str(exc), "aionest.portal()" in str(exc))
-
-        uvloop.new_event_loop().run_until_complete(main())
-        """,
-        dev=False,
-    )
-    assert (r.stdout, r.stderr) == ("ForeignLoopError True True\n" * 3, "")

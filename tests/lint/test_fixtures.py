@@ -93,6 +93,7 @@ def run_pytest(file, *options, variables=None, **more):
         "AIONEST_ONLY": "",
     }
     env |= variables or {}
+    env.pop("PYTEST_XDIST_WORKER", None)  # what runs this may be one of several workers
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-c", os.devnull, "-rA"]
     command += ["--rootdir", str(file.parent), *options, str(file)]
     return subprocess.run(command, cwd=file.parent, env=env, capture_output=True, text=True, timeout=110, **more)

@@ -291,7 +291,7 @@ def _is_kept(agen: Any, birth: Birth) -> bool:
 
 def _kept_generators(loop: Any) -> Iterator[tuple[Any, Birth]]:
     births = births_of(loop)
-    for agen in list(loop._asyncgens):
+    for agen in list(getattr(loop, "_asyncgens", ())):  # uvloop shows its own to nobody
         birth = births.get(agen)
         if birth is not None and _is_kept(agen, birth):
             yield agen, birth

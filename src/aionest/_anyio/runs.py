@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from asyncio import base_events, events
+from asyncio import events
 from typing import Any
 
-from .. import _run
+from .. import _foreign, _run
 from . import probe
 
 
@@ -45,7 +45,7 @@ def _backend_to_nest_in(event_loop: Any, running: Any) -> Any:
     """The module of anyio's asyncio backend; None where anyio's own function is to be called."""
     from . import install
 
-    if not install._watching or not isinstance(running, base_events.BaseEventLoop):
+    if not install._watching or not _foreign.supported(running):
         return None
     if _library(event_loop) not in (None, "asyncio"):
         return None

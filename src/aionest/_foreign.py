@@ -1,0 +1,481 @@
+"""Loops whose run_forever is not asyncio's own: uvloop, rloop, Qt's, anybody's.
+
+Contract
+  * Classes are patched, never loops: those derived from ``AbstractEventLoop`` that exist, and those that are made later. A class
+    that cannot be patched is left alone; what nests on it gets ForeignLoopError.
+  * The methods that take a callback get it wrapped (``foreign_loop.h``): it runs on a stack that can be suspended, in the order that
+    the loop has chosen. run_forever, run_until_complete, stop and close are bracketed, and may be called while the loop runs.
+  * A foreign loop inside a running loop is its guest: a handle of the outer loop runs one iteration at a time.
+  * ``unpatch`` puts back exactly what was found.
+Thread: ``patch`` and ``unpatch`` any, under the caller's lock; methods the loop's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import heapq
+import inspect
+import signal
+import sys
+import threading
+import weakref
+from asyncio import base_events, events, futures, tasks
+from collections.abc import Callable
+from typing import Any
+
+from . import _core
+
+_CALLBACK_AT = {
+    "call_soon": 1,
+    "call_soon_threadsafe": 1,
+    "call_later": 2,
+    "call_at": 2,
+    "add_reader": 2,
+    "add_writer": 2,
+    "add_signal_handler": 2,
+}
+_STOPPED = "Event loop stopped before Future completed."
+_CLOSED = "Event loop was closed before Future completed."
+# the loops' methods that take a factory of protocols, whose methods transports call on the loop's own stack
+_FACTORIES = (
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "create_datagram_endpoint",
+    "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "subprocess_exec",
+    "subprocess_shell",
+)
+_PROTOCOL_METHODS = (
+    "connection_made",
+    "connection_lost",
+    "pause_writing",
+    "resume_writing",
+    "data_received",
+    "eof_received",
+    "buffer_updated",
+    "datagram_received",
+    "error_received",
+    "pipe_data_received",
+    "pipe_connection_lost",
+    "process_exited",
+)
+# Packages with loops derived from asyncio's that run in a main loop of Qt. Others that are derived from asyncio's and have a
+# run_forever of their own mostly end in asyncio's _run_once, where the engine carries them on without any of this.
+_DERIVED = ("qasync", "asyncqt", "quamash", "PySide6")
+
+_record: list[tuple[type[Any], str, Any]] = []
+_MISSING: Any = object()
+_main: weakref.WeakKeyDictionary[Any, list[Any]] = (
+    weakref.WeakKeyDictionary()
+)  # what its run_until_complete calls wait for
+_guests: weakref.WeakKeyDictionary[Any, Guest] = weakref.WeakKeyDictionary()
+
+
+def is_patched(cls: type[Any]) -> bool:
+    """True if code that runs on loops of this class can be suspended though the class is foreign."""
+    return type(getattr(cls, "call_soon", None)).__name__ == "ForeignMethod"
+
+
+def supported(loop: Any) -> bool:
+    """True if code that runs on this loop can be suspended."""
+    return isinstance(loop, base_events.BaseEventLoop) or is_patched(type(loop))
+
+
+def is_foreign(cls: type[Any]) -> bool:
+    """True if loops of this class do not run by asyncio's own run_forever and queue."""
+    if not issubclass(cls, base_events.BaseEventLoop):
+        return cls is not events.AbstractEventLoop
+    definers = [_definer(cls, name) for name in ("run_forever", "call_soon")]
+    return all(d is not None and d.__module__.partition(".")[0] in _DERIVED for d in definers)
+
+
+def _definer(cls: type[Any], name: str) -> type[Any] | None:
+    return next((c for c in cls.__mro__ if name in vars(c)), None)
+
+
+# ---- patching ---------------------------------------------------------------------------------------------------------------
+
+
+def patch() -> None:
+    """Patch every class of foreign loops, now and as they are made."""
+    if _record:
+        return
+    _put(events.AbstractEventLoop, "__init_subclass__", classmethod(_init_subclass))  # type: ignore[arg-type]
+    for cls in _subclasses(events.AbstractEventLoop):
+        _patch_class(cls)
+
+
+def unpatch() -> None:
+    """Give the classes their own methods back."""
+    while _record:
+        cls, name, before = _record.pop()
+        if before is _MISSING:
+            delattr(cls, name)
+        else:
+            setattr(cls, name, before)
+
+
+def _init_subclass(cls: type[Any], **kwargs: Any) -> None:
+    super(events.AbstractEventLoop, cls).__init_subclass__(**kwargs)
+    _patch_class(cls)
+
+
+def _subclasses(cls: type[Any]) -> list[type[Any]]:
+    found: list[type[Any]] = []
+    for sub in cls.__subclasses__():
+        found += [sub, *(c for c in _subclasses(sub) if c not in found)]
+    return found
+
+
+def _put(cls: type[Any], name: str, value: Any) -> None:
+    before = vars(cls).get(name, _MISSING)
+    setattr(cls, name, value)
+    _record.append((cls, name, before))
+
+
+def _patch_class(cls: type[Any]) -> None:
+    """Wrap what this class defines, or gets from a class that cannot be patched or is no event loop's."""
+    if not is_foreign(cls):
+        return
+    mark = len(_record)
+    try:
+        for name, index in _CALLBACK_AT.items():
+            stock = _own(cls, name)
+            if stock is not None:
+                _put(cls, name, _core.foreign_method(stock, index, _takes_context(stock)))
+        for name in _FACTORIES:
+            stock = _own(cls, name)
+            if stock is not None:
+                _put(cls, name, functools.wraps(stock)(_make_factory_method(stock)))
+        for name, make in _BRACKETS.items():
+            stock = _own(cls, name)
+            if stock is not None:
+                _put(cls, name, functools.wraps(stock)(make(stock)))
+    except TypeError:  # a class of a C extension's, whose attributes cannot be set
+        while len(_record) > mark:
+            owner, name, before = _record.pop()
+            delattr(owner, name) if before is _MISSING else setattr(owner, name, before)
+
+
+def _takes_context(function: Any) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    return "context" in parameters
+
+
+def _make_factory_method(stock: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Any, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
+        return stock(self, _wrap_factory(protocol_factory), *args, **kwargs)
+
+    method._aionest_foreign = True  # type: ignore[attr-defined]
+    return method
+
+
+def _wrap_factory(factory: Any) -> Any:
+    if not callable(factory):
+        return factory
+
+    @functools.wraps(factory, updated=())
+    def make() -> Any:
+        protocol = factory()
+        _wrap_protocol(protocol)
+        return protocol
+
+    return make
+
+
+def _wrap_protocol(protocol: Any) -> None:
+    """Put wrapped methods on the instance, until its connection is lost: they refer to it."""
+    attributes = getattr(protocol, "__dict__", None)
+    if attributes is None:
+        return  # with slots: what nests in there is told to make the call elsewhere
+    # asyncio's own stream protocols call nobody else's code but in connection_made
+    streams = isinstance(protocol, asyncio.StreamReaderProtocol) and type(protocol).__module__.startswith("asyncio.")
+    methods = {
+        name: getattr(protocol, name)
+        for name in (("connection_made",) if streams else _PROTOCOL_METHODS)
+        if hasattr(protocol, name) and name not in attributes
+    }
+    wrapped = {name: _core.foreign_callback(method) for name, method in methods.items()}
+
+    def connection_lost(*args: Any) -> Any:
+        for name, callback in wrapped.items():
+            if attributes.get(name) is callback:
+                del attributes[name]
+        wrapped.clear()
+        return protocol.connection_lost(*args)
+
+    wrapped["connection_lost"] = _core.foreign_callback(connection_lost)
+    attributes.update(wrapped)
+
+
+def _own(cls: type[Any], name: str) -> Any:
+    """The function that stands behind a method and is not wrapped yet; None if a base class has it wrapped, or nobody has it."""
+    owner = _definer(cls, name)
+    if owner is None or owner in (events.AbstractEventLoop, base_events.BaseEventLoop):
+        return None
+    found = vars(owner)[name]
+    if type(found).__name__ == "ForeignMethod" or getattr(found, "_aionest_foreign", False):
+        return None
+    if isinstance(found, (staticmethod, classmethod)):
+        return None
+    return found if callable(found) else getattr(cls, name)
+
+
+# ---- running ----------------------------------------------------------------------------------------------------------------
+
+
+def _bracketed(stock: Callable[..., Any], loop: Any) -> None:
+    before = _core.foreign_begin(loop)
+    try:
+        stock(loop)
+    finally:
+        _core.foreign_end(loop, before)
+
+
+def _make_run_forever(stock: Callable[..., Any]) -> Callable[..., Any]:
+    def run_forever(self: Any) -> None:
+        running: Any = events._get_running_loop()
+        if running is self:
+            _wait_for_stop(self)
+        elif running is not None:
+            Guest(self, running, stock).run()
+        else:
+            try:
+                _bracketed(stock, self)
+            finally:
+                mains = _main.get(self)
+                if not mains or not mains[-1].done():
+                    _core.end_suspended(self, _STOPPED)
+
+    run_forever._aionest_foreign = True  # type: ignore[attr-defined]
+    return run_forever
+
+
+def _wait_for_stop(loop: Any) -> None:
+    """A nested run_forever on the loop that runs: until stop() is called."""
+    stopped = loop.create_future()
+    waiters = _core.stop_waiters(loop)
+    waiters.append(stopped)
+    try:
+        _core.block_on(stopped)
+    finally:
+        if stopped in waiters:
+            waiters.remove(stopped)
+
+
+def _make_run_until_complete(stock: Callable[..., Any]) -> Callable[..., Any]:
+    def run_until_complete(self: Any, future: Any) -> Any:
+        new_task = not futures.isfuture(future)
+        running: Any = events._get_running_loop()
+        if self.is_closed() or (self.is_running() and running is not self):
+            return stock(self, future)  # which says why not
+        future = tasks.ensure_future(future, loop=self)
+        if new_task:
+            future._log_destroy_pending = False  # its exception is raised here if it does not complete
+        if running is self:
+            return _core.block_on(future)
+        mains = _main.setdefault(self, [])
+        mains.append(future)
+        try:
+            if running is None:
+                return stock(self, future)
+            return _run_as_guest(self, future)
+        except BaseException:
+            if new_task and future.done() and not future.cancelled():
+                future.exception()
+            raise
+        finally:
+            mains.remove(future)
+
+    run_until_complete._aionest_foreign = True  # type: ignore[attr-defined]
+    return run_until_complete
+
+
+def _run_as_guest(loop: Any, future: Any) -> Any:
+    def stop(_: Any) -> None:
+        loop.stop()
+
+    future.add_done_callback(stop)
+    try:
+        loop.run_forever()
+    finally:
+        future.remove_done_callback(stop)
+    if not future.done():
+        raise RuntimeError(_STOPPED)
+    return future.result()
+
+
+def _make_stop(stock: Callable[..., Any]) -> Callable[..., Any]:
+    def stop(self: Any) -> None:
+        mains = _main.get(self)
+        if not (mains and mains[-1].done()):
+            running: Any = events._get_running_loop()
+            waiters = _core.stop_waiters(self) if running is self else ()
+            if waiters:
+                stopped = waiters.pop()
+                if not stopped.done():
+                    stopped.set_result(None)
+                return
+        guest = _guests.get(self)
+        if guest is not None:
+            guest.stopping = True
+            guest.kick()
+        else:
+            stock(self)
+
+    stop._aionest_foreign = True  # type: ignore[attr-defined]
+    return stop
+
+
+def _make_close(stock: Callable[..., Any]) -> Callable[..., Any]:
+    def close(self: Any) -> None:
+        if not self.is_running() and not self.is_closed():
+            _core.end_suspended(self, _CLOSED)
+        stock(self)
+
+    close._aionest_foreign = True  # type: ignore[attr-defined]
+    return close
+
+
+_BRACKETS: dict[str, Callable[[Any], Callable[..., Any]]] = {
+    "run_forever": _make_run_forever,
+    "run_until_complete": _make_run_until_complete,
+    "stop": _make_stop,
+    "close": _make_close,
+}
+
+
+# ---- guests -----------------------------------------------------------------------------------------------------------------
+
+_POLL = 0.005  # seconds: how often a guest is looked at whose descriptor nobody can watch
+_POLL_WATCHED = 0.05  # the same for one that is watched: timers that its transports have set are not seen from outside
+
+
+class Guest:
+    """Runs a foreign loop inside a running one, an iteration at a time.
+
+    Between iterations the outer loop watches the inner one's descriptor, where it has one (uvloop), and the timers that were
+    set by its methods, which are replaced on the instance meanwhile.
+    """
+
+    def __init__(self, inner: Any, outer: Any, run_forever: Callable[..., Any]) -> None:
+        self.inner, self.outer, self.run_forever = inner, outer, run_forever
+        self.stopping = False
+        self.iterating = False
+        self.done = outer.create_future()
+        self.handle: Any = None
+        self.fd = -1
+        self.due: list[float] = []  # heap: when timers of the inner loop are due, in its time
+
+    def run(self) -> None:
+        backend = getattr(self.inner, "_get_backend_id", None)
+        self.fd = -1 if backend is None else backend()
+        _guests[self.inner] = self
+        self.watch_methods()
+        try:
+            if self.fd >= 0:
+                self.outer.add_reader(self.fd, self.kick)
+            self.kick()
+            exc = _core.block_on(self.done)
+        finally:
+            del _guests[self.inner]
+            self.disarm()
+            if self.fd >= 0 and not self.outer.is_closed():
+                self.outer.remove_reader(self.fd)
+            for name in ("call_soon", "call_later", "call_at"):
+                self.inner.__dict__.pop(name, None)
+        if exc is not None:
+            raise exc
+
+    def watch_methods(self) -> None:
+        inner, cls = self.inner, type(self.inner)
+
+        def call_soon(callback: Any, *args: Any, **kwargs: Any) -> Any:
+            handle = cls.call_soon(inner, callback, *args, **kwargs)
+            self.kick()
+            return handle
+
+        def call_later(delay: float, callback: Any, *args: Any, **kwargs: Any) -> Any:
+            handle = cls.call_later(inner, delay, callback, *args, **kwargs)
+            self.note(inner.time() + delay)
+            return handle
+
+        def call_at(when: float, callback: Any, *args: Any, **kwargs: Any) -> Any:
+            handle = cls.call_at(inner, when, callback, *args, **kwargs)
+            self.note(when)
+            return handle
+
+        inner.call_soon, inner.call_later, inner.call_at = call_soon, call_later, call_at
+
+    def note(self, when: float) -> None:
+        heapq.heappush(self.due, when)
+        self.kick()
+
+    def disarm(self) -> None:
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+
+    def kick(self) -> None:
+        """There may be something to do: an iteration soon. Between iterations only, which look for themselves."""
+        if not self.iterating and not self.done.done():
+            self.disarm()
+            self.handle = self.outer.call_soon(self.pump, context=contextvars.Context())
+
+    def pump(self) -> None:
+        self.handle = None
+        if self.done.done():
+            return
+        self.iterating = True
+        try:
+            busy = self.iterate()
+        except BaseException as exc:
+            if not self.done.done():
+                self.done.set_result(exc)
+            return
+        finally:
+            self.iterating = False
+        if self.done.done():
+            return
+        if self.stopping:
+            self.done.set_result(None)
+        elif busy:
+            self.kick()
+        else:
+            self.arm()
+
+    def arm(self) -> None:
+        """Nothing to do now: come back for the next timer, or to look."""
+        delay, now = _POLL if self.fd < 0 else _POLL_WATCHED, self.inner.time()
+        while self.due and self.due[0] <= now:
+            heapq.heappop(self.due)
+        if self.due:
+            delay = min(delay, self.due[0] - now)
+        self.handle = self.outer.call_later(delay, self.pump, context=contextvars.Context())
+
+    def iterate(self) -> bool:
+        """One iteration of the inner loop that waits for nothing; True if it called something."""
+        hooks = sys.get_asyncgen_hooks()
+        main = threading.current_thread() is threading.main_thread()
+        wakeup = signal.set_wakeup_fd(-1) if main else -1
+        events._set_running_loop(None)
+        before = _core.foreign_begin(self.inner)
+        try:
+            type(self.inner).stop.__wrapped__(self.inner)  # type: ignore[attr-defined]
+            self.run_forever(self.inner)
+        finally:
+            busy = _core.foreign_end(self.inner, before)
+            events._set_running_loop(self.outer)
+            if main:
+                signal.set_wakeup_fd(wakeup)
+            sys.set_asyncgen_hooks(*hooks)
+        return busy > 0

@@ -1,0 +1,617 @@
+#include "foreign_loop.h"
+#include "err.h"
+#include "fiber.h"
+#include "runs.h"
+#include "signals.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+/* ---- the loop's own stack ------------------------------------------------------------ */
+
+static an_run *
+begin(an_thread *th, PyObject *loop, an_loop *rec)
+{
+    return an_run_push(th, AN_RUN_FOREIGN, loop, rec, NULL);
+}
+
+/* MAY SWITCH */
+static void
+end(an_thread *th, an_run *run)
+{
+    PyObject *late = an_run_pop(th, run);
+    if (th->run == NULL) {
+        an_hub_dismiss(th);
+        an_signals_release(th);
+    }
+    if (late != NULL) {
+        an_err_unraisable(late, NULL);
+    }
+}
+
+/* Go from SELF, the loop's own stack, to FIBER and come back when that has nothing left to do. MAY SWITCH */
+static int
+go(an_thread *th, PyObject *self, PyObject *fiber)
+{
+    int rc = an_fiber_switch(&th->fibers, self, fiber);
+    an_hub_bury(th);
+    th->in_hub = 0;
+    return rc;
+}
+
+/* Let the stacks that became ready go on. MAY SWITCH */
+static int
+wake_ready(an_thread *th, PyObject *self)
+{
+    int rc = 0;
+    while (rc == 0 && th->pending.len > 0) {
+        an_block *b = (an_block *)an_ring_pop(&th->pending);
+        PyObject *fiber = b->state == AN_BLOCK_READY ? Py_NewRef(b->fiber) : NULL;
+        Py_DECREF(b);
+        if (fiber != NULL) {
+            rc = go(th, self, fiber);
+            Py_DECREF(fiber);
+        }
+    }
+    return rc;
+}
+
+static int
+run_on_hub(an_thread *th, PyObject *self)
+{
+    PyObject *hub = an_ring_pop_back(&th->idle);
+    if (hub == NULL && (hub = an_fiber_new(&th->fibers, an_st->hub_main, self, self)) == NULL) {
+        an_job_drop(th);
+        return -1;
+    }
+    int rc = go(th, self, hub);
+    Py_DECREF(hub);
+    an_job_drop(th); /* taken, but for an error */
+    return rc;
+}
+
+static long long n_jobs = 0;
+
+/* The loop calls CALLBACK(ARGS); NULL: there may be stacks that are ready. Its result, None if it sleeps | NULL+exc.
+ * MAY SWITCH */
+static PyObject *
+deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+        PyObject *own_context)
+{
+    PyObject *self = an_fiber_current(), *context = Py_XNewRef(an_current_context());
+    if (self == NULL) {
+        Py_XDECREF(context);
+        return NULL;
+    }
+    int entered = context != NULL && PyContext_Exit(context) == 0;
+    if (context != NULL && !entered) {
+        PyErr_Clear(); /* the thread's bottom context, current without having been entered */
+    }
+    int in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling, rc;
+    th->in_base_iter = th->inplace_depth = th->polling = 0;
+    long long waited_for = th->job.number;
+    PyObject *before = th->idle_base, *result_before = th->job.result;
+    th->idle_base = Py_NewRef(self);
+    PyObject *carrier = Py_XNewRef(th->fibers.carrier);
+    an_fiber_take(&th->fibers, self);
+    th->job.number = ++n_jobs;
+    th->job.result = NULL;
+    if (callback == NULL) {
+        rc = 0;
+    }
+    else if (Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_block)) {
+        an_block_wake((an_block *)callback);
+        rc = 0;
+    }
+    else {
+        rc = an_job_put(th, callback, args, nargs, kwnames, own_context != NULL ? own_context : context);
+        if (rc == 0) {
+            rc = run_on_hub(th, self);
+        }
+    }
+    if (rc == 0) {
+        rc = wake_ready(th, self);
+    }
+    th->in_base_iter = in_base_iter;
+    th->inplace_depth = inplace;
+    th->polling = polling;
+    PyObject *result = th->job.result;
+    th->job.number = waited_for;
+    th->job.result = result_before;
+    Py_XSETREF(th->idle_base, before);
+    an_fiber_take(&th->fibers, carrier);
+    Py_XDECREF(carrier);
+    Py_DECREF(self);
+
+    PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    if (exc == NULL) {
+        exc = th->job.error;
+        th->job.error = NULL;
+    }
+    if (entered && PyContext_Enter(context) < 0) {
+        if (exc == NULL) {
+            exc = PyErr_GetRaisedException();
+        }
+        PyErr_Clear();
+    }
+    Py_XDECREF(context);
+    if (exc != NULL) {
+        Py_XDECREF(result);
+        PyErr_SetRaisedException(exc);
+        return NULL;
+    }
+    return result == NULL ? Py_NewRef(Py_None) : result;
+}
+
+/* ---- wrapped callbacks ------------------------------------------------------------ */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *callback;
+    PyObject *context; /* in which it runs; NULL: that in which the loop calls back */
+} foreign_callback;
+
+#define FREE_MAX 64
+static foreign_callback *free_callbacks[FREE_MAX];
+static int n_free_callbacks = 0;
+
+static long long n_calls = 0; /* of wrappers, and wrappers made: whether an iteration did anything */
+
+/* Called where no hub is needed, or none is to be had. */
+static PyObject *
+call_here(foreign_callback *c, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    PyObject *context = Py_XNewRef(c->context), *callback = Py_NewRef(c->callback), *r = NULL;
+    if (context == NULL || PyContext_Enter(context) == 0) {
+        r = PyObject_Vectorcall(callback, args, nargsf, kwnames);
+        PyObject *exc = PyErr_GetRaisedException();
+        if (context != NULL && PyContext_Exit(context) < 0) {
+            Py_CLEAR(r);
+            if (exc != NULL) {
+                PyErr_Clear();
+            }
+        }
+        if (exc != NULL) {
+            PyErr_SetRaisedException(exc);
+        }
+    }
+    Py_XDECREF(context);
+    Py_DECREF(callback);
+    return r;
+}
+
+static PyObject *
+callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    foreign_callback *c = (foreign_callback *)self;
+    an_thread *th = an_thread_get();
+    if (th == NULL) {
+        return NULL;
+    }
+    n_calls++;
+    if (th->in_hub) {
+        return call_here(c, args, nargsf, kwnames);
+    }
+    an_run *run = th->run, *own = NULL;
+    if (AN_UNLIKELY(run == NULL || run->kind != AN_RUN_FOREIGN)) {
+        /* the loop ran before its class was ours */
+        PyObject *loop = an_running_loop();
+        an_loop *rec = loop == NULL || loop == Py_None ? NULL : an_loop_get(loop);
+        if (rec == NULL || !rec->foreign) {
+            Py_XDECREF(loop);
+            PyErr_Clear();
+            return call_here(c, args, nargsf, kwnames);
+        }
+        own = begin(th, loop, rec);
+        Py_DECREF(loop);
+        if (own == NULL) {
+            return NULL;
+        }
+        own->passing = 1;
+    }
+    Py_INCREF(self);
+    PyObject *r = deliver(th, c->callback, args, PyVectorcall_NARGS(nargsf), kwnames, c->context);
+    Py_DECREF(self);
+    run = th->run;
+    if (AN_UNLIKELY(run != NULL && run->kind == AN_RUN_FOREIGN && run->passing && run->rec->n_blocks == 0)) {
+        PyObject *exc = PyErr_GetRaisedException();
+        end(th, run);
+        PyErr_SetRaisedException(exc);
+    }
+    return r;
+}
+
+static PyObject *
+callback_new(PyObject *callback, PyObject *context)
+{
+    PyTypeObject *tp = (PyTypeObject *)an_st->type_foreign_callback;
+    foreign_callback *c;
+    if (n_free_callbacks > 0) {
+        c = free_callbacks[--n_free_callbacks];
+        PyObject_Init((PyObject *)c, tp);
+    }
+    else {
+        c = PyObject_GC_New(foreign_callback, tp);
+        if (c == NULL) {
+            return NULL;
+        }
+        c->vectorcall = callback_call;
+    }
+    n_calls++;
+    c->callback = Py_NewRef(callback);
+    c->context = Py_XNewRef(context);
+    PyObject_GC_Track((PyObject *)c);
+    return (PyObject *)c;
+}
+
+static int
+callback_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((foreign_callback *)self)->callback);
+    Py_VISIT(((foreign_callback *)self)->context);
+    return 0;
+}
+
+static int
+callback_clear(PyObject *self)
+{
+    Py_CLEAR(((foreign_callback *)self)->callback);
+    Py_CLEAR(((foreign_callback *)self)->context);
+    return 0;
+}
+
+static void
+callback_dealloc(PyObject *self)
+{
+    PyTypeObject *tp = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    (void)callback_clear(self);
+    if (n_free_callbacks < FREE_MAX) {
+        free_callbacks[n_free_callbacks++] = (foreign_callback *)self;
+    }
+    else {
+        PyObject_GC_Del(self);
+    }
+    Py_DECREF(tp);
+}
+
+/* Loops and tools show a handle by its callback. */
+static PyObject *
+callback_repr(PyObject *self)
+{
+    return PyObject_Repr(((foreign_callback *)self)->callback);
+}
+
+static PyObject *
+callback_getattro(PyObject *self, PyObject *name)
+{
+    PyObject *v = PyObject_GenericGetAttr(self, name);
+    if (v == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        v = PyObject_GetAttr(((foreign_callback *)self)->callback, name);
+    }
+    return v;
+}
+
+static PyMemberDef callback_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(foreign_callback, vectorcall), READONLY, NULL},
+    {"__wrapped__", T_OBJECT, offsetof(foreign_callback, callback), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot callback_slots[] = {
+    {Py_tp_dealloc, callback_dealloc},
+    {Py_tp_traverse, callback_traverse},
+    {Py_tp_clear, callback_clear},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_repr, callback_repr},
+    {Py_tp_getattro, callback_getattro},
+    {Py_tp_members, callback_members},
+    {Py_tp_doc, "A callback of a foreign event loop, run on a stack that can be suspended."},
+    {0, NULL},
+};
+
+static PyType_Spec callback_spec = {
+    .name = "aionest._core.ForeignCallback",
+    .basicsize = sizeof(foreign_callback),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = callback_slots,
+};
+
+/* ---- methods that take a callback ------------------------------------------------------------ */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *stock; /* called with the loop first */
+    Py_ssize_t index; /* the callback's place among the arguments, the loop's is 0 */
+    int takes_context; /* it has a parameter named so */
+} foreign_method;
+
+/* Coroutines and their functions are refused by the loop itself: it has to see them. */
+static int
+is_to_be_wrapped(PyObject *callback)
+{
+    if (!PyCallable_Check(callback) || Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_foreign_callback)) {
+        return 0;
+    }
+    PyObject *f = PyMethod_Check(callback) ? PyMethod_GET_FUNCTION(callback) : callback;
+    return !PyFunction_Check(f) || !(((PyCodeObject *)PyFunction_GET_CODE(f))->co_flags & CO_COROUTINE);
+}
+
+/* Where a keyword is among the arguments of a vectorcall | -1 */
+static Py_ssize_t
+find_keyword(PyObject *kwnames, Py_ssize_t nargs, const char *name)
+{
+    Py_ssize_t n = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), name) == 0) {
+            return nargs + i;
+        }
+    }
+    return -1;
+}
+
+/* KWNAMES and context. new ref | NULL+exc */
+static PyObject *
+with_context(PyObject *kwnames)
+{
+    if (kwnames == NULL || PyTuple_GET_SIZE(kwnames) == 0) {
+        return Py_NewRef(an_st->kw_context);
+    }
+    Py_ssize_t n = PyTuple_GET_SIZE(kwnames);
+    PyObject *all = PyTuple_New(n + 1);
+    for (Py_ssize_t i = 0; all != NULL && i < n; i++) {
+        PyTuple_SET_ITEM(all, i, Py_NewRef(PyTuple_GET_ITEM(kwnames, i)));
+    }
+    if (all != NULL) {
+        PyTuple_SET_ITEM(all, n, Py_NewRef(an_st->s_context));
+    }
+    return all;
+}
+
+/* The empty context in which LOOP calls wrappers. It is not entered while their callbacks run, so it never is twice: a
+ * callback's own stays entered while its stack sleeps below somebody's greenlet. new ref | NULL+exc */
+static PyObject *
+calling_context(PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    if (rec == NULL) {
+        return NULL;
+    }
+    if (rec->context == NULL) {
+        PyObject *context = PyContext_New();
+        if (context == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(rec->context, context);
+    }
+    return Py_NewRef(rec->context);
+}
+
+/* Call the stock method with the callback at AT wrapped. ALL has room for one more. */
+static PyObject *
+call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames, Py_ssize_t at)
+{
+    PyObject *context = NULL, *calling = NULL, *names = Py_XNewRef(kwnames), *callback = NULL, *r = NULL;
+    if (m->takes_context) {
+        Py_ssize_t where = find_keyword(kwnames, n, "context");
+        PyObject *given = where < 0 ? Py_None : all[where];
+        context = given == Py_None ? PyContext_CopyCurrent() : Py_NewRef(given);
+        if (context == NULL || (calling = calling_context(all[0])) == NULL) {
+            goto done;
+        }
+        if (!PyContext_CheckExact(context)) { /* the loop itself shall refuse it */
+            r = PyObject_Vectorcall(m->stock, all, (size_t)n, kwnames);
+            goto done;
+        }
+        if (where < 0) {
+            where = n + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+            Py_XSETREF(names, with_context(kwnames));
+            if (names == NULL) {
+                goto done;
+            }
+        }
+        all[where] = calling;
+    }
+    if ((callback = callback_new(all[at], context)) != NULL) {
+        all[at] = callback;
+        r = PyObject_Vectorcall(m->stock, all, (size_t)n, names);
+    }
+done:
+    Py_XDECREF(context);
+    Py_XDECREF(calling);
+    Py_XDECREF(names);
+    Py_XDECREF(callback);
+    return r;
+}
+
+static PyObject *
+method_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    foreign_method *m = (foreign_method *)self;
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf), kw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    Py_ssize_t at = n > m->index ? m->index : find_keyword(kwnames, n, "callback");
+    if (at < 0 || n < 1 || !is_to_be_wrapped(args[at])) {
+        return PyObject_Vectorcall(m->stock, args, (size_t)n, kwnames);
+    }
+    PyObject *small[8], **all = n + kw < 8 ? small : PyMem_New(PyObject *, (size_t)(n + kw + 1));
+    if (all == NULL) {
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t i = 0; i < n + kw; i++) {
+        all[i] = args[i];
+    }
+    PyObject *r = call_wrapped(m, all, n, kwnames, at);
+    if (all != small) {
+        PyMem_Free(all);
+    }
+    return r;
+}
+
+static int
+method_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((foreign_method *)self)->stock);
+    return 0;
+}
+
+static int
+method_clear(PyObject *self)
+{
+    Py_CLEAR(((foreign_method *)self)->stock);
+    return 0;
+}
+
+static void
+method_dealloc(PyObject *self)
+{
+    PyTypeObject *tp = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    (void)method_clear(self);
+    tp->tp_free(self);
+    Py_DECREF(tp);
+}
+
+static PyObject *
+method_bind(PyObject *self, PyObject *loop, PyObject *type)
+{
+    return loop == NULL || loop == Py_None ? Py_NewRef(self) : PyMethod_New(self, loop);
+}
+
+static PyObject *
+method_getattro(PyObject *self, PyObject *name)
+{
+    PyObject *v = PyObject_GenericGetAttr(self, name);
+    if (v == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        v = PyObject_GetAttr(((foreign_method *)self)->stock, name);
+    }
+    return v;
+}
+
+static PyMemberDef method_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(foreign_method, vectorcall), READONLY, NULL},
+    {"__wrapped__", T_OBJECT, offsetof(foreign_method, stock), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot method_slots[] = {
+    {Py_tp_dealloc, method_dealloc},
+    {Py_tp_traverse, method_traverse},
+    {Py_tp_clear, method_clear},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, method_bind},
+    {Py_tp_getattro, method_getattro},
+    {Py_tp_members, method_members},
+    {0, NULL},
+};
+
+static PyType_Spec method_spec = {
+    .name = "aionest._core.ForeignMethod",
+    .basicsize = sizeof(foreign_method),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .slots = method_slots,
+};
+
+/* ---- Python ------------------------------------------------------------ */
+
+PyObject *
+an_py_foreign_method(PyObject *module, PyObject *args)
+{
+    PyObject *stock;
+    Py_ssize_t index;
+    int takes_context;
+    if (!PyArg_ParseTuple(args, "Onp:foreign_method", &stock, &index, &takes_context)) {
+        return NULL;
+    }
+    PyTypeObject *tp = (PyTypeObject *)an_st->type_foreign_method;
+    foreign_method *m = (foreign_method *)tp->tp_alloc(tp, 0);
+    if (m != NULL) {
+        m->vectorcall = method_call;
+        m->stock = Py_NewRef(stock);
+        m->index = index;
+        m->takes_context = takes_context;
+    }
+    return (PyObject *)m;
+}
+
+PyObject *
+an_py_foreign_callback(PyObject *module, PyObject *callback)
+{
+    return callback_new(callback, NULL);
+}
+
+/* What the stack of the caller had entered is put aside while it is the loop's own. */
+PyObject *
+an_py_foreign_begin(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    an_thread *th = rec == NULL ? NULL : an_thread_get();
+    if (th == NULL || begin(th, loop, rec) == NULL) {
+        return NULL;
+    }
+    PyObject *r = Py_BuildValue("iiiL", th->in_hub, th->in_base_iter, th->inplace_depth, n_calls);
+    if (r == NULL) {
+        end(th, th->run);
+        return NULL;
+    }
+    th->in_hub = th->in_base_iter = th->inplace_depth = 0;
+    return r;
+}
+
+PyObject *
+an_py_foreign_end(PyObject *module, PyObject *args)
+{
+    int in_hub, in_base_iter, inplace;
+    long long calls;
+    PyObject *loop;
+    if (!PyArg_ParseTuple(args, "O(iiiL):foreign_end", &loop, &in_hub, &in_base_iter, &inplace, &calls)) {
+        return NULL;
+    }
+    an_thread *th = an_thread_get();
+    if (th == NULL) {
+        return NULL;
+    }
+    an_run *run = th->run;
+    while (run != NULL && !(run->kind == AN_RUN_FOREIGN && run->loop == loop)) {
+        run = run->prev;
+    }
+    th->in_hub = in_hub;
+    th->in_base_iter = in_base_iter;
+    th->inplace_depth = inplace;
+    if (run != NULL) {
+        end(th, run);
+    }
+    return PyLong_FromLongLong(n_calls - calls);
+}
+
+static void (*after_wake_elsewhere)(an_thread *th) = NULL;
+
+/* A future called back on the loop's own stack, by itself. */
+static void
+after_wake(an_thread *th)
+{
+    if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN) {
+        after_wake_elsewhere(th);
+    }
+    else if (!th->in_hub) {
+        PyObject *r = deliver(th, NULL, NULL, 0, NULL, NULL);
+        Py_XDECREF(r);
+    }
+}
+
+int
+an_foreign_loop_init(PyObject *module)
+{
+    after_wake_elsewhere = an_block_after_wake;
+    an_block_after_wake = after_wake;
+    an_st->type_foreign_callback = PyType_FromSpec(&callback_spec);
+    an_st->type_foreign_method = an_st->type_foreign_callback == NULL ? NULL : PyType_FromSpec(&method_spec);
+    return an_st->type_foreign_method == NULL ? -1 : 0;
+}

@@ -1,0 +1,35 @@
+/* foreign_loop.h - loops whose run_forever is not ours: uvloop, Qt's, anybody's.                      Level 7: hub, job.
+ *
+ * Such a loop cannot be carried by a hub, and its own stack must never sleep: nothing else could run it meanwhile. So the
+ * methods of its class that take a callback (call_soon and its like, through which every step of every task comes) get a
+ * wrapper for it. When the loop calls that, the callback runs on a hub; a nested run suspends the hub's stack by going back
+ * to the loop's own, as if the callback had returned. The wake-up of a nested run is itself such a callback: it switches to
+ * the sleeping stack. The loop is never entered twice, and the order of callbacks is its own.
+ *
+ *      loop's own stack     loop -> wrapper -> switch ... back -> wrapper returns -> loop
+ *      hub                            callback | nested run: leave to the loop's own stack
+ *
+ * Invariants
+ *   F1  in a foreign run, th->idle_base is the loop's own stack while a hub runs one of its callbacks
+ *   F2  a hub of a foreign run never polls: it takes the job, wakes what is ready, and goes back to idle_base
+ *   F3  the loop calls wrappers in an empty context of its own, which is left while a hub runs the callback in the context
+ *       that it was given with
+ * Owns     a wrapper: the callback; a method: the one that it stands for
+ * Thread   methods: any (call_soon_threadsafe). Wrappers: the loop's; called anywhere else they are the callback
+ */
+#ifndef AN_FOREIGN_LOOP_H
+#define AN_FOREIGN_LOOP_H
+
+#include "hub.h"
+#include "job.h"
+
+int an_foreign_loop_init(PyObject *module);
+
+/* Python: foreign_method(stock, index, takes_context), foreign_callback(callback), foreign_begin(loop),
+ * foreign_end(loop, before) */
+PyObject *an_py_foreign_method(PyObject *module, PyObject *args);
+PyObject *an_py_foreign_callback(PyObject *module, PyObject *callback);
+PyObject *an_py_foreign_begin(PyObject *module, PyObject *loop);
+PyObject *an_py_foreign_end(PyObject *module, PyObject *args);
+
+#endif

@@ -1,0 +1,27 @@
+/* job.h - a foreign loop's callback on its way from the loop's own stack to the hub that runs it.   Level 4: thread, task.
+ *
+ * A loop that is not ours calls back on its own stack, which must never sleep. So the callback is put here, and a hub takes
+ * it. Nothing of the loop's stack is used by the hub: the two may stand at the same addresses.
+ *
+ * Invariants
+ *   J1  there is a job only between an_job_put() and the switch to the hub that takes it at once
+ *   J2  number is that of the job for which the loop's own stack waits, if it does; only that one's result is kept
+ *   J3  error and result are set only between the end of a hub's handle and the return of the loop's own stack to the loop
+ * Owns     all its members: strong
+ * Thread   its own
+ */
+#ifndef AN_JOB_H
+#define AN_JOB_H
+
+#include "thread.h"
+
+/* 0 | -1+exc. CONTEXT (may be NULL) is entered around the call; KWNAMES, and their values at the end of ARGS, are as in a
+ * vectorcall */
+int an_job_put(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+               PyObject *context);
+void an_job_drop(an_thread *th);
+
+/* Take the job and run it on this stack. Its exception becomes the thread's job error. MAY SWITCH */
+void an_job_run(an_thread *th);
+
+#endif

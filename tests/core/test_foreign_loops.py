@@ -1,0 +1,591 @@
+"""Loops whose run_forever is not asyncio's own: uvloop, and one that shares nothing with asyncio.BaseEventLoop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import socket
+import sys
+import threading
+import weakref
+
+import foreign_loop
+import pytest
+
+import aionest
+from aionest import _core, _foreign
+
+uvloop = pytest.importorskip("uvloop") if sys.version_info < (3, 14) else None
+
+FACTORIES = {"foreign": foreign_loop.ForeignLoop, **({"uvloop": uvloop.new_event_loop} if uvloop else {})}
+
+
+@pytest.fixture(params=FACTORIES)
+def factory(request, applied):
+    return FACTORIES[request.param]
+
+
+@pytest.fixture
+def run(factory):
+    def run(main):
+        return aionest.run(main(), loop_factory=factory)
+
+    return run
+
+
+async def value(x, delay=0.01):
+    await asyncio.sleep(delay)
+    return x
+
+
+# ---- where a call may stand -------------------------------------------------------------------------------------------------
+
+
+def test_a_callback_a_timer_and_a_done_callback_nest(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in range(3)]
+        loop.call_soon(lambda: futures[0].set_result(asyncio.run(value("soon"))))
+        loop.call_later(0.01, lambda: futures[1].set_result(asyncio.run(value("later"))))
+        task = loop.create_task(value("task"))
+        task.add_done_callback(lambda t: futures[2].set_result(asyncio.run(value("done"))))
+        return await asyncio.gather(*futures)
+
+    assert run(main) == ["soon", "later", "done"]
+
+
+def test_a_reader_nests(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        a, b = socket.socketpair()
+        with a, b:
+            got = loop.create_future()
+
+            def read():
+                loop.remove_reader(a)
+                got.set_result((a.recv(10), asyncio.run(value("read"))))
+
+            loop.add_reader(a, read)
+            b.send(b"x")
+            return await got
+
+    assert run(main) == (b"x", "read")
+
+
+def test_a_finalizer_of_an_asynchronous_generator_nests(run):
+    async def main():
+        ended = asyncio.get_running_loop().create_future()
+
+        async def numbers():
+            try:
+                yield 1
+            finally:
+                ended.set_result(asyncio.run(value("closed")))
+
+        async for _ in numbers():
+            break
+        gc.collect()
+        return await asyncio.wait_for(ended, 10)
+
+    assert run(main) == "closed"
+
+
+def test_an_eager_task_nests(run):
+    if sys.version_info < (3, 12):
+        pytest.skip("eager tasks came with Python 3.12")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        if uvloop and type(loop) is uvloop.Loop:  # its own create_task passes a factory what this one does not take
+
+            def eager(loop, coro, **kwargs):
+                return asyncio.Task(coro, loop=loop, eager_start=True)
+
+            loop.set_task_factory(eager)
+        else:
+            loop.set_task_factory(asyncio.eager_task_factory)
+        outer = asyncio.current_task()
+
+        async def nests():
+            assert asyncio.current_task() is not outer
+            return asyncio.run(value(1))
+
+        results = await asyncio.gather(nests(), nests())
+        assert asyncio.current_task() is outer
+        return results
+
+    assert run(main) == [1, 1]
+
+
+def test_a_protocol_nests_and_is_freed_with_its_connection(factory):
+    if factory is foreign_loop.ForeignLoop:
+        pytest.skip("it has no servers")
+    freed = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        class Echo(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                self.transport.write(asyncio.run(value(data.upper())))
+
+        def make():
+            protocol = Echo()
+            weakref.finalize(protocol, freed.append, True)
+            return protocol
+
+        server = await loop.create_server(make, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"hello")
+            got = await asyncio.wait_for(reader.read(5), 10)
+            writer.close()
+            await writer.wait_closed()
+        gc.disable()
+        try:
+            while not freed:
+                await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
+        return got
+
+    assert aionest.run(main(), loop_factory=factory) == b"HELLO"
+
+
+def test_a_protocol_with_slots_is_told_where_to_make_the_call(factory):
+    if factory is foreign_loop.ForeignLoop:
+        pytest.skip("it has no servers")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        told = loop.create_future()
+
+        class Bare(asyncio.Protocol):
+            __slots__ = ()
+
+            def data_received(self, data):
+                coro = value(1)
+                try:
+                    asyncio.run(coro)
+                except aionest.NestedRunError as exc:
+                    told.set_result(str(exc))
+
+        a, b = socket.socketpair()
+        transport, _ = await loop.create_connection(Bare, sock=a)
+        with b:
+            b.send(b"x")
+            message = await asyncio.wait_for(told, 10)
+            transport.close()
+            await asyncio.sleep(0.01)
+        return message
+
+    message = aionest.run(main(), loop_factory=factory)
+    assert "own stack of <class 'uvloop.Loop'>" in message
+    assert "call_soon" in message
+
+
+# ---- order, contexts, tasks -------------------------------------------------------------------------------------------------
+
+
+def trace_of(factory):
+    """What runs when, of callbacks, timers, tasks and futures that nest nothing."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        seen = []
+
+        async def steps(name):
+            for i in range(3):
+                seen.append((name, i))
+                await asyncio.sleep(0)
+
+        future = loop.create_future()
+        future.add_done_callback(lambda f: seen.append("done"))
+        loop.call_soon(seen.append, "first")
+        tasks = [loop.create_task(steps(name)) for name in "ab"]
+        loop.call_soon(future.set_result, None)
+        loop.call_soon_threadsafe(seen.append, "threadsafe")
+        loop.call_soon(lambda: loop.call_soon(seen.append, "inner"))
+        loop.call_later(0, seen.append, "timer")
+        await asyncio.gather(*tasks)
+        return seen
+
+    loop = factory()
+    try:
+        return loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_the_order_of_callbacks_is_the_loops_own(name):
+    before = trace_of(FACTORIES[name])
+    aionest.apply()
+    try:
+        assert trace_of(FACTORIES[name]) == before
+    finally:
+        aionest.unapply()
+
+
+def test_context_variables_and_the_current_task_are_the_callers(run):
+    var = contextvars.ContextVar("var", default=0)
+
+    async def main():
+        task = asyncio.current_task()
+        var.set(1)
+
+        async def inner():
+            assert var.get() == 1
+            var.set(2)
+            assert asyncio.current_task() is not task
+            await asyncio.sleep(0.01)
+
+        asyncio.run(inner())
+        assert asyncio.current_task() is task
+        assert var.get() == 1
+        seen = []
+        context = contextvars.copy_context()
+        asyncio.get_running_loop().call_soon(lambda: seen.append(var.get()), context=context)
+        await asyncio.sleep(0.01)
+        assert task in asyncio.all_tasks()
+        return seen
+
+    assert run(main) == [1]
+
+
+def test_two_runs_that_need_each_other_and_five_thousand_at_once(run):
+    async def main():
+        a, b = asyncio.Event(), asyncio.Event()
+
+        async def give(mine, other):
+            mine.set()
+            await other.wait()
+
+        async def nest(coro):
+            await asyncio.sleep(0)
+            return asyncio.run(coro)
+
+        await asyncio.gather(nest(give(a, b)), nest(give(b, a)))
+        gate = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.01, gate.set)
+        return len(await asyncio.gather(*(nest(gate.wait()) for _ in range(5000))))
+
+    assert run(main) == 5000
+
+
+def test_a_cancellation_reaches_the_inner_run_and_a_timeout_ends_it(run):
+    async def main():
+        seen = []
+
+        async def inner():
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                await asyncio.sleep(0)
+                raise
+
+        async def outer():
+            asyncio.run(inner())
+
+        task = asyncio.ensure_future(outer())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(outer(), 0.01)
+        return seen
+
+    assert run(main) == ["cancelled"] * 2
+
+
+def test_an_exception_in_a_callback_that_has_slept_goes_to_the_exception_handler(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        told = loop.create_future()
+        loop.set_exception_handler(lambda loop, context: told.set_result(context["exception"]))
+
+        def fails():
+            asyncio.run(value(1))
+            raise LookupError("after")
+
+        loop.call_soon(fails)
+        return repr(await asyncio.wait_for(told, 10))
+
+    assert run(main) == "LookupError('after')"
+
+
+# ---- stopping and closing ---------------------------------------------------------------------------------------------------
+
+
+def test_stop_ends_what_sleeps_and_the_loop_can_be_run_again(factory):
+    loop = factory()
+    seen = []
+
+    async def sleeps():
+        try:
+            asyncio.run(value(1, 60))
+        except RuntimeError as exc:
+            seen.append(str(exc))
+
+    loop.create_task(sleeps())
+    loop.call_later(0.01, loop.stop)
+    loop.run_forever()
+    assert seen == ["Event loop stopped before Future completed."]
+    assert loop.run_until_complete(value(2)) == 2
+    loop.close()
+
+
+def test_what_sleeps_when_the_main_task_ends_goes_on_in_the_next_run(factory):
+    loop = factory()
+
+    async def nests():
+        return asyncio.run(value("kept", 0.02))
+
+    async def main():
+        return asyncio.ensure_future(nests())
+
+    task = loop.run_until_complete(main())
+    assert loop.run_until_complete(task) == "kept"
+    loop.close()
+
+
+def test_close_ends_what_sleeps(factory):
+    loop = factory()
+    seen = []
+
+    async def nests():
+        try:
+            asyncio.run(value(1, 60))
+        except RuntimeError as exc:
+            seen.append(str(exc))
+
+    async def main():
+        asyncio.ensure_future(nests())
+        await asyncio.sleep(0.01)
+
+    loop.run_until_complete(main())
+    loop.close()
+    assert seen == ["Event loop was closed before Future completed."]
+    del loop
+    gc.collect()
+
+
+def test_a_nested_run_forever_ends_by_stop(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.01, loop.stop)
+        loop.run_forever()
+        return await value("goes on")
+
+    assert run(main) == "goes on"
+
+
+def test_a_thread_that_ends_leaves_nothing_suspended(factory):
+    def work():
+        loop = factory()
+
+        async def nests():
+            asyncio.run(value(1, 60))
+
+        async def main():
+            asyncio.ensure_future(nests())
+            await asyncio.sleep(0.01)
+
+        loop.run_until_complete(main())
+        loop.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+# ---- guests -----------------------------------------------------------------------------------------------------------------
+
+OUTER_AND_INNER = [
+    (outer, inner)
+    for outer in ("asyncio", *FACTORIES)
+    for inner in ("asyncio", *FACTORIES)
+    if (outer, inner) != ("asyncio",) * 2
+]
+
+
+@pytest.mark.parametrize(("outer", "inner"), OUTER_AND_INNER)
+def test_a_loop_inside_another_starves_neither(applied, outer, inner):
+    factories = {"asyncio": asyncio.SelectorEventLoop, **FACTORIES}
+
+    async def inside():
+        await asyncio.gather(*(value(i) for i in range(3)))
+        assert asyncio.run(value("nested in the guest")) == "nested in the guest"
+        return type(asyncio.get_running_loop())
+
+    async def main():
+        ticks = []
+
+        async def tick():
+            while True:
+                ticks.append(1)
+                await asyncio.sleep(0.002)
+
+        ticking = asyncio.ensure_future(tick())
+        await asyncio.sleep(0)
+        begun = len(ticks)
+        loop = asyncio.get_running_loop()
+        found = aionest.run(inside(), loop_factory=factories[inner])
+        assert asyncio.get_running_loop() is loop
+        assert len(ticks) > begun
+        ticking.cancel()
+        return found
+
+    loop = factories[inner]()
+    loop.close()
+    assert aionest.run(main(), loop_factory=factories[outer]) is type(loop)
+
+
+def test_a_guests_error_and_its_callers_cancellation_arrive(factory):
+    async def fails():
+        await asyncio.sleep(0.01)
+        raise LookupError("inside")
+
+    async def main():
+        with pytest.raises(LookupError, match="inside"):
+            aionest.run(fails(), loop_factory=factory)
+
+        async def outer():
+            aionest.run(value(1, 60), loop_factory=factory)
+
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(outer(), 0.05)
+
+    asyncio.run(main())
+
+
+# ---- classes ----------------------------------------------------------------------------------------------------------------
+
+
+def test_classes_made_before_and_after_are_patched_and_given_back():
+    class Before(foreign_loop.ForeignLoop):
+        def call_soon(self, callback, *args, context=None):
+            return super().call_soon(callback, *args, context=context)
+
+    own = vars(Before)["call_soon"]
+    stock = vars(foreign_loop.ForeignLoop)["call_soon"]
+    aionest.apply()
+    try:
+
+        class After(foreign_loop.ForeignLoop):
+            pass
+
+        async def nests():
+            return asyncio.run(value(1))
+
+        for cls in (Before, After):
+            assert _foreign.is_patched(cls)
+            assert aionest.run(nests(), loop_factory=cls) == 1
+    finally:
+        aionest.unapply()
+    assert vars(Before)["call_soon"] is own
+    assert vars(foreign_loop.ForeignLoop)["call_soon"] is stock
+    assert "call_soon" not in vars(After)
+    assert "__init_subclass__" not in vars(asyncio.AbstractEventLoop)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_loop_that_runs_when_apply_comes(name):
+    async def main():
+        aionest.apply()
+        with pytest.raises(aionest.NestedRunError, match="own stack"):
+            asyncio.run(value(1))  # this very step was begun before
+        await asyncio.sleep(0)
+        return asyncio.run(value(2))
+
+    loop = FACTORIES[name]()
+    try:
+        assert loop.run_until_complete(main()) == 2
+    finally:
+        loop.close()
+        aionest.unapply()
+
+
+def test_what_a_loop_refuses_it_refuses_as_before(factory):
+    loop = factory()
+    with pytest.raises(TypeError):
+        loop.call_later("soon", print)
+    with pytest.raises(TypeError):
+        loop.call_soon()
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.call_soon(print)
+    coro = value(1)
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.run_until_complete(coro)
+    coro.close()
+
+
+def test_apply_takes_any_loop(factory):
+    loop = factory()
+    aionest.apply(loop)
+    loop.close()
+
+
+# ---- what stands on it ------------------------------------------------------------------------------------------------------
+
+
+def test_a_portal_on_such_a_loop(factory):
+    if factory is foreign_loop.ForeignLoop:
+        pytest.skip("a portal's loop runs in a thread and needs all of a loop's methods")
+    with aionest.Portal(loop_factory=factory) as portal:
+
+        async def nests():
+            return type(asyncio.get_running_loop()), asyncio.run(value(1))
+
+        assert portal.call(nests) == (uvloop.Loop, 1)
+        assert portal.run(value(2)) == 2
+
+
+def test_a_hosted_resource_on_such_a_loop(run):
+    import contextlib
+
+    seen = []
+
+    @contextlib.asynccontextmanager
+    async def resource():
+        task = asyncio.current_task()
+        yield "resource"
+        assert asyncio.current_task() is task
+        seen.append("left")
+
+    async def main():
+        hosted = aionest.hosted(resource())
+        assert await hosted.enter() == "resource"
+        assert asyncio.run(value(1)) == 1
+
+        async def leave():
+            await hosted.leave()
+
+        asyncio.run(leave())
+        return seen
+
+    assert run(main) == ["left"]
+
+
+def test_nothing_is_left_and_the_invariants_hold(run):
+    async def main():
+        await asyncio.gather(*(asyncio.to_thread(int) for _ in range(0)))
+
+        async def nests(i):
+            await asyncio.sleep(0)
+            return asyncio.run(value(i, 0))
+
+        for _ in range(50):
+            await asyncio.gather(*(nests(i) for i in range(10)))
+            _core._check()
+
+    run(main)
+    assert _core._counters()["suspended"] == 0
