@@ -25,6 +25,7 @@ from ..auth import Secrets
 from ..config import stamp_of
 from ..errors import CallTimeout, ProtocolError, ServerUnavailable, ToolsError, copy_to_raise
 from ..sdk import explain
+from ..transport.process import ServerProcess
 from ..transport.tail import Tail
 from .callbacks import Callbacks, log
 from .link import CLOSE_TIMEOUT, Link, Listening
@@ -69,7 +70,7 @@ class Connection:
         self._listening = Listening(callbacks, self.tail, self.secrets, self._have_process, self._tools_changed)
         self.clock = self._listening.clock
         self.link: Link | None = None
-        self.process: Any = None
+        self.process: ServerProcess | None = None
         self.tools: list[dict[str, Any]] = []
         self.capabilities: dict[str, Any] = {}
         self.failure: ToolsError | None = None
@@ -130,7 +131,7 @@ class Connection:
         self.secrets.scrub(error)
         return error
 
-    def _have_process(self, process: Any) -> None:
+    def _have_process(self, process: ServerProcess) -> None:
         self.process = process
         self.status.pid = process.pid
 

@@ -82,7 +82,8 @@ class Fleet:
     def forked(self) -> None:
         """In the child after fork(): nothing of the parent's is ours."""
         for connection in [*self.connections.values(), *self._coming, *self._leaving]:
-            _close_pipes(connection)
+            if connection.process is not None:
+                connection.process.close_in_child()
         self._reset()
 
     # -- single connections
@@ -262,16 +263,6 @@ class Fleet:
         self._on_tools()
         self.loaded = False
         await asyncio.gather(*(connection.close() for connection in everything))
-
-
-def _close_pipes(connection: Connection) -> None:
-    """In the child after fork(): or the parent's servers would never see the end of their input."""
-    transport = getattr(connection.process, "_transport", None)
-    for number in (0, 1, 2):
-        pipe = transport.get_pipe_transport(number) if transport is not None else None
-        file = getattr(pipe, "_pipe", None)
-        if file is not None:
-            file.close()
 
 
 __all__ = ["Fleet"]

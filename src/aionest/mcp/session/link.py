@@ -27,7 +27,7 @@ from ..config import stamp_of
 from ..errors import Refused, ServerExited
 from ..sdk import Failure, classify
 from ..transport import http, sse, stdio
-from ..transport.process import raise_if_ended
+from ..transport.process import ServerProcess, raise_if_ended
 from ..transport.sent import Sent
 from .callbacks import AnsweringClock, Callbacks, Notifier, call_back
 
@@ -64,7 +64,7 @@ class Listening:
         callbacks: Callbacks,
         tail: Tail,
         secrets: Secrets,
-        on_process: Callable[[Any], None],
+        on_process: Callable[[ServerProcess], None],
         on_tools: Callable[[], None],
     ) -> None:
         self.callbacks = callbacks
@@ -88,7 +88,7 @@ class Link:
         self.transport = transport
         self._listening = listening
         self.session: Any = None  # the SDK's
-        self.process: Any = None
+        self.process: ServerProcess | None = None
         self.about: dict[str, Any] = {}  # what the server has said of itself
         self.tools: list[dict[str, Any]] = []
         self.left_out: list[str] = []  # what is wrong with tools that are left out
@@ -104,7 +104,7 @@ class Link:
 
     # -- as a Watcher
 
-    def has_process(self, process: Any) -> None:
+    def has_process(self, process: ServerProcess) -> None:
         self.process = process
         self._listening.on_process(process)
 
@@ -144,7 +144,7 @@ class Link:
                     self.about = await _asked(sdk.initialize(session, config.protocol))
                 except Exception as exc:
                     # a server that ends at its start may be noticed first by what cannot be written to it any more
-                    if self.transport == "stdio" and classify(exc)[0] in (Failure.UNSENT, Failure.LOST):
+                    if self.process is not None and classify(exc)[0] in (Failure.UNSENT, Failure.LOST):
                         await raise_if_ended(self.process, self._listening.tail, exc)
                     raise
                 yield session

@@ -10,15 +10,16 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from ..errors import ServerExited
+from .process import ServerProcess
 
-Streams = tuple[Any, Any]  # what is read from and what is written to: of anyio, with the SDK's messages
+Streams = tuple[Any, Any]  # what is read from and what is written to: of anyio or the SDK, with the SDK's messages
 Transport = AbstractAsyncContextManager[Streams]
 
 
 class Watcher(Protocol):
     """Who wants to know what goes on below a session. Called in the loop's thread."""
 
-    def has_process(self, process: Any) -> None:
+    def has_process(self, process: ServerProcess) -> None:
         """The process of the server has started."""
 
     def is_failing(self, failure: ServerExited) -> None:

@@ -20,13 +20,14 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import anyio
 
 from ..errors import NotSent
 from ..sdk import encode, is_cancellation
-from .process import ended, wake
+from ..sdk.line import SessionMessage
+from .process import ServerProcess, ended, wake
 from .sent import note
 
 try:
@@ -38,10 +39,10 @@ except ImportError:  # Windows: nobody can tell what is in a pipe
 BACKLOG = 32  # messages that wait for the session before the process is left to wait
 YIELD = 16  # messages received without a turn of the loop
 PATIENCE = 0.0005  # seconds that a message waits for others while the server has plenty to do
-SHARE = 8  # it has, when this many times as many calls are under way as wait to be written
+SHARE = 8  # it has, when this many times as many calls are in flight as wait to be written
 
 
-def _left_in(pipe: Any) -> int | None:
+def _left_in(pipe: IO[bytes]) -> int | None:
     """How many bytes at least are in a pipe that nobody can read any more; ``None``: somebody can, or it isn't known."""
     if fcntl is None or pipe.closed:
         return None
@@ -75,20 +76,21 @@ class _Input(asyncio.BaseProtocol):
             self._protocol.connection_lost(exc)
 
 
-class Outgoing(anyio.abc.ObjectSendStream[Any]):
+class Outgoing(anyio.abc.ObjectSendStream[SessionMessage]):
     """The session's messages, written by the task that sends them: no other task in between.
 
-    A message is written at once. Where several calls are under way, those of one turn of the loop are written as one piece at
+    A message is written at once. Where several calls are in flight, those of one turn of the loop are written as one piece at
     its end, and where the server has plenty to do already, those of PATIENCE: each write wakes the server, and lets one of the
     threads that wait for results take the interpreter away. A message is in the pipe's buffer as a whole, or not at all,
     however the sender is cancelled.
 
-    :param open_calls: how many calls are under way.
+    :param open_calls: how many calls are in flight.
     :raises NotSent: the process cannot get it. (From ``send``.)
     """
 
-    def __init__(self, process: Any, open_calls: Callable[[], int]) -> None:
+    def __init__(self, process: ServerProcess, open_calls: Callable[[], int]) -> None:
         self._process = process
+        assert process.stdin is not None
         self._pipe = process.stdin
         self._transport = process.stdin.transport
         self._open_calls = open_calls
@@ -101,7 +103,7 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
         self._closed = False
         self._draining = asyncio.Lock()  # before Python 3.10.6 only one task may wait for room
 
-    async def send(self, item: Any) -> None:
+    async def send(self, item: SessionMessage) -> None:
         await self.send_line(encode(item), not is_cancellation(item))  # who is cancelled does not wait for room
 
     async def send_line(self, data: bytes, waits_for_room: bool = True) -> None:
@@ -190,7 +192,7 @@ class Outgoing(anyio.abc.ObjectSendStream[Any]):
         self._flush()
 
 
-class Incoming(anyio.abc.ObjectReceiveStream[Any]):
+class Incoming(anyio.abc.ObjectReceiveStream[SessionMessage]):
     """The server's messages, handed from the task that reads them to the session's.
 
     A message that is there is received without a turn of the loop; every YIELD of them gives others theirs. One task receives,
@@ -199,14 +201,14 @@ class Incoming(anyio.abc.ObjectReceiveStream[Any]):
 
     def __init__(self) -> None:
         self.direct: Any = None  # what takes answers past the session (``Direct``)
-        self._items: collections.deque[Any] = collections.deque()
+        self._items: collections.deque[SessionMessage] = collections.deque()
         self._loop = asyncio.get_running_loop()
         self._item: asyncio.Future[None] | None = None  # somebody waits for one
         self._room: asyncio.Future[None] | None = None  # the reader waits for room
         self._received = 0
         self._closed = False
 
-    async def receive(self) -> Any:
+    async def receive(self) -> SessionMessage:
         self._received += 1
         if self._received % YIELD == 0:
             await anyio.lowlevel.checkpoint()
@@ -227,7 +229,7 @@ class Incoming(anyio.abc.ObjectReceiveStream[Any]):
         idle = self._item is not None and not self._item.done()
         return idle and self.direct is not None and self.direct.take(line)
 
-    async def put(self, item: Any) -> bool:
+    async def put(self, item: SessionMessage) -> bool:
         """Hand it on; False: nobody takes it any more."""
         while len(self._items) >= BACKLOG and not self._closed:
             self._room = self._loop.create_future()

@@ -16,7 +16,7 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Any
+from collections.abc import Awaitable
 
 import anyio
 
@@ -69,7 +69,7 @@ def _group_alive(pid: int) -> bool:
 class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
     """asyncio's own, and ``ended``. ``process.wait()`` also waits until nobody has the pipes, which may be never."""
 
-    def __init__(self, limit: int, loop: Any) -> None:
+    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit, loop)
         self.ended: asyncio.Future[None] = loop.create_future()
 
@@ -78,26 +78,45 @@ class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
         wake(self.ended)
 
 
-def end_of(process: Any) -> asyncio.Future[None]:
-    """Is done when the process has ended."""
-    return process._protocol.ended  # type: ignore[no-any-return]
+class ServerProcess(asyncio.subprocess.Process):
+    """A server's process. ``end`` is done when it has ended."""
+
+    def __init__(
+        self, transport: asyncio.SubprocessTransport, protocol: _Protocol, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(transport, protocol, loop)
+        self._own_transport = transport
+        self.end = protocol.ended
+
+    def close_pipes(self) -> None:
+        """It has ended: nothing of it is held any longer."""
+        self._own_transport.close()
+
+    def close_in_child(self) -> None:
+        """In a child after fork(), which shares no loop with the parent: or the parent's server would never see the end of its
+        input."""
+        for number in (0, 1, 2):
+            pipe = self._own_transport.get_pipe_transport(number)
+            file = getattr(pipe, "_pipe", None)
+            if file is not None:
+                file.close()
 
 
-async def ended(process: Any, seconds: float) -> bool:
+async def ended(process: ServerProcess, seconds: float) -> bool:
     """Wait for the end of a process, that long; whether it has ended."""
     if process.returncode is None:
-        await asyncio.wait({end_of(process)}, timeout=seconds)
+        await asyncio.wait({process.end}, timeout=seconds)
     return process.returncode is not None
 
 
-async def raise_if_ended(process: Any, tail: Tail, cause: BaseException) -> None:
+async def raise_if_ended(process: ServerProcess, tail: Tail, cause: BaseException) -> None:
     """Raise ``ServerExited``, with what it said last, if the process ends now or has ended."""
     if await ended(process, 1.0) and process.returncode is not None:
         await asyncio.sleep(0.05)  # stderr
         raise ServerExited(process.returncode, tail.text()) from cause
 
 
-async def stop(process: Any, grace: float = GRACE) -> None:
+async def stop(process: ServerProcess, grace: float = GRACE) -> None:
     """End the process and its group."""
     if process.stdin is not None:
         process.stdin.close()
@@ -123,15 +142,15 @@ async def stop(process: Any, grace: float = GRACE) -> None:
         _signal_group(process.pid, signal.SIGKILL)
 
 
-async def _create(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> Any:
+async def _create(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> ServerProcess:
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(
         lambda: _Protocol(CHUNK, loop), command, *args, env=env, cwd=cwd, start_new_session=True
     )
-    return asyncio.subprocess.Process(transport, protocol, loop)
+    return ServerProcess(transport, protocol, loop)
 
 
-async def spawn(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> Any:
+async def spawn(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> ServerProcess:
     """Start the process; a cancellation waits until it is there, and then ends it."""
     spawning = asyncio.ensure_future(_create(command, args, env, cwd))
     try:
@@ -142,11 +161,11 @@ async def spawn(command: str, args: list[str], env: dict[str, str], cwd: str | N
         raise
 
 
-async def _stop_when_there(spawning: Any) -> None:
+async def _stop_when_there(spawning: asyncio.Future[ServerProcess]) -> None:
     await stop(await spawning)
 
 
-async def finish(awaitable: Any) -> None:
+async def finish(awaitable: Awaitable[None]) -> None:
     """Run to the end, whatever is cancelled meanwhile; a cancellation is raised afterwards."""
     task = asyncio.ensure_future(awaitable)
     cancelled: asyncio.CancelledError | None = None

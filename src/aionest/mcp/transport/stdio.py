@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -21,7 +21,7 @@ from ..errors import ServerExited
 from ..sdk import parse
 from . import guardian
 from .pipes import Incoming, Outgoing
-from .process import CHUNK, end_of, ended, environment, finish, spawn, stop
+from .process import CHUNK, ServerProcess, ended, environment, finish, spawn, stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ LAST_WORDS = 0.2  # seconds without any from a process that has ended, when othe
 class _Server:
     """A process while it is in use."""
 
-    def __init__(self, process: Any, tail: Tail, watcher: Watcher) -> None:
+    def __init__(self, process: ServerProcess, tail: Tail, watcher: Watcher) -> None:
         self.process = process
         self.tail = tail
         self.watcher = watcher
@@ -53,9 +53,11 @@ class _Server:
 
     async def read(self) -> None:
         """Hand its messages on, until its output ends."""
+        output = self.process.stdout
+        assert output is not None
         rest: list[bytes] = []
         while True:
-            data = await self.process.stdout.read(CHUNK)
+            data = await output.read(CHUNK)
             if not data:
                 break
             self.received += 1
@@ -84,7 +86,7 @@ class _Server:
 
     async def watch_process(self) -> None:
         """Notice its end, also if others hold its output."""
-        await asyncio.wait({end_of(self.process)})
+        await asyncio.wait({self.process.end})
         before = -1
         while before != self.received and not self.closing:  # its last words
             before = self.received
@@ -94,6 +96,7 @@ class _Server:
 
     async def watch_input(self) -> None:
         """Notice that it has closed its input."""
+        assert self.process.stdin is not None
         with contextlib.suppress(Exception):
             await asyncio.shield(self.process.stdin.wait_closed())
         # if it has ended, the reader of its output says so; here it stays, and what was written was perhaps never read
@@ -102,8 +105,10 @@ class _Server:
 
     async def listen(self) -> None:
         """Read its stderr."""
+        errors = self.process.stderr
+        assert errors is not None
         while True:
-            data = await self.process.stderr.read(CHUNK)
+            data = await errors.read(CHUNK)
             if not data:
                 return
             self.tail.feed(data)
@@ -112,7 +117,7 @@ class _Server:
         """Its pipes."""
         self.incoming.close()
         self.outgoing.close()
-        self.process._transport.close()
+        self.process.close_pipes()
 
 
 @contextlib.asynccontextmanager
