@@ -160,7 +160,7 @@ def close_base_loop(loop: Any) -> None:
     """BaseEventLoop.close() of a sealed loop. What slipped in is called: all that it starts is refused by the closed loop."""
     sealed.discard(loop)
     if loop._debug:
-        base_events.logger.debug("Close %r", loop)
+        base_events.logger.debug("Close %r", loop)  # type: ignore[attr-defined]
     left = [handle for handle in loop._ready if not handle._cancelled]
     loop._ready.clear()
     loop._scheduled.clear()

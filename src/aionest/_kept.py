@@ -144,8 +144,8 @@ def _registered(loop: Any) -> list[tuple[Any, ...]]:
                     for thing in _things(loop, handle, key)
                 )
     # those that do not read at present
-    if loop._transports:
-        found += ((one,) for one in list(loop._transports.values()) if not one.is_closing())
+    if loop._transports:  # type: ignore[attr-defined]
+        found += ((one,) for one in list(loop._transports.values()) if not one.is_closing())  # type: ignore[attr-defined]
     if threading.active_count() > 1:
         found += _watched_by_threads(loop)
     return found
@@ -271,7 +271,7 @@ class Graph:
         self.fill([*roots, *tasks, *handles])
         # from here on nothing of them is held by this frame
         del roots, tasks, handles
-        entry = one = None
+        entry = one = None  # type: ignore[assignment]  # noqa: F841
         registered.clear()
         reached = self.reached_from_outside() if things else set()
         self.held = {key if key is not None else raw for key, raw in things if key is None or key in reached}

@@ -620,7 +620,7 @@ def _run_top(main: Any, debug: bool | None, always: bool) -> Any:
 
 
 def _run_top_interruptible(main: Any, debug: bool | None, always: bool, interrupt: _Interrupt) -> Any:
-    loop = None if always else kept_loop()
+    loop: Any = None if always else kept_loop()
     fresh = loop is None
     try:
         if fresh:

@@ -15,7 +15,6 @@ import weakref
 import greenlet
 import pytest
 
-import aionest
 from aionest import _core
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=-1)

@@ -21,7 +21,10 @@ class State(str, Enum):
     CLOSED = "closed"
 
     __str__ = str.__str__
-    __repr__ = str.__repr__
+
+    def __repr__(self) -> str:  # a function: tools that show signatures look for one on an enum
+        return str.__repr__(self)
+
     __format__ = str.__format__  # type: ignore[assignment]
 
 
