@@ -34,7 +34,9 @@ except (ImportError, AttributeError):  # no signals in asyncio here
     _UnixLoop = None
 
 guests: dict[Any, Any] = {}  # loops that run inside another one, and what pumps them (_guest.Guest)
-_refs: list[weakref.ref[Any]] = []  # the loops that have had signal handlers, in the order in which they took them first
+_refs: list[
+    weakref.ref[Any]
+] = []  # the loops that have had signal handlers, in the order in which they took them first
 
 
 def _holders() -> list[Any]:
