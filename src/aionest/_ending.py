@@ -34,10 +34,12 @@ def end(loop: Any) -> None:
     """End what is left on the loop and close it."""
     try:
         idle = _is_idle(loop)
+        if not idle:
+            cancel_all_tasks(loop)
+            idle = _is_idle(loop)
         if idle:
             loop._asyncgens_shutdown_called = loop._executor_shutdown_called = True
         else:
-            cancel_all_tasks(loop)
             loop.run_until_complete(loop.shutdown_asyncgens())
             end_executor(loop)
         seal(loop, idle)
@@ -51,7 +53,7 @@ def _is_idle(loop: Any) -> bool:
     return (
         type(loop) is _UnixLoop
         and not loop._ready
-        and not loop._scheduled
+        and all(timer._cancelled for timer in loop._scheduled)
         and not loop._asyncgens
         and loop._default_executor is None
         and _STEPS.isdisjoint(loop.__dict__)
