@@ -10,8 +10,7 @@ from __future__ import annotations
 from .line import V2, VERSION, ClientSession, types  # first: it says what is missing
 
 # isort: split
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import Unanswerable
@@ -30,18 +29,12 @@ MODERN = "2026-07-28"  # from this revision on: no handshake, no ping, changes o
 _WORDS_ONLY = "mcp.client.session"  # where the SDK raises a RuntimeError for what a server has answered
 
 
-@contextlib.contextmanager
-def _in_words() -> Iterator[None]:
-    """A RuntimeError that the SDK's session raises itself is about the server's answer."""
-    try:
-        yield
-    except RuntimeError as exc:
-        at = exc.__traceback__
-        while at is not None and at.tb_next is not None:
-            at = at.tb_next
-        if type(exc) is RuntimeError and at is not None and at.tb_frame.f_globals.get("__name__") == _WORDS_ONLY:
-            raise Unanswerable(str(exc)) from exc
-        raise
+def _is_about_the_answer(exc: RuntimeError) -> bool:
+    """Has the SDK's session raised it itself?"""
+    at = exc.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return type(exc) is RuntimeError and at is not None and at.tb_frame.f_globals.get("__name__") == _WORDS_ONLY
 
 
 async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
@@ -50,15 +43,23 @@ async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
     :param protocol: auto tries the handshake, which nearly all servers know, and does without if the server does not know it;
         modern does without it in any case, legacy never.
     """
-    with _in_words():
-        if protocol == "modern":
-            return await of_line.discover(session)
-        try:
-            return dump(await session.initialize())
-        except Exception as exc:
-            if protocol == "legacy" or rpc_code(exc) not in (-32601, -32600, -32602, -32022):
-                raise
-            return await _without_handshake(session, exc)
+    try:
+        return await _agreed(session, protocol)
+    except RuntimeError as exc:
+        if _is_about_the_answer(exc):
+            raise Unanswerable(str(exc)) from exc
+        raise
+
+
+async def _agreed(session: Any, protocol: str) -> dict[str, Any]:
+    if protocol == "modern":
+        return await of_line.discover(session)
+    try:
+        return dump(await session.initialize())
+    except Exception as exc:
+        if protocol == "legacy" or rpc_code(exc) not in (-32601, -32600, -32602, -32022):
+            raise
+        return await _without_handshake(session, exc)
 
 
 async def _without_handshake(session: Any, refused: Exception) -> dict[str, Any]:
@@ -106,8 +107,12 @@ async def read_tools(session: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:
     """Call a tool; an SDK result."""
-    with _in_words():
+    try:
         return await of_line.call_tool(session, name, arguments, progress)
+    except RuntimeError as exc:
+        if _is_about_the_answer(exc):
+            raise Unanswerable(str(exc)) from exc
+        raise
 
 
 async def read_resource(session: Any, uri: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -395,17 +395,16 @@ class Connection:
 
     # -- requests
 
-    @contextlib.contextmanager
-    def busy(self) -> Iterator[None]:
-        """A request is in flight inside."""
+    def begin_call(self) -> None:
+        """A request is in flight from now on."""
         self.status.open_calls += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self.status.open_calls -= 1
-            if not self.status.open_calls:
-                self._idle.set()
+
+    def end_call(self) -> None:
+        """It has come to its end."""
+        self.status.open_calls -= 1
+        if not self.status.open_calls:
+            self._idle.set()
 
     async def request(
         self, make: Callable[[Any], Awaitable[Any]], *, timeout: float | None, repeatable: bool, what: str = "request"

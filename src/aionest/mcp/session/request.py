@@ -99,22 +99,23 @@ class Request:
 
     async def _attempt(self, link: Link, first: bool) -> tuple[Any, BaseException | None]:
         """The result; or the failure, if it is to be tried again. Raises all others."""
-        with self.connection.busy():
-            sent = Sent()
-            try:
-                with sent:
-                    return await self._race(link, self.make(link.session)), None
-            except ToolsError:
-                raise
-            except Exception as exc:
-                if isinstance(exc, (TimeoutError, asyncio.TimeoutError)) and not isinstance(exc, ResourceLost):
-                    name = self.connection.name
-                    raise CallTimeout(
-                        f"server {name!r} did not answer the {self.what} within {self.limit:g} s", server=name
-                    ) from exc
-                return None, await self._failed(link, sent, exc, first)
-            finally:
-                sent.forget()
+        self.connection.begin_call()
+        sent = Sent()
+        try:
+            with sent:
+                return await self._race(link, self.make(link.session)), None
+        except ToolsError:
+            raise
+        except Exception as exc:
+            if isinstance(exc, (TimeoutError, asyncio.TimeoutError)) and not isinstance(exc, ResourceLost):
+                name = self.connection.name
+                raise CallTimeout(
+                    f"server {name!r} did not answer the {self.what} within {self.limit:g} s", server=name
+                ) from exc
+            return None, await self._failed(link, sent, exc, first)
+        finally:
+            sent.forget()
+            self.connection.end_call()
 
     async def _failed(self, link: Link, sent: Sent, exc: Exception, first: bool) -> BaseException:
         """The failure, if it is to be tried again. Else raises the error."""
