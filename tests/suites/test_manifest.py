@@ -74,6 +74,7 @@ def test_the_table_has_a_row_for_each_project(tmp_path):
         "listed": {"t::a": "asserts it", "t::b": "asserts it"},
         "new": {},
         "noise": [],
+        "unsteady": {"t::d": "passed", "t::e": "said once: x"},
     }
     report.save(tmp_path / "r", "3.13", "ran", result)
     report.save(tmp_path / "r", "3.10", "ran", {**result, "listed": {}, "new": {"t::c": "how"}})
@@ -85,4 +86,4 @@ def test_the_table_has_a_row_for_each_project(tmp_path):
     rows = [line for line in text.splitlines() if line.startswith("| ") and "project" not in line]
     assert [r.split(" | ")[0] for r in rows] == ["| never", "| none", "| ran", "| ran"]
     assert "not yet run" in rows[0] and "no x" in rows[1]
-    assert "**1 new:** `t::c`" in rows[2] and "2 tests: asserts it" in rows[3] and "needs it" in rows[3]
+    assert "**1 new:** `t::c`" in rows[2] and "2 tests: asserts it; 1 unsteady" in rows[3] and "needs it" in rows[3]

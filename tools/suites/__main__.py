@@ -227,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
             failed.append(project.name)
             continue
         (passed if verdict.good else failed).append(project.name)
-        if not args.only:
+        if not args.only and result["stock"]:
             report.save(args.store / "results", store.version, project.name, result)
     if args.page:
         report.write(args.page, report.table(known, report.load(args.store / "results")))

@@ -43,6 +43,9 @@ def _differences(result: dict[str, Any]) -> str:
         parts.append(f"**{len(result['new'])} new:** {', '.join(names)}{f' and {more} more' if more else ''}")
     if result["noise"]:
         parts.append(f"**{len(result['noise'])} new warnings or leftovers**")
+    unsteady = sum(not how.startswith("said once") for how in result["unsteady"].values())
+    if unsteady:
+        parts.append(f"{unsteady} unsteady: passed when run again, or failed on stock too")
     return "; ".join(parts) or "none"
 
 
