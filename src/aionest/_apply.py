@@ -29,9 +29,7 @@ _engine_on = False
 _entry_points: list[tuple[Any, str, Any]] = []
 
 _run.engine.install = lambda: engine()
-_core._configure(
-    _support.callback_error, _support.slow_callback, _errors, _support.runs_in_asyncio, _owners.stop_owner
-)
+_core._configure(_support.callback_error, _support.slow_callback, _errors, _support.runs_in_asyncio, _owners.stop_owner)
 _core._task_factories(_factories.style(), _factories.eager_code())
 
 

@@ -23,7 +23,9 @@ ROUNDS = 16  # how often what comes anew is ended, before it is left alone
 _UnixLoop: Any = unix_events._UnixSelectorEventLoop
 _TIMEOUT: tuple[Any, ...] = (constants.THREAD_JOIN_TIMEOUT,) if hasattr(constants, "THREAD_JOIN_TIMEOUT") else ()
 
-_STEPS = frozenset(("shutdown_asyncgens", "shutdown_default_executor", "run_until_complete", "run_forever", "_run_once"))
+_STEPS = frozenset(
+    ("shutdown_asyncgens", "shutdown_default_executor", "run_until_complete", "run_forever", "_run_once")
+)
 _stock_asyncgens: Any = base_events.BaseEventLoop.shutdown_asyncgens
 _stock_executor: Any = base_events.BaseEventLoop.shutdown_default_executor
 
@@ -102,7 +104,9 @@ def end_some(loop: Any, some: list[Any], generators: Any = ()) -> None:
         results = loop.run_until_complete(_close(generators))
         for agen, result in zip(generators, results):
             if isinstance(result, Exception):
-                _report(loop, f"an error occurred during closing of asynchronous generator {agen!r}", result, asyncgen=agen)
+                _report(
+                    loop, f"an error occurred during closing of asynchronous generator {agen!r}", result, asyncgen=agen
+                )
 
 
 async def _close(generators: Any) -> list[Any]:

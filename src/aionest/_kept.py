@@ -138,10 +138,7 @@ def _registered(loop: Any) -> list[tuple[Any, ...]]:
         for fd, key in list(table.items()):
             if fd != own and isinstance(key.data, tuple):
                 found += (
-                    (thing, handle)
-                    for handle in key.data
-                    if handle is not None
-                    for thing in _things(loop, handle, key)
+                    (thing, handle) for handle in key.data if handle is not None for thing in _things(loop, handle, key)
                 )
     # those that do not read at present
     if loop._transports:  # type: ignore[attr-defined]

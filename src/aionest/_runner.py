@@ -487,7 +487,11 @@ class Runner:
         loop = self.loop
         try:
             return (
-                len(self.pending) + len(asyncio.all_tasks(loop)) + len(getattr(loop, "_asyncgens", ())) + open_on(loop) + kept_on(loop)
+                len(self.pending)
+                + len(asyncio.all_tasks(loop))
+                + len(getattr(loop, "_asyncgens", ()))
+                + open_on(loop)
+                + kept_on(loop)
             )
         except RuntimeError:  # changed while it was counted
             return sys.maxsize

@@ -129,7 +129,10 @@ async def virtual_time():
         now[0] += timeout or 0
         return select(0)
 
-    with mock.patch.object(loop, "time", lambda: real + now[0]), mock.patch.object(loop._selector, "select", select_at_once):
+    with (
+        mock.patch.object(loop, "time", lambda: real + now[0]),
+        mock.patch.object(loop._selector, "select", select_at_once),
+    ):
         await asyncio.sleep(3600)
         slept = round(loop.time() - real)
     return [slept, time.perf_counter() - start < 100]
@@ -367,11 +370,15 @@ async def debug():
 @program
 async def default_exception_handler():
     loop, told = asyncio.get_running_loop(), []
-    with mock.patch.object(loop, "default_exception_handler", side_effect=lambda context: told.append(context["message"][:21])):
+    with mock.patch.object(
+        loop, "default_exception_handler", side_effect=lambda context: told.append(context["message"][:21])
+    ):
         loop.call_soon(int, "x")
         await turns(2)
     with mock.patch.object(
-        base_events.BaseEventLoop, "default_exception_handler", lambda self, context: told.append(str(context["exception"])[:7])
+        base_events.BaseEventLoop,
+        "default_exception_handler",
+        lambda self, context: told.append(str(context["exception"])[:7]),
     ):
         loop.call_soon(int, "x")
         await turns(2)

@@ -566,8 +566,13 @@ def test_its_parent_sleeps_on_when_the_run_is_over(applied):
 
 def child(source):
     r = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", "import faulthandler; faulthandler.dump_traceback_later(60, exit=True)\n"
-         + textwrap.dedent(source)],
+        [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-c",
+            "import faulthandler; faulthandler.dump_traceback_later(60, exit=True)\n" + textwrap.dedent(source),
+        ],
         capture_output=True,
         text=True,
     )

@@ -52,7 +52,9 @@ class MethodDef(ctypes.Structure):
 
 def definition(function):
     """Where a built-in function's C function is written."""
-    return ctypes.cast(ctypes.c_void_p.from_address(id(function) + object.__basicsize__).value, ctypes.POINTER(MethodDef)).contents
+    return ctypes.cast(
+        ctypes.c_void_p.from_address(id(function) + object.__basicsize__).value, ctypes.POINTER(MethodDef)
+    ).contents
 
 
 def test_a_clock_whose_c_function_is_exchanged_is_read():

@@ -590,7 +590,9 @@ def test_a_line_that_is_no_longer_true_fails_the_run(bench, line, complaint):
     assert ran.status == 1 and complaint in ran.output and ran.totals[1] == 1
 
 
-@pytest.mark.parametrize("line", ["nonsense", "known | a.b.c | x | y", "refusal | a.b.c |  | y", f"{REFUSAL}\n{REFUSAL}"])
+@pytest.mark.parametrize(
+    "line", ["nonsense", "known | a.b.c | x | y", "refusal | a.b.c |  | y", f"{REFUSAL}\n{REFUSAL}"]
+)
 def test_a_list_that_cannot_be_read_is_refused(bench, line):
     bench.cases("test_cmp", NESTING)
     bench.listed(line)

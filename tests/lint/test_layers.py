@@ -13,7 +13,18 @@ SRC = Path(__file__).parent.parent.parent / "src"
 # lowest first; a name stands for what is in that package, too
 LAYERS = {
     "errors": ["_errors"],
-    "engine": ["_ending", "_factories", "_foreign", "_guest", "_imports", "_owners", "_probe", "_run", "_signals", "_support"],
+    "engine": [
+        "_ending",
+        "_factories",
+        "_foreign",
+        "_guest",
+        "_imports",
+        "_owners",
+        "_probe",
+        "_run",
+        "_signals",
+        "_support",
+    ],
     "scopes": ["_anyio", "_groups", "_kept", "_subprocess"],
     "hosted": ["hosted"],
     "portal": ["_iterate", "_runner", "_streamlit", "portal"],
