@@ -17,7 +17,7 @@ import types
 from asyncio import base_events, events, runners, selector_events
 from typing import Any
 
-from . import _core, _errors, _factories, _foreign, _groups, _owners, _probe, _run, _signals, _support
+from . import _core, _errors, _factories, _foreign, _frames, _groups, _owners, _probe, _run, _signals, _support
 from ._anyio import asyncgens as _asyncgens
 from ._anyio import install as _anyio
 
@@ -29,7 +29,14 @@ _engine_on = False
 _entry_points: list[tuple[Any, str, Any]] = []
 
 _run.engine.install = lambda: engine()
-_core._configure(_support.callback_error, _support.slow_callback, _errors, _support.runs_in_asyncio, _owners.stop_owner)
+_core._configure(
+    _support.callback_error,
+    _support.slow_callback,
+    _errors,
+    _support.runs_in_asyncio,
+    _owners.stop_owner,
+    _frames._run_once,
+)
 _core._task_factories(_factories.style(), _factories.eager_code())
 
 

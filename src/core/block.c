@@ -18,6 +18,7 @@ block_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(b->future);
     Py_VISIT(b->task);
     Py_VISIT(b->exc);
+    Py_VISIT(b->anchor.frame);
     return 0;
 }
 
@@ -32,6 +33,7 @@ block_clear(PyObject *self)
     Py_CLEAR(b->future);
     Py_CLEAR(b->task);
     Py_CLEAR(b->exc);
+    an_anchor_drop(&b->anchor, NULL);
     while (b->contexts.n > 0) {
         Py_DECREF(b->contexts.items[--b->contexts.n]);
     }
@@ -99,6 +101,7 @@ an_block_link(an_block *b)
     }
     th->last = b;
     th->n_blocks++;
+    th->moved = 1;
     b->rec->n_blocks++;
     an_st->n_suspended++;
     Py_INCREF(b); /* the list's */
@@ -113,6 +116,13 @@ an_block_unlink(an_block *b)
         return; /* its thread's end did it */
     }
     b->th = NULL;
+    th->moved = 1;
+    for (an_run *run = th->run; run != NULL; run = run->prev) {
+        if (run->ground == &b->anchor) {
+            run->ground = NULL;
+        }
+    }
+    an_anchor_drop(&b->anchor, b->link == NULL ? NULL : b->link->to);
     if (b->prev != NULL) {
         b->prev->next = b->next;
     }
@@ -226,6 +236,33 @@ an_block_detach(an_block *b)
         PyErr_WriteUnraisable(b->future);
     }
     Py_XDECREF(r);
+}
+
+void
+an_block_set_anchor(an_block *b)
+{
+    an_thread *th = b->th;
+    an_run *run = th->run;
+    b->link = th->link;
+    b->anchor.awaited = b->future;
+    if (b->link == NULL) {
+        if (run != NULL && run->ground == NULL && !th->in_hub) {
+            run->ground = &b->anchor;
+        }
+    }
+    else if (b->link->to != NULL && b->link->to->awaited != b->task) {
+        an_link_set(b->link, run == NULL ? NULL : run->ground);
+    }
+}
+
+an_anchor *
+an_block_beneath(an_thread *th)
+{
+    an_run *run = th->run;
+    if (th->last != NULL && (run == NULL || th->last->number >= run->first_block)) {
+        return &th->last->anchor;
+    }
+    return run == NULL ? NULL : &run->anchor;
 }
 
 an_block *

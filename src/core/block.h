@@ -48,6 +48,8 @@ typedef struct an_block {
     int signals;     /* it holds the SIGINT handler (signals.h) */
     long long number;
     PyObject *carrier; /* the stack of ours under it: fiber itself, or what a foreign stack was started from */
+    an_anchor anchor; /* the frame it sleeps on */
+    an_link *link;    /* the stack's own, put back when it goes on */
     PyObject *fiber, *loop, *future, *task, *exc;
     an_loop *rec;
     an_contexts contexts;
@@ -70,6 +72,11 @@ void an_block_end(an_block *b, const char *message);  /* the same with NestedRun
 void an_block_wake_missed(an_thread *th, an_loop *rec);
 
 void an_block_detach(an_block *b);                    /* take the callback off the future; runs Python */
+
+/* B's stack, the current one, is about to sleep: R4. Runs no Python */
+void an_block_set_anchor(an_block *b);
+/* The stack that a hub which carries on now runs the loop for: the newest one that sleeps in the run of TH | NULL; borrowed */
+an_anchor *an_block_beneath(an_thread *th);
 
 /* The newest waiting block of TH | NULL; borrowed */
 an_block *an_block_newest(an_thread *th, an_loop *rec);

@@ -28,6 +28,9 @@ check_blocks(an_thread *th)
         if (b->signals && !th->is_main) {
             return broken("G1: a run of another thread holds the SIGINT handler");
         }
+        if (!an_anchor_check(&b->anchor)) {
+            return broken("R1: a hub's frames do not lead to the stack that they are linked to");
+        }
         n++;
         ready += b->state == AN_BLOCK_READY;
     }
@@ -84,6 +87,9 @@ check_thread(an_thread *th)
         if (run->kind == AN_RUN_DRAINING ? run->base == NULL
                                          : run->loop == NULL || run->rec == NULL || run->rec->carried <= 0) {
             return broken("H1: a run without a loop, or a loop that does not know that it is carried");
+        }
+        if (!an_anchor_check(&run->anchor)) {
+            return broken("R1: a hub's frames do not lead to the base that they are linked to");
         }
         if (run->kind == AN_RUN_OWN && run->base == NULL) {
             return broken("H3: a run without a base");

@@ -145,6 +145,17 @@ an_current_context(void)
 #define AN_DICT_SIZE_TAG(d) AN_DICT_VERSION(d)
 #endif
 
+/* A frame object's own f_back: all there is on 3.10, and since 3.11 set where a frame has outlived its call; f_back is asked
+ * there first. */
+#if !AN_PY311
+#include <frameobject.h>
+#endif
+#if AN_PY311
+#define AN_FRAME_BACK(f) ((PyObject **)((char *)(f) + sizeof(PyObject)))
+#else
+#define AN_FRAME_BACK(f) ((PyObject **)((char *)(f) + sizeof(PyVarObject)))
+#endif
+
 /* Module slots that came later. */
 #if AN_PY312
 #define AN_SLOT_INTERPRETERS {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},

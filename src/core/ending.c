@@ -52,6 +52,7 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
     if (self == NULL) {
         return -1;
     }
+    an_link *link = th->link;
     int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
     for (;;) {
         an_block *b = th->last;
@@ -85,6 +86,7 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
             }
         }
     }
+    th->link = link;
     th->in_hub = in_hub;
     th->in_base_iter = in_base_iter;
     th->inplace_depth = inplace;

@@ -372,6 +372,12 @@ an_fiber_set_parent(PyObject *fiber, PyObject *parent)
     return PyGreenlet_SetParent((PyGreenlet *)fiber, (PyGreenlet *)parent);
 }
 
+void
+an_fiber_exit(void)
+{
+    PyErr_SetNone(PyExc_GreenletExit);
+}
+
 int
 an_fiber_active(PyObject *fiber)
 {

@@ -65,6 +65,7 @@ void an_fiber_end(an_fibers *fs, PyObject *self);
 
 int an_fiber_set_parent(PyObject *fiber, PyObject *parent);     /* 0 | -1+exc */
 PyObject *an_fiber_parent(PyObject *fiber);                     /* new ref | NULL, no exception: the thread's main stack */
+void an_fiber_exit(void);                                       /* raise GreenletExit: the current one ends */
 int an_fiber_active(PyObject *fiber);                           /* started and not finished */
 
 #endif

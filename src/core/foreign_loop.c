@@ -36,6 +36,7 @@ go(an_thread *th, PyObject *self, PyObject *fiber)
     int rc = an_fiber_switch(&th->fibers, self, fiber);
     an_hub_bury(th);
     th->in_hub = 0;
+    th->link = NULL;
     return rc;
 }
 
@@ -60,7 +61,7 @@ static int
 run_on_hub(an_thread *th, PyObject *self)
 {
     PyObject *hub = an_ring_pop_back(&th->idle);
-    if (hub == NULL && (hub = an_fiber_new(&th->fibers, an_st->hub_main, self, self)) == NULL) {
+    if (hub == NULL && (hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self)) == NULL) {
         an_job_drop(th);
         return -1;
     }

@@ -1,4 +1,5 @@
 #include "hub.h"
+#include "begin.h"
 #include "driver.h"
 #include "ending.h"
 #include "err.h"
@@ -91,13 +92,18 @@ iterate_override(an_run *run)
 /* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference.
  * Everything is read anew in each round: any handle may have switched away and back. MAY SWITCH */
 static AN_NOINLINE hub_move
-carry(an_thread *th, PyObject *self, PyObject **target)
+carry(an_thread *th, PyObject *self, an_link *link, PyObject **target)
 {
     for (;;) {
         an_run *run = th->run;
         if (AN_UNLIKELY(th->fibers.carrier != self)) {
             an_fiber_take(&th->fibers, self); /* foreign code left another stack amid a handle, and came back to this one */
-            th->in_hub = 1;
+            th->in_hub = th->moved = 1;
+        }
+        if (AN_UNLIKELY(th->moved)) {
+            th->moved = 0;
+            th->link = link;
+            an_link_set(link, an_block_beneath(th));
         }
         if (AN_UNLIKELY(run == NULL)) {
             an_fiber_take(&th->fibers, NULL);
@@ -214,11 +220,14 @@ hub_main(PyObject *ignored, PyObject *noargs)
         return NULL;
     }
     an_st->n_hubs++;
+    an_link *link = an_link_new();
     an_fiber_take(&th->fibers, self);
     for (;;) {
         PyObject *target = NULL;
-        th->in_hub = 1;
-        hub_move move = carry(th, self, &target);
+        th->in_hub = th->moved = 1;
+        th->link = link;
+        hub_move move = carry(th, self, link, &target);
+        an_link_set(link, NULL);
         if (move == MOVE_PARK && an_ring_push(&th->idle, self) < 0) {
             PyErr_Clear();
             move = MOVE_END;
@@ -250,10 +259,15 @@ hub_main(PyObject *ignored, PyObject *noargs)
             break;
         }
     }
+    th->link = NULL;
+    an_link_free(link);
     an_st->n_hubs--;
     an_fiber_end(&th->fibers, self);
+    th->over = self;
     Py_DECREF(self);
-    Py_RETURN_NONE;
+    /* An error leaves a Python frame without a look at signals and garbage: this stack is nobody's now. */
+    an_fiber_exit();
+    return NULL;
 }
 
 /* Starts hubs for adopted runs, from the depth at which it began itself. */
@@ -267,7 +281,7 @@ tramp_main(PyObject *ignored, PyObject *noargs)
     }
     an_fiber_take(&th->fibers, self);
     while (!th->dismissing) {
-        PyObject *hub = an_fiber_new(&th->fibers, an_st->hub_main, self, self);
+        PyObject *hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
         if (hub == NULL || an_fiber_switch(&th->fibers, self, hub) < 0) {
             Py_XDECREF(hub);
             PyErr_WriteUnraisable(self);
@@ -366,6 +380,7 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
         Py_XDECREF(self);
         return -1;
     }
+    an_link *link = th->link;
     int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
     th->in_base_iter = th->inplace_depth = th->polling = 0;
     rec->todo = 0;
@@ -378,13 +393,14 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
     while (rc == 0 && !run->finished) {
         PyObject *hub = an_ring_pop_back(&th->idle);
         if (hub == NULL) {
-            hub = an_fiber_new(&th->fibers, an_st->hub_main, self, self);
+            hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
         }
         th->in_hub = 1;
         rc = hub == NULL ? -1 : an_fiber_switch(&th->fibers, self, hub);
         an_hub_bury(th);
         Py_XDECREF(hub);
     }
+    th->link = link;
     th->in_hub = in_hub;
     th->in_base_iter = in_base_iter;
     th->inplace_depth = inplace;
@@ -437,6 +453,7 @@ lend_base(an_thread *th)
         an_hub_bury(th);
         Py_DECREF(fiber);
         Py_CLEAR(th->idle_base);
+        th->link = NULL;
         th->in_hub = 0;
         th->in_base_iter = in_base_iter;
         th->inplace_depth = inplace;
@@ -637,7 +654,7 @@ an_hub_leave(an_thread *th, an_block *b)
 
 /* ---- module ------------------------------------------------------------ */
 
-static PyMethodDef hub_main_def = {"hub", hub_main, METH_NOARGS, NULL};
+static PyMethodDef hub_main_def = {"carry", hub_main, METH_NOARGS, NULL};
 static PyMethodDef tramp_main_def = {"trampoline", tramp_main, METH_NOARGS, NULL};
 
 int
@@ -646,6 +663,7 @@ an_hub_init(PyObject *module)
     an_block_after_wake = after_wake;
     an_thread_at_end = an_ending_of_thread;
     if ((an_st->hub_main = PyCFunction_New(&hub_main_def, NULL)) == NULL ||
+        an_begin_init(module) < 0 ||
         (an_st->tramp_main = PyCFunction_New(&tramp_main_def, NULL)) == NULL) {
         return -1;
     }

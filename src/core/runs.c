@@ -13,6 +13,12 @@ an_run_push(an_thread *th, an_run_kind kind, PyObject *loop, an_loop *rec, PyObj
     run->rec = (an_loop *)Py_XNewRef((PyObject *)rec);
     run->base = Py_XNewRef(base);
     run->prev = th->run;
+    run->first_block = th->seq;
+    if (base != NULL) {
+        an_anchor_set(&run->anchor);
+        run->ground = &run->anchor;
+    }
+    th->moved = 1;
     th->run = run;
     if (rec != NULL) {
         rec->carried++;
@@ -37,6 +43,8 @@ an_run_pop(an_thread *th, an_run *run)
             an_relay_flush(&run->rec->relay);
         }
     }
+    th->moved = 1;
+    an_anchor_drop(&run->anchor, NULL); /* stacks that still sleep end at their own base */
     an_run old = *run;
     PyMem_Free(run);
     Py_XDECREF(old.loop);

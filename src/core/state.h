@@ -70,7 +70,7 @@
     X(deque, "collections", "deque", 1)
 
 /* objects of the Python side, handed over by _core._configure(): member h_NAME */
-#define AN_HOOKS(X) X(callback_error) X(slow_callback) X(errors) X(runs_in_asyncio) X(stop_owner)
+#define AN_HOOKS(X) X(callback_error) X(slow_callback) X(errors) X(runs_in_asyncio) X(stop_owner) X(frames)
 
 /* other strong members: types, cached values */
 #define AN_OBJECTS(X)                                                                                                  \
@@ -81,7 +81,7 @@
     X(stock_check_closed) X(stock__call_soon) X(stock_get_debug) X(stock_read_from_self) X(empty_tuple) X(zero)  \
     X(sigint_handler) X(kw_context) X(context_alias) X(kw_loop) X(kw_task_name) X(kw_task_context)  \
     X(eager_code) X(task_set_name) X(modules) X(meta_path) X(imports_finder) X(imports_look)                            \
-    X(future_kwargs) X(hub_main) X(tramp_main)  \
+    X(future_kwargs) X(hub_main) X(hub_start) X(tramp_main)  \
     X(type_fiber) X(greenlet_throw) X(greenlet_context) X(greenlet_settrace) X(greenlet_gettrace) X(foreign_tracer)       \
     X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop) X(stock_select) X(stock_run)
 

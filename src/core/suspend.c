@@ -69,6 +69,7 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     if (b == NULL || (b->fiber = an_fiber_current()) == NULL || listen(b) < 0) {
         goto undo_task;
     }
+    an_anchor_set(&b->anchor);
     if (task != NULL && future != NULL && an_task_wait_for(task, future) < 0) {
         goto undo_listen;
     }
@@ -92,6 +93,7 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     Py_CLEAR(task); /* the block has its own reference */
     an_signals_enter(b);
     long long t0 = rec->debug ? (long long)(an_loop_now() * 1e9) : 0;
+    an_block_set_anchor(b);
     b->in_hub = th->in_hub;
     b->in_base_iter = th->in_base_iter;
     b->inplace_depth = th->inplace_depth;
@@ -113,6 +115,10 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     an_block_unlink(b);
     if (AN_UNLIKELY(b->carrier != b->fiber)) {
         an_foreign_return(&th->fibers, b->carrier, b->fiber);
+    }
+    th->link = b->link;
+    if (AN_UNLIKELY(b->link != NULL && b->link->to == NULL)) {
+        an_link_set(b->link, an_block_beneath(th)); /* the run that it began in is over */
     }
     th->in_hub = b->in_hub;
     th->in_base_iter = b->in_base_iter;

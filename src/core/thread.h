@@ -14,6 +14,7 @@
 #define AN_THREAD_H
 
 #include "fiber.h"
+#include "frames.h"
 #include "ring-inl.h"
 #include "state.h"
 
@@ -35,6 +36,9 @@ typedef struct an_run {
     struct an_loop *rec; /* strong, NULL when draining */
     PyObject *base;      /* strong; NULL when adopted */
     PyObject *exc;       /* strong: what base shall raise */
+    an_anchor anchor;    /* base, while hubs carry the run */
+    an_anchor *ground;   /* what the run stands on: anchor; or that of the foreign run_forever's stack, if it sleeps | NULL */
+    long long first_block; /* number of the first that can be one of its */
     int finished;
     int passing;         /* foreign: it ends when nothing is suspended any more */
     int polled;          /* an iteration was begun: even a loop that was stopped before runs one */
@@ -45,6 +49,9 @@ typedef struct an_thread {
     an_run *run;
     an_fibers fibers;
     int in_hub;           /* the current stack stands on a hub */
+    an_link *link;        /* that hub's frames, or NULL */
+    int moved;            /* runs or blocks came or went: the hub that carries on has another stack beneath it */
+    const void *over;     /* the hub that has just ended, until its frames are left. Compared only */
     int in_base_iter;     /* a C _run_once of an adopted loop is on the current stack and looks at pending itself */
     int polling;          /* inside an_loop_poll: a signal handler that runs now interrupts no user code */
     int sigint_raised;    /* Ctrl-C raised KeyboardInterrupt in some callback of this batch, which held the front up */
