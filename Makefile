@@ -138,7 +138,7 @@ lint: build/lint-$(TAG)/.ready
 	$(<D)/bin/python -m mypy
 	$(<D)/bin/python -m mypy.stubtest aionest._core
 	$(<D)/bin/python -m mypy --warn-unused-ignores tests/typing
-	$(<D)/bin/codespell $(shell git ls-files ':!*.svg' ':!*.png' ':!*.json' 2>/dev/null || echo src tests docs tools benchmarks examples)
+	@$(<D)/bin/codespell $(shell git ls-files ':!*.svg' ':!*.png' ':!*.json' 2>/dev/null || echo src tests docs tools benchmarks examples)
 
 # the C sources as .clang-format has them
 format-check: build/lint-$(TAG)/.ready
