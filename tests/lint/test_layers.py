@@ -15,6 +15,7 @@ LAYERS = {
     "errors": ["_errors"],
     "engine": [
         "_ending",
+        "_frames",
         "_factories",
         "_foreign",
         "_guest",
