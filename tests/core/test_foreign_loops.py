@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import importlib.util
 import socket
 import sys
 import threading
@@ -589,3 +590,185 @@ def test_nothing_is_left_and_the_invariants_hold(run):
 
     run(main)
     assert _core._counters()["suspended"] == 0
+
+
+def test_rloop(child):
+    if not importlib.util.find_spec("rloop"):
+        pytest.skip("rloop is missing")
+    r = child(
+        """
+        import asyncio
+        import aionest
+        aionest.apply()
+        import rloop
+
+        async def value(x, delay=0.01):
+            await asyncio.sleep(delay)
+            return x
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            order = []
+
+            async def nests(delay):
+                order.append(asyncio.run(value(delay, delay)))
+
+            await asyncio.gather(nests(0.3), nests(0.1), nests(0.2))
+            done = loop.create_future()
+            loop.call_later(0.01, lambda: done.set_result(asyncio.run(value("timer"))))
+            try:
+                await asyncio.wait_for(nests(60), 0.05)
+            except asyncio.TimeoutError:
+                order.append("timeout")
+            return order, await done, aionest.run(value("guest"), loop_factory=asyncio.SelectorEventLoop)
+
+        print(aionest.run(main(), loop_factory=rloop.new_event_loop))
+
+        async def outer():
+            return aionest.run(main(), loop_factory=rloop.new_event_loop)
+
+        print(asyncio.run(outer()))
+        """,
+        dev=False,
+    )
+    assert (r.stdout, r.stderr) == ("([0.1, 0.2, 0.3, 'timeout'], 'timer', 'guest')\n" * 2, "")
+
+
+def test_qts_main_loop_by_qasync(child):
+    if not (importlib.util.find_spec("qasync") and importlib.util.find_spec("PySide6")):
+        pytest.skip("qasync or PySide6 is missing")
+    r = child(
+        """
+        import asyncio
+        import aionest
+        aionest.apply()
+
+        import qasync
+        from PySide6.QtCore import QCoreApplication, QTimer
+
+        async def value(x, delay=0.01):
+            await asyncio.sleep(delay)
+            return x
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            order = []
+
+            async def nests(delay):
+                order.append(asyncio.run(value(delay, delay)))
+
+            await asyncio.gather(nests(0.3), nests(0.1), nests(0.2))
+            done = loop.create_future()
+            loop.call_later(0.01, lambda: done.set_result(asyncio.run(value("timer"))))
+            told = loop.create_future()
+
+            def slot():  # Qt calls it, not the loop
+                coro = value(1)
+                try:
+                    asyncio.run(coro)
+                except aionest.NestedRunError as exc:
+                    told.set_result("own stack" in str(exc))
+
+            QTimer.singleShot(10, slot)
+            return order, await done, await told
+
+        loop = qasync.QEventLoop(QCoreApplication([]))
+        print(loop.run_until_complete(main()))
+        print(loop.run_until_complete(value("again")))
+        loop.close()
+        """,
+        env={"QT_QPA_PLATFORM": "offscreen"},
+        dev=False,
+    )
+    assert (r.stdout, r.stderr) == ("([0.1, 0.2, 0.3], 'timer', True)\nagain\n", "")
+
+
+@pytest.mark.parametrize("way", ["direct", "awaited", "background", "gathered"])
+def test_ctrl_c_on_uvloop_cancels_all_that_is_nested(child, way):
+    if uvloop is None:
+        pytest.skip("uvloop is missing")
+    r = child(
+        """
+        import asyncio, sys
+        import aionest
+        aionest.apply()
+        import uvloop
+
+        cleaned = []
+
+        async def inner():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.01)
+                cleaned.append(1)
+
+        async def nests():
+            asyncio.run(inner())
+
+        async def main(way):
+            asyncio.get_running_loop().call_later(0.2, lambda: print("asleep", flush=True))
+            if way == "direct":
+                asyncio.run(inner())
+            elif way == "awaited":
+                await asyncio.create_task(nests())
+            elif way == "background":
+                task = asyncio.create_task(nests())
+                await asyncio.sleep(60)
+            else:
+                await asyncio.gather(nests(), nests())
+
+        try:
+            uvloop.run(main(sys.argv[1]))
+        except KeyboardInterrupt:
+            print("interrupted", len(cleaned))
+        print(uvloop.run(asyncio.sleep(0, "next")), asyncio.run(asyncio.sleep(0, "next")))
+        """,
+        way,
+        signal_after="asleep",
+        dev=False,
+    )
+    assert r.stdout.split("\n")[0] == f"interrupted {2 if way == 'gathered' else 1}"
+    assert (r.stdout.split("\n")[1], r.stderr) == ("next next", "")
+
+
+def test_sqlalchemy_on_such_a_loop_with_runs_beside_and_inside_its_greenlets(child):
+    if uvloop is None or not (importlib.util.find_spec("sqlalchemy") and importlib.util.find_spec("aiosqlite")):
+        pytest.skip("uvloop, SQLAlchemy or aiosqlite is missing")
+    r = child(
+        """
+        import asyncio
+        import aionest
+        aionest.apply()
+        import uvloop
+        from sqlalchemy import event, text
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        async def value(x):
+            await asyncio.sleep(0.001)
+            return x
+
+        async def bystander(i):
+            for _ in range(10):
+                await asyncio.sleep(0)
+                asyncio.run(value(i))
+
+        async def queries(engine):
+            seen = []
+            async with engine.connect() as connection:
+                for i in range(5):
+                    seen.append((await connection.execute(text(f"select {i}"))).scalar())
+                seen.append(await connection.run_sync(lambda sync: asyncio.run(value("inside"))))
+            return seen
+
+        async def main():
+            engine = create_async_engine("sqlite+aiosqlite://")
+            results = await asyncio.gather(queries(engine), queries(engine), *(bystander(i) for i in range(5)))
+            await engine.dispose()
+            return results[:2]
+
+        print(uvloop.run(main()))
+        """,
+        dev=False,
+    )
+    assert (r.stdout, r.stderr) == (f"{[[0, 1, 2, 3, 4, 'inside']] * 2}\n", "")
