@@ -470,7 +470,9 @@ class Guest:
         events._set_running_loop(None)
         before = _core.foreign_begin(self.inner)
         try:
-            type(self.inner).stop.__wrapped__(self.inner)  # type: ignore[attr-defined]
+            # from inside: there are loops that forget a stop() that comes before they run
+            cls: Any = type(self.inner)
+            cls.call_soon.__wrapped__(self.inner, functools.partial(cls.stop.__wrapped__, self.inner))
             self.run_forever(self.inner)
         finally:
             busy = _core.foreign_end(self.inner, before)
