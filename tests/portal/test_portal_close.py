@@ -251,7 +251,7 @@ def test_a_loop_that_breaks_tells_everybody(portal, start):
     for call in [*calls, future]:
         with pytest.raises(PortalClosed) as info:
             call.result()
-        assert isinstance(info.value.__cause__, OSError)
+        assert isinstance(info.value.__cause__, (OSError, ValueError))  # of epoll_wait, or of the selector
     with pytest.raises(PortalClosed):
         portal.call(noop)
     assert any("The event loop of" in context["message"] for context in seen)
