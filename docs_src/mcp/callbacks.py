@@ -28,7 +28,9 @@ loader = ToolsLoader(
     roots=lambda: [Path("/srv/notes")],
 )
 with loader:
-    loader.call("notes.progress", {"steps": 2}, progress=lambda done, total, message: print(f"{done:g}/{total:g} {message}"))
+    loader.call(
+        "notes.progress", {"steps": 2}, progress=lambda done, total, message: print(f"{done:g}/{total:g} {message}")
+    )
     loader.call("notes.log", {"message": "hello", "level": "warning"})
     print(loader.call("notes.ask", {"method": "elicitation/create", "params": QUESTION}).text)
 print(logged)

@@ -3,7 +3,15 @@
 import sys
 from pathlib import Path
 
-from aionest.mcp import ArgumentsError, CallTimeout, ServerLost, ServerUnavailable, ToolFailed, ToolNotFound, ToolsLoader
+from aionest.mcp import (
+    ArgumentsError,
+    CallTimeout,
+    ServerLost,
+    ServerUnavailable,
+    ToolFailed,
+    ToolNotFound,
+    ToolsLoader,
+)
 
 SERVER = Path(__file__).parents[2] / "examples" / "servers" / "bare.py"
 CONFIG = {

@@ -20,7 +20,9 @@ def authorize(url):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    tokens = TokenStore(Path(folder) / "tokens.json")  # a file of the user's unless given; get, set and remove is all it takes
+    tokens = TokenStore(
+        Path(folder) / "tokens.json"
+    )  # a file of the user's unless given; get, set and remove is all it takes
     config = {"web": {"url": url, "auth": "oauth"}}
     with ToolsLoader(config=config, authorize=authorize, tokens=tokens) as loader:
         print(loader.call("web.echo", {"text": "hello"}).text)

@@ -19,7 +19,9 @@ with tempfile.TemporaryDirectory() as folder:
     file.write_text(json.dumps({"mcpServers": {"a": one(), "b": one(), "c": one()}}))
     with ToolsLoader(config_file=file) as loader:
         pid = loader.call("a.pid").text
-        file.write_text(json.dumps({"mcpServers": {"a": one(include=["pid"]), "b": one("--name", "other"), "d": one()}}))
+        file.write_text(
+            json.dumps({"mcpServers": {"a": one(include=["pid"]), "b": one("--name", "other"), "d": one()}})
+        )
         diff = loader.reload()
         print("added", diff.added, "removed", diff.removed, "changed", diff.changed)
         print("kept", diff.kept, "with other settings", diff.updated)

@@ -21,7 +21,7 @@ class NestedRunError(AionestError, RuntimeError):
 
 
 class ForeignLoopError(AionestError, TypeError, RuntimeError):
-    """Raised when code would have to be suspended on an event loop that aionest does not drive, such as uvloop's or qasync's.
+    """Raised when code would have to be suspended on an event loop that aionest does not drive, such as trio-asyncio's.
 
     A RuntimeError, too, as what asyncio raises there: a caller that has another way for that case goes on to take it.
     """

@@ -39,7 +39,19 @@ def names(frame):
 
 def here():
     """The names of the frames from the caller to the module, without those that differ between versions and loops."""
-    mine = {"leaf", "outer", "inner", "callback", "caller", "main", "generator", "<module>", "_run", "_run_once", "run_forever"}
+    mine = {
+        "leaf",
+        "outer",
+        "inner",
+        "callback",
+        "caller",
+        "main",
+        "generator",
+        "<module>",
+        "_run",
+        "_run_once",
+        "run_forever",
+    }
     return [name for name in names(sys._getframe(1)) if name in mine]
 
 
@@ -126,7 +138,11 @@ def get_frame_with_a_depth():
 @program
 def inspect_stack():
     async def main():
-        return [info.function for info in inspect.stack() if info.function in ("main", "caller", "inspect_stack", "<module>")]
+        return [
+            info.function
+            for info in inspect.stack()
+            if info.function in ("main", "caller", "inspect_stack", "<module>")
+        ]
 
     return caller(main())
 
@@ -216,7 +232,13 @@ def current_frames_of_an_idle_loop():
 
         def look():
             frame = sys._current_frames()[main_thread]
-            seen.append([n for n in names(frame) if n in ("caller", "run_forever", "current_frames_of_an_idle_loop", "<module>")])
+            seen.append(
+                [
+                    n
+                    for n in names(frame)
+                    if n in ("caller", "run_forever", "current_frames_of_an_idle_loop", "<module>")
+                ]
+            )
             loop.call_soon_threadsafe(done.set)
 
         timer = threading.Timer(0.1, look)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,7 +38,12 @@ EXPECTED = {
     "recipes/sync_callback.py": ["ONE", "others went on", "session closed"],
 }  # fmt: skip
 NEEDS = {"recipes/celery_task.py": "celery", "recipes/django_view.py": "django", "recipes/flask_view.py": "flask"}
-ELSEWHERE = {"recipes/gui_callback.py", "recipes/pytest_fixture.py", "recipes/streamlit_app.py"}
+ELSEWHERE = {
+    "recipes/fastapi_app.py",
+    "recipes/gui_callback.py",
+    "recipes/pytest_fixture.py",
+    "recipes/streamlit_app.py",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +78,25 @@ def test_program(name):
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert result.stdout.splitlines() == EXPECTED[name]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_fastapi_application(loop):
+    for module in ("fastapi", "uvicorn", loop):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not there for this Python")
+    command = [sys.executable, "-m", "uvicorn", "fastapi_app:app", "--port", "0", "--loop", loop]
+    server = subprocess.Popen(
+        command, cwd=PROGRAMS / "recipes", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        address = next(m[0] for line in server.stderr if (m := re.search(r"http://127.0.0.1:\d+", line)))
+        with urllib.request.urlopen(f"{address}/prices/apple", timeout=60) as answer:
+            assert json.load(answer) == {"item": "apple", "price": 5}
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, rest = server.communicate(timeout=60)
+    assert "Traceback" not in rest
 
 
 def test_the_pytest_fixtures():
