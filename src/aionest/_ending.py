@@ -14,9 +14,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import base_events, constants, events, runners, selector_events, tasks, unix_events
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._anyio import asyncgens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROUNDS = 16  # how often what comes anew is ended, before it is left alone
 
@@ -69,7 +72,24 @@ def _is_idle(loop: Any) -> bool:
 
 def cancel_all_tasks(loop: Any) -> None:
     """Cancel the loop's tasks and wait for their end; their errors go to the exception handler."""
-    runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+    if events._get_running_loop() is None:
+        runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+        return
+    some = tasks.all_tasks(loop)
+    for task in some:
+        task.cancel()
+    if some:
+        loop.run_until_complete(_gathered(some))
+    for task in some:
+        exc = None if task.cancelled() else task.exception()
+        if exc is not None:
+            message = "unhandled exception during asyncio.run() shutdown"
+            loop.call_exception_handler({"message": message, "exception": exc, "task": task})
+
+
+async def _gathered(some: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait for all of them, in their own loop: where another one runs, gather() takes that one for theirs since 3.14."""
+    await tasks.gather(*some, return_exceptions=True)
 
 
 def end_executor(loop: Any) -> None:
@@ -96,7 +116,9 @@ def end_some(loop: Any, some: list[Any], generators: Any = ()) -> None:
         for task in some:
             task._log_destroy_pending = False  # a further Ctrl-C ends the waiting
             task.cancel()
-        loop.run_until_complete(tasks.gather(*some, return_exceptions=True))
+        loop.run_until_complete(
+            _gathered(some) if events._get_running_loop() else tasks.gather(*some, return_exceptions=True)
+        )
         for task in some:
             if not task.cancelled() and task.exception() is not None:
                 _report(loop, "unhandled exception during asyncio.run() shutdown", task.exception(), task=task)

@@ -121,8 +121,8 @@ def run_forever(self: Any) -> None:
         self._check_closed()
         stopped = self.create_future()
         waiters = _core.stop_waiters(self)
-        waiters.append(stopped)
         call = _owners.own(self, stopped)
+        waiters.append(stopped)
         try:
             _core.block_on(stopped)
         finally:

@@ -15,7 +15,7 @@ raised_before(an_thread *th)
     if (!an_exits_place(th, run)) {
         return 0;
     }
-    run->finished = 1; /* (our parent is its base) */
+    run->finished = 1;
     return 1;
 }
 
@@ -33,8 +33,14 @@ hub_start(PyObject *ignored, PyObject *noargs)
     if (an_st->h_frames != NULL) {
         r = PyObject_CallOneArg(an_st->h_frames, an_st->hub_main);
     }
-    if (th->over != self && !(PyErr_Occurred() && raised_before(th))) {
-        r = PyObject_CallNoArgs(an_st->hub_main);
+    if (th->over != self) {
+        if (PyErr_Occurred() && raised_before(th)) {
+            an_fiber_take(&th->fibers, self); /* our parent is the run's base, and goes on */
+            an_fiber_end(&th->fibers, self);
+        }
+        else {
+            r = PyObject_CallNoArgs(an_st->hub_main);
+        }
     }
     th->over = NULL;
     Py_XDECREF(r);

@@ -719,7 +719,7 @@ def test_ctrl_c_on_uvloop_cancels_all_that_is_nested(child, way):
                 await asyncio.gather(nests(), nests())
 
         try:
-            uvloop.run(main(sys.argv[1]))
+            aionest.run(main(sys.argv[1]), loop_factory=uvloop.new_event_loop)
         except KeyboardInterrupt:
             print("interrupted", len(cleaned))
         print(uvloop.run(asyncio.sleep(0, "next")), asyncio.run(asyncio.sleep(0, "next")))

@@ -448,7 +448,10 @@ STORM = """
 import random
 ident, end = threading.get_ident(), time.monotonic() + float(sys.argv[1])
 
+ready = threading.Event()  # whatever comes is caught
+
 def storm():
+    ready.wait()
     pause = random.Random(1)
     while time.monotonic() < end:
         time.sleep(pause.choice([0.0003, 0.002, 0.01, 0.04]))
@@ -477,6 +480,7 @@ sender = threading.Thread(target=storm, daemon=True)
 
 def run_on():
     global interrupted
+    ready.set()
     while sender.is_alive():
         try:
             asyncio.run(body(choice.randrange(6), choice.choice([0.001, 0.005, 0.05, 0.5])))
