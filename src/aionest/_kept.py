@@ -7,7 +7,7 @@ of these, holds it, or is held or woken by it. Everything else ends with the run
 
 Contract
   * Looks, and changes nothing: what ends and how is up to ``_run``. No reference is kept but weak ones, to what was found to stay.
-  * Where it cannot be told whether somebody holds a thing, somebody does.
+  * Where it cannot be told whether somebody holds a thing, somebody does; and what belongs to what stays.
   * A loop of a kind that is not known holds nothing.
 Thread: the loop's own, while it does not run.
 """
@@ -70,7 +70,7 @@ def look(loop: Any, main: Any, fresh: bool) -> Remains | None:
     staying = _inside([task for task in asyncio.all_tasks(loop) if task is not main], open_ones)
     ids = graph.related([*open_ones, *staying])
     known.update(staying)
-    known.update(one for one in _left(loop, main) if id(one) in ids)
+    known.update(one for one in _left(loop, main) if graph.cut_short or id(one) in ids)
     rest = [one for one in _left(loop, main) if one not in known]
     tasks = [one for one in rest if asyncio.isfuture(one)]
     return Remains(tasks if main.done() else [*tasks, main], [one for one in rest if not asyncio.isfuture(one)])
@@ -257,6 +257,7 @@ class Graph:
         self.nodes: dict[int, Any] = {}
         self.edges: dict[int, list[int]] = {}
         self.own: set[int] = set()  # ids of what the loop holds
+        self.cut_short = False  # there are more objects than were looked at
         tasks = asyncio.all_tasks(loop)
         things = []
         for entry in registered:
@@ -293,6 +294,7 @@ class Graph:
                 if key not in nodes:
                     nodes[key] = each
                     todo.append(each)
+        self.cut_short = position < len(todo)
         todo.clear()
 
     def reached_from_outside(self) -> set[int]:
