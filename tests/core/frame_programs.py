@@ -271,7 +271,6 @@ def faulthandler_of_an_idle_loop():
     with tempfile.TemporaryFile("w+") as file:
 
         async def main():
-            loop = asyncio.get_running_loop()
             thread = threading.Timer(0.05, lambda: faulthandler.dump_traceback(file))
             thread.start()
             await asyncio.sleep(0.2)
