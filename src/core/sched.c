@@ -425,7 +425,7 @@ set_task_name(PyObject *task, PyObject *name)
         PyObject *set; /* before 3.13 what a factory made needs no names */
         int found = PyObject_GetOptionalAttr(task, an_st->s_set_name, &set);
         if (found <= 0) {
-            return found < 0 || (AN_PY312 && PyErr_WarnEx(PyExc_DeprecationWarning,
+            return found < 0 || (AN_PY311 && PyErr_WarnEx(PyExc_DeprecationWarning,
                                                           "Task.set_name() was added in Python 3.8, the method support will "
                                                           "be mandatory for third-party task implementations since 3.13.",
                                                           1) < 0)
