@@ -89,9 +89,10 @@ def supported(loop: Any) -> bool:
 
 def is_foreign(cls: type[Any]) -> bool:
     """True if loops of this class do not run by asyncio's own run_forever and queue."""
-    if not issubclass(cls, base_events.BaseEventLoop):
-        return cls is not events.AbstractEventLoop
     definers = [_definer(cls, name) for name in ("run_forever", "call_soon")]
+    if not issubclass(cls, base_events.BaseEventLoop):
+        # one that has none of its own hands calls on to another loop
+        return all(d not in (None, events.AbstractEventLoop) for d in definers)
     return all(d is not None and d.__module__.partition(".")[0] in _DERIVED for d in definers)
 
 

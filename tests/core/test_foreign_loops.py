@@ -514,6 +514,15 @@ def test_a_loop_that_runs_when_apply_comes(name):
         aionest.unapply()
 
 
+def test_a_class_that_hands_calls_on_to_another_loop_is_left_alone(applied):
+    class Proxy(asyncio.AbstractEventLoop):
+        def add_reader(self, fd, callback, *args):
+            raise NotImplementedError
+
+    assert not _foreign.is_patched(Proxy)
+    assert type(vars(Proxy)["add_reader"]) is type(lambda: None)
+
+
 def test_what_a_loop_refuses_it_refuses_as_before(factory):
     loop = factory()
     with pytest.raises(TypeError):
