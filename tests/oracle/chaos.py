@@ -100,7 +100,14 @@ async def children(rng, depth):
     for task in tasks:
         if rng.random() < 0.3:
             task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    # Not gather(): its future never completes if all it is for are done before it returns, and a finalizer that nests can see to that.
+    try:
+        if tasks:
+            await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        raise
 
 
 def generator(rng, depth):
