@@ -290,13 +290,13 @@ woken(an_fibers *fs, PyObject *self, PyObject *mine, PyObject *r, int in_run)
 
 /* MINE is stolen. */
 static int
-awake(an_fibers *fs, PyObject *mine, int rc)
+awake(an_fibers *fs, PyObject *mine, PyObject *before, int rc)
 {
     if (rc == AN_FIBER_THROWN) {
         Py_XDECREF(mine); /* not awake yet */
         return rc;
     }
-    fs->expected = NULL;
+    fs->expected = before;
     Py_XSETREF(fs->carrier, mine);
     return rc;
 }
@@ -310,18 +310,19 @@ go(an_fibers *fs, PyObject *self, PyObject *fiber, int in_run)
     }
     an_st->n_switches++;
     PyObject *mine = Py_XNewRef(fs->carrier); /* it is the one under this stack, however long that sleeps */
+    PyObject *before = fs->expected; /* if a tracer or a finalizer nests amid another switch, that one goes on */
     fs->expected = fiber;
     PyObject *r = PyGreenlet_Switch((PyGreenlet *)fiber, NULL, NULL);
     if (AN_LIKELY(r != NULL && fs->expected == self)) {
-        fs->expected = NULL;
+        fs->expected = before;
         Py_DECREF(r);
         Py_XSETREF(fs->carrier, mine);
         return 0;
     }
     if (r == NULL && fs->expected == fiber) {
-        return awake(fs, mine, -1); /* nobody has woken up meanwhile: the switch failed */
+        return awake(fs, mine, before, -1); /* nobody has woken up meanwhile: the switch failed */
     }
-    return awake(fs, mine, woken(fs, self, mine, r, in_run));
+    return awake(fs, mine, before, woken(fs, self, mine, r, in_run));
 }
 
 int
@@ -340,7 +341,7 @@ int
 an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier)
 {
     PyObject *mine = Py_XNewRef(carrier);
-    return awake(fs, mine, woken(fs, self, mine, Py_NewRef(an_st->empty_tuple), 1));
+    return awake(fs, mine, NULL, woken(fs, self, mine, Py_NewRef(an_st->empty_tuple), 1));
 }
 
 void

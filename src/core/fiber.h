@@ -11,7 +11,8 @@
  *   F1  a stack of ours that does not run sleeps in an_fiber_switch(), or is in a switch of foreign code
  *   F2  `carrier` is the stack of ours that stands for the loop's own: the one that runs, or the one from which foreign code
  *       switched to the stack that runs. NULL where no loop of ours is under way
- *   F3  `expected` is the target of our own switch while that is under way, else NULL. Its own wake-up clears it
+ *   F3  `expected` is the target of our own switch while that is under way, else NULL. Its own wake-up clears it; one that
+ *       was made in the midst of another, by a tracer or a finalizer, puts back what that one expects
  *   F4  who wakes in an_fiber_switch() and is not expected was not meant: it hands what it was given, value or exception, to
  *       the carrier. Nothing is dropped, nothing returns early
  *   F5  but an exception that is thrown into a foreign stack asleep in a nested run is meant for it: it interrupts that run,

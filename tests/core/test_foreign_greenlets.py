@@ -624,6 +624,60 @@ def test_greenback_beside_and_around_nested_runs(applied):
     assert asyncio.run(main()) == [list(range(10))] * 3 + [list(range(5))]
 
 
+def test_a_finalizer_that_nests_in_the_midst_of_a_switch_loses_no_wake_up():
+    """Collected while somebody's tracer tells of a switch, at each place in turn: the switch that it came amid goes on."""
+    out = child("""
+        import asyncio, gc, greenlet, os
+        import aionest
+        aionest.apply()
+
+        class Nests:
+            def __del__(self):
+                asyncio.run(asyncio.sleep(0.002))
+
+        def tracer(event, args):
+            global left
+            left -= 1
+            if left == 0:
+                cycle = Nests()
+                cycle.itself = cycle
+                del cycle
+                gc.collect()
+
+        async def spawn(fn):
+            g = greenlet.greenlet(fn, greenlet.getcurrent())
+            r = g.switch()
+            while not g.dead:
+                r = g.switch(await r)
+            return r
+
+        def body():
+            got = []
+            for i in range(3):
+                got.append(greenlet.getcurrent().parent.switch(asyncio.sleep(0.001, i)))
+                got.append(asyncio.run(asyncio.sleep(0.001, i)))
+            return got
+
+        async def other():
+            return [asyncio.run(asyncio.sleep(0.001, i)) for i in range(5)]
+
+        async def main():
+            tasks = [asyncio.create_task(x) for x in (spawn(body), other(), spawn(body))]
+            done, pending = await asyncio.wait(tasks, timeout=20)
+            if pending or [t.exception() or t.result() for t in tasks] != [[0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 4], [0, 0, 1, 1, 2, 2]]:
+                print("at", first, [repr(t) for t in tasks], flush=True)
+                os._exit(0)
+
+        for first in range(2, 40):
+            left = first
+            greenlet.settrace(tracer)
+            asyncio.run(main())
+            greenlet.settrace(None)
+        print("over")
+    """)
+    assert out == ["over"]
+
+
 def test_eventlets_hub_on_asyncio():
     pytest.importorskip("eventlet")
     out = child("""
