@@ -264,7 +264,8 @@ def test_handlers_in_greenlets_of_their_own_call_and_nest(dispatcher):
     async def fire():
         for i in range(5):
             greenlet.greenlet(handler).switch(i)
-        await asyncio.sleep(0.05)
+        while len(results) < 15:
+            await asyncio.sleep(0.005)
         return "fired"
 
     assert dispatcher.call(fire()) == "fired"
