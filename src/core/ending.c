@@ -14,6 +14,7 @@ drain(an_thread *th, an_block *b, PyObject *self)
         rc = an_task_swap(before, NULL, &task); /* since 3.14 a thread has one current task, whatever its loop */
     }
     if (rc == 0) {
+        th->link = NULL;
         rc = an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(&th->fibers, self, fiber);
     }
     an_hub_bury(th);

@@ -247,6 +247,7 @@ hub_main(PyObject *ignored, PyObject *noargs)
             Py_XSETREF(th->corpse, Py_NewRef(self));
             break;
         }
+        th->link = NULL;
         int rc = an_fiber_switch(&th->fibers, self, target);
         an_hub_bury(th);
         Py_DECREF(target);
@@ -396,6 +397,7 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
             hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
         }
         th->in_hub = 1;
+        th->link = NULL;
         rc = hub == NULL ? -1 : an_fiber_switch(&th->fibers, self, hub);
         an_hub_bury(th);
         Py_XDECREF(hub);

@@ -101,6 +101,7 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     /* ---- commit and switch */
     int rc = 0;
     an_block_link(b);
+    th->link = NULL;
     if (AN_LIKELY(!b->early)) {
         rc = an_hub_leave(th, b);
     }

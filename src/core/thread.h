@@ -49,7 +49,7 @@ typedef struct an_thread {
     an_run *run;
     an_fibers fibers;
     int in_hub;           /* the current stack stands on a hub */
-    an_link *link;        /* that hub's frames, or NULL */
+    an_link *link;        /* that hub's frames, or NULL; also NULL as long as a switch is under way */
     int moved;            /* runs or blocks came or went: the hub that carries on has another stack beneath it */
     const void *over;     /* the hub that has just ended, until its frames are left. Compared only */
     int in_base_iter;     /* a C _run_once of an adopted loop is on the current stack and looks at pending itself */

@@ -764,6 +764,15 @@ def test_what_other_threads_post_while_a_loop_closes_runs_or_is_told(applied, ki
         while True:
             done = threading.Event()
             coro = say(done)
+
+            def create(done=done, coro=coro):
+                try:
+                    loop.create_task(coro).add_done_callback(lambda task: done.set())
+                except RuntimeError:
+                    coro.close()
+                    done.set()
+                    raise
+
             try:
                 if kind == "a task's coroutine":
                     future = asyncio.run_coroutine_threadsafe(coro, loop)
@@ -771,7 +780,7 @@ def test_what_other_threads_post_while_a_loop_closes_runs_or_is_told(applied, ki
                     coro.close()
                     loop.call_soon_threadsafe(done.set)
                 else:
-                    loop.call_soon_threadsafe(loop.create_task, coro)
+                    loop.call_soon_threadsafe(create)
             except RuntimeError as exc:
                 coro.close()
                 assert str(exc) == "Event loop is closed"
