@@ -36,7 +36,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan lint format-check dist docs bench bench-loader bench-app bench-portal clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan lint dist docs bench bench-loader bench-app bench-portal clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -138,11 +138,8 @@ lint: build/lint-$(TAG)/.ready
 	$(<D)/bin/python -m mypy
 	$(<D)/bin/python -m mypy.stubtest aionest._core
 	$(<D)/bin/python -m mypy --warn-unused-ignores tests/typing
-	@$(<D)/bin/codespell $(shell git ls-files ':!*.svg' ':!*.png' ':!*.json' 2>/dev/null || echo src tests docs tools benchmarks examples)
-
-# the C sources as .clang-format has them
-format-check: build/lint-$(TAG)/.ready
 	$(<D)/bin/clang-format --dry-run -Werror src/core/*.c src/core/*.h
+	@$(<D)/bin/codespell $(shell git ls-files ':!*.svg' ':!*.png' ':!*.json' 2>/dev/null || echo src tests docs tools benchmarks examples)
 
 # sdist and wheel, and the wheel tried out in an environment of its own
 dist:

@@ -119,8 +119,7 @@ PyGetSetDef an_loop_attrs[] = {
     {"_scheduled", get_scheduled, set_scheduled, "The heap of timers.", NULL},
     {"_closed", get_flag, set_flag, "True once the loop is closed.", (void *)offsetof(an_loop, closed)},
     {"_debug", get_flag, set_flag, "True in debug mode.", (void *)offsetof(an_loop, debug)},
-    {"_stopping", get_flag, set_stopping, "True when the loop ends after this iteration.",
-     (void *)offsetof(an_loop, stopping)},
+    {"_stopping", get_flag, set_stopping, "True when the loop ends after this iteration.", (void *)offsetof(an_loop, stopping)},
     {"_timer_cancelled_count", get_count, set_count, "Cancelled timers in the heap.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

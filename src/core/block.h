@@ -42,14 +42,14 @@ typedef struct an_block {
     an_block_state state;
     an_block_kind kind;
     int in_hub, in_base_iter, inplace_depth; /* the stack's own, put back when it goes on */
-    int interrupts;  /* Ctrl-C that this run has taken */
-    int early;       /* its future called back before the stack had left */
-    int missed;      /* its future called back while another thread carried the loop; still WAITING */
-    int signals;     /* it holds the SIGINT handler (signals.h) */
+    int interrupts;                          /* Ctrl-C that this run has taken */
+    int early;                               /* its future called back before the stack had left */
+    int missed;                              /* its future called back while another thread carried the loop; still WAITING */
+    int signals;                             /* it holds the SIGINT handler (signals.h) */
     long long number;
     PyObject *carrier; /* the stack of ours under it: fiber itself, or what a foreign stack was started from */
-    an_anchor anchor; /* the frame it sleeps on */
-    an_link *link;    /* the stack's own, put back when it goes on */
+    an_anchor anchor;  /* the frame it sleeps on */
+    an_link *link;     /* the stack's own, put back when it goes on */
     PyObject *fiber, *loop, *future, *task, *exc;
     an_loop *rec;
     an_contexts contexts;
@@ -63,15 +63,15 @@ an_block *an_block_new(an_thread *th, an_loop *rec, PyObject *loop, PyObject *fu
 void an_block_link(an_block *b);   /* NEW -> WAITING */
 void an_block_unlink(an_block *b); /* -> OVER */
 
-void an_block_wake(an_block *b);                      /* never fails; does not switch */
-void an_block_interrupt(an_block *b, PyObject *exc);  /* EXC is stolen; the future loses its callback; runs Python */
+void an_block_wake(an_block *b);                     /* never fails; does not switch */
+void an_block_interrupt(an_block *b, PyObject *exc); /* EXC is stolen; the future loses its callback; runs Python */
 
-void an_block_end(an_block *b, const char *message);  /* the same with NestedRunError(MESSAGE) */
+void an_block_end(an_block *b, const char *message); /* the same with NestedRunError(MESSAGE) */
 
 /* TH carries REC again: wake the blocks that missed their wake-up meanwhile. */
 void an_block_wake_missed(an_thread *th, an_loop *rec);
 
-void an_block_detach(an_block *b);                    /* take the callback off the future; runs Python */
+void an_block_detach(an_block *b); /* take the callback off the future; runs Python */
 
 /* B's stack, the current one, is about to sleep: R4. Runs no Python */
 void an_block_set_anchor(an_block *b);

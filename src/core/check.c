@@ -138,8 +138,7 @@ an_py_check(PyObject *module, PyObject *noargs)
         rc = rec == NULL ? 0 : check_loop(rec);
     }
     Py_DECREF(loops);
-    if (rc == 0 && (st->n_records < 0 || st->n_blocks < 0 || st->n_hubs < 0 || st->n_threads < 0 ||
-                    st->n_handles < 0)) {
+    if (rc == 0 && (st->n_records < 0 || st->n_blocks < 0 || st->n_hubs < 0 || st->n_threads < 0 || st->n_handles < 0)) {
         rc = broken("S1: fewer than no objects");
     }
     if (rc < 0) {

@@ -198,8 +198,8 @@ an_fiber_new(an_fibers *fs, PyObject *run, PyObject *parent, PyObject *like)
     an_chunks_install();
     Py_hash_t hash = PyObject_Hash(like);
     PyObject *args[3] = {NULL, run, parent};
-    PyObject *self = hash == -1 ? NULL
-                                : PyObject_Vectorcall(an_st->type_fiber, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    PyObject *self =
+        hash == -1 ? NULL : PyObject_Vectorcall(an_st->type_fiber, args + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     PyObject *dict = self == NULL ? NULL : PyObject_GenericGetDict(like, NULL);
     if (dict == NULL || PyObject_GenericSetDict(self, dict, NULL) < 0) {
         Py_XDECREF(dict);
@@ -310,7 +310,7 @@ go(an_fibers *fs, PyObject *self, PyObject *fiber, int in_run)
     }
     an_st->n_switches++;
     PyObject *mine = Py_XNewRef(fs->carrier); /* it is the one under this stack, however long that sleeps */
-    PyObject *before = fs->expected; /* if a tracer or a finalizer nests amid another switch, that one goes on */
+    PyObject *before = fs->expected;          /* if a tracer or a finalizer nests amid another switch, that one goes on */
     fs->expected = fiber;
     PyObject *r = PyGreenlet_Switch((PyGreenlet *)fiber, NULL, NULL);
     if (AN_LIKELY(r != NULL && fs->expected == self)) {

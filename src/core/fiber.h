@@ -44,12 +44,12 @@ int an_fiber_init(void); /* 0 | -1+ImportError */
 void an_fiber_bind(an_fibers *fs);
 an_fibers *an_fiber_here(void); /* the current thread's | NULL */
 
-PyObject *an_fiber_current(void);                               /* new ref | NULL+exc */
-int an_fiber_is_current(PyObject *fiber);                       /* FIBER may be NULL */
+PyObject *an_fiber_current(void);         /* new ref | NULL+exc */
+int an_fiber_is_current(PyObject *fiber); /* FIBER may be NULL */
 /* A stack for RUN that stands for LIKE, the one that the loop would run on if it were not for us: equal to it, of the same hash
  * and with the same attributes. new ref | NULL+exc; runs Python */
 PyObject *an_fiber_new(an_fibers *fs, PyObject *run, PyObject *parent, PyObject *like);
-int an_fiber_is_ours(PyObject *fiber);                          /* made by an_fiber_new */
+int an_fiber_is_ours(PyObject *fiber); /* made by an_fiber_new */
 
 /* Go there from SELF, the current stack; 0 when somebody of ours switched back | -1+exc when that was not possible, or an
  * exception was thrown in here and no loop is under way that it could be meant for. MAY SWITCH */
@@ -64,9 +64,9 @@ void an_fiber_take(an_fibers *fs, PyObject *self);
 /* SELF is about to end: who gets control by that is expected. */
 void an_fiber_end(an_fibers *fs, PyObject *self);
 
-int an_fiber_set_parent(PyObject *fiber, PyObject *parent);     /* 0 | -1+exc */
-PyObject *an_fiber_parent(PyObject *fiber);                     /* new ref | NULL, no exception: the thread's main stack */
-void an_fiber_exit(void);                                       /* raise GreenletExit: the current one ends */
-int an_fiber_active(PyObject *fiber);                           /* started and not finished */
+int an_fiber_set_parent(PyObject *fiber, PyObject *parent); /* 0 | -1+exc */
+PyObject *an_fiber_parent(PyObject *fiber);                 /* new ref | NULL, no exception: the thread's main stack */
+void an_fiber_exit(void);                                   /* raise GreenletExit: the current one ends */
+int an_fiber_active(PyObject *fiber);                       /* started and not finished */
 
 #endif

@@ -76,8 +76,7 @@ static long long n_jobs = 0;
 /* The loop calls CALLBACK(ARGS); NULL: there may be stacks that are ready. Its result, None if it sleeps | NULL+exc.
  * MAY SWITCH */
 static PyObject *
-deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-        PyObject *own_context)
+deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *own_context)
 {
     PyObject *self = an_fiber_current(), *context = Py_XNewRef(an_current_context());
     if (self == NULL) {
@@ -327,8 +326,8 @@ static PyType_Spec callback_spec = {
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    PyObject *stock; /* called with the loop first */
-    Py_ssize_t index; /* the callback's place among the arguments, the loop's is 0 */
+    PyObject *stock;   /* called with the loop first */
+    Py_ssize_t index;  /* the callback's place among the arguments, the loop's is 0 */
     int takes_context; /* it has a parameter named so */
 } foreign_method;
 
@@ -502,14 +501,10 @@ static PyMemberDef method_members[] = {
 };
 
 static PyType_Slot method_slots[] = {
-    {Py_tp_dealloc, method_dealloc},
-    {Py_tp_traverse, method_traverse},
-    {Py_tp_clear, method_clear},
-    {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_descr_get, method_bind},
-    {Py_tp_getattro, method_getattro},
-    {Py_tp_members, method_members},
-    {0, NULL},
+    {Py_tp_dealloc, method_dealloc}, {Py_tp_traverse, method_traverse},
+    {Py_tp_clear, method_clear},     {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, method_bind},  {Py_tp_getattro, method_getattro},
+    {Py_tp_members, method_members}, {0, NULL},
 };
 
 static PyType_Spec method_spec = {

@@ -49,7 +49,7 @@ int an_anchor_check(an_anchor *a); /* 1 R1 holds for it, 0 not */
 
 /* For a hub at its beginning | NULL without exception: its frames lead nowhere. May run Python (finalizers) */
 an_link *an_link_new(void);
-void an_link_free(an_link *link);                   /* LINK may be NULL */
-void an_link_set(an_link *link, an_anchor *to);     /* LINK and TO may be NULL. Keeps the current exception. */
+void an_link_free(an_link *link);               /* LINK may be NULL */
+void an_link_set(an_link *link, an_anchor *to); /* LINK and TO may be NULL. Keeps the current exception. */
 
 #endif

@@ -20,9 +20,8 @@ find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
         return -1;
     }
     if (!Py_IS_TYPE(d, &PyMemberDescr_Type)) {
-        PyErr_Format(PyExc_ImportError,
-                     "aionest does not know this asyncio: %R has no slot %s (Python %s). Please report it.", type, name,
-                     PY_VERSION);
+        PyErr_Format(PyExc_ImportError, "aionest does not know this asyncio: %R has no slot %s (Python %s). Please report it.",
+                     type, name, PY_VERSION);
         Py_DECREF(d);
         return -1;
     }
@@ -204,8 +203,7 @@ an_handle_new(PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssiz
 }
 
 PyObject *
-an_timer_new(PyObject *when, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *context)
+an_timer_new(PyObject *when, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
     PyTypeObject *tp = (PyTypeObject *)an_st->type_timer;
     PyObject *h = tp->tp_alloc(tp, 0);
@@ -380,8 +378,7 @@ an_handle_run(PyObject *h)
     Py_INCREF(args);
     if (PyContext_Enter(context) == 0) {
         Py_ssize_t n = PyTuple_GET_SIZE(args);
-        r = n == 0 ? PyObject_CallNoArgs(callback)
-                   : PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0), (size_t)n, NULL);
+        r = n == 0 ? PyObject_CallNoArgs(callback) : PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0), (size_t)n, NULL);
         if (AN_LIKELY(r != NULL)) {
             if (AN_UNLIKELY(PyContext_Exit(context) < 0)) {
                 Py_CLEAR(r);
@@ -424,8 +421,7 @@ static PyMethodDef handle_methods[] = {
 };
 
 static PyMethodDef timer_methods[] = {
-    {"cancel", timer_cancel, METH_NOARGS,
-     "cancel($self, /)\n--\n\nCancel the callback; see asyncio.TimerHandle.cancel."},
+    {"cancel", timer_cancel, METH_NOARGS, "cancel($self, /)\n--\n\nCancel the callback; see asyncio.TimerHandle.cancel."},
     {NULL, NULL, 0, NULL},
 };
 

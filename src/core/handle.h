@@ -21,7 +21,7 @@
 /* Offsets of the slots, the same for every subclass. Fixed at import. */
 typedef struct {
     Py_ssize_t callback, args, cancelled, loop, source_traceback, repr, context, weaklist; /* Handle */
-    Py_ssize_t scheduled, when;                                                             /* TimerHandle */
+    Py_ssize_t scheduled, when;                                                            /* TimerHandle */
     Py_ssize_t seq; /* ours: a long long behind asyncio's slots, so that equal times keep their order */
 } an_handle_layout;
 

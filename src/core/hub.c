@@ -664,8 +664,7 @@ an_hub_init(PyObject *module)
 {
     an_block_after_wake = after_wake;
     an_thread_at_end = an_ending_of_thread;
-    if ((an_st->hub_main = PyCFunction_New(&hub_main_def, NULL)) == NULL ||
-        an_begin_init(module) < 0 ||
+    if ((an_st->hub_main = PyCFunction_New(&hub_main_def, NULL)) == NULL || an_begin_init(module) < 0 ||
         (an_st->tramp_main = PyCFunction_New(&tramp_main_def, NULL)) == NULL) {
         return -1;
     }

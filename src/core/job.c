@@ -2,8 +2,7 @@
 #include "err.h"
 
 int
-an_job_put(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-           PyObject *context)
+an_job_put(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context)
 {
     Py_ssize_t n = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
     PyObject *tuple = n == 0 ? Py_NewRef(an_st->empty_tuple) : PyTuple_New(n);

@@ -54,8 +54,7 @@ an_layout_probe(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
             found = off;
         }
     }
-    if (found < 0 || *(PyObject **)((char *)fresh + found) != NULL ||
-        getter_is(waiting, st->s__fut_waiter, future) != 1) {
+    if (found < 0 || *(PyObject **)((char *)fresh + found) != NULL || getter_is(waiting, st->s__fut_waiter, future) != 1) {
         PyErr_Clear();
         return unknown("the awaited future");
     }

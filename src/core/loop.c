@@ -278,16 +278,15 @@ an_loop_put_back(PyObject *loop)
     }
     PyObject *count = PyLong_FromSsize_t(rec->timer_cancelled_count);
     PyObject *ready = rec->own_ready != NULL ? rec->own_ready : (PyObject *)rec;
-    int r = count == NULL || PyDict_SetItem(dict, st->s__ready, ready) < 0 ||
-                    PyDict_SetItem(dict, st->s__scheduled,
-                                   rec->own_scheduled != NULL ? rec->own_scheduled : rec->scheduled) < 0 ||
-                    PyDict_SetItem(dict, st->s__closed, rec->closed ? Py_True : Py_False) < 0 ||
-                    PyDict_SetItem(dict, st->s__debug, rec->debug ? Py_True : Py_False) < 0 ||
-                    PyDict_SetItem(dict, st->s__stopping, rec->stopping ? Py_True : Py_False) < 0 ||
-                    PyDict_SetItem(dict, st->s__timer_cancelled_count, count) < 0 ||
-                    PyDict_DelItem(dict, st->s__aionest) < 0
-                ? -1
-                : 0;
+    int r =
+        count == NULL || PyDict_SetItem(dict, st->s__ready, ready) < 0 ||
+                PyDict_SetItem(dict, st->s__scheduled, rec->own_scheduled != NULL ? rec->own_scheduled : rec->scheduled) < 0 ||
+                PyDict_SetItem(dict, st->s__closed, rec->closed ? Py_True : Py_False) < 0 ||
+                PyDict_SetItem(dict, st->s__debug, rec->debug ? Py_True : Py_False) < 0 ||
+                PyDict_SetItem(dict, st->s__stopping, rec->stopping ? Py_True : Py_False) < 0 ||
+                PyDict_SetItem(dict, st->s__timer_cancelled_count, count) < 0 || PyDict_DelItem(dict, st->s__aionest) < 0
+            ? -1
+            : 0;
     forget(rec);
     Py_XDECREF(count);
     Py_DECREF(dict);
@@ -442,8 +441,7 @@ an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector)
         (rec->overrides & AN_OVR_PROCESS_EVENTS)) {
         return 0;
     }
-    if ((rec->selector_dict = PyObject_GenericGetDict(selector, NULL)) == NULL ||
-        an_watch_dict(rec->selector_dict) < 0) {
+    if ((rec->selector_dict = PyObject_GenericGetDict(selector, NULL)) == NULL || an_watch_dict(rec->selector_dict) < 0) {
         return -1;
     }
     rec->selector_dict_tag = an_watch_tag(rec->selector_dict);

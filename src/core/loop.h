@@ -44,47 +44,47 @@ enum { AN_STOP_NO = 0, AN_STOP_DONE = 1 /* its main future is done */, AN_STOP_U
 typedef struct an_loop {
     PyObject_HEAD
     struct an_loop *prev, *next; /* borrowed: all live records, see an_loop_all() */
-    PyObject *loop_ref;  /* strong: weak reference, see L4 */
-    an_ring ready;       /* strong items */
-    PyObject *scheduled; /* strong, list */
-    PyObject *own_ready; /* strong or NULL: what somebody put in the place of loop._ready; ready is empty then */
-    PyObject *own_scheduled; /* strong or NULL: the same for loop._scheduled, if it is no list */
-    PyObject *current_handle; /* strong, debug mode only */
-    Py_ssize_t todo;     /* handles of the current iteration that are still to be run */
+    PyObject *loop_ref;          /* strong: weak reference, see L4 */
+    an_ring ready;               /* strong items */
+    PyObject *scheduled;         /* strong, list */
+    PyObject *own_ready;         /* strong or NULL: what somebody put in the place of loop._ready; ready is empty then */
+    PyObject *own_scheduled;     /* strong or NULL: the same for loop._scheduled, if it is no list */
+    PyObject *current_handle;    /* strong, debug mode only */
+    Py_ssize_t todo;             /* handles of the current iteration that are still to be run */
     Py_ssize_t timer_cancelled_count;
-    long long seq;       /* next timer's number */
+    long long seq; /* next timer's number */
     int closed, debug, stopping;
     int overrides;
     unsigned epoch, class_tag, selector_tag; /* as they were when overrides, epfd and so on were looked up (watch.h) */
     unsigned long long dict_tag, selector_dict_tag;
-    PyObject **dict_at;  /* where the loop keeps its __dict__: inside of the loop */
+    PyObject **dict_at;   /* where the loop keeps its __dict__: inside of the loop */
     int look_at_selector; /* 1: before the next poll */
-    int sleeping;        /* 1 while its thread waits in epoll without the GIL: a wake-up byte is needed */
-    int woken;           /* 1: the byte is written and not yet read */
-    int inflight;        /* frames of asyncio's own _run_once may be under way (applied while it ran) */
-    int ending;          /* suspended runs are being ended: no new ones */
-    int iterating;       /* calls of our _run_once() under way (hub.h) */
-    int inplace;         /* steps run in place since the last poll */
+    int sleeping;         /* 1 while its thread waits in epoll without the GIL: a wake-up byte is needed */
+    int woken;            /* 1: the byte is written and not yet read */
+    int inflight;         /* frames of asyncio's own _run_once may be under way (applied while it ran) */
+    int ending;           /* suspended runs are being ended: no new ones */
+    int iterating;        /* calls of our _run_once() under way (hub.h) */
+    int inplace;          /* steps run in place since the last poll */
     unsigned int polls_skipped;
-    PyObject *context;   /* strong or NULL: the one in which a foreign loop calls back */
-    int foreign;         /* its run_forever is not ours (foreign_loop.h) */
-    int carried;         /* a run of ours carries it (hub.h) */
+    PyObject *context; /* strong or NULL: the one in which a foreign loop calls back */
+    int foreign;       /* its run_forever is not ours (foreign_loop.h) */
+    int carried;       /* a run of ours carries it (hub.h) */
     double clock_resolution;
     /* the stock epoll selector, else epfd < 0 */
-    PyObject *selector;  /* strong: loop._selector as last seen */
-    PyObject *selector_dict; /* strong or NULL: its __dict__ */
-    PyObject *fdmap;     /* strong: its _fd_to_key */
-    PyObject *sighandlers; /* strong or NULL: loop._signal_handlers */
+    PyObject *selector;              /* strong: loop._selector as last seen */
+    PyObject *selector_dict;         /* strong or NULL: its __dict__ */
+    PyObject *fdmap;                 /* strong: its _fd_to_key */
+    PyObject *sighandlers;           /* strong or NULL: loop._signal_handlers */
     int epfd, internal_fds, wake_fd; /* wake_fd: the loop's own end of its wake-up pipe, -1 unknown */
-    int eventfd;         /* wakes it up instead, watched edge-triggered by the same epoll object; -1: there is none */
-    int wakers;          /* atomic: threads that are about to write to it, without the GIL */
+    int eventfd; /* wakes it up instead, watched edge-triggered by the same epoll object; -1: there is none */
+    int wakers;  /* atomic: threads that are about to write to it, without the GIL */
     void *evbuf;
     int evcap;
-    PyObject *guest;     /* strong or NULL: the object that pumps it inside another loop */
+    PyObject *guest;        /* strong or NULL: the object that pumps it inside another loop */
     PyObject *stop_waiters; /* strong or NULL: list of futures of nested run_forever calls, newest last */
-    Py_ssize_t n_blocks; /* runs suspended on it */
-    long long raised_id; /* marks the KeyboardInterrupt and SystemExit that came out of a run of it; 0: none yet */
-    an_relay relay;      /* threads that wait for it */
+    Py_ssize_t n_blocks;    /* runs suspended on it */
+    long long raised_id;    /* marks the KeyboardInterrupt and SystemExit that came out of a run of it; 0: none yet */
+    an_relay relay;         /* threads that wait for it */
 } an_loop;
 
 int an_loop_init(PyObject *module);
@@ -135,8 +135,8 @@ an_loop_keep_up(an_loop *rec, PyObject *loop)
 int an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector);
 
 /* poll.c */
-double an_loop_now(void);                                       /* CLOCK_MONOTONIC, seconds */
-int an_loop_time(an_loop *rec, PyObject *loop, double *now);    /* the loop's own clock. 0 | -1+exc; may run Python */
+double an_loop_now(void);                                    /* CLOCK_MONOTONIC, seconds */
+int an_loop_time(an_loop *rec, PyObject *loop, double *now); /* the loop's own clock. 0 | -1+exc; may run Python */
 
 /* Poll, collect due timers, and set todo for the next batch. WAIT 0: never sleep. 0 | -1+exc; runs Python */
 int an_loop_poll(an_loop *rec, PyObject *loop, int wait);
@@ -149,8 +149,8 @@ int an_loop_step(an_loop *rec, PyObject *loop, PyObject **due);
 /* 1 if the heap has a timer that is due, 0 if not, -1+exc */
 int an_loop_timer_due(an_loop *rec, PyObject *loop);
 
-int an_heap_push(an_loop *rec, PyObject *timer);                /* sched.c and loop.c share the heap: 0 | -1+exc */
-PyObject *an_heap_pop(an_loop *rec);                            /* new ref | NULL+exc */
+int an_heap_push(an_loop *rec, PyObject *timer); /* sched.c and loop.c share the heap: 0 | -1+exc */
+PyObject *an_heap_pop(an_loop *rec);             /* new ref | NULL+exc */
 
 /* ready.c: the deque that loop._ready is to others */
 extern PySequenceMethods an_ready_as_sequence;
@@ -162,13 +162,13 @@ Py_ssize_t an_ready_len(PyObject *self);
 PyObject *an_ready_item(PyObject *self, Py_ssize_t i);
 int an_ready_assign(PyObject *self, Py_ssize_t i, PyObject *o); /* O == NULL deletes: 0 | -1+exc */
 int an_ready_contains(PyObject *self, PyObject *o);
-int an_ready_extend(an_loop *rec, PyObject *iterable);          /* 0 | -1+exc; runs Python */
+int an_ready_extend(an_loop *rec, PyObject *iterable); /* 0 | -1+exc; runs Python */
 
 /* The queue, ours or somebody's own. Runs Python if it is that. */
-Py_ssize_t an_loop_n_ready(an_loop *rec);                       /* >= 0 | -1+exc */
-int an_loop_push(an_loop *rec, PyObject *handle);               /* 0 | -1+exc */
-PyObject *an_loop_pop(an_loop *rec);                            /* new ref | NULL empty | NULL+exc */
-int an_loop_own_queue(an_loop *rec);                            /* AN_OVR_CALL_SOON if L5 says so, or 0 */
+Py_ssize_t an_loop_n_ready(an_loop *rec);         /* >= 0 | -1+exc */
+int an_loop_push(an_loop *rec, PyObject *handle); /* 0 | -1+exc */
+PyObject *an_loop_pop(an_loop *rec);              /* new ref | NULL empty | NULL+exc */
+int an_loop_own_queue(an_loop *rec);              /* AN_OVR_CALL_SOON if L5 says so, or 0 */
 /* VALUE takes the place of loop._ready, or of loop._scheduled. 0 | -1+exc; runs Python */
 int an_loop_set_ready(an_loop *rec, PyObject *value);
 int an_loop_set_scheduled(an_loop *rec, PyObject *value);

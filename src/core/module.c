@@ -50,8 +50,7 @@ static PyObject *
 loop_descriptors(PyObject *module, PyObject *noargs)
 {
     PyObject *dict = PyDict_New(), *base = an_st->o_BaseEventLoop;
-    if (dict == NULL || add_methods(dict, base, an_sched_methods, 0) < 0 ||
-        add_methods(dict, base, &run_once_def, 1) < 0) {
+    if (dict == NULL || add_methods(dict, base, an_sched_methods, 0) < 0 || add_methods(dict, base, &run_once_def, 1) < 0) {
         Py_XDECREF(dict);
         return NULL;
     }
@@ -72,8 +71,7 @@ static PyObject *
 other_descriptors(PyObject *module, PyObject *noargs)
 {
     PyObject *transport = PyDict_New(), *mixin = PyDict_New(), *r = NULL;
-    if (transport != NULL && mixin != NULL &&
-        add_methods(transport, an_st->o_SocketTransport, an_stream_methods, 0) == 0 &&
+    if (transport != NULL && mixin != NULL && add_methods(transport, an_st->o_SocketTransport, an_stream_methods, 0) == 0 &&
         add_methods(mixin, an_st->o_LoopBoundMixin, an_mixin_methods, 0) == 0) {
         r = Py_BuildValue("[(OO)(OO)]", an_st->o_SocketTransport, transport, an_st->o_LoopBoundMixin, mixin);
     }
@@ -246,12 +244,11 @@ counters(PyObject *module, PyObject *noargs)
 {
     an_state *st = an_st;
     an_thread *th = an_thread_peek();
-    return Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:L,s:L,s:L}", "records", st->n_records, "blocks",
-                         st->n_blocks, "fibers", st->n_hubs, "threads", st->n_threads, "handles", st->n_handles,
-                         "hubs_idle", th == NULL ? 0 : (Py_ssize_t)th->idle.len, "suspended",
-                         th == NULL ? 0 : th->n_blocks, "pending", th == NULL ? 0 : (Py_ssize_t)th->pending.len,
-                         "chunk_blocks", an_chunks_blocks(), "switches", st->n_switches, "in_place", st->n_inplace,
-                         "total_suspended", st->n_suspended);
+    return Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:L,s:L,s:L}", "records", st->n_records, "blocks", st->n_blocks,
+                         "fibers", st->n_hubs, "threads", st->n_threads, "handles", st->n_handles, "hubs_idle",
+                         th == NULL ? 0 : (Py_ssize_t)th->idle.len, "suspended", th == NULL ? 0 : th->n_blocks, "pending",
+                         th == NULL ? 0 : (Py_ssize_t)th->pending.len, "chunk_blocks", an_chunks_blocks(), "switches",
+                         st->n_switches, "in_place", st->n_inplace, "total_suspended", st->n_suspended);
 }
 
 static PyObject *
@@ -332,8 +329,7 @@ static PyMethodDef functions[] = {
      "callback, run on a stack that can be suspended when a loop that is not ours calls it."},
     {"foreign_begin", an_py_foreign_begin, METH_O,
      "foreign_begin($module, loop, /)\n--\n\nA loop that is not ours is about to run here; what foreign_end() wants."},
-    {"foreign_end", an_py_foreign_end, METH_VARARGS,
-     "foreign_end($module, loop, before, /)\n--\n\nIt does not run any more."},
+    {"foreign_end", an_py_foreign_end, METH_VARARGS, "foreign_end($module, loop, before, /)\n--\n\nIt does not run any more."},
     {"stop_waiters", stop_waiters, METH_O,
      "stop_waiters($module, loop, /)\n--\n\nThe futures of nested run_forever calls, oldest first."},
     {"check_driver", check_driver, METH_O,
@@ -381,9 +377,9 @@ exec(PyObject *module)
     an_state *st = PyModule_GetState(module);
     an_st = st;
     if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
-        an_handle_init(module) < 0 ||
-        an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 || an_block_init(module) < 0 ||
-        an_hub_init(module) < 0 || an_foreign_loop_init(module) < 0 || an_signals_init(module) < 0) {
+        an_handle_init(module) < 0 || an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 ||
+        an_block_init(module) < 0 || an_hub_init(module) < 0 || an_foreign_loop_init(module) < 0 ||
+        an_signals_init(module) < 0) {
         an_st = NULL;
         return -1;
     }
@@ -398,7 +394,9 @@ exec(PyObject *module)
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, exec},
+    /* clang-format off */
     AN_SLOT_INTERPRETERS
+    /* clang-format on */
     {0, NULL},
 };
 

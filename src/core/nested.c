@@ -177,8 +177,8 @@ an_nested_interrupted(an_thread *th, PyObject *future, int interrupts)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException(), *args = NULL, *both = NULL;
-    if (Py_IS_TYPE(exc, (PyTypeObject *)an_st->o_CancelledError) &&
-        (args = PyObject_GetAttr(exc, an_st->s_args)) != NULL && PyTuple_Check(args) && PyTuple_GET_SIZE(args) == 0) {
+    if (Py_IS_TYPE(exc, (PyTypeObject *)an_st->o_CancelledError) && (args = PyObject_GetAttr(exc, an_st->s_args)) != NULL &&
+        PyTuple_Check(args) && PyTuple_GET_SIZE(args) == 0) {
         an_err("Interrupted", "");
         both = PyErr_GetRaisedException();
         PyObject *tb = PyException_GetTraceback(exc);
@@ -341,8 +341,8 @@ an_nested_no_loop(const char *what)
         return;
     }
     Py_DECREF(loop);
-    an_err("NestedRunError",
-           "%s needs a running event loop in this thread: use aionest.run() or asyncio.run() where none runs", what);
+    an_err("NestedRunError", "%s needs a running event loop in this thread: use aionest.run() or asyncio.run() where none runs",
+           what);
 }
 
 static PyObject *

@@ -10,8 +10,7 @@
 /* Wait for FUTURE and give its result. TRY_IN_PLACE: when a step of FUTURE itself, a task, is all that is ready, it may run
  * right here: the order of everything stays as if this stack had left and come back, and should the step sleep, we could
  * not go on before it anyway. MAY SWITCH */
-PyObject *an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind,
-                         int try_in_place);
+PyObject *an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind, int try_in_place);
 
 /* A wait for FUTURE ended with the current exception; INTERRUPTS is what an_suspend() has counted. After Ctrl-C a
  * CancelledError becomes what the synchronous caller expects: KeyboardInterrupt where it is the one who raises that,

@@ -133,8 +133,7 @@ static int
 collect_timers(an_loop *rec, PyObject *loop)
 {
     double now;
-    if (AN_LIKELY(PyList_GET_SIZE(rec->scheduled) == 0 && !(rec->overrides & AN_OVR_TIME) &&
-                  an_the_clock.state == 0)) {
+    if (AN_LIKELY(PyList_GET_SIZE(rec->scheduled) == 0 && !(rec->overrides & AN_OVR_TIME) && an_the_clock.state == 0)) {
         return 0; /* (a clock of the loop's own is asked each time, as asyncio does: it may count) */
     }
     if (an_loop_time(rec, loop, &now) < 0) {
@@ -205,9 +204,7 @@ compute_timeout(an_loop *rec, PyObject *loop, double *timeout)
 static int
 poll_python(an_loop *rec, PyObject *loop, double timeout)
 {
-    PyObject *t = timeout < 0.0 ? Py_NewRef(Py_None)
-                  : timeout == 0.0 ? Py_NewRef(an_st->zero)
-                                   : PyFloat_FromDouble(timeout);
+    PyObject *t = timeout < 0.0 ? Py_NewRef(Py_None) : timeout == 0.0 ? Py_NewRef(an_st->zero) : PyFloat_FromDouble(timeout);
     PyObject *selector = t == NULL ? NULL : PyObject_GetAttr(loop, an_st->s__selector);
     PyObject *events = selector == NULL ? NULL : PyObject_CallMethodOneArg(selector, an_st->s_select, t);
     Py_XDECREF(t);
@@ -394,8 +391,7 @@ static inline int
 may_skip(an_loop *rec)
 {
     return rec->epfd >= 0 && rec->ready.len > 0 && !rec->look_at_selector &&
-           rec->polls_skipped % AN_POLL_SKIP_MAX != AN_POLL_SKIP_MAX - 1 &&
-           PyDict_GET_SIZE(rec->fdmap) <= rec->internal_fds &&
+           rec->polls_skipped % AN_POLL_SKIP_MAX != AN_POLL_SKIP_MAX - 1 && PyDict_GET_SIZE(rec->fdmap) <= rec->internal_fds &&
            (rec->sighandlers == NULL || PyDict_GET_SIZE(rec->sighandlers) == 0) &&
            rec->selector_dict_tag == an_watch_tag(rec->selector_dict);
 }
@@ -447,9 +443,9 @@ another_value(an_loop *rec)
     selector = PyDict_GetItemWithError(dict, an_st->s__selector);
     resolution = PyList_GET_SIZE(rec->scheduled) == 0 ? NULL : PyDict_GetItemWithError(dict, an_st->s__clock_resolution);
     PyErr_Clear();
-    return AN_UNLIKELY((selector != NULL && selector != rec->selector) ||
-                       (resolution != NULL && PyFloat_CheckExact(resolution) &&
-                        PyFloat_AS_DOUBLE(resolution) != rec->clock_resolution));
+    return AN_UNLIKELY(
+        (selector != NULL && selector != rec->selector) ||
+        (resolution != NULL && PyFloat_CheckExact(resolution) && PyFloat_AS_DOUBLE(resolution) != rec->clock_resolution));
 }
 #endif
 

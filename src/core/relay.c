@@ -1,9 +1,9 @@
 #include "relay.h"
 
-#define AN_RELAY_CROWD 4      /* threads */
-#define AN_RELAY_BATCH 16     /* due, at most, before the loop stands back though it has work */
-#define AN_RELAY_TURNS 16     /* of the loop, as well */
-#define AN_RELAY_STEP 300     /* microseconds in which one of them has to come back, or twice as many */
+#define AN_RELAY_CROWD 4  /* threads */
+#define AN_RELAY_BATCH 16 /* due, at most, before the loop stands back though it has work */
+#define AN_RELAY_TURNS 16 /* of the loop, as well */
+#define AN_RELAY_STEP 300 /* microseconds in which one of them has to come back, or twice as many */
 #define AN_RELAY_PAUSE_MIN 64
 #define AN_RELAY_PAUSE_MAX 4096
 

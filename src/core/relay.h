@@ -37,19 +37,19 @@ typedef struct {
     PyObject_HEAD
     PyThread_type_lock lock; /* held until it is opened */
     int open, due;
-    struct an_relay *relay;  /* while its thread waits for a loop */
+    struct an_relay *relay; /* while its thread waits for a loop */
 } an_gate;
 
 typedef struct an_relay {
     an_ring due;             /* strong: an_gate */
     PyThread_type_lock turn; /* NULL until it is needed; held but in the moment in which it is the loop's turn */
     int running;
-    atomic_uint steps;       /* times that something was handed over; the loop looks without the GIL */
-    int waiting;             /* threads */
-    int turns;               /* of the loop, since the last time that it handed over */
-    int lates;               /* times on end that a thread did not come back */
-    int direct, pause;       /* so many are still to be woken at once; as many the next time */
-    long long relayed;       /* in all, for tests */
+    atomic_uint steps; /* times that something was handed over; the loop looks without the GIL */
+    int waiting;       /* threads */
+    int turns;         /* of the loop, since the last time that it handed over */
+    int lates;         /* times on end that a thread did not come back */
+    int direct, pause; /* so many are still to be woken at once; as many the next time */
+    long long relayed; /* in all, for tests */
 } an_relay;
 
 /* the right to go on, on its way to a thread */

@@ -322,8 +322,7 @@ call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
         return NULL;
     }
     if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->closed || rec->debug ||
-                    (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_CALL_AT | AN_OVR_TIME)) ||
-                    !an_clock_is_stock())) {
+                    (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_CALL_AT | AN_OVR_TIME)) || !an_clock_is_stock())) {
         return stock_call(an_st->stock_call_later, self, args, nargs, kwnames);
     }
     PyObject *when;
@@ -450,8 +449,7 @@ makes_eager_tasks(PyObject *factory)
         return 0;
     }
     PyObject *closure = PyFunction_GetClosure(factory);
-    return closure != NULL && PyTuple_GET_SIZE(closure) == 1 &&
-           PyCell_GET(PyTuple_GET_ITEM(closure, 0)) == an_st->o_CTask;
+    return closure != NULL && PyTuple_GET_SIZE(closure) == 1 && PyCell_GET(PyTuple_GET_ITEM(closure, 0)) == an_st->o_CTask;
 }
 
 /* Dicts of keyword arguments for eager tasks, as in make_future() below. Eager tasks make eager tasks while they are being
@@ -470,8 +468,7 @@ take_eager_kwargs(void)
     }
     PyObject *d = PyDict_New();
     if (d != NULL && (PyDict_SetItem(d, st->s_loop, Py_None) < 0 || PyDict_SetItem(d, st->s_name, Py_None) < 0 ||
-                      PyDict_SetItem(d, st->s_context, Py_None) < 0 ||
-                      PyDict_SetItem(d, st->s_eager_start, Py_True) < 0)) {
+                      PyDict_SetItem(d, st->s_context, Py_None) < 0 || PyDict_SetItem(d, st->s_eager_start, Py_True) < 0)) {
         Py_CLEAR(d);
     }
     return d;
@@ -523,8 +520,8 @@ make_eager_task(PyObject *loop, PyObject *coro, PyObject *name, PyObject *contex
  * CONTEXT are NULL where they were not given; KWNAMES has those that were, VALUES theirs. new ref | NULL+exc; runs Python.
  * MAY SWITCH: an eager task takes its first step here */
 static PyObject *
-create_task_by(PyObject *factory, PyObject *self, PyObject *coro, PyObject *name, PyObject *context,
-               PyObject *const *values, PyObject *kwnames)
+create_task_by(PyObject *factory, PyObject *self, PyObject *coro, PyObject *name, PyObject *context, PyObject *const *values,
+               PyObject *kwnames)
 {
     an_state *st = an_st;
     int handed_on = st->factory_style == AN_FACTORY_HANDED_ON;
@@ -651,8 +648,7 @@ create_future(PyObject *self, PyObject *noargs)
         return NULL;
     }
     Py_INCREF(type);
-    PyObject *f = AN_LIKELY(type == an_st->o_CFuture) ? make_future(self)
-                                                      : PyObject_Vectorcall(type, &self, 0, an_st->kw_loop);
+    PyObject *f = AN_LIKELY(type == an_st->o_CFuture) ? make_future(self) : PyObject_Vectorcall(type, &self, 0, an_st->kw_loop);
     Py_DECREF(type);
     return f;
 }
@@ -736,12 +732,10 @@ PyMethodDef an_mixin_methods[] = {
 #define FAST(f) (PyCFunction)(void (*)(void)) f, METH_FASTCALL | METH_KEYWORDS
 
 PyMethodDef an_sched_methods[] = {
-    {"call_soon", FAST(call_soon),
-     "call_soon($self, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_soon."},
+    {"call_soon", FAST(call_soon), "call_soon($self, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_soon."},
     {"call_soon_threadsafe", FAST(call_soon_threadsafe),
      "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_soon_threadsafe."},
-    {"call_at", FAST(call_at),
-     "call_at($self, when, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_at."},
+    {"call_at", FAST(call_at), "call_at($self, when, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_at."},
     {"call_later", FAST(call_later),
      "call_later($self, delay, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_later."},
     {"create_task", FAST(create_task), "create_task($self, coro, /, **kwargs)\n--\n\nSee asyncio.loop.create_task."},

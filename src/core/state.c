@@ -5,24 +5,23 @@ an_state *an_st = NULL;
 int
 an_state_init(PyObject *module, an_state *st)
 {
-#define X(n)                                                                                                           \
-    if ((st->s_##n = PyUnicode_InternFromString(#n)) == NULL) {                                                        \
-        return -1;                                                                                                     \
+#define X(n) \
+    if ((st->s_##n = PyUnicode_InternFromString(#n)) == NULL) { \
+        return -1; \
     }
     AN_NAMES(X)
 #undef X
-#define X(n, m, a, needed)                                                                                             \
-    if ((st->o_##n = an_import_attr(m, a)) == NULL) {                                                                  \
-        if (needed || !(PyErr_ExceptionMatches(PyExc_AttributeError) || PyErr_ExceptionMatches(PyExc_ImportError))) {  \
-            return -1;                                                                                                 \
-        }                                                                                                              \
-        PyErr_Clear();                                                                                                 \
+#define X(n, m, a, needed) \
+    if ((st->o_##n = an_import_attr(m, a)) == NULL) { \
+        if (needed || !(PyErr_ExceptionMatches(PyExc_AttributeError) || PyErr_ExceptionMatches(PyExc_ImportError))) { \
+            return -1; \
+        } \
+        PyErr_Clear(); \
     }
     AN_IMPORTS(X)
 #undef X
     if ((st->empty_tuple = PyTuple_New(0)) == NULL || (st->zero = PyLong_FromLong(0)) == NULL ||
-        (st->kw_context = PyTuple_Pack(1, st->s_context)) == NULL ||
-        (st->kw_loop = PyTuple_Pack(1, st->s_loop)) == NULL ||
+        (st->kw_context = PyTuple_Pack(1, st->s_context)) == NULL || (st->kw_loop = PyTuple_Pack(1, st->s_loop)) == NULL ||
         (st->kw_task_name = PyTuple_Pack(2, st->s_loop, st->s_name)) == NULL ||
         (st->kw_task_context = PyTuple_Pack(3, st->s_loop, st->s_name, st->s_context)) == NULL) {
         return -1;

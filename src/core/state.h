@@ -16,6 +16,7 @@
 #include "compat.h"
 
 /* interned strings: member s_NAME */
+/* clang-format off */
 #define AN_NAMES(X)                                                                                                    \
     X(_aionest) X(_ready) X(_scheduled) X(_closed) X(_debug) X(_stopping) X(_timer_cancelled_count)                    \
     X(_selector) X(_fd_to_key) X(_signal_handlers) X(_internal_fds) X(_process_events) X(_run_once)                    \
@@ -33,8 +34,10 @@
     X(_ssock) X(_process_self_data) X(_read_from_self) X(_read_ready__data_received) X(write) X(_get_loop) X(__self__)  \
     X(append) X(popleft) X(run_forever)  \
     X(monotonic) X(MAXIMUM_SELECT_TIMEOUT) X(_MIN_SCHEDULED_TIMER_HANDLES) X(_MIN_CANCELLED_TIMER_HANDLES_FRACTION)
+/* clang-format on */
 
 /* objects imported from the standard library: member o_NAME, MODULE, ATTRIBUTE, NEEDED */
+/* clang-format off */
 #define AN_IMPORTS(X)                                                                                                  \
     X(Handle, "asyncio.events", "Handle", 1)                                                                           \
     X(TimerHandle, "asyncio.events", "TimerHandle", 1)                                                                 \
@@ -68,11 +71,13 @@
     X(default_int_handler, "_signal", "default_int_handler", 1)                                                        \
     X(Runner, "asyncio.runners", "Runner", 0)                                                                          \
     X(deque, "collections", "deque", 1)
+/* clang-format on */
 
 /* objects of the Python side, handed over by _core._configure(): member h_NAME */
 #define AN_HOOKS(X) X(callback_error) X(slow_callback) X(errors) X(runs_in_asyncio) X(stop_owner) X(frames)
 
 /* other strong members: types, cached values */
+/* clang-format off */
 #define AN_OBJECTS(X)                                                                                                  \
     X(type_foreign_callback) X(type_foreign_method)                                                                     \
     X(type_handle) X(type_timer) X(type_loop) X(type_thread) X(type_block)                                              \
@@ -84,6 +89,7 @@
     X(future_kwargs) X(hub_main) X(hub_start) X(tramp_main)  \
     X(type_fiber) X(greenlet_throw) X(greenlet_context) X(greenlet_settrace) X(greenlet_gettrace) X(foreign_tracer)       \
     X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop) X(stock_select) X(stock_run)
+/* clang-format on */
 
 /* How create_task() of this version's asyncio calls a task factory (_probe.py finds out). NAMED: factory(loop, coro), with
  * context= if one was given, then the task's set_name() if a name was; ALWAYS_NAMED: the same, but set_name(None), too;
@@ -108,9 +114,9 @@ typedef struct an_state {
     PyObject *cache_loop;
     struct an_loop *cache_rec;
 
-    int applied; /* the class attributes are ours */
-    int interrupted; /* Ctrl-C has cancelled a run of the main thread, which is not over yet */
-    int factory_style; /* an_factory_style */
+    int applied;          /* the class attributes are ours */
+    int interrupted;      /* Ctrl-C has cancelled a run of the main thread, which is not over yet */
+    int factory_style;    /* an_factory_style */
     Py_ssize_t n_modules; /* imports.h: -1 unknown */
 
     /* live objects, for leak tests */

@@ -76,9 +76,8 @@ read_ready(PyObject *self, PyObject *noargs)
     if (cb == NULL) {
         return NULL;
     }
-    int plain = PyMethod_Check(cb) && PyMethod_GET_FUNCTION(cb) == st->o_data_received_ready &&
-                PyMethod_GET_SELF(cb) == self && attr_is(self, st->s__conn_lost, st->zero) &&
-                attr_is(self, st->s_max_size, st->o_max_size);
+    int plain = PyMethod_Check(cb) && PyMethod_GET_FUNCTION(cb) == st->o_data_received_ready && PyMethod_GET_SELF(cb) == self &&
+                attr_is(self, st->s__conn_lost, st->zero) && attr_is(self, st->s_max_size, st->o_max_size);
     int fd = plain ? socket_fd(self) : -1;
     if (fd < 0) {
         PyObject *r = PyObject_CallNoArgs(cb);

@@ -32,47 +32,47 @@ typedef enum {
 typedef struct an_run {
     struct an_run *prev;
     an_run_kind kind;
-    PyObject *loop;      /* strong, NULL when draining */
-    struct an_loop *rec; /* strong, NULL when draining */
-    PyObject *base;      /* strong; NULL when adopted */
-    PyObject *exc;       /* strong: what base shall raise */
-    an_anchor anchor;    /* base, while hubs carry the run */
-    an_anchor *ground;   /* what the run stands on: anchor; or that of the foreign run_forever's stack, if it sleeps | NULL */
+    PyObject *loop;        /* strong, NULL when draining */
+    struct an_loop *rec;   /* strong, NULL when draining */
+    PyObject *base;        /* strong; NULL when adopted */
+    PyObject *exc;         /* strong: what base shall raise */
+    an_anchor anchor;      /* base, while hubs carry the run */
+    an_anchor *ground;     /* what the run stands on: anchor; or that of the foreign run_forever's stack, if it sleeps | NULL */
     long long first_block; /* number of the first that can be one of its */
     int finished;
-    int passing;         /* foreign: it ends when nothing is suspended any more */
-    int polled;          /* an iteration was begun: even a loop that was stopped before runs one */
+    int passing; /* foreign: it ends when nothing is suspended any more */
+    int polled;  /* an iteration was begun: even a loop that was stopped before runs one */
 } an_run;
 
 typedef struct an_thread {
     PyObject_HEAD
     an_run *run;
     an_fibers fibers;
-    int in_hub;           /* the current stack stands on a hub */
-    an_link *link;        /* that hub's frames, or NULL; also NULL as long as a switch is under way */
-    int moved;            /* runs or blocks came or went: the hub that carries on has another stack beneath it */
-    const void *over;     /* the hub that has just ended, until its frames are left. Compared only */
-    int in_base_iter;     /* a C _run_once of an adopted loop is on the current stack and looks at pending itself */
-    int polling;          /* inside an_loop_poll: a signal handler that runs now interrupts no user code */
-    int sigint_raised;    /* Ctrl-C raised KeyboardInterrupt in some callback of this batch, which held the front up */
+    int in_hub;        /* the current stack stands on a hub */
+    an_link *link;     /* that hub's frames, or NULL; also NULL as long as a switch is under way */
+    int moved;         /* runs or blocks came or went: the hub that carries on has another stack beneath it */
+    const void *over;  /* the hub that has just ended, until its frames are left. Compared only */
+    int in_base_iter;  /* a C _run_once of an adopted loop is on the current stack and looks at pending itself */
+    int polling;       /* inside an_loop_poll: a signal handler that runs now interrupts no user code */
+    int sigint_raised; /* Ctrl-C raised KeyboardInterrupt in some callback of this batch, which held the front up */
     int dismissing;
     int inplace_depth;
     int is_main;
-    int of_runner;        /* the outermost run takes Ctrl-C itself (signals.h) */
+    int of_runner; /* the outermost run takes Ctrl-C itself (signals.h) */
     an_ring idle;
-    PyObject *idle_base;  /* a sleeping foreign run_forever's stack that could carry its loop on itself */
-    PyObject *tramp;      /* starts hubs from a shallow place when no base does (adopted runs) */
+    PyObject *idle_base; /* a sleeping foreign run_forever's stack that could carry its loop on itself */
+    PyObject *tramp;     /* starts hubs from a shallow place when no base does (adopted runs) */
     an_ring pending;
     struct an_block *first, *last; /* blocks, oldest first */
     Py_ssize_t n_blocks;
     long long seq;
-    long long slept_ns;   /* total time that stacks of this thread were suspended inside their handles */
-    PyObject *corpse;     /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
+    long long slept_ns; /* total time that stacks of this thread were suspended inside their handles */
+    PyObject *corpse;   /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
     struct {
         PyObject *callback, *args, *kwnames, *context, *error, *result;
         long long number;
-    } job;                /* see job.h */
-    PyObject *context;    /* an empty context for wake-ups */
+    } job;             /* see job.h */
+    PyObject *context; /* an empty context for wake-ups */
 } an_thread;
 
 int an_thread_init(PyObject *module);

@@ -64,11 +64,13 @@ start(void)
 
 static int watcher = -1;
 
+/* clang-format off */
 #define AN_WATCHED(X)                                                                                                  \
     X(_call_soon) X(_check_closed) X(get_debug) X(call_at) X(time) X(_timer_handle_cancelled) X(_run_once)             \
     X(_process_events) X(_write_to_self) X(create_task) X(_clock_resolution) X(_selector) X(select) X(_fd_to_key)      \
     X(_signal_handlers) X(_internal_fds) X(_ssock) X(monotonic) X(MAXIMUM_SELECT_TIMEOUT)                              \
     X(_MIN_SCHEDULED_TIMER_HANDLES) X(_MIN_CANCELLED_TIMER_HANDLES_FRACTION)
+/* clang-format on */
 
 /* 1 if KEY is one of the names that matter. Runs no Python. */
 static int
@@ -78,9 +80,9 @@ matters(PyObject *key)
     if (key == NULL || !PyUnicode_CheckExact(key)) {
         return key == NULL; /* the dictionary was emptied, or filled from another one */
     }
-#define X(n)                                                                                                           \
-    if (key == st->s_##n) {                                                                                            \
-        return 1;                                                                                                      \
+#define X(n) \
+    if (key == st->s_##n) { \
+        return 1; \
     }
     AN_WATCHED(X)
 #undef X

@@ -49,8 +49,8 @@ an_watch_class_seen(PyTypeObject *type)
 }
 
 typedef struct {
-    int state;           /* 0 as it should be; 1 something is replaced; 2 to be looked at */
-    PyMethodDef *def;    /* time.monotonic's, NULL before it was seen */
+    int state;        /* 0 as it should be; 1 something is replaced; 2 to be looked at */
+    PyMethodDef *def; /* time.monotonic's, NULL before it was seen */
     PyCFunction function;
     unsigned long long tags;
 } an_clock;
