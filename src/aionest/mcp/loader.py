@@ -3,7 +3,8 @@
 Contract
   * Sessions live on a portal (the process's own by default), each in its own owner task; they stay open across runs,
     threads and loops until ``cleanup()``, the portal's end or the interpreter's.
-  * ``load`` and ``reload`` never raise for a server that fails (unless ``strict``): ``errors`` and ``status`` say why.
+  * ``load`` and ``reload`` never raise for a server that fails (unless ``strict``): ``errors`` and ``status`` say why. They do
+    where there is no configuration at all, unless there was one before.
   * ``tools`` and ``bundles`` are replaced as a whole, never changed in place: a reader in another thread sees one state.
   * A reload opens what is new first, then exchanges the tables, then leaves what was replaced to the calls in flight. It waits for
     new and changed servers only; those that failed before are tried again in the background, with growing pauses.
@@ -39,7 +40,7 @@ from .session.status import ServerStatus
 from .tools import Tool, ToolResult, ToolsBundle, splits
 from .tools.catalog import Catalog
 from .tools.feeder import Feeder
-from .wanted import Wanted
+from .wanted import Wanted, arguments_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,11 +56,13 @@ FEED = 60.0  # seconds that a load waits for the retriever
 class ToolsLoader(ServersMethods):
     """Loads MCP servers and calls their tools.
 
-    :param tools_retriever: a registry that gets a bundle per server (``ToolsRetriever``), or None. What others have put into it
-        is never removed or replaced; ``errors`` tells which servers have no entry for that.
-    :param config_file: path of the configuration; None looks in the usual places. What is found in the working directory
-        starts nothing until it was accepted (``aionest mcp check --yes``, or ``Trust().accept(path)``): name it instead.
-    :param config: a ``ToolsConfig`` or a mapping of servers, instead of a file.
+    :param config: the path of a configuration, a mapping of servers, or a ``ToolsConfig``; None looks in the usual places. What
+        is found in the working directory starts nothing until it was accepted (``aionest mcp check --yes``, or
+        ``Trust().accept(path)``): name it instead.
+    :param config_file: the path, by another name.
+    :param tools_retriever: a registry that gets a bundle per server (``ToolsRetriever``), or None; it may also stand first, in
+        the place of ``config``. What others have put into it is never removed or replaced; ``errors`` tells which servers have
+        no entry for that.
     :param portal: where the sessions live; None is the process's default portal.
     :param strict: ``load`` raises the first error, after all servers have been tried.
     :param on_log: called with (server, level, data) for log messages of servers.
@@ -86,10 +89,10 @@ class ToolsLoader(ServersMethods):
 
     def __init__(
         self,
-        tools_retriever: Any = None,
+        config: ToolsConfig | Mapping[str, Any] | str | Path | Any = None,
         config_file: str | Path | None = None,
         *,
-        config: ToolsConfig | Mapping[str, Any] | None = None,
+        tools_retriever: Any = None,
         portal: Portal | None = None,
         strict: bool = False,
         on_log: Callable[[str, str, Any], Any] | None = None,
@@ -103,6 +106,11 @@ class ToolsLoader(ServersMethods):
         inputs: Inputs = None,
         servers: Collection[str] | None = None,
     ) -> None:
+        config, config_file, tools_retriever = arguments_of(config, config_file, tools_retriever)
+        functions = (on_log, on_progress, on_state, sampling, elicitation, roots, authorize)
+        useless = next((one for one in functions if one is not None and not callable(one)), None)
+        if useless is not None:
+            raise TypeError(f"a callback is a function, not {type(useless).__name__}")
         self._wanted = Wanted(config, config_file, inputs, servers)
         self.config: ToolsConfig = self._wanted.config
         self.strict = strict
@@ -130,6 +138,7 @@ class ToolsLoader(ServersMethods):
         failed are tried again.
 
         :param progress: called with a ``ServerStatus`` as servers come up or fail.
+        :raises ConfigError: there is no configuration: the file that was named is missing, or none was found.
         :raises ToolsError: only with ``strict``, or for a server that the configuration requires.
         """
         self.portal.call(self._reload, progress, True)
@@ -160,8 +169,12 @@ class ToolsLoader(ServersMethods):
             begin = time.monotonic()
             fleet.over = False
             unfed = self._feeder.retry()
+            usable = self._wanted.read()
+            missing = None if fleet.loaded else self._wanted.missing()
+            if missing is not None:
+                raise missing
             # a file that cannot be read as a whole is no reason to end anything
-            if not self._wanted.read() or (fleet.loaded and self._wanted.is_unreadable):
+            if not usable or (fleet.loaded and self._wanted.is_unreadable):
                 fleet.loaded = True
                 if self.strict:
                     raise UsageError("; ".join(self._wanted.errors.values()))

@@ -8,16 +8,43 @@ read as a whole is no reason to end anything. What code has set in a configurati
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from .auth import Trust, was_only_found
-from .config import ServerConfig, ToolsConfig, stamp_of
+from .config import ConfigError, ServerConfig, ToolsConfig, stamp_of
 from .config.interpolate import Inputs
 from .errors import UsageError
 
 CONFIGURATION = "(configuration)"  # in place of a server's name, for what is wrong with all of it
+HOW_TO_MAKE_ONE = (
+    'Make one with `aionest mcp config add NAME COMMAND`, name a file (ToolsLoader("mcp.json")), '
+    'or give the servers: ToolsLoader({"time": {"command": "mcp-server-time"}})'
+)
+
+
+def arguments_of(config: Any, config_file: Any, retriever: Any) -> tuple[Any, Any, Any]:
+    """What a loader was given, told apart by type: the configuration or None, the file or None, the retriever or None.
+
+    A registry in the place of the configuration is the retriever, as in programs that were written for an earlier order.
+
+    :raises TypeError: something of it is of no use.
+    """
+    if config is not None and not isinstance(config, (Mapping, str, os.PathLike, ToolsConfig)):
+        if retriever is not None or not all(callable(getattr(config, name, None)) for name in ("get", "add", "remove")):
+            wanted = "the path of a file, a mapping of servers or a ToolsConfig"
+            raise TypeError(f"a configuration is {wanted}, not {type(config).__name__}")
+        config, retriever = None, config
+    if config_file is not None and not isinstance(config_file, (str, os.PathLike)):
+        raise TypeError(f"config_file is the path of a file, not {type(config_file).__name__}")
+    if isinstance(config, (str, os.PathLike)):
+        if config_file is not None:
+            raise UsageError("give config or config_file, not both")
+        config, config_file = None, config
+    return config, config_file, retriever
+
 
 
 class Wanted:
@@ -38,6 +65,12 @@ class Wanted:
     ) -> None:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
+        if isinstance(servers, (str, bytes)):
+            raise TypeError(f"servers is a collection of names: [{servers!r}]")
+        if inputs is not None and not callable(inputs) and not isinstance(inputs, Mapping):
+            raise TypeError(f"inputs is a mapping or a function of the id, not {type(inputs).__name__}")
+        self._named = config_file is not None or (config is None and bool(os.environ.get("MCP_FILE")))
+        self._from_place = config is None  # and not from code
         self._only_found = isinstance(config, ToolsConfig) and config.only_found
         stamp: object = None
         if config is None:
@@ -83,6 +116,16 @@ class Wanted:
             )
         self.errors = problems
         return not refused
+
+    def missing(self) -> ConfigError | None:
+        """The error if there is no configuration at all: no file of the name, or none in the usual places."""
+        file = self.config.config_file
+        if not self._from_place or file is None or self.config.servers or os.path.isfile(file):
+            return None
+        if self._named:
+            said = "there is no such file" if not os.path.exists(file) else "this is not a file"
+            return ConfigError(said, file=file, hint=HOW_TO_MAKE_ONE)
+        return ConfigError("no configuration was found", hint=HOW_TO_MAKE_ONE)
 
     @property
     def is_unreadable(self) -> bool:
