@@ -165,7 +165,10 @@ class ToolsLoader(ServersMethods):
 
     async def _reload(self, progress: Callable[[ServerStatus], Any] | None, everything: bool) -> Diff:
         fleet = self._fleet
-        async with fleet.changing():
+        changing, ends, begin = fleet.changing(), fleet.ends, time.monotonic()
+        async with changing:
+            if fleet.ends != ends:  # there was a cleanup while this waited, and what it has ended stays so
+                return Diff(seconds=time.monotonic() - begin)
             begin = time.monotonic()
             fleet.over = False
             unfed = self._feeder.retry()

@@ -125,8 +125,9 @@ class Calls:
     async def listed(self, server: str | None, what: Listing) -> dict[str, Blocks]:
         """A list of one or all servers, by server. Of all, those that are unavailable or have none are left out."""
 
-        async def of(connection: Connection) -> Blocks:
-            return await connection.request(  # type: ignore[no-any-return]
+        async def of(name: str) -> Blocks:
+            return await self._fleet.request(  # type: ignore[no-any-return]
+                name,
                 lambda session: sdk.pages(session, what.method, what.field),
                 timeout=None,
                 repeatable=True,
@@ -135,17 +136,18 @@ class Calls:
 
         self._fleet.bind_loop()
         if server is not None:
-            return {server: await of(self._fleet.connection(server))}
-        asked = [c for c in self._fleet.connections.values() if c.is_open and what.capability in c.capabilities]
+            return {server: await of(server)}
+        there = self._fleet.connections
+        asked = [name for name, c in there.items() if c.is_open and what.capability in c.capabilities]
         lists = await asyncio.gather(*map(of, asked), return_exceptions=True)
         found: dict[str, Blocks] = {}
-        for connection, one in zip(asked, lists):
+        for name, one in zip(asked, lists):
             if isinstance(one, ToolsError):
-                log.warning("server %r: the list of %s is unavailable: %s", connection.name, what.method, one)
+                log.warning("server %r: the list of %s is unavailable: %s", name, what.method, one)
             elif isinstance(one, BaseException):
                 raise one
             else:
-                found[connection.name] = one
+                found[name] = one
         return found
 
     async def read(self, server: str, uri: str, timeout: float | None) -> Blocks:

@@ -407,13 +407,19 @@ class Connection:
             self._idle.set()
 
     async def request(
-        self, make: Callable[[Any], Awaitable[Any]], *, timeout: float | None, repeatable: bool, what: str = "request"
+        self,
+        make: Callable[[Any], Awaitable[Any]],
+        *,
+        timeout: float | None,
+        repeatable: bool,
+        what: str = "request",
+        begin: float | None = None,
     ) -> Any:
         """Send something to the session; connect first if need be, and once more where that is safe.
 
         The parameters are those of ``Request``.
         """
-        request = Request(self, make, timeout=timeout, repeatable=repeatable, what=what)
+        request = Request(self, make, timeout=timeout, repeatable=repeatable, what=what, begin=begin)
         self.status.calls += 1
         try:
             result = await request.run()

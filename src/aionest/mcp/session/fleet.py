@@ -4,15 +4,19 @@ Contract
   * All coroutines run on the portal's loop, and begin with ``bind_loop``: if it is another loop than before, that one is gone, and
     all that was on it. What is known of the servers stays.
   * A reload opens what is new first, then exchanges the tables, then leaves what was replaced to the calls in flight.
-  * After ``close_all`` nothing starts until the next reload.
+  * A connection in ``connections`` is never closed: what replaces or removes one exchanges it there first. Who has waited for
+    one that was replaced meanwhile goes on with its successor (``_on_present``), so that nobody is told of the exchange.
+  * A connection that is in ``connections`` no longer is in ``_leaving`` until it is closed, or in ``_coming``.
+  * After ``close_all`` nothing starts until a reload that was asked for later.
   * After fork() the child has the servers' names and none of their sessions.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ServerUnavailable, ToolsError
 from .callbacks import Callbacks, Notifier, call_back, log
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from ..wanted import Wanted
     from .plan import Plan
 
+R = TypeVar("R")
 Progress = Callable[[ServerStatus], Any]
 
 
@@ -120,6 +125,16 @@ class Fleet:
             found = self.connections[server] = self._new(config)
         return found
 
+    async def _on_present(self, server: str, operation: Callable[[Connection], Awaitable[R]]) -> R:
+        """Have something done with the server's connection; with the one that has replaced it, if that was before it was done."""
+        while True:
+            connection = self.connection(server)
+            try:
+                return await operation(connection)
+            except Replaced as exc:
+                if self.connections.get(server) in (None, connection):
+                    raise ServerUnavailable(str(exc), server=server) from None
+
     async def request(
         self,
         server: str,
@@ -129,14 +144,11 @@ class Fleet:
         repeatable: bool,
         what: str,
     ) -> Any:
-        """A request on the server's connection; on the one that has replaced it, if that was before it could be made."""
-        while True:
-            connection = self.connection(server)
-            try:
-                return await connection.request(make, timeout=timeout, repeatable=repeatable, what=what)
-            except Replaced as exc:
-                if self.connections.get(server) in (None, connection):
-                    raise ServerUnavailable(str(exc), server=server) from None
+        """A request on the server's present connection."""
+        begin = time.monotonic()
+        return await self._on_present(
+            server, lambda c: c.request(make, timeout=timeout, repeatable=repeatable, what=what, begin=begin)
+        )
 
     def silent(self, names: Iterable[str]) -> str | None:
         """The first of these servers none of whose tools is known yet because it has failed, or was not tried."""
@@ -148,26 +160,42 @@ class Fleet:
 
     async def open(self, server: str) -> None:
         """Have it opened."""
-        await self.connection(server).connect()
+        await self._on_present(server, lambda connection: connection.connect())
 
     async def ping(self, server: str, timeout: float | None) -> float:
         """Seconds that it takes to answer."""
-        return await self.connection(server).ping(timeout)
+        return await self._on_present(server, lambda connection: connection.ping(timeout))
 
     async def restart(self, server: str) -> ServerStatus:
         """End a session and open a new one, with the same settings."""
         old = self.connection(server)
         # with the settings that it has: what the file says by now, and whether that was accepted, is for a reload to find out
-        new = self.connections[server] = self._like(old)
-        await asyncio.shield(self._until_gone(old, old.close()))
-        await new.connect(now=True)
-        return new.snapshot()
+        self.connections[server] = self._like(old)
+        await asyncio.wait({self._until_gone(old, old.close())})
+
+        async def opened(connection: Connection) -> ServerStatus:
+            await connection.connect(now=True)
+            return connection.snapshot()
+
+        return await self._on_present(server, opened)
 
     def _until_gone(self, connection: Connection, ending: Awaitable[None]) -> asyncio.Task[None]:
+        """Have it end in a task, which goes on whoever stops waiting for it."""
         task: asyncio.Task[None] = asyncio.ensure_future(ending)  # type: ignore[assignment]
+
+        def gone(task: asyncio.Task[None]) -> None:
+            if self._leaving.get(connection) is task:
+                del self._leaving[connection]
+
         self._leaving[connection] = task
-        task.add_done_callback(lambda _: self._leaving.pop(connection, None))
+        task.add_done_callback(gone)
         return task
+
+    async def _closed(self, connections: Iterable[Connection]) -> None:
+        """Close them all."""
+        closing = {self._until_gone(connection, connection.close()) for connection in connections}
+        if closing:
+            await asyncio.wait(closing)
 
     # -- all of them
 
@@ -192,8 +220,8 @@ class Fleet:
     async def health(self, timeout: float) -> dict[str, ServerStatus]:
         """Ask all at once whether they answer, and give their status."""
         self.bind_loop()
-        asked = [c for c in self.connections.values() if not c.config.disabled]
-        await asyncio.gather(*(c.ping(timeout) for c in asked), return_exceptions=True)
+        asked = [name for name, c in self.connections.items() if not c.config.disabled]
+        await asyncio.gather(*(self.ping(name, timeout) for name in asked), return_exceptions=True)
         return {name: connection.snapshot() for name, connection in self.connections.items()}
 
     async def carry_out(self, plan: Plan, progress: Progress | None) -> bool:
@@ -216,30 +244,36 @@ class Fleet:
             if waited:
                 await asyncio.gather(*(self._bring_up(connection, progress) for connection in waited))
         except BaseException:
-            await asyncio.gather(*(connection.close() for connection in fresh.values()))
-            for name in plan.added:
-                self.connections.pop(name, None)
+            for name in plan.added:  # what a restart has put there instead stays
+                if self.connections.get(name) is fresh[name]:
+                    del self.connections[name]
+            await self._closed(fresh.values())
             raise
         finally:
             self._coming.difference_update(coming)
         if self.ends != ends:
-            await asyncio.gather(*(connection.close() for connection in fresh.values()))
+            await self._closed(fresh.values())
             return False
         replaced = [self.connections[name] for name in (*plan.changed, *plan.removed)]
-        self.connections = {name: fresh.get(name) or self.connections[name] for name in plan.wanted}
-        if plan.is_change or not self.loaded:
+        there = self.connections  # a restart may have replaced what was added; and what was asked for meanwhile stays
+        present = {name: fresh[name] if name in plan.changed else there[name] for name in plan.wanted}
+        known = {*plan.wanted, *plan.removed}
+        self.connections = {**present, **{name: c for name, c in there.items() if name not in known}}
+        self.loaded, first = True, not self.loaded
+        if plan.is_change or first:
             self._on_tools()
         leaving = {connection: self._until_gone(connection, connection.drain()) for connection in replaced}
         # those with no calls in flight are gone when this returns
         quiet = [task for connection, task in leaving.items() if not connection.status.open_calls]
         if quiet:
             await asyncio.wait(quiet)
-        self.loaded = True
         return True
 
     async def _bring_up(self, connection: Connection, progress: Progress | None) -> None:
         try:
             await connection.connect(now=True)
+        except Replaced:
+            connection = await self._successor(connection)
         except ToolsError:
             pass  # its status says it
         if progress is not None:
@@ -247,6 +281,20 @@ class Fleet:
                 await call_back(progress, connection.snapshot())
             except Exception:
                 log.exception("a callback has failed: %r", progress)
+
+    async def _successor(self, connection: Connection) -> Connection:
+        """What has replaced a connection, once it is open or has failed; or that one, if nothing has."""
+        name = connection.name
+        while (there := self.connections.get(name)) not in (None, connection):
+            connection = there
+            try:
+                await connection.connect(now=True)
+                break
+            except Replaced:
+                continue
+            except ToolsError:
+                break
+        return connection
 
     async def told(self) -> None:
         """Wait, for some seconds, until who listens to states has heard of all."""
@@ -262,7 +310,7 @@ class Fleet:
         self.connections = {}
         self._on_tools()
         self.loaded = False
-        await asyncio.gather(*(connection.close() for connection in everything))
+        await self._closed(everything)
 
 
 __all__ = ["Fleet"]

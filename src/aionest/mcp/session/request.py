@@ -47,6 +47,7 @@ class Request:
     :param timeout: seconds for the answer; ``None`` is the server's own setting, 0 no limit.
     :param repeatable: it may be sent twice.
     :param what: it is, for messages.
+    :param begin: since when it is under way, where another connection had it before.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Request:
         timeout: float | None,
         repeatable: bool,
         what: str,
+        begin: float | None = None,
     ) -> None:
         self.connection = connection
         self.make = make
@@ -65,7 +67,8 @@ class Request:
         limit = config.timeout if timeout is None else timeout
         self.limit = 0.0 if seconds_of(limit) is None else limit  # none: longer than anybody waits
         self.repeatable = config.retry == "always" or (config.retry == "safe" and repeatable)
-        self.begin, self._answering = time.monotonic(), connection.clock.seconds()
+        self.begin = time.monotonic() if begin is None else begin
+        self._answering = connection.clock.seconds()
         self.handled = sys.exc_info()[1]  # by the caller; it will be the context of all that is raised here
         if self.limit < 0:
             raise CallTimeout(
