@@ -1,6 +1,6 @@
-"""The flow that ``aionest demo`` shows: a session opened, used and left in three runs. One JSON line per step.
+"""The flow that ``aionest demo`` shows: nested runs; a session opened, used and left in three runs. One JSON line per step.
 
-Usage: _demo_flow.py stock|aionest|threads SERVER
+Usage: _demo_flow.py stock|aionest|threads SERVER STEP...
 
 Contract: run as a script in a process of its own; what is applied is the only difference between the modes. ``threads``
 makes each step in a thread of its own.
@@ -18,8 +18,30 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
+
+def nest() -> str:
+    """A run within a run."""
+
+    async def main() -> str:
+        return asyncio.run(asyncio.sleep(0.01, "nested"))
+
+    return asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def order() -> str:
+    """Each nested run returns when its own work is done, whichever began first."""
+    order: list[float] = []
+
+    async def one(delay: float) -> None:
+        asyncio.run(asyncio.sleep(delay))
+        order.append(delay)
+
+    async def main() -> None:
+        await asyncio.gather(one(0.3), one(0.1), one(0.2))
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+    assert order == [0.1, 0.2, 0.3], f"they returned as {order}"
+    return "as they end"
 
 
 class Loader:
@@ -35,6 +57,9 @@ class Loader:
         return asyncio.run(asyncio.wait_for(self._cleanup(), 10))
 
     async def _load(self) -> str:
+        from mcp import ClientSession, StdioServerParameters
+        from mcp.client.stdio import stdio_client
+
         self.stack = contextlib.AsyncExitStack()
         server = StdioServerParameters(command=sys.executable, args=[sys.argv[2]])
         streams = await self.stack.enter_async_context(stdio_client(server))
@@ -61,7 +86,7 @@ def step(function: Callable[[], str]) -> None:
 
 
 def main() -> None:
-    """Run the three steps."""
+    """Run the steps that are named."""
     mode = sys.argv[1]
     logging.disable()
     if mode != "stock":
@@ -69,7 +94,8 @@ def main() -> None:
 
         aionest.apply(shared=mode == "threads")
     loader = Loader()
-    for function in (loader.load, loader.call, loader.cleanup):
+    known = {one.__name__: one for one in (nest, order, loader.load, loader.call, loader.cleanup)}
+    for function in [known[name] for name in sys.argv[3:]]:
         if mode == "threads":
             thread = threading.Thread(target=step, args=(function,))
             thread.start()

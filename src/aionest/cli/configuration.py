@@ -14,17 +14,24 @@ from rich.markup import escape
 
 from aionest.mcp import ToolsConfig, Trust, UsageError
 
-from . import _complete
-from ._common import ConfigOption, JsonOption, State, err, out, pairs, show_json
+from . import _complete, mcp
+from .help import App
+from .options import ConfigOption, JsonOption, ServerArgument, pairs
+from .output import State, err, out, show_json, show_nothing
+from .suggest import no_server
 
-app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+app = App(help="The configuration file.")
+mcp.app.add_typer(app, name="config")
 NEW = Path("mcp.yaml")  # what is made where there is none
 
 
-@app.command()
+@app.command(
+    examples="""aionest mcp config show
+        aionest mcp config show time"""
+)
 def show(
     server: str | None = typer.Argument(
-        None, help="Only this server, with all its fields.", autocompletion=_complete.servers
+        None, help="Only this one, with all its fields.", autocompletion=_complete.servers, metavar="SERVER"
     ),
     config: Path | None = ConfigOption,
     json_: bool = JsonOption,
@@ -37,7 +44,7 @@ def show(
     if server is not None:
         told = [error for error in settings.errors if error.server == server]
         if server not in public and not told:
-            raise UsageError(f"no server {server!r}; there are: {', '.join(public) or 'none'}", server=server)
+            raise UsageError(no_server(server, public), server=server)
         public, errors = {name: one for name, one in public.items() if name == server}, [str(error) for error in told]
     if json_:
         warnings = [str(warning) for warning in settings.warnings]
@@ -53,6 +60,8 @@ def show(
             for key, value in values.items() if server is not None else ():
                 if value not in (None, [], {}) and key not in ("name", "command", "args", "url"):
                     out.print(f"    {key}: {escape(str(value))}", soft_wrap=True)
+        if not public and not errors:
+            show_nothing("It has no servers. Add one: aionest mcp config add NAME -- COMMAND")
         for text in errors:
             err.print(f"[red]{escape(text)}[/]", soft_wrap=True)
         for warning in settings.warnings:
@@ -60,17 +69,28 @@ def show(
     raise typer.Exit(1 if errors else 0)
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command(
+    context_settings={"ignore_unknown_options": True},
+    examples="""aionest mcp config add time -- uvx mcp-server-time
+        aionest mcp config add notes -- python -m aionest.examples.notes
+        aionest mcp config add search https://search.example.com/mcp -H 'Authorization: Bearer ${TOKEN}'""",
+)
 def add(
-    name: str = typer.Argument(...),
-    target: list[str] = typer.Argument(..., help="A URL, or a command with its arguments (after --)."),
-    env: list[str] | None = typer.Option(None, "--env", "-e", help="NAME=VALUE for a command's environment."),
-    header: list[str] | None = typer.Option(
-        None, "--header", "-H", help="NAME=VALUE or 'NAME: VALUE' for a URL's requests."
+    name: str = typer.Argument(..., metavar="NAME", help="What to call the server."),
+    target: list[str] = typer.Argument(..., help="A URL, or -- and a command with its arguments.", metavar="TARGET"),
+    env: list[str] | None = typer.Option(
+        None, "--env", "-e", help="For a command's environment. (May be repeated.)", metavar="NAME=VALUE"
     ),
-    kind: str | None = typer.Option(None, "--type", help="stdio, http or sse, where it cannot be told."),
-    cwd: str | None = typer.Option(None, "--cwd", help="Folder of a command."),
-    env_file: str | None = typer.Option(None, "--env-file", help="File with variables for a command."),
+    header: list[str] | None = typer.Option(
+        None,
+        "--header",
+        "-H",
+        help="Or 'NAME: VALUE', for a URL's requests. (May be repeated.)",
+        metavar="NAME=VALUE",
+    ),
+    kind: str | None = typer.Option(None, "--type", help="stdio, http or sse, where it cannot be told.", metavar="TYPE"),
+    cwd: str | None = typer.Option(None, "--cwd", help="Folder of a command.", metavar="DIR"),
+    env_file: str | None = typer.Option(None, "--env-file", help="File with variables for a command.", metavar="FILE"),
     oauth: bool = typer.Option(False, "--oauth", help="The URL wants a login (`aionest mcp login`)."),
     disabled: bool = typer.Option(False, "--disabled", help="Do not start it."),
     config: Path | None = ConfigOption,
@@ -100,9 +120,9 @@ def add(
         err.print(f"{escape(name)} is {'changed' if was else 'added'} in {escape(str(settings.config_file))}")
 
 
-@app.command()
+@app.command(examples="aionest mcp config remove time")
 def remove(
-    name: str = typer.Argument(..., autocompletion=_complete.servers),
+    name: str = ServerArgument,
     config: Path | None = ConfigOption,
     json_: bool = JsonOption,
 ) -> None:
@@ -111,7 +131,7 @@ def remove(
     settings = _there(config)
     accepted = Trust().is_trusted(settings)
     if not settings.remove(name):
-        raise UsageError(f"no server {name!r}; there are: {', '.join(map(str, settings.raw)) or 'none'}", server=name)
+        raise UsageError(no_server(name, settings.raw), server=name)
     _save(settings, accepted)
     if json_:
         show_json({"file": str(settings.config_file), "removed": [name]})
@@ -119,9 +139,13 @@ def remove(
         err.print(f"{escape(name)} is removed from {escape(str(settings.config_file))}")
 
 
-@app.command("import")
+@app.command(
+    "import",
+    examples="""aionest mcp config import
+        aionest mcp config import ~/.cursor/mcp.json""",
+)
 def import_(
-    source: Path | None = typer.Argument(None, help="A host's file; without it, those of the known hosts."),
+    source: Path | None = typer.Argument(None, help="A host's file; without it, those of the known hosts.", metavar="FILE"),
     config: Path | None = ConfigOption,
     json_: bool = JsonOption,
 ) -> None:

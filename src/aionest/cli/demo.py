@@ -1,27 +1,37 @@
-"""aionest demo: an MCP session opened in one run, used in the next and left in a third, stock and with aionest.
+"""aionest demo: nested runs, and an MCP session opened in one run, used in the next and left in a third; stock and with aionest.
 
-Contract: each mode runs in a process of its own with a real server; nothing of them stays.
+Contract: each mode runs in a process of its own with a real server; nothing of them stays. Without the MCP SDK the steps of the
+session are left out, and that is said.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 MODES = {"stock": "stock asyncio", "aionest": "aionest.apply()", "threads": "apply(shared=True), a thread per step"}
-STEPS = ("load", "call", "cleanup")
-_LIMIT = 40.0  # seconds for a mode
+NESTED = {"nest": "asyncio.run inside a running loop", "order": "three nested runs return as they end"}
+SESSION = {"load": "open an MCP session in one run", "call": "use it in the next", "cleanup": "leave it in a third"}
+NO_SDK = 'The steps with an MCP session are left out, for the MCP SDK is not installed: pip install "aionest[mcp]".'
+_LIMIT = 60.0  # seconds for a mode
+
+
+def steps() -> dict[str, str]:
+    """The steps that can be shown here, by name."""
+    return NESTED if importlib.util.find_spec("mcp") is None else {**NESTED, **SESSION}
 
 
 def run(mode: str) -> dict[str, dict[str, Any]]:
     """What became of each step in a mode: ``ok`` and ``detail`` by the step's name."""
     server = Path(__file__).with_name("_demo_server.py")
-    command = [sys.executable, "-m", "aionest.cli._demo_flow", mode, str(server)]
+    command = [sys.executable, "-m", "aionest.cli._demo_flow", mode, str(server), *steps()]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
     )
@@ -34,8 +44,34 @@ def run(mode: str) -> dict[str, dict[str, Any]]:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise
-    found = {step: {"ok": False, "detail": "did not come to an end"} for step in STEPS}
+    found = {step: {"ok": False, "detail": "did not come to an end"} for step in steps()}
     for line in output.splitlines():
         entry = json.loads(line)
         found[entry.pop("step")] = entry
     return found
+
+
+def is_good(found: dict[str, dict[str, dict[str, Any]]]) -> bool:
+    """Did all go well with aionest? What stock asyncio refuses is no fault."""
+    return all(one["ok"] for mode in ("aionest", "threads") for one in found[mode].values())
+
+
+def lines(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    """What there is to be shown, in 80 columns: ok or fails for each step, and the reasons below."""
+    titles = {"stock": "stock", "aionest": "aionest", "threads": "aionest, in threads"}
+    known = steps()
+    width = max(map(len, known.values())) + 2
+    shown = ["".ljust(width) + "".join(title.ljust(10) for title in titles.values()).rstrip()]
+    reasons = []
+    for step, title in known.items():
+        marks = ["ok" if found[mode][step]["ok"] else "fails" for mode in titles]
+        shown.append(title.ljust(width) + "".join(mark.ljust(10) for mark in marks).rstrip())
+        for mode, mark in zip(titles, marks):
+            if mark != "ok":
+                text = f"{titles[mode]}, {title}: {found[mode][step]['detail']}"
+                reasons.append(textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="    "))
+    if reasons:
+        shown += ["", "Why:", *reasons]
+    shown += ["", *([NO_SDK] if known == NESTED else [])]
+    works = "all of it works" if is_good(found) else "not all of it works here: run aionest doctor"
+    return [*shown, f"With aionest.apply() {works}."]

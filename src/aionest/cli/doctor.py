@@ -54,6 +54,14 @@ assert aionest.portal().call(inner, 1) == 1
 print("ok")
 """
 
+_PACKAGES = ("greenlet", "anyio", "mcp", "typer", "rich", "streamlit", "uvloop", "nest_asyncio", "langchain-core")
+# what extras bring, the most basic first
+_EXTRAS = (
+    (("mcp",), "aionest.mcp", "mcp"),
+    (("typer", "rich"), "The command line for MCP servers", "cli"),
+    (("streamlit",), "`aionest app`", "app"),
+)
+_LIMIT = 60.0  # seconds
 _SURFACE = "import json; from aionest.mcp.sdk import report; print(json.dumps(report()))"
 
 
@@ -65,48 +73,95 @@ def version() -> str:
         return "not installed"
 
 
-def _looked() -> dict[str, Any]:
+def _begin(program: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it printed, and its errors; of one that does not come to an end, that."""
     try:
-        result = subprocess.run([sys.executable, "-c", _LOOK], capture_output=True, text=True, timeout=60, check=False)
-        seen: dict[str, Any] = json.loads(result.stdout)
-    except (ValueError, subprocess.TimeoutExpired):
+        return process.communicate(timeout=_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return "", f"it takes longer than {_LIMIT:.0f} s"
+
+
+def _looked(output: str) -> dict[str, Any]:
+    try:
+        seen: dict[str, Any] = json.loads(output)
+    except ValueError:
         return {"loops": "cannot be told: the engine does not start here"}
     seen["unapply() takes it back"] = "yes" if seen["unapply() takes it back"] else "no"
     seen["free threading"] = "yes" if seen["free threading"] else "no"
     return seen
 
 
-def _surface() -> dict[str, str] | str:
+def _surface(output: str, errors: str) -> dict[str, str] | str:
     """What the MCP loader relies on and the installed SDK lacks, with what that means."""
     try:
-        result = subprocess.run(
-            [sys.executable, "-c", _SURFACE], capture_output=True, text=True, timeout=60, check=False
-        )
-        found: dict[str, str] = json.loads(result.stdout)
+        found: dict[str, str] = json.loads(output)
         return found
-    except subprocess.TimeoutExpired:
-        return "cannot be told: the import takes too long"
     except ValueError:
-        return result.stderr.strip().rpartition("\n")[2]
+        return errors.strip().rpartition("\n")[2]
 
 
-def report() -> dict[str, Any]:
-    """What there is to know, by topic: texts, lists of names, and texts by name."""
+def report(mcp: bool = False) -> dict[str, Any]:
+    """What there is to know, by topic: texts, lists of names, and texts by name.
+
+    :param mcp: look at the MCP SDK, too, which takes a while to import.
+    """
+    programs = {"look": _LOOK, "test": _TEST}
     found: dict[str, Any] = {
         "aionest": version(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
-    for name in ("greenlet", "anyio", "mcp", "streamlit", "uvloop", "nest_asyncio", "langchain-core"):
+    for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "-"
-    found |= _looked()
-    if found["mcp"] != "-":
-        found["mcp names"] = _surface()
-    result = subprocess.run([sys.executable, "-c", _TEST], capture_output=True, text=True, timeout=60, check=False)
-    found["self-test"] = (
-        "ok" if result.stdout == "ok\n" and result.returncode == 0 else (result.stderr or result.stdout).strip()
-    )
+    if mcp and found["mcp"] != "-":
+        programs["surface"] = _SURFACE
+    running: dict[str, subprocess.Popen[str]] = {}
+    try:
+        for name, program in programs.items():
+            running[name] = _begin(program)  # all at once: each waits for a processor, a disk
+        seen = {name: _end(process) for name, process in running.items()}
+    finally:
+        for process in running.values():
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+    found |= _looked(seen["look"][0])
+    if "surface" in seen:
+        found["mcp names"] = _surface(*seen["surface"])
+    output, errors = seen["test"]
+    found["self-test"] = "ok" if output == "ok\n" else (errors or output).strip()
     return found
+
+
+def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """A report as texts."""
+    shown = []
+    for key, value in report.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {one}" for name, one in value.items()) or "-"
+        elif isinstance(value, list):
+            value = ", ".join(value) or "-"
+        shown.append((key, str(value)))
+    return shown
+
+
+def advice(report: dict[str, Any]) -> list[str]:
+    """What is missing, and what else could be looked at: a sentence each."""
+    lines = []
+    missing = next((one for one in _EXTRAS if any(report[name] == "-" for name in one[0])), None)
+    if missing is not None:
+        names, what, extra = missing
+        absent = ", ".join(name for name in names if report[name] == "-")
+        lines.append(f'{what} needs what is not installed ({absent}): pip install "aionest[{extra}]".')
+    if report["mcp"] != "-" and "mcp names" not in report:
+        lines.append("`aionest doctor --mcp` also looks at the MCP SDK.")
+    return lines

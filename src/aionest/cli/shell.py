@@ -1,7 +1,8 @@
 """``aionest mcp shell``: calls one after the other on sessions that stay open.
 
 Contract: an error ends a call, never the shell; Ctrl-C cancels the call, or the line that is being typed; Ctrl-D leaves. Read from
-a pipe it takes a command per line and shows no prompt. Under ``--json`` each command gives a line of JSON.
+a pipe it takes a command per line and shows no prompt. Under ``--json`` each command gives a line of JSON. What was typed is
+remembered while the shell is open, and nowhere written: it may hold secrets.
 """
 
 from __future__ import annotations
@@ -9,47 +10,56 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
 
-from aionest.mcp import ToolsError, UsageError
+from aionest.mcp import ToolNotFound, ToolsError, UsageError
+from aionest.mcp.tools import splits
 
-from ._common import (
-    ConfigOption,
-    InputOption,
-    JsonOption,
-    ServerOption,
-    State,
-    TimeoutOption,
-    YesOption,
-    err,
-    error_json,
-    error_text,
-    loaded,
-    missing,
-    out,
-    pairs,
-    show_errors,
-    show_json,
-    show_traceback,
+from . import suggest
+from .conversation import Conversation
+from .mcp import app
+from .offers import (
+    prompt_messages,
+    show_contents,
+    show_messages,
+    show_prompts,
+    show_resources,
+    write_contents,
 )
-from .servers import Conversation, app, show_result, show_servers, status_json
+from .opening import loaded, missing, show_errors
+from .options import ConfigOption, InputOption, JsonOption, ServerOption, TimeoutOption, YesOption, pairs
+from .output import State, err, error_json, error_text, out, show_json, show_nothing, show_rows, show_traceback
+from .results import parts_of, save, show_result, show_saved
+from .servers import show_servers, status_json
 
 if TYPE_CHECKING:
-    from aionest.mcp import ToolsLoader
+    from collections.abc import Callable
+
+    from aionest.mcp import Tool, ToolResult, ToolsLoader
 
 HELP = """SERVER.TOOL key=value ...   call a tool (values with spaces in quotes)
+save FILE                   write the images, audio and files of the last result; a folder for several
 tools [WORDS]               the tools that there are
+resources                   the resources and their templates
+read SERVER URI [FILE]      the contents of a resource, or write them to a file
+prompts                     the prompts
+prompts SERVER.PROMPT key=value ...   the messages of one
 help SERVER.TOOL            a tool's arguments
 servers                     the servers and their state
 reload                      read the configuration again
+history                     what was typed; !3 does number 3 again, !! the last one
 quit                        leave (or Ctrl-D)"""
 
 
-@app.command()
+@app.command(
+    examples="""aionest mcp shell
+        printf 'tools\\nnotes.list\\n' | aionest mcp shell --json"""
+)
 def shell(
     config: Path | None = ConfigOption,
     server: list[str] | None = ServerOption,
@@ -69,6 +79,7 @@ def shell(
         if not json_:
             show_servers(loader)
             show_errors(loader, shown=True)
+        session = Session(loader, talk, timeout)
         _complete_lines(loader)
         prompt = "aionest> " if sys.stdin.isatty() and not json_ else ""
         while True:
@@ -84,86 +95,206 @@ def shell(
             if line in ("quit", "exit"):
                 return
             if line and not line.startswith("#"):
-                _run(loader, talk, line, timeout)
+                session.do(line)
 
 
-def _run(loader: ToolsLoader, talk: Conversation, line: str, timeout: float | None) -> None:
-    try:
+@dataclass
+class Session:
+    """A shell that is open: what was typed, and the last result."""
+
+    loader: ToolsLoader
+    talk: Conversation
+    timeout: float | None
+    lines: list[str] = field(default_factory=list)
+    last: ToolResult | None = None
+
+    def do(self, line: str) -> None:
+        """A line that was typed, or read. Whatever goes wrong is told."""
         try:
-            name, *rest = shlex.split(line)
-        except ValueError as exc:
-            raise UsageError(f"this line cannot be read: {exc}") from None
-        if name == "servers":
-            show_json({"servers": [status_json(s) for s in loader.status.values()]}) if State.json else show_servers(
-                loader
-            )
-        elif name == "tools":
-            _show_tools(loader, " ".join(rest))
-        elif name == "reload":
-            diff = loader.reload()
-            if "(configuration)" in loader.errors:
-                raise UsageError(loader.errors["(configuration)"])
-            words = {
-                key: list(getattr(diff, key)) for key in ("added", "removed", "changed", "updated", "kept", "failed")
-            }
-            if State.json:
-                show_json(words)
+            line = self._meant(line)
+            self.lines.append(line)
+            try:
+                name, *rest = shlex.split(line)
+            except ValueError as exc:
+                raise UsageError(f"this line cannot be read: {exc}") from None
+            command = COMMANDS.get(name)
+            if command is not None:
+                command(self, rest)
             else:
-                out.print("; ".join(f"{key}: {escape(', '.join(names))}" for key, names in words.items() if names))
-        elif name == "help":
-            _help(loader, rest)
-        else:
-            _call(loader, talk, name, rest, timeout)
-    except (KeyboardInterrupt, typer.Abort):
+                self._call(name, rest)
+        except (KeyboardInterrupt, typer.Abort):
+            if State.json:
+                show_json({"error": {"code": "interrupted", "message": "cancelled", "server": None}})
+            else:
+                err.print("cancelled")
+        except BrokenPipeError:
+            raise  # nobody reads any more
+        except Exception as exc:
+            show_traceback(exc)
+            if State.json:
+                show_json(error_json(exc))
+            else:
+                err.print(f"[red]{escape(error_text(exc))}[/]", soft_wrap=True)
+
+    def _meant(self, line: str) -> str:
+        """The line, or the earlier one that it names."""
+        if not line.startswith("!"):
+            return line
+        number = len(self.lines) if line == "!!" else int(line[1:]) if line[1:].isdecimal() else 0
+        if not 0 < number <= len(self.lines):
+            raise UsageError(f"{line}: there is no such line; `history` shows them")
+        found = self.lines[number - 1]
+        if not State.json:
+            err.print(found, markup=False, emoji=False, soft_wrap=True)
+        return found
+
+    def _call(self, name: str, rest: list[str]) -> None:
+        try:
+            tool = self.loader.find(name)
+        except ToolNotFound as exc:
+            commands = suggest.near(name, [*COMMANDS, "quit"])
+            if not commands:
+                raise
+            raise ToolNotFound(f"{exc} (or the command {' or '.join(map(repr, commands))}?)") from None
+        given = tool.coerce(pairs(rest, "key=value"))
+        self.last = self.talk.call(self.loader, tool, given, self.timeout)
         if State.json:
-            show_json({"error": {"code": "interrupted", "message": "cancelled", "server": None}})
+            show_json(self.last.to_json())
         else:
-            err.print("cancelled")
-    except BrokenPipeError:
-        raise  # nobody reads any more
-    except Exception as exc:
-        show_traceback(exc)
+            show_result(self.last, "`save FILE` writes it")
+
+    def save(self, rest: list[str]) -> None:
+        """Write what the last result has besides text."""
+        if len(rest) != 1:
+            raise UsageError("save wants the name of a file, or of a folder")
+        if self.last is None:
+            raise UsageError("nothing was called yet")
+        paths = save(parts_of(self.last.content), Path(rest[0]).expanduser(), self.last.tool)
         if State.json:
-            show_json(error_json(exc))
+            show_json({"saved": [str(path) for path in paths]})
         else:
-            err.print(f"[red]{escape(error_text(exc))}[/]", soft_wrap=True)
+            show_saved(paths)
+
+    def servers(self, _rest: list[str]) -> None:
+        """The state of each server."""
+        if State.json:
+            show_json({"servers": [status_json(status) for status in self.loader.status.values()]})
+        else:
+            show_servers(self.loader)
+
+    def tools(self, rest: list[str]) -> None:
+        """All tools, or those whose texts have the words."""
+        words = " ".join(rest).lower()
+        found = [tool for tool in self.loader.tools.values() if words in _texts(tool)]
+        if State.json:
+            show_json({"tools": [tool.to_json() for tool in found]})
+        elif found:
+            rows = [(f"{tool.server}.{tool.original_name}", " ".join(tool.properties)) for tool in found]
+            show_rows(("tool", "arguments"), rows)
+        else:
+            show_nothing(f"No tool has {words!r} in it." if words else "There are no tools.")
+
+    def resources(self, rest: list[str]) -> None:
+        """Resources and templates."""
+        _no_more(rest, "resources")
+        found, templates = self.loader.resources(), self.loader.resource_templates()
+        if State.json:
+            show_json({"resources": found, "templates": templates, "errors": self.loader.errors})
+        else:
+            show_resources(self.loader, found, templates)
+
+    def read(self, rest: list[str]) -> None:
+        """The contents of a resource."""
+        if len(rest) not in (2, 3):
+            raise UsageError("read wants a server and an address, and perhaps a file: read notes note://1")
+        if rest[0] not in self.loader.config.servers:
+            raise UsageError(suggest.no_server(rest[0], self.loader.config.servers), server=rest[0])
+        contents = self.loader.read_resource(rest[0], rest[1], timeout=self.timeout)
+        file = Path(rest[2]).expanduser() if len(rest) == 3 else None
+        if file is not None:
+            write_contents(rest[0], contents, file)
+        if State.json:
+            show_json({"contents": contents})
+        elif file is not None:
+            show_saved([file])
+        else:
+            show_contents(contents, "`read SERVER URI FILE` writes it")
+
+    def prompts(self, rest: list[str]) -> None:
+        """All prompts, or the messages of one."""
+        if not rest:
+            found = self.loader.prompts()
+            if State.json:
+                show_json({"prompts": found, "errors": self.loader.errors})
+            else:
+                show_prompts(self.loader, found)
+            return
+        servers = self.loader.config.servers
+        meant = [pair for pair in splits(rest[0]) if pair[0] in servers]
+        if not meant:
+            near = suggest.hint(rest[0].partition(".")[0], servers)
+            raise UsageError(f"{rest[0]!r} is not server.prompt{near or ';'} servers are: {', '.join(servers) or 'none'}")
+        messages = prompt_messages(self.loader, meant, pairs(rest[1:], "key=value"), self.timeout)
+        if State.json:
+            show_json({"messages": messages})
+        else:
+            show_messages(messages)
+
+    def reload(self, rest: list[str]) -> None:
+        """Read the configuration again."""
+        _no_more(rest, "reload")
+        diff = self.loader.reload()
+        if "(configuration)" in self.loader.errors:
+            raise UsageError(self.loader.errors["(configuration)"])
+        words = {key: list(getattr(diff, key)) for key in ("added", "removed", "changed", "updated", "kept", "failed")}
+        if State.json:
+            show_json(words)
+        else:
+            told = "; ".join(f"{key}: {escape(', '.join(names))}" for key, names in words.items() if names)
+            out.print(told or "There are no servers.", soft_wrap=True)
+
+    def history(self, rest: list[str]) -> None:
+        """What was typed."""
+        _no_more(rest, "history")
+        before = self.lines[:-1]
+        if State.json:
+            show_json({"history": before})
+            return
+        for number, line in enumerate(before, 1):
+            out.print(f"{number:4}  {line}", markup=False, emoji=False, soft_wrap=True)
+        if not before:
+            show_nothing("Nothing was typed before.")
+
+    def help(self, rest: list[str]) -> None:
+        """What can be typed, or the arguments of a tool."""
+        if not rest:
+            show_json({"help": HELP}) if State.json else out.print(HELP, markup=False)
+            return
+        tool = self.loader.find(rest[0])
+        if State.json:
+            show_json(tool.to_json())
+            return
+        out.print(escape(tool.description or tool.title), soft_wrap=True)
+        for name, schema in tool.properties.items():
+            values = "one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else "any"
+            needed = "" if name in tool.required else " (optional)"
+            described = f"{name}: {schema.get('type') or values}{needed}"
+            out.print(f"  {escape(described)}  {escape(str(schema.get('description', '')))}", soft_wrap=True)
 
 
-def _call(loader: ToolsLoader, talk: Conversation, name: str, rest: list[str], timeout: float | None) -> None:
-    tool = loader.find(name)
-    given = tool.coerce(pairs(rest, "key=value"))
-    result = talk.call(loader, tool, given, timeout)
-    show_json(result.to_json()) if State.json else show_result(result)
+COMMANDS: dict[str, Callable[[Session, list[str]], None]] = {
+    name: getattr(Session, name)
+    for name in ("tools", "resources", "read", "prompts", "servers", "reload", "history", "save", "help")
+}
 
 
-def _show_tools(loader: ToolsLoader, words: str) -> None:
-    found = [
-        tool
-        for tool in loader.tools.values()
-        if words.lower() in f"{tool.server}.{tool.original_name} {tool.title} {tool.description}".lower()
-    ]
-    if State.json:
-        show_json({"tools": [tool.to_json() for tool in found]})
-        return
-    for tool in found:
-        out.print(escape(f"{tool.server}.{tool.original_name}  {' '.join(tool.properties)}"), soft_wrap=True)
+def _texts(tool: Tool) -> str:
+    return f"{tool.server}.{tool.original_name} {tool.title} {tool.description}".lower()
 
 
-def _help(loader: ToolsLoader, rest: list[str]) -> None:
-    if not rest:
-        show_json({"help": HELP}) if State.json else out.print(HELP, markup=False)
-        return
-    tool = loader.find(rest[0])
-    if State.json:
-        show_json(tool.to_json())
-        return
-    out.print(escape(tool.description or tool.title), soft_wrap=True)
-    for name, schema in tool.properties.items():
-        kind = schema.get("type") or ("one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else "any")
-        needed = "" if name in tool.required else " (optional)"
-        out.print(
-            f"  {escape(f'{name}: {kind}{needed}')}  {escape(str(schema.get('description', '')))}", soft_wrap=True
-        )
+def _no_more(rest: list[str], name: str) -> None:
+    if rest:
+        raise UsageError(f"{name} takes nothing more")
 
 
 def _complete_lines(loader: ToolsLoader) -> None:
@@ -176,15 +307,13 @@ def _complete_lines(loader: ToolsLoader) -> None:
         def candidates(text: str) -> list[str]:
             words = readline.get_line_buffer()[: readline.get_begidx()].split()
             names = [f"{tool.server}.{tool.original_name}" for tool in loader.tools.values()]
+            if words and words[0] == "read":
+                return [f"{name} " for name in loader.status if name.startswith(text)] if len(words) == 1 else []
             if words and words[0] != "help":
                 with contextlib.suppress(ToolsError):
                     return [f"{name}=" for name in loader.find(words[0]).properties if name.startswith(text)]
                 return []
-            return [
-                name
-                for name in ([] if words else ["tools", "servers", "reload", "help", "quit"]) + names
-                if name.startswith(text)
-            ]
+            return [name for name in ([] if words else [*COMMANDS, "quit"]) + names if name.startswith(text)]
 
         def complete(text: str, number: int) -> str | None:
             found = candidates(text)

@@ -75,7 +75,8 @@ class Catalog:
             return bare[0]
         if bare:
             raise ToolNotFound(f"several servers have a tool {name!r}: say " + " or ".join(t.name for t in bare))
-        known = [*self.tools, *(tool.original_name for tool in self.tools.values())]
+        dotted = [f"{server}.{tool}" for server, tool in self.by_server]
+        known = [*(dotted if "." in name else self.tools), *(tool.original_name for tool in self.tools.values())]
         near = difflib.get_close_matches(name, known, 3)
         down = [f"{server} ({why.splitlines()[0]})" for server, why in absent.items()]
         raise ToolNotFound(

@@ -1,133 +1,28 @@
-"""What all commands share: options, output, how a configuration is found and accepted, and a loader that is there for a while.
+"""A configuration found and accepted, and a loader that is there for a while.
 
-Contract: nothing but JSON goes to standard output under ``--json``; what is for people's eyes while they wait goes to standard
-error, and only if that is a terminal. Nothing is started of a configuration that was found and never accepted.
+Contract: nothing is started of a configuration that was found and never accepted.
 """
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import json
-import math
-import os
-import re
-import sys
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from aionest.mcp import AuthError, ServerStatus, ToolsConfig, ToolsError, ToolsLoader, Trust, UsageError
 from aionest.mcp.auth import was_only_found, would_start
 from aionest.mcp.config import input_ids
-from aionest.mcp.errors import clean
 
 from . import _complete
+from .options import pairs
+from .output import STYLE, State, err, is_interactive
+from .suggest import no_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
-    from typing import TextIO
-
-_WIDE = 200  # columns where nobody looks
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
-STYLE = {"connected": "green", "failed": "red", "timed out": "red", "lost": "red", "disabled": "dim"}
-
-
-class State:
-    """Of this process."""
-
-    json = False
-    verbose = False
-
-
-def _at_home(value: Path | None) -> Path | None:
-    """With ~ replaced: shells leave it in ``--config=~/mcp.json``, and in $MCP_FILE."""
-    return Path(os.path.expanduser(value)) if value is not None else None
-
-
-ConfigOption = typer.Option(
-    None,
-    "--config",
-    "-c",
-    help="Configuration file (JSON, YAML or TOML).",
-    envvar="MCP_FILE",
-    callback=_at_home,
-)
-JsonOption = typer.Option(False, "--json", help="One JSON document on standard output; errors as JSON.")
-TimeoutOption = typer.Option(None, "--timeout", "-t", help="Seconds to start a server, and for each answer.", min=0.001)
-ServerOption = typer.Option(
-    None, "--server", "-s", help="Only this server. (May be repeated.)", autocompletion=_complete.servers
-)
-YesOption = typer.Option(False, "--yes", "-y", help="Accept what a configuration that was found here would start.")
-InputOption = typer.Option(None, "--input", help="ID=VALUE for ${input:ID} of the configuration. (May be repeated.)")
-
-
-def show_json(value: Any) -> None:
-    """The document of a command."""
-    write_json(value, sys.stdout)
-
-
-def write_json(value: Any, file: TextIO) -> None:
-    """One line of JSON, whatever the file's encoding. NaN and infinities, which JSON does not have, become null."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
-    except ValueError:
-        value = _finite(value)
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    try:
-        # readers expect UTF-8; and lone surrogates, which may come out of a server's JSON, are in no encoding
-        text.encode("utf-8" if codecs.lookup(file.encoding or "utf-8").name == "utf-8" else "ascii")
-    except UnicodeEncodeError:
-        text = json.dumps(value, default=str)
-    file.write(text + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def error_json(exc: BaseException) -> dict[str, Any]:
-    """An error as it is documented."""
-    code, server = (exc.code, exc.server) if isinstance(exc, ToolsError) else ("error", None)
-    return {"error": {"code": code, "message": error_text(exc), "server": server}}
-
-
-def error_text(exc: BaseException) -> str:
-    """What an error says; of one that nobody has thought of, also what it is."""
-    return str(exc) if isinstance(exc, ToolsError) else f"{type(exc).__name__}: {clean(exc)}".removesuffix(": ")
-
-
-def show_traceback(exc: BaseException) -> None:
-    """With ``-v``, where an error comes from that nobody has thought of. It never has values of variables."""
-    if State.verbose and not isinstance(exc, ToolsError):
-        traceback.print_exception(type(exc), exc, exc.__traceback__)
-
-
-def pairs(items: list[str] | None, what: str, *, headers: bool = False) -> dict[str, str]:
-    """NAME=VALUE items; of headers also NAME: VALUE. :raises UsageError: one is not. It may be a secret, so it is not quoted."""
-    found: dict[str, str] = {}
-    for number, item in enumerate(items or [], 1):
-        mark = re.search("[=:]" if headers else "=", item)
-        if mark is None or not mark.start():
-            named = re.match(r"[A-Za-z_][\w.-]*(?=:)", item)
-            raise UsageError(f"{repr(named[0]) if named else f'number {number}'} is no {what}")
-        value = item[mark.end() :]
-        found[item[: mark.start()]] = value.strip() if mark[0] == ":" else value
-    return found
-
-
-def is_interactive() -> bool:
-    """May a person be asked?"""
-    return not State.json and sys.stdin.isatty() and err.is_terminal
+    from pathlib import Path
 
 
 def find_config(file: Path | None, yes: bool = False, inputs: dict[str, str] | None = None) -> ToolsConfig:
@@ -224,8 +119,7 @@ def loaded(
         config = find_config(file, yes, given)
     for name in servers or []:
         if name not in config.servers:
-            known = ", ".join(config.servers) or "none"
-            told = next((str(e) for e in config.errors if e.server == name), f"no server {name!r}; there are: {known}")
+            told = next((str(e) for e in config.errors if e.server == name), no_server(name, config.servers))
             raise UsageError(told, server=name)
     if timeout is not None:
         config.override(timeout=timeout, connect_timeout=timeout)

@@ -1,0 +1,117 @@
+"""A call on a terminal: its progress, and what the server asks meanwhile.
+
+Contract: questions are asked in the main thread, where Ctrl-C comes; one that is not gone on with is declined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import queue
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from aionest.mcp import ArgumentsError, Tool
+
+from .output import State, err, is_interactive
+
+if TYPE_CHECKING:
+    from aionest.mcp import ToolResult, ToolsLoader
+
+_Question = tuple[Any, "concurrent.futures.Future[Any]"]  # with its answer
+
+
+class Conversation:
+    """A call on a terminal: a bar for its progress, and questions of the server, asked in the main thread, where Ctrl-C comes.
+
+    :ivar options: what the loader is to be made with.
+    """
+
+    def __init__(self) -> None:
+        # questions with the futures of their answers; and calls that have ended, also those that nobody waits for any more
+        self._news: queue.SimpleQueue[_Question | concurrent.futures.Future[ToolResult]] = queue.SimpleQueue()
+        self.options: dict[str, Any] = {"elicitation": self._elicitation} if is_interactive() else {}
+
+    async def _elicitation(self, params: Any) -> Any:
+        reply: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._news.put((params, reply))
+        return await asyncio.wrap_future(reply)
+
+    def call(self, loader: ToolsLoader, tool: Tool, arguments: dict[str, Any], timeout: float | None) -> ToolResult:
+        """``loader.call()``."""
+        if State.json or not err.is_terminal:
+            return loader.call(tool, arguments, timeout=timeout)
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True) as bar:
+            number = bar.add_task("", total=None, visible=False)
+
+            def progress(value: float, total: float | None, message: str | None) -> None:
+                bar.update(number, completed=value, total=total, description=escape(message or ""), visible=True)
+
+            one: concurrent.futures.Future[ToolResult] = loader.portal.submit(
+                functools.partial(loader.call_async, tool, arguments, timeout=timeout, progress=progress)
+            )
+            one.add_done_callback(self._news.put)
+            try:
+                while (news := self._news.get()) is not one:
+                    if isinstance(news, tuple) and not news[1].done():
+                        bar.stop()
+                        _reply(*news)
+                        bar.start()
+            except BaseException:
+                one.cancel()
+                raise
+            return one.result()
+
+
+def _reply(params: Any, reply: concurrent.futures.Future[Any]) -> None:
+    """Have a person answer a question; one that they do not go on with is declined, or the server would wait for it."""
+    answer = None
+    try:
+        answer = answer_question(params)
+    finally:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # the server has gone meanwhile
+            reply.set_result(answer)
+
+
+def answer_question(params: Any) -> dict[str, Any] | None:
+    """Ask the person what a server asks, field by field. None if they decline."""
+    schema = getattr(params, "requestedSchema", None) or getattr(params, "requested_schema", None) or {}
+    err.print(f"[bold]The server asks:[/] {escape(params.message)}")
+    url = getattr(params, "url", None)
+    if url:
+        err.print(f"It wants this to be opened: {escape(url)}", soft_wrap=True)
+        return {} if typer.confirm("Have you done so?", err=True) else None
+    if not typer.confirm("Answer it?", default=True, err=True):
+        return None
+    described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
+    given: dict[str, Any] = {}
+    for name, one in described.properties.items():
+        label = str(one.get("title") or one.get("description") or name)
+        values = one.get("enum") or (one.get("items") or {}).get("enum")
+        if isinstance(values, list):
+            label += f" ({', '.join(map(str, values))})"
+        if name not in described.required:
+            label += ", or nothing"
+        default = one.get("default")
+        if isinstance(default, list):
+            default = ",".join(map(str, default))
+        while True:
+            text = typer.prompt(
+                label, default=default if default is not None or name in described.required else "", err=True
+            )
+            if text == "":
+                break
+            if one.get("type") == "boolean":
+                text = {"y": "yes", "n": "no"}.get(str(text).lower(), text)
+            try:
+                given |= described.coerce({name: str(text)})
+                break
+            except ArgumentsError as exc:
+                err.print(f"[red]{escape('; '.join(exc.problems))}[/]", soft_wrap=True)
+    return given

@@ -1,0 +1,116 @@
+"""Commands as typer has them, with help of our own and suggestions for what is misspelt.
+
+Contract: help looks the same with every release of typer, says no types that go without saying, ends with examples, and is as
+wide as the terminal, 80 columns where there is none. Commands that need the MCP SDK are imported when they are used.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from . import suggest
+from .output import out
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_TEXT = 30  # the column where explanations begin
+
+
+class App(typer.Typer):
+    """A group of commands."""
+
+    def __init__(self, cls: type[TyperGroup] | None = None, **more: Any) -> None:
+        super().__init__(
+            cls=cls or Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, **more
+        )
+
+    def command(  # type: ignore[override]
+        self, name: str | None = None, *, examples: str = "", **more: Any
+    ) -> Callable[[_Function], _Function]:
+        """A command, with examples for its help, a line each."""
+        return super().command(name, cls=Command, epilog=examples or None, **more)
+
+
+class Command(TyperCommand):
+    """A command with help of ours."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """All of the help."""
+        formatter.write(_help(self, ctx))
+
+
+class Group(TyperGroup):
+    """The same of a group; a command that there is not is told with what was meant."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """All of the help."""
+        formatter.write(_help(self, ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as exc:  # an error of click's, which newer releases of typer have a copy of
+            message = getattr(exc, "message", None)
+            if not isinstance(message, str) or not args or args[0].startswith("-"):
+                raise
+            meant = suggest.hint(args[0], self.commands)
+            exc.message = (  # type: ignore[attr-defined]
+                f"no command {args[0]!r}{meant or '; there are: ' + ', '.join(self.commands)}"
+            )
+            raise
+
+
+def _help(command: Any, ctx: Any) -> str:
+    width = max(40, min(out.width if out.is_terminal else int(os.environ.get("COLUMNS") or 80), 120))
+    wrap = lambda text, first="", rest="": textwrap.fill(  # noqa: E731
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+    )
+    arguments, options = _parameters(command, ctx)
+    usage = " ".join([ctx.command_path, *(["COMMAND"] if hasattr(command, "commands") else [])])
+    usage += "".join(f" {name}" for name, _ in arguments) + (" [OPTIONS]" if options else "")
+    parts = [wrap(usage, "Usage: ", "       ")]
+    paragraphs = textwrap.dedent(command.help or "").strip().split("\n\n")
+    parts += [wrap(" ".join(one.split()).replace("``", "`")) for one in paragraphs if one]
+    commands = [
+        (name, one.get_short_help_str(1000).replace("``", "`"))
+        for name, one in getattr(command, "commands", {}).items()
+        if not one.hidden
+    ]
+    for title, entries in (("Commands", commands), ("Arguments", arguments), ("Options", options)):
+        entries = [(name, text) for name, text in entries if text]
+        if entries:
+            parts.append("\n".join([f"{title}:", *(_entry(name, text, entries, wrap) for name, text in entries)]))
+    if command.epilog:
+        lines = command.epilog.strip().splitlines()
+        parts.append("\n".join([f"Example{'s' if len(lines) > 1 else ''}:", *(f"  {line.strip()}" for line in lines)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _entry(name: str, text: str, entries: list[tuple[str, str]], wrap: Callable[..., str]) -> str:
+    at = min(max(len(one) for one, _ in entries) + 4, _TEXT)
+    if len(name) + 4 > at:
+        return f"  {name}\n" + wrap(text, " " * at, " " * at)
+    return wrap(text, f"  {name}".ljust(at), " " * at)
+
+
+def _parameters(command: Any, ctx: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Arguments and options, each with what is to be said of it."""
+    arguments, options = [], []
+    for one in command.get_params(ctx):
+        text = getattr(one, "help", None) or ""
+        if one.param_type_name == "argument":
+            name = (one.metavar or one.name).upper() + ("..." if one.nargs == -1 else "")
+            arguments.append((name if one.required else f"[{name}]", text))
+        elif not getattr(one, "hidden", False):
+            names = ", ".join([*sorted(one.opts, key=len), *one.secondary_opts])
+            if not one.is_flag:
+                names += f" {one.metavar or str(one.name).upper()}"
+            variable = f" [${one.envvar}]" if isinstance(one.envvar, str) else ""
+            options.append((names, (text or " ") + variable))
+    return arguments, options

@@ -1,0 +1,194 @@
+"""``aionest``: its commands that are not about servers, and what turns errors into messages and exit codes.
+
+Contract: each command does one thing and leaves nothing behind, also when interrupted or terminated. What needs the MCP SDK or
+Streamlit is imported when its command runs, never for help, versions, the doctor or the demonstration.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from . import demo as _demo
+from . import doctor as _doctor
+from . import streamlit as _streamlit
+from .help import App, Group
+from .options import ConfigOption, JsonOption
+from .output import State, err, error_text, is_told, out, show_json, show_traceback, write_json
+
+_MCP = "MCP servers: their tools, resources and prompts."
+
+
+class _Root(Group):
+    """The group of all; ``mcp`` is filled when it is used."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant."""
+        if args and args[0] == "mcp" and not self.commands["mcp"].commands:  # type: ignore[attr-defined]
+            self.commands["mcp"] = _mcp()
+        return super().resolve_command(ctx, args)
+
+
+def _mcp() -> Any:
+    from . import configuration, mcp, offers, servers, shell, tools
+
+    assert servers and tools and offers and shell and configuration  # importing them has filled it
+    found = typer.main.get_command(mcp.app)
+    found.name = "mcp"
+    found.commands = {name: found.commands[name] for name in mcp.ORDER}  # type: ignore[attr-defined]
+    return found
+
+
+app = App(_Root, name="aionest", help="Nested asyncio, and MCP tools from the command line.")
+app.add_typer(App(help=_MCP, add_completion=False), name="mcp")
+
+
+@app.command(
+    examples="""aionest doctor
+        aionest doctor --mcp --json"""
+)
+def doctor(
+    mcp: bool = typer.Option(False, "--mcp", help="Also look at the MCP SDK: are all names there that are relied on?"),
+    json_: bool = JsonOption,
+) -> None:
+    """Versions, loops, what is patched, and a self-test of the engine."""
+    State.json = json_
+    report = _doctor.report(mcp)
+    if json_:
+        show_json(report)
+    else:
+        table = Table.grid(padding=(0, 2))
+        for key, value in _doctor.rows(report):
+            table.add_row(f"[bold]{key}[/]", f"[green]{value}[/]" if value == "ok" else escape(value))
+        out.print(table)
+        for line in _doctor.advice(report):
+            err.print(line, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if report["self-test"] == "ok" else 5)
+
+
+@app.command(
+    examples="""aionest demo
+        aionest demo --json"""
+)
+def demo(json_: bool = JsonOption) -> None:
+    """What stock asyncio refuses and aionest does: nested runs, and an MCP session that is opened in one run, used in the next
+    and left in a third."""
+    State.json = json_
+    found = {}
+    for mode, title in _demo.MODES.items():
+        if json_:
+            found[mode] = _demo.run(mode)
+            continue
+        with err.status(f"{title} ..."):
+            found[mode] = _demo.run(mode)
+    if json_:
+        show_json(found)
+    else:
+        for line in _demo.lines(found):
+            out.print(line, markup=False, emoji=False, soft_wrap=True)
+    raise typer.Exit(0 if _demo.is_good(found) else 5)
+
+
+@app.command(
+    "app",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    examples="""aionest app
+        aionest app --config mcp.json --port 8600 --no-browser
+        aionest app --theme.base dark""",
+)
+def app_(
+    context: typer.Context,
+    config: Path | None = ConfigOption,
+    port: int | None = typer.Option(None, "--port", "-p", help="Port to listen on (8501).", metavar="PORT"),
+    host: str | None = typer.Option(None, "--host", help="Address to listen on (localhost).", metavar="HOST"),
+    browser: bool = typer.Option(True, "--browser/--no-browser", help="Open a browser, or only show the address."),
+) -> None:
+    """Open the tools in a browser (Streamlit); other options go to ``streamlit run``.
+
+    Only this machine can open it, unless --host says otherwise: who can open it can start programs.
+    """
+    _streamlit.start(config, port, host, browser, context.args)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: bool = typer.Option(False, "--version", help="Show the version."),
+    verbose: bool = typer.Option(
+        False, "--verbose", "-v", help="Show what servers and libraries log, on standard error."
+    ),
+) -> None:
+    State.verbose = verbose
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s: %(message)s")
+    else:
+        logging.getLogger().addHandler(logging.NullHandler())  # errors are told, once
+    if version:
+        out.print(_doctor.version())
+        raise typer.Exit
+
+
+def _fail(code: str, message: str, server: str | None = None) -> None:
+    if State.json:
+        write_json({"error": {"code": code, "message": message, "server": server}}, sys.stderr)
+    else:
+        if code == "interrupted" and err.is_terminal:
+            err.print()  # behind the ^C
+        err.print(f"[red]error[/]: {escape(message)}", soft_wrap=True)
+
+
+def run() -> None:
+    """Run, and turn errors into messages and exit codes."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # as standard error: what cannot be encoded is no reason to fail
+    State.json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+        if code == 130:  # newer versions of typer take Ctrl-C themselves
+            _fail("interrupted", "interrupted")
+    except KeyboardInterrupt:
+        _fail("interrupted", "interrupted")
+        code = 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - whoever reads us has gone: nothing more to say, nor to flush
+        code = 141
+    except Exception as exc:
+        code = _told(exc)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(exc: Any) -> int:
+    """Tell an error; the exit code."""
+    if is_told(exc):
+        _fail(exc.code, str(exc), exc.server)
+        return int(exc.exit_code)
+    # click's own errors; newer versions of typer bring a click of their own, so they are told by what they can do
+    if type(exc).__name__ == "Abort":
+        _fail("interrupted", "interrupted")
+        return 130
+    if type(exc).__name__ == "NoArgsIsHelpError":  # its message is the help, unless that was shown already
+        if message := getattr(exc, "message", ""):
+            sys.stdout.write(f"{message}\n")
+        return 0
+    if hasattr(exc, "format_message"):
+        _fail("usage", exc.format_message())
+        return 1
+    if isinstance(exc, ImportError) and "pip install" in str(exc):  # what is missing, in a sentence
+        _fail("usage", str(exc))
+        return 1
+    show_traceback(exc)
+    _fail("error", error_text(exc))
+    return 5
