@@ -36,7 +36,7 @@ async def main():
 
 assert asyncio.run(main()) == 42
 files = resources.files("aionest")
-assert all((files / name).is_file() for name in ("py.typed", "_core.pyi", "mcp/loader.py", "app/main.py", "cli/app.py"))
+assert all((files / name).is_file() for name in ("py.typed", "_core.pyi", "mcp/loader.py", "app/main.py", "cli/root.py"))
 extra = {"anyio", "mcp", "pydantic", "streamlit", "typer", "rich"} & set(sys.modules)
 assert not extra, extra
 print("wheel:", aionest.__version__, "works on", sys.version.split()[0])

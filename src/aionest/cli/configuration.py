@@ -88,7 +88,9 @@ def add(
         help="Or 'NAME: VALUE', for a URL's requests. (May be repeated.)",
         metavar="NAME=VALUE",
     ),
-    kind: str | None = typer.Option(None, "--type", help="stdio, http or sse, where it cannot be told.", metavar="TYPE"),
+    kind: str | None = typer.Option(
+        None, "--type", help="stdio, http or sse, where it cannot be told.", metavar="TYPE"
+    ),
     cwd: str | None = typer.Option(None, "--cwd", help="Folder of a command.", metavar="DIR"),
     env_file: str | None = typer.Option(None, "--env-file", help="File with variables for a command.", metavar="FILE"),
     oauth: bool = typer.Option(False, "--oauth", help="The URL wants a login (`aionest mcp login`)."),
@@ -145,7 +147,9 @@ def remove(
         aionest mcp config import ~/.cursor/mcp.json""",
 )
 def import_(
-    source: Path | None = typer.Argument(None, help="A host's file; without it, those of the known hosts.", metavar="FILE"),
+    source: Path | None = typer.Argument(
+        None, help="A host's file; without it, those of the known hosts.", metavar="FILE"
+    ),
     config: Path | None = ConfigOption,
     json_: bool = JsonOption,
 ) -> None:

@@ -68,9 +68,11 @@ class Group(TyperGroup):
 
 def _help(command: Any, ctx: Any) -> str:
     width = max(40, min(out.width if out.is_terminal else int(os.environ.get("COLUMNS") or 80), 120))
-    wrap = lambda text, first="", rest="": textwrap.fill(  # noqa: E731
-        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
-    )
+
+    def wrap(text: str, first: str = "", rest: str = "") -> str:
+        more: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
+        return textwrap.fill(text, width, initial_indent=first, subsequent_indent=rest, **more)
+
     arguments, options = _parameters(command, ctx)
     usage = " ".join([ctx.command_path, *(["COMMAND"] if hasattr(command, "commands") else [])])
     usage += "".join(f" {name}" for name, _ in arguments) + (" [OPTIONS]" if options else "")

@@ -57,7 +57,12 @@ def resources(
 def show_resources(loader: ToolsLoader, found: dict[str, Any], templates: dict[str, Any]) -> None:
     """A table of resources and of templates."""
     rows = [
-        (name, str(entry.get("uri") or entry.get("uriTemplate", "")), str(entry.get("name", "")), str(entry.get("mimeType") or ""))
+        (
+            name,
+            str(entry.get("uri") or entry.get("uriTemplate", "")),
+            str(entry.get("name", "")),
+            str(entry.get("mimeType") or ""),
+        )
         for name in found
         for entry in [*found[name], *templates.get(name, [])]
     ]

@@ -233,7 +233,9 @@ class Session:
         meant = [pair for pair in splits(rest[0]) if pair[0] in servers]
         if not meant:
             near = suggest.hint(rest[0].partition(".")[0], servers)
-            raise UsageError(f"{rest[0]!r} is not server.prompt{near or ';'} servers are: {', '.join(servers) or 'none'}")
+            raise UsageError(
+                f"{rest[0]!r} is not server.prompt{near or ';'} servers are: {', '.join(servers) or 'none'}"
+            )
         messages = prompt_messages(self.loader, meant, pairs(rest[1:], "key=value"), self.timeout)
         if State.json:
             show_json({"messages": messages})

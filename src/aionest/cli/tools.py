@@ -72,7 +72,9 @@ def _fitting(tools: list[Tool], query: str) -> list[Tool]:
     by_name = {tool.name: tool for tool in tools}
     best = [by_name[one.name] for _, one in retriever.search(query, 20)]
     low = query.lower()
-    named = [tool for tool in tools if low in f"{tool.server}.{tool.original_name}".lower() or low in tool.title.lower()]
+    named = [
+        tool for tool in tools if low in f"{tool.server}.{tool.original_name}".lower() or low in tool.title.lower()
+    ]
     return list(dict.fromkeys([*best, *named]))
 
 
@@ -117,7 +119,10 @@ def call(
         None, "--args", help="A JSON object, @FILE, or - for standard input.", metavar="JSON"
     ),
     save_to: Path | None = typer.Option(
-        None, "--save", "-o", help="Where to write images, audio and files of the result; a folder for several.",
+        None,
+        "--save",
+        "-o",
+        help="Where to write images, audio and files of the result; a folder for several.",
         metavar="FILE",
     ),
     config: Path | None = ConfigOption,
