@@ -41,14 +41,7 @@ def pytest_runtest_logreport(report):
         record(report.nodeid)
 
 
-def on_foreign_loop(item):
-    call = getattr(item, "callspec", None)
-    return call is not None and call.params.get("run") in FOREIGN
-
-
 def pytest_collection_modifyitems(config, items):
-    # each call of the run fixture makes such a loop anew, and many tests of scopes are about what is left to the next call
-    items[:] = [i for i in items if not on_foreign_loop(i) or "scopes" not in i.path.parts]
     if ONLY:
         with open(ONLY) as file:
             wanted = set(file.read().splitlines())
@@ -180,12 +173,12 @@ def run(request, applied):
             finally:
                 loop.set_task_factory(None)
 
-        if request.param in FOREIGN:
-            return aionest.run(with_mode(), loop_factory=FOREIGN[request.param]())
-        return asyncio.run(with_mode(), debug=request.param == "debug")
+        return asyncio.run(with_mode(), debug=True if request.param == "debug" else None)
 
     run.mode = request.param
-    return run
+    with support.loops_made_by(FOREIGN[run.mode]() if run.mode in FOREIGN else None):
+        yield run
+        drop_persistent_loop()
 
 
 @pytest.fixture(name="is_alive")

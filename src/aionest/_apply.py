@@ -190,6 +190,8 @@ def apply(
             _patch(_entry_points, owner, name, value)
         for name, value in _asyncgens.methods.items():
             _patch(_entry_points, base_events.BaseEventLoop, name, value)
+        for name, value in (("adopt_hooks", _asyncgens.adopt_hooks), ("close_kept", _asyncgens.close_kept)):
+            _patch(_entry_points, _foreign, name, value)
         _asyncgens.rehook()
         _anyio.watch()
 

@@ -95,8 +95,13 @@ def foreign_method(stock: Callable[..., Any], index: int, takes_context: bool, /
 def foreign_callback(callback: Callable[..., Any], /) -> Callable[..., Any]:
     """``callback``, run on a stack that can be suspended when a loop that is not asyncio's own calls it."""
 
-def foreign_begin(loop: asyncio.AbstractEventLoop, /) -> tuple[int, int, int, int]:
-    """A loop that is not asyncio's own is about to run here; what foreign_end() wants."""
+def foreign_begin(
+    loop: asyncio.AbstractEventLoop, on_begin: Callable[[], object] | None, /
+) -> tuple[int, int, int, int]:
+    """A loop that is not asyncio's own is about to run here; what foreign_end() wants. on_begin is called before its first callback."""
+
+def keep_for_ever(object: object, /) -> None:
+    """It is not freed, not even at exit."""
 
 def foreign_end(loop: asyncio.AbstractEventLoop, before: tuple[int, int, int, int], /) -> int:
     """It does not run any more; how many callbacks it has taken or called meanwhile."""

@@ -22,7 +22,7 @@ import sys
 import threading
 import weakref
 from asyncio import base_events, events, futures, tasks
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from . import _core
@@ -68,6 +68,12 @@ _PROTOCOL_METHODS = (
 # Packages with loops derived from asyncio's that run in a main loop of Qt. Others that are derived from asyncio's and have a
 # run_forever of their own mostly end in asyncio's _run_once, where the engine carries them on without any of this.
 _DERIVED = ("qasync", "asyncqt", "quamash", "PySide6")
+
+# What is told of a loop that begins to run, when it has set its hooks for asynchronous generators, with those that were set before;
+# and the coroutine function that closes generators which were left on a loop, before it shuts down those that it knows itself
+adopt_hooks: Callable[[Any, Any], object] | None = None
+close_kept: Callable[[Any], Coroutine[Any, Any, None]] | None = None
+before_close: Callable[[Any], None] = id  # type: ignore[assignment]  # closes what was left open on a loop that is about to be closed
 
 _record: list[tuple[type[Any], str, Any]] = []
 _MISSING: Any = object()
@@ -235,11 +241,16 @@ def _own(cls: type[Any], name: str) -> Any:
 
 
 def _bracketed(stock: Callable[..., Any], loop: Any) -> None:
-    before = _core.foreign_begin(loop)
+    hooks = sys.get_asyncgen_hooks()
+    before = _core.foreign_begin(loop, _on_begin(loop, hooks))
     try:
         stock(loop)
     finally:
         _core.foreign_end(loop, before)
+
+
+def _on_begin(loop: Any, hooks: Any) -> Callable[[], object] | None:
+    return None if adopt_hooks is None else functools.partial(adopt_hooks, loop, hooks)
 
 
 def _make_run_forever(stock: Callable[..., Any]) -> Callable[..., Any]:
@@ -339,12 +350,25 @@ def _make_stop(stock: Callable[..., Any]) -> Callable[..., Any]:
 
 def _make_close(stock: Callable[..., Any]) -> Callable[..., Any]:
     def close(self: Any) -> None:
-        if not self.is_running() and not self.is_closed():
-            _core.end_suspended(self, _CLOSED)
-        stock(self)
+        try:
+            before_close(self)
+        finally:
+            if not self.is_running() and not self.is_closed():
+                _core.end_suspended(self, _CLOSED)
+            stock(self)
 
     close._aionest_foreign = True  # type: ignore[attr-defined]
     return close
+
+
+def _make_shutdown_asyncgens(stock: Callable[..., Any]) -> Callable[..., Any]:
+    async def shutdown_asyncgens(self: Any) -> None:
+        if close_kept is not None:
+            await close_kept(self)
+        await stock(self)
+
+    shutdown_asyncgens._aionest_foreign = True  # type: ignore[attr-defined]
+    return shutdown_asyncgens
 
 
 _BRACKETS: dict[str, Callable[[Any], Callable[..., Any]]] = {
@@ -352,6 +376,7 @@ _BRACKETS: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "run_until_complete": _make_run_until_complete,
     "stop": _make_stop,
     "close": _make_close,
+    "shutdown_asyncgens": _make_shutdown_asyncgens,
 }
 
 
@@ -469,7 +494,7 @@ class Guest:
         main = threading.current_thread() is threading.main_thread()
         wakeup = signal.set_wakeup_fd(-1) if main else -1
         events._set_running_loop(None)
-        before = _core.foreign_begin(self.inner)
+        before = _core.foreign_begin(self.inner, _on_begin(self.inner, hooks))
         try:
             # from inside: there are loops that forget a stop() that comes before they run
             cls: Any = type(self.inner)

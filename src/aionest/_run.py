@@ -248,6 +248,7 @@ def _close_kept(loop: Any) -> None:
         _finish(loop, asyncgens.close_all(loop))  # a guest of the loop that runs here, if one does
 
 
+_foreign.before_close = _close_kept
 loop_methods: dict[str, Callable[..., Any]] = {
     "run_forever": functools.wraps(base_events.BaseEventLoop.run_forever)(run_forever),
     "run_until_complete": functools.wraps(base_events.BaseEventLoop.run_until_complete)(run_until_complete),
@@ -421,6 +422,11 @@ def _after_fork() -> None:
 def _abandon(loop: Any) -> None:
     if loop.is_running():
         return  # the forking thread may go on with it
+    if not isinstance(loop, base_events.BaseEventLoop):
+        _core.keep_for_ever(
+            loop
+        )  # what it would do at its end, or at that of its transports, is done to the parent's descriptors
+        return
     selector = getattr(getattr(loop, "_selector", None), "_selector", None)
     for part in (selector, getattr(loop, "_ssock", None), getattr(loop, "_csock", None)):
         if part is not None:

@@ -181,6 +181,20 @@ call_here(foreign_callback *c, PyObject *const *args, size_t nargsf, PyObject *k
     return r;
 }
 
+/* The loop has set up what it sets up for a run: tell who wants to know. */
+static void
+tell_begun(an_run *run)
+{
+    PyObject *told = run->on_begin;
+    run->on_begin = NULL;
+    PyObject *r = PyObject_CallNoArgs(told);
+    if (r == NULL) {
+        PyErr_WriteUnraisable(told);
+    }
+    Py_XDECREF(r);
+    Py_DECREF(told);
+}
+
 static PyObject *
 callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -211,6 +225,9 @@ callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kw
         own->passing = 1;
     }
     Py_INCREF(self);
+    if (AN_UNLIKELY(run != NULL && run->on_begin != NULL)) {
+        tell_begun(run);
+    }
     PyObject *r = deliver(th, c->callback, args, PyVectorcall_NARGS(nargsf), kwnames, c->context);
     Py_DECREF(self);
     run = th->run;
@@ -545,8 +562,12 @@ an_py_foreign_callback(PyObject *module, PyObject *callback)
 
 /* What the stack of the caller had entered is put aside while it is the loop's own. */
 PyObject *
-an_py_foreign_begin(PyObject *module, PyObject *loop)
+an_py_foreign_begin(PyObject *module, PyObject *args)
 {
+    PyObject *loop, *on_begin;
+    if (!PyArg_ParseTuple(args, "OO:foreign_begin", &loop, &on_begin)) {
+        return NULL;
+    }
     an_loop *rec = an_loop_get(loop);
     an_thread *th = rec == NULL ? NULL : an_thread_get();
     if (th == NULL || begin(th, loop, rec) == NULL) {
@@ -558,6 +579,7 @@ an_py_foreign_begin(PyObject *module, PyObject *loop)
         return NULL;
     }
     th->in_hub = th->in_base_iter = th->inplace_depth = 0;
+    th->run->on_begin = on_begin == Py_None ? NULL : Py_NewRef(on_begin);
     return r;
 }
 

@@ -25,11 +25,11 @@
 
 int an_foreign_loop_init(PyObject *module);
 
-/* Python: foreign_method(stock, index, takes_context), foreign_callback(callback), foreign_begin(loop),
- * foreign_end(loop, before) */
+/* Python: foreign_method(stock, index, takes_context), foreign_callback(callback),
+ * foreign_begin(loop, on_begin), foreign_end(loop, before) */
 PyObject *an_py_foreign_method(PyObject *module, PyObject *args);
 PyObject *an_py_foreign_callback(PyObject *module, PyObject *callback);
-PyObject *an_py_foreign_begin(PyObject *module, PyObject *loop);
+PyObject *an_py_foreign_begin(PyObject *module, PyObject *args);
 PyObject *an_py_foreign_end(PyObject *module, PyObject *args);
 
 #endif

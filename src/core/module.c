@@ -83,6 +83,13 @@ other_descriptors(PyObject *module, PyObject *noargs)
 /* ---- functions ------------------------------------------------------------ */
 
 static PyObject *
+keep_for_ever(PyObject *module, PyObject *object)
+{
+    Py_INCREF(object);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 carry(PyObject *module, PyObject *loop)
 {
     an_loop *rec = an_loop_get(loop);
@@ -327,8 +334,10 @@ static PyMethodDef functions[] = {
     {"foreign_callback", an_py_foreign_callback, METH_O,
      "foreign_callback($module, callback, /)\n--\n\n"
      "callback, run on a stack that can be suspended when a loop that is not ours calls it."},
-    {"foreign_begin", an_py_foreign_begin, METH_O,
-     "foreign_begin($module, loop, /)\n--\n\nA loop that is not ours is about to run here; what foreign_end() wants."},
+    {"foreign_begin", an_py_foreign_begin, METH_VARARGS,
+     "foreign_begin($module, loop, on_begin, /)\n--\n\nA loop that is not ours is about to run here; what foreign_end() wants. "
+     "on_begin (or None) is called before its first callback."},
+    {"keep_for_ever", keep_for_ever, METH_O, "keep_for_ever($module, object, /)\n--\n\nIt is not freed, not even at exit."},
     {"foreign_end", an_py_foreign_end, METH_VARARGS, "foreign_end($module, loop, before, /)\n--\n\nIt does not run any more."},
     {"stop_waiters", stop_waiters, METH_O,
      "stop_waiters($module, loop, /)\n--\n\nThe futures of nested run_forever calls, oldest first."},

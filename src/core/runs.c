@@ -50,5 +50,6 @@ an_run_pop(an_thread *th, an_run *run)
     Py_XDECREF(old.loop);
     Py_XDECREF(old.rec);
     Py_XDECREF(old.base);
+    Py_XDECREF(old.on_begin);
     return old.exc;
 }

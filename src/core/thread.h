@@ -41,6 +41,7 @@ typedef struct an_run {
     long long first_block; /* number of the first that can be one of its */
     int finished;
     int passing; /* foreign: it ends when nothing is suspended any more */
+    PyObject *on_begin; /* strong or NULL; foreign: called once, before its first callback */
     int polled;  /* an iteration was begun: even a loop that was stopped before runs one */
 } an_run;
 

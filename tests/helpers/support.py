@@ -48,6 +48,14 @@ async def eventually_async(condition, what=None, *, timeout=GUARD, every=0.001):
     return value
 
 
+async def after_finalizers():
+    """Until what finalizers have posted to the running loop so far has run (by call_soon_threadsafe, which may take its time)."""
+    posted = asyncio.Event()
+    asyncio.get_running_loop().call_soon_threadsafe(posted.set)
+    await posted.wait()
+    await asyncio.sleep(0.01)
+
+
 def _source_of(function):
     code = getattr(function, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
@@ -77,6 +85,22 @@ class Thread(threading.Thread):
             finally:
                 self.error = None
         return self.value
+
+
+@contextlib.contextmanager
+def loops_made_by(factory):
+    """As under an event loop policy whose new loops this makes; None changes nothing."""
+    if factory is None:
+        yield
+        return
+    get = getattr(asyncio.events, "_get_event_loop_policy", None) or asyncio.get_event_loop_policy
+    put = getattr(asyncio.events, "_set_event_loop_policy", None) or asyncio.set_event_loop_policy
+    before = get()
+    put(type("Policy", (type(before),), {"_loop_factory": staticmethod(factory)})())
+    try:
+        yield
+    finally:
+        put(before)
 
 
 def child(source, *args, timeout=100, env=None, signal_after=None, dev=True, options=None):

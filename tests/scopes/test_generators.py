@@ -8,6 +8,7 @@ import gc
 import threading
 
 import pytest
+from support import after_finalizers
 
 import aionest
 from aionest._anyio import asyncgens
@@ -33,9 +34,9 @@ async def leave(tasks):
 
 async def collect():
     gc.collect()
-    await asyncio.sleep(0.01)
+    await after_finalizers()
     gc.collect()
-    await asyncio.sleep(0.01)
+    await after_finalizers()
 
 
 @pytest.fixture(autouse=True)

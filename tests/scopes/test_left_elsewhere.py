@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from support import after_finalizers
 
 import aionest
 
@@ -147,7 +148,7 @@ def test_a_dropped_context_manager_is_kept_until_its_scope_is_left(run):
 
     async def look():
         gc.collect()
-        await asyncio.sleep(0.01)
+        await after_finalizers()
         assert not closed and not group.cancel_scope.cancel_called
         group.cancel_scope.cancel()
         await group.__aexit__(None, None, None)
@@ -182,7 +183,7 @@ def test_a_dropped_generator_without_scopes_is_closed_at_once(run):
     async def main():
         await numbers().__anext__()
         gc.collect()
-        await asyncio.sleep(0.01)
+        await after_finalizers()
         assert closed == [1]
 
     run(main)

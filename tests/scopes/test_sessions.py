@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -28,6 +29,9 @@ import logging
 logging.getLogger("asyncio").addFilter(lambda record: not record.msg.startswith("Executing"))
 import aionest
 aionest.apply({options})
+if {uvloop}:
+    import uvloop
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 import psutil
 from langchain_mcp_adapters.client import MultiServerMCPClient
 
@@ -63,7 +67,12 @@ def servers():
     return [p for p in psutil.Process().children() if p.status() != "zombie"]
 """
 
-MODES = {"one thread": ("", False), "threads": ("shared=True", True)}
+LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
+MODES = {
+    "one thread": ("", False, "asyncio"),
+    "threads": ("shared=True", True, "asyncio"),
+    **({"uvloop": ("", False, "uvloop")} if "uvloop" in LOOPS else {}),
+}
 STDIO = {"command": sys.executable, "args": [str(SERVERS / "bare.py")], "transport": "stdio"}
 
 
@@ -71,9 +80,13 @@ def http(port):
     return {"url": f"http://127.0.0.1:{port}/mcp", "transport": "streamable_http"}
 
 
+def setup(options, connection, *, threads=False, loop="asyncio"):
+    return SETUP.format(options=options, threads=threads, connection=connection, uvloop=loop == "uvloop")
+
+
 def program(body, mode="one thread", connection=STDIO):
-    options, threads = MODES[mode]
-    return SETUP.format(options=options, threads=threads, connection=connection) + body
+    options, threads, loop = MODES[mode]
+    return setup(options, connection, threads=threads, loop=loop) + body
 
 
 def server_at(port):
@@ -116,6 +129,7 @@ def connection(request):
 
 both = pytest.mark.parametrize("connection", ["stdio", "http"], indirect=True)
 each_mode = pytest.mark.parametrize("mode", MODES)
+each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 
 # ---- entered, used and left in runs of their own ------------------------------------------------------------------------
@@ -342,12 +356,22 @@ def main():
 """
 
 
-@pytest.mark.parametrize("how", ENDS)
-def test_never_left_ends_cleanly(child, is_alive, how, tmp_path):
+@pytest.mark.parametrize(
+    ("how", "loop"),
+    [
+        *((how, "asyncio") for how in ENDS),
+        *(
+            (how, loop)
+            for how in ("interpreter exit", "own loop, closed", "thread end", "shared, atexit")
+            for loop in LOOPS[1:]
+        ),
+    ],
+)
+def test_never_left_ends_cleanly(child, is_alive, how, loop, tmp_path):
     pids = tmp_path / "pids"
     options, body = ENDS[how]
     connection = {**STDIO, "args": [*STDIO["args"], "--pid-file", str(pids)]}
-    r = child(SETUP.format(options=options, threads=False, connection=connection) + MAIN + body)
+    r = child(setup(options, connection, loop=loop) + MAIN + body)
     assert (r.returncode, r.stdout, r.stderr) == (5 if how == "error" else 0, "", ""), r
     numbers = [int(line) for line in pids.read_text().split()]
     assert len(numbers) == 3
@@ -357,7 +381,7 @@ def test_never_left_ends_cleanly(child, is_alive, how, tmp_path):
 @pytest.mark.parametrize("how", ["interpreter exit", "own loop, closed", "atexit, one", "shared, atexit"])
 def test_http_sessions_that_are_never_left_end_cleanly(child, http_server, how):
     options, body = ENDS[how]
-    source = SETUP.format(options=options, threads=False, connection=http(http_server[0])) + MAIN + body
+    source = setup(options, http(http_server[0])) + MAIN + body
     r = child(source, dev=False)
     assert (r.returncode, r.stdout, r.stderr) == (0, "", ""), r
 
@@ -562,11 +586,12 @@ print(len(servers()))
     assert "Traceback" not in r.stderr and "was destroyed" not in r.stderr, r
 
 
+@each_loop
 @pytest.mark.parametrize("options", ["", "shared=True"])
-def test_ctrl_c_inside_the_leaving(child, options):
+def test_ctrl_c_inside_the_leaving(child, options, loop):
     # the first cancels what the SDK waits for (its server's end, which this one never grants), the second is not to be refused
     r = child(
-        SETUP.format(options=options, threads=False, connection=STDIO)
+        setup(options, STDIO, loop=loop)
         + """
 import signal
 S["args"] += ["--fault", "stubborn"]

@@ -49,10 +49,11 @@ Birth: TypeAlias = "tuple[int, weakref.ref[Any], weakref.ref[Any] | None]"
 class Births:
     """Those of one loop's generators."""
 
-    __slots__ = ("limit", "new", "old")
+    __slots__ = ("alive", "limit", "new", "old")
     LIMIT = 1000
 
     def __init__(self) -> None:
+        self.alive: weakref.WeakSet[Any] = weakref.WeakSet()  # of a loop that does not tell which it has
         self.new: dict[int, Birth] = {}
         self.old: dict[int, Birth] = {}
         self.limit = self.LIMIT
@@ -109,10 +110,19 @@ def births_of(loop: Any) -> Births:
         return births
 
 
+def generators_of(loop: Any) -> list[Any]:
+    """The loop's generators that have begun and not ended."""
+    known = getattr(loop, "_asyncgens", None)  # uvloop shows its own to nobody
+    return list(births_of(loop).alive if known is None else known)
+
+
 def firstiter(self: Any, agen: Any) -> None:
     """The loop's hook for a generator's first step: note its birth."""
     _stock_firstiter(self, agen)
-    births = births_of(self)
+    _note_birth(self, agen, births_of(self))
+
+
+def _note_birth(self: Any, agen: Any, births: Births) -> None:
     task = _current_task(self)
     if task is None:
         births.forget(agen)
@@ -120,7 +130,7 @@ def firstiter(self: Any, agen: Any) -> None:
     scope = None if _backend is None else _scope_of(task)
     births.new[id(agen)] = (next(_numbers), _ref(task), None if scope is None else _ref(scope))
     if len(births.new) > births.limit:
-        births.sweep({id(one) for one in self._asyncgens})
+        births.sweep({id(one) for one in generators_of(self)})
 
 
 def finalizer(self: Any, agen: Any, *, _stock_finalizer: Any = _stock_finalizer, _look: Any = _imports.look) -> None:
@@ -130,14 +140,50 @@ def finalizer(self: Any, agen: Any, *, _stock_finalizer: Any = _stock_finalizer,
     """
     if _backend is None:
         _look()  # it may have been imported since the last turn of the loop
-    if _backend is not None and not self.is_closed():
-        birth = births_of(self).get(agen)
-        scopes = None if birth is None else _held_scopes(agen, birth)
-        if birth is not None and scopes:
-            self._asyncgens.discard(agen)
-            abandoned[id(agen)] = Abandoned(agen, self, birth[0], scopes)
-            return
-    _stock_finalizer(self, agen)
+    if _backend is None or not _kept_for_scopes(self, agen):
+        _stock_finalizer(self, agen)
+
+
+def _kept_for_scopes(self: Any, agen: Any) -> bool:
+    if self.is_closed():
+        return False
+    birth = births_of(self).get(agen)
+    scopes = None if birth is None else _held_scopes(agen, birth)
+    if birth is None or not scopes:
+        return False
+    getattr(self, "_asyncgens", births_of(self).alive).discard(agen)
+    abandoned[id(agen)] = Abandoned(agen, self, birth[0], scopes)
+    return True
+
+
+class _Hooks:
+    """Those of a foreign loop's run, with ours before them."""
+
+    def __init__(self, loop: Any, stock: Any) -> None:
+        self.loop, self.stock = loop, stock
+        self.births = births_of(loop)
+        self.listed = hasattr(loop, "_asyncgens")
+
+    def firstiter(self, agen: Any) -> None:
+        if self.stock.firstiter is not None:
+            self.stock.firstiter(agen)
+        if not self.listed:
+            self.births.alive.add(agen)
+        _note_birth(self.loop, agen, self.births)
+
+    def finalizer(self, agen: Any, *, _look: Any = _imports.look) -> None:
+        if _backend is None:
+            _look()
+        if _backend is None or not _kept_for_scopes(self.loop, agen):
+            self.stock.finalizer(agen)
+
+
+def adopt_hooks(loop: Any, before: Any) -> None:
+    """A foreign loop has begun to run in this thread: put our hooks before those that it has set, if it has."""
+    hooks = sys.get_asyncgen_hooks()
+    if hooks != before and hooks.finalizer is not None:
+        ours = _Hooks(loop, hooks)
+        sys.set_asyncgen_hooks(firstiter=ours.firstiter, finalizer=ours.finalizer)
 
 
 def _held_scopes(agen: Any, birth: Birth) -> set[Any]:
@@ -291,7 +337,7 @@ def _is_kept(agen: Any, birth: Birth) -> bool:
 
 def _kept_generators(loop: Any) -> Iterator[tuple[Any, Birth]]:
     births = births_of(loop)
-    for agen in list(getattr(loop, "_asyncgens", ())):  # uvloop shows its own to nobody
+    for agen in generators_of(loop):
         birth = births.get(agen)
         if birth is not None and _is_kept(agen, birth):
             yield agen, birth
@@ -424,5 +470,8 @@ def rehook() -> None:
         return
     loop: Any = running
     hooks = sys.get_asyncgen_hooks()
-    if getattr(hooks.firstiter, "__self__", None) is running and hasattr(loop, "_asyncgens"):
+    if not isinstance(loop, base_events.BaseEventLoop):
+        if hooks.finalizer is not None and not isinstance(getattr(hooks.firstiter, "__self__", None), _Hooks):
+            adopt_hooks(loop, None)
+    elif getattr(hooks.firstiter, "__self__", None) is running and hasattr(loop, "_asyncgens"):
         sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)
