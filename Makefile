@@ -12,6 +12,7 @@
 #   make long             leak, soak and scale tests, the app in a browser (minutes); its pages are kept in build/screenshots
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer, and each call of CPython's that the engine
 #                         makes failing once
+#   make generic          the engine's tests on what other systems than Linux get: no C paths for epoll, eventfd and sockets
 #   make dist             source distribution and wheel, and the wheel tried out
 #   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
 
@@ -36,7 +37,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan lint dist docs bench bench-loader bench-app bench-portal clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan generic lint dist docs bench bench-loader bench-app bench-portal clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -132,6 +133,10 @@ asan: build/asan-$(TAG)/.asan
 		tests/faults tests/portal/test_gate.py tests/portal/test_relay.py \
 		-m "not long and not noasan" --timeout 600 $(ARGS)
 
+generic: build/generic-$(TAG)/.generic
+	$(<D)/bin/python -c "from aionest import _core; assert not _core.LINUX_PATHS"
+	$(CURDIR)/build/generic-$(TAG)/bin/python -m pytest $(XDIST) tests/core tests/oracle tests/scopes -m "not long" --timeout 300 $(ARGS)
+
 lint: build/lint-$(TAG)/.ready
 	$(<D)/bin/python -m ruff check src tests benchmarks tools
 	$(<D)/bin/python -m ruff format --check src tests benchmarks tools
@@ -191,6 +196,12 @@ $(ENV)/.installed: $(WHEEL)
 build/asan-$(TAG)/.asan: $(SOURCES)
 	[ -x $(@D)/bin/python ] || { tools/env.sh $(PYTHON) $(@D) && $(INSTALL) $(@D) --group build --group test; }
 	tools/wheel.sh $(@D) build/meson-asan-$(TAG) $(@D)/wheel -Dsanitize=true -Dfaults=true -Dbuildtype=debugoptimized
+	$(INSTALL) $(@D) --force-reinstall --no-deps $$(ls $(@D)/wheel/*.whl)
+	touch $@
+
+build/generic-$(TAG)/.generic: $(SOURCES)
+	[ -x $(@D)/bin/python ] || { tools/env.sh $(PYTHON) $(@D) && $(INSTALL) $(@D) --group build --group test; }
+	tools/wheel.sh $(@D) build/meson-generic-$(TAG) $(@D)/wheel -Dgeneric=true -Dbuildtype=release -Dstrict=$(if $(CI),true,false)
 	$(INSTALL) $(@D) --force-reinstall --no-deps $$(ls $(@D)/wheel/*.whl)
 	touch $@
 

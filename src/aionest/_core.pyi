@@ -7,6 +7,9 @@ from typing import Any, SupportsIndex, TypeVar, final
 
 _T = TypeVar("_T")
 
+LINUX_PATHS: bool
+"""Epoll, eventfd and sockets have C paths of their own in this build; without them selectors are asked by ``select()``."""
+
 @final
 class Handle(asyncio.Handle):
     """``asyncio.Handle`` made by the engine; it lives in the slots of the base class."""

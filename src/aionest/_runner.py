@@ -84,7 +84,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     """A loop that the engine can drive, whatever the policy makes (uvloop's, for one)."""
     if sys.platform == "win32":
         return asyncio.ProactorEventLoop()  # subprocesses need it
-    return _EventfdLoop() if hasattr(os, "eventfd") else asyncio.SelectorEventLoop()
+    return _EventfdLoop() if _core.LINUX_PATHS and hasattr(os, "eventfd") else asyncio.SelectorEventLoop()
 
 
 def seconds_of(timeout: float | None) -> float | None:

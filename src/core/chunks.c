@@ -1,6 +1,6 @@
 #include "chunks.h"
 
-#if AN_PY311 && defined(__linux__) && UINTPTR_MAX > 0xffffffffu && !AN_FREE_THREADED
+#if AN_PY311 && AN_LINUX && UINTPTR_MAX > 0xffffffffu && !AN_FREE_THREADED
 
 #include <stdatomic.h>
 #include <stdlib.h>

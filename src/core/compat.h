@@ -1,7 +1,7 @@
-/* compat.h - what CPython calls differently from 3.10 to 3.15.                                  Level 0.
+/* compat.h - what CPython calls differently from 3.10 to 3.15, and what compilers and systems do.    Level 0.
  *
- * The only file that may look at PY_VERSION_HEX or Py_GIL_DISABLED. Everything newer than 3.10 that the engine
- * uses gets its 3.10 form here, with the version that makes it unnecessary.
+ * The only file that may look at PY_VERSION_HEX or Py_GIL_DISABLED, or at which compiler and system it is; others ask AN_LINUX.
+ * Everything newer than 3.10 that the engine uses gets its 3.10 form here, with the version that makes it unnecessary.
  *
  * Thread   with the GIL, as the functions it stands for.
  */
@@ -12,6 +12,14 @@
 #define PY_SSIZE_T_CLEAN
 #endif
 #include <Python.h>
+
+/* The fast paths of one system: epoll, eventfd, sockets without Python frames, memory for frames. With -Dgeneric=true they are
+ * left out on Linux, too, so what other systems get is tested there. */
+#if defined(__linux__) && !defined(AN_GENERIC)
+#define AN_LINUX 1
+#else
+#define AN_LINUX 0
+#endif
 
 #define AN_PY311 (PY_VERSION_HEX >= 0x030B0000)
 #define AN_PY312 (PY_VERSION_HEX >= 0x030C0000)
@@ -120,6 +128,47 @@ an_import_attr(const char *module, const char *name)
     Py_DECREF(m);
     return v;
 }
+
+/* 3.13: the clock of time.monotonic() is public. On Linux it is CLOCK_MONOTONIC, which is read without a call into CPython. */
+#if AN_LINUX
+#include <time.h>
+static inline double
+an_monotonic(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+#elif AN_PY313
+static inline double
+an_monotonic(void)
+{
+    PyTime_t t;
+    (void)PyTime_MonotonicRaw(&t); /* fails for a system without such a clock only, where CPython does not start */
+    return PyTime_AsSecondsDouble(t);
+}
+#else
+static inline double
+an_monotonic(void)
+{
+    return _PyTime_AsSecondsDouble(_PyTime_GetMonotonicClock());
+}
+#endif
+
+/* Atomic counters: MSVC has <stdatomic.h> in C++ and in experimental modes only. */
+#ifdef __STDC_NO_ATOMICS__
+#include <intrin.h>
+typedef volatile long an_counter;
+#define AN_COUNTER_ADD(c, n) ((void)_InterlockedExchangeAdd((c), (n)))
+#define AN_COUNTER_GET(c) _InterlockedOr((c), 0)
+#define AN_COUNTER_SET(c, n) ((void)_InterlockedExchange((c), (n)))
+#else
+#include <stdatomic.h>
+typedef atomic_long an_counter;
+#define AN_COUNTER_ADD(c, n) ((void)atomic_fetch_add_explicit((c), (n), memory_order_acq_rel))
+#define AN_COUNTER_GET(c) atomic_load_explicit((c), memory_order_acquire)
+#define AN_COUNTER_SET(c, n) atomic_store_explicit((c), (n), memory_order_release)
+#endif
 
 /* The current context object, borrowed, or NULL: no version has a function that tells it without making one. */
 static inline PyObject *

@@ -734,6 +734,9 @@ an_loop_init(PyObject *module)
         {st->o_SocketTransport, st->s_write, &st->o_transport_write},
         {st->o_SocketTransport, st->s_max_size, &st->o_max_size},
     };
+    if (!AN_LINUX) {
+        Py_CLEAR(st->o_EpollSelector); /* every selector is asked by its select() */
+    }
     if (st->o_EpollSelector != NULL && (st->stock_select = PyObject_GetAttr(st->o_EpollSelector, st->s_select)) == NULL) {
         return -1;
     }

@@ -76,8 +76,8 @@ typedef struct an_loop {
     PyObject *fdmap;                 /* strong: its _fd_to_key */
     PyObject *sighandlers;           /* strong or NULL: loop._signal_handlers */
     int epfd, internal_fds, wake_fd; /* wake_fd: the loop's own end of its wake-up pipe, -1 unknown */
-    int eventfd; /* wakes it up instead, watched edge-triggered by the same epoll object; -1: there is none */
-    int wakers;  /* atomic: threads that are about to write to it, without the GIL */
+    int eventfd;       /* wakes it up instead, watched edge-triggered by the same epoll object; -1: there is none */
+    an_counter wakers; /* threads that are about to write to it, without the GIL */
     void *evbuf;
     int evcap;
     PyObject *guest;        /* strong or NULL: the object that pumps it inside another loop */
@@ -135,7 +135,7 @@ an_loop_keep_up(an_loop *rec, PyObject *loop)
 int an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector);
 
 /* poll.c */
-double an_loop_now(void);                                    /* CLOCK_MONOTONIC, seconds */
+double an_loop_now(void);                                    /* as time.monotonic() */
 int an_loop_time(an_loop *rec, PyObject *loop, double *now); /* the loop's own clock. 0 | -1+exc; may run Python */
 
 /* Poll, collect due timers, and set todo for the next batch. WAIT 0: never sleep. 0 | -1+exc; runs Python */
@@ -181,7 +181,7 @@ int an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *ar
 /* what is left to be done, without the GIL, to wake a loop up; fd -1: nothing */
 typedef struct {
     int fd;
-    int *count;
+    an_counter *count;
 } an_waker;
 
 /* Have LOOP, which another thread runs, carry out WORK, whose coroutine is CORO: it gets a task in work.task, which calls

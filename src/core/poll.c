@@ -9,8 +9,7 @@
 #include "loop.h"
 
 #include <math.h>
-#include <time.h>
-#ifdef __linux__
+#if AN_LINUX
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -24,9 +23,7 @@
 double
 an_loop_now(void)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+    return an_monotonic();
 }
 
 int
@@ -218,7 +215,7 @@ poll_python(an_loop *rec, PyObject *loop, double timeout)
     return r == NULL ? -1 : 0;
 }
 
-#ifdef __linux__
+#if AN_LINUX
 
 /* As BaseSelectorEventLoop._process_events for one side of one key. */
 static int
@@ -412,7 +409,7 @@ poll_selector(an_loop *rec, PyObject *loop, double timeout)
     if (rc < 0) {
         return -1;
     }
-#ifdef __linux__
+#if AN_LINUX
     if (AN_LIKELY(rec->epfd >= 0)) {
         if (timeout != 0.0) {
             /* A signal that came since the last Python frame, and other threads that ran while the loop's own time() or

@@ -70,7 +70,7 @@ an_relay_next(an_relay *r, an_baton *baton)
     an_gate *g = next_gate(r);
     baton->gate = (PyObject *)g;
     baton->lock = NULL;
-    atomic_fetch_add_explicit(&r->steps, 1, memory_order_relaxed);
+    AN_COUNTER_ADD(&r->steps, 1);
     if (g != NULL) {
         baton->lock = g->lock;
     }
@@ -141,13 +141,13 @@ an_relay_run(an_relay *r, int sleep)
     }
     r->running = 1;
     PyLockStatus status;
-    unsigned before, steps = atomic_load_explicit(&r->steps, memory_order_relaxed);
+    long before, steps = AN_COUNTER_GET(&r->steps);
     Py_BEGIN_ALLOW_THREADS
     an_relay_hand(&baton);
     do {
         before = steps;
         status = PyThread_acquire_lock_timed(r->turn, AN_RELAY_STEP, 0);
-        steps = atomic_load_explicit(&r->steps, memory_order_relaxed);
+        steps = AN_COUNTER_GET(&r->steps);
     } while (status != PY_LOCK_ACQUIRED && steps != before);
     Py_END_ALLOW_THREADS
     an_relay_done(&baton);

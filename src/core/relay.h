@@ -26,8 +26,6 @@
 
 #include <pythread.h>
 
-#include <stdatomic.h>
-
 #define AN_RELAY_PATIENCE 0.05 /* seconds */
 
 struct an_relay;
@@ -44,7 +42,7 @@ typedef struct an_relay {
     an_ring due;             /* strong: an_gate */
     PyThread_type_lock turn; /* NULL until it is needed; held but in the moment in which it is the loop's turn */
     int running;
-    atomic_uint steps; /* times that something was handed over; the loop looks without the GIL */
+    an_counter steps;  /* times that something was handed over; the loop looks without the GIL */
     int waiting;       /* threads */
     int turns;         /* of the loop, since the last time that it handed over */
     int lates;         /* times on end that a thread did not come back */

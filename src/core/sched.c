@@ -9,7 +9,7 @@
 #include "handle.h"
 #include "loop.h"
 
-#ifdef __linux__
+#if AN_LINUX
 #include <sched.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -123,14 +123,14 @@ an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, P
     return r;
 }
 
-#ifdef __linux__
+#if AN_LINUX
 
 static an_waker
 an_sched_waker(an_loop *rec)
 {
     an_waker waker = {rec->eventfd, &rec->wakers};
     rec->woken = rec->sleeping;
-    __atomic_add_fetch(waker.count, 1, __ATOMIC_ACQ_REL);
+    AN_COUNTER_ADD(waker.count, 1);
     return waker;
 }
 
@@ -141,7 +141,7 @@ an_sched_wake(an_waker *waker)
     if (waker->fd >= 0) {
         ssize_t n = write(waker->fd, &one, sizeof one); /* it is never read: full after 2^64 times */
         (void)n;
-        __atomic_sub_fetch(waker->count, 1, __ATOMIC_ACQ_REL);
+        AN_COUNTER_ADD(waker->count, -1);
     }
 }
 
@@ -150,10 +150,10 @@ an_sched_set_eventfd(an_loop *rec, int fd)
 {
     rec->eventfd = fd < 0 ? -1 : fd;
     if (fd < -1) { /* after fork(): they are not here */
-        __atomic_store_n(&rec->wakers, 0, __ATOMIC_RELEASE);
+        AN_COUNTER_SET(&rec->wakers, 0);
     }
     /* whoever is about to write to the old one is done in a moment: then it may be closed */
-    while (__atomic_load_n(&rec->wakers, __ATOMIC_ACQUIRE) > 0) {
+    while (AN_COUNTER_GET(&rec->wakers) > 0) {
         sched_yield();
     }
 }
@@ -176,7 +176,7 @@ an_sched_set_eventfd(an_loop *rec, int fd)
 static PyObject *
 wake(an_loop *rec, PyObject *loop)
 {
-#ifdef __linux__
+#if AN_LINUX
     if ((!(rec->overrides & AN_OVR_WRITE_TO_SELF) || rec->eventfd >= 0) && rec->epfd >= 0) {
         if (rec->carried && !(rec->overrides & AN_OVR_RUN_ONCE) && (!rec->sleeping || rec->woken)) {
             Py_RETURN_NONE; /* awake, and it looks at its queue before it sleeps; or woken already */
@@ -698,7 +698,7 @@ an_sched_from_thread(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *wor
     if (queue_work(rec, loop, coro, work, callback) < 0) {
         return -1;
     }
-#ifdef __linux__
+#if AN_LINUX
     if (rec->sleeping && !rec->woken) {
         *waker = an_sched_waker(rec);
     }

@@ -9,7 +9,7 @@
 #include "err.h"
 #include "loop.h"
 
-#ifdef __linux__
+#if AN_LINUX
 #include <errno.h>
 #include <sys/socket.h>
 

@@ -11,7 +11,7 @@ import pytest
 from aionest import _core
 
 pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 11) or not sys.platform.startswith("linux"), reason="frames are kept elsewhere"
+    sys.version_info < (3, 11) or not _core.LINUX_PATHS, reason="frames are kept elsewhere"
 )
 
 
