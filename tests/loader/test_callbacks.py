@@ -62,6 +62,39 @@ def test_elicitation(make_loader, given, answer):
     assert (got == answer) if given else (got["action"] == answer)
 
 
+FORM = {
+    "message": "Who?",
+    "requestedSchema": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "default": "Ada"},
+            "age": {"type": "integer", "default": 36},
+            "sure": {"type": "boolean", "default": False},
+            "rank": {"type": "string"},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("as_sdk", [False, True])
+@pytest.mark.parametrize("given", [{}, {"age": 3}, {"name": "", "sure": True, "rank": "x"}])
+def test_what_an_answer_leaves_out_has_the_questions_defaults(make_loader, given, as_sdk):
+    from aionest.mcp.sdk import types
+
+    answer = types.ElicitResult(action="accept", content=given or None) if as_sdk else given
+    got = ask(make_loader(ONE, elicitation=lambda params: answer), "elicitation/create", FORM)
+    assert got == {"action": "accept", "content": {"name": "Ada", "age": 36, "sure": False, **given}}
+
+
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+def test_defaults_are_no_answer_of_who_declines(make_loader, action):
+    from aionest.mcp.sdk import types
+
+    loader = make_loader(ONE, elicitation=lambda params: types.ElicitResult(action=action))
+    got = ask(loader, "elicitation/create", FORM)
+    assert got["action"] == action and not got.get("content")
+
+
 def test_roots(make_loader, tmp_path):
     answer = ask(make_loader(ONE, roots=lambda: [tmp_path, "file:///srv/data"]), "roots/list")
     assert [root["uri"] for root in answer["roots"]] == [tmp_path.as_uri(), "file:///srv/data"]

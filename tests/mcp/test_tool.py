@@ -319,3 +319,60 @@ def test_results_as_text():
     assert str(ToolResult(BLOCKS)).splitlines() == lines
     assert str(ToolResult([BLOCKS[6]], structured={"a": 1})) == '{"a": 1}\n[resource_link file:///c]'
     assert str(ToolResult([{"type": "text", "text": ""}], structured=[1])) == "[1]"
+
+
+OPTIONALS = {
+    "type": "object",
+    "properties": {
+        "must": {"type": "string"},
+        "text": {"type": "string"},
+        "many": {"type": "array", "items": {"$ref": "#/$defs/Item"}},
+        "item": {"anyOf": [{"$ref": "#/$defs/Item"}, {"type": "boolean"}]},
+        "kind": {"enum": ["a", "b"]},
+    },
+    "required": ["must"],
+    "additionalProperties": False,
+    "$defs": {
+        "Item": {
+            "type": "object",
+            "properties": {"id": {"type": "integer"}, "note": {"type": "string", "minLength": 2}},
+            "required": ["id"],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"text": None},
+        {"kind": None},
+        {"text": None, "kind": None, "many": None, "item": None},
+        {"many": [{"id": 1, "note": None}]},
+        {"item": {"id": 1, "note": None}},
+    ],
+)
+def test_null_for_what_need_not_be_there_goes_to_the_server(given):
+    memory = Memory()
+    given = {"must": "x", **given}
+    one = Tool("t", input_schema=OPTIONALS, caller=memory)
+    one.validate(given)
+    one.call(given)
+    assert memory.calls[0][1] == given
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"must": None}, "must: expected string, got null"),
+        ({"must": "x", "txet": None}, "txet: no such argument"),
+        ({"must": "x", "many": [None]}, "many[0]: expected object, got null"),
+        ({"must": "x", "many": [{"id": None}]}, "many[0].id: expected integer, got null"),
+        ({"must": "x", "text": None, "kind": "c"}, "kind: expected one of"),
+        ({"must": "x", "item": {"id": 1, "note": "y"}}, "item: expected"),
+    ],
+)
+def test_null_for_what_must_be_there_is_refused(given, said):
+    with pytest.raises(ArgumentsError) as found:
+        Tool("t", input_schema=OPTIONALS).validate(given)
+    assert said in str(found.value) and len(found.value.problems) == 1

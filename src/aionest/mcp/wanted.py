@@ -46,7 +46,6 @@ def arguments_of(config: Any, config_file: Any, retriever: Any) -> tuple[Any, An
     return config, config_file, retriever
 
 
-
 class Wanted:
     """The servers that a loader is to have.
 

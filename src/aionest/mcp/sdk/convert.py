@@ -39,7 +39,7 @@ def refusal(message: str) -> Any:
     return types.ErrorData(code=-32603, message=message)
 
 
-def sampled(answer: Any) -> Any:
+def sampled(answer: Any, params: Any = None) -> Any:
     """What a sampling callback gave, as the SDK's type: a string is the assistant's text, a mapping holds the fields."""
     if isinstance(answer, str):
         answer = {"content": {"type": "text", "text": answer}}
@@ -48,16 +48,31 @@ def sampled(answer: Any) -> Any:
     return answer
 
 
-def elicited(answer: Any) -> Any:
-    """What an elicitation callback gave, as the SDK's type: a mapping is accepted content, None declines."""
+def elicited(answer: Any, params: Any = None) -> Any:
+    """What an elicitation callback gave, as the SDK's type: a mapping is accepted content, None declines.
+
+    What it leaves out has the default that the server's question gives, if it gives one.
+    """
     if answer is None:
         return types.ElicitResult(action="decline")
     if isinstance(answer, Mapping):
-        return types.ElicitResult(action="accept", content=dict(answer))
+        answer = types.ElicitResult(action="accept", content=dict(answer))
+    if isinstance(answer, types.ElicitResult) and answer.action == "accept":
+        defaults = _defaults(params)
+        if defaults.keys() - (answer.content or {}).keys():
+            return answer.model_copy(update={"content": {**defaults, **(answer.content or {})}})
     return answer
 
 
-def rooted(answer: Any) -> Any:
+def _defaults(params: Any) -> dict[str, Any]:
+    """Of the fields that a server asks for, the defaults of those that have one."""
+    schema = dump(params).get("requestedSchema") if params is not None else None
+    fields = schema.get("properties") if isinstance(schema, dict) else None
+    listed = fields.items() if isinstance(fields, dict) else ()
+    return {name: one["default"] for name, one in listed if isinstance(one, dict) and one.get("default") is not None}
+
+
+def rooted(answer: Any, params: Any = None) -> Any:
     """What a roots callback gave, as the SDK's type: an iterable of paths or ``file:`` URIs."""
     if isinstance(answer, (str, os.PathLike)):
         answer = [answer]

@@ -58,12 +58,12 @@ class Callbacks:
 
 
 def _answering(
-    name: str, function: Callable[..., Any], convert: Callable[[Any], Any], clock: AnsweringClock
+    name: str, function: Callable[..., Any], convert: Callable[..., Any], clock: AnsweringClock
 ) -> Callable[..., Any]:
     async def answer(context: Any, *params: Any) -> Any:  # there are none for roots
         with clock.answering():
             try:
-                return convert(await call_back(function, *params))
+                return convert(await call_back(function, *params), *params)
             except Exception as exc:
                 log.exception("the callback for %s has failed", name)
                 return refusal(f"the client's callback failed: {type(exc).__name__}")

@@ -130,3 +130,44 @@ def kinds(schema: Any, root: dict[str, Any], depth: int = 0) -> list[tuple[str, 
 
 def values_of(schema: dict[str, Any]) -> list[Any]:
     return list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema.get("const")]
+
+
+def without_nulls(value: Any, schema: Any, root: dict[str, Any]) -> Any:
+    """A value without the nulls that stand for members which need not be there, as many programs write them.
+
+    Only what the schema lists as a property, and does not require, is taken for such a member.
+    """
+    if isinstance(value, dict):
+        listed = _properties(schema, root)
+        return {
+            name: without_nulls(one, listed.get(name, (None, False))[0], root)
+            for name, one in value.items()
+            if one is not None or not listed.get(name, (None, False))[1]
+        }
+    if isinstance(value, list):
+        items = [part["items"] for part in parts(schema, root) if isinstance(part.get("items"), dict)]
+        return [without_nulls(one, {"anyOf": items}, root) for one in value] if items else value
+    return value
+
+
+def _properties(schema: Any, root: dict[str, Any]) -> dict[str, tuple[Any, bool]]:
+    """The members of an object: what each may be, and whether it need not be there."""
+    every = parts(schema, root)
+    own = every[0]
+    all_of = own["allOf"] if isinstance(own.get("allOf"), list) else []
+    always = {name for part in (own, *(resolved(one, root) for one in all_of)) for name in _required(part)}
+    found: dict[str, tuple[list[Any], bool]] = {}
+    for part in every:
+        inner = part.get("properties")
+        for name, one in inner.items() if isinstance(inner, dict) else ():
+            schemas, optional = found.get(name, ([], False))
+            found[name] = ([*schemas, one], optional or (name not in always and name not in _required(part)))
+    return {
+        name: (schemas[0] if len(schemas) == 1 else {"anyOf": schemas}, optional)
+        for name, (schemas, optional) in found.items()
+    }
+
+
+def _required(schema: dict[str, Any]) -> list[Any]:
+    names = schema.get("required")
+    return names if isinstance(names, list) else []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ArgumentsError, ToolSchemaError, UsageError
 from .coerce import typed
-from .schema import parts, quick_check, validator_of
+from .schema import parts, quick_check, validator_of, without_nulls
 from .wording import did_you_mean, problems_of, short
 
 if TYPE_CHECKING:
@@ -163,12 +163,16 @@ class Tool:
             checker, plain = self._checker  # type: ignore[attr-defined]
             if plain is not None and plain(given):
                 return
-            errors = sorted(checker.iter_errors(given), key=lambda e: [str(part) for part in e.absolute_path])
-            problems = list(
-                dict.fromkeys(
-                    line for error in errors for line in problems_of(error, self.input_schema, self.properties)
+            # a null for what need not be there is the server's to understand
+            for one in (given, without_nulls(given, self.input_schema, self.input_schema)):
+                errors = sorted(checker.iter_errors(one), key=lambda e: [str(part) for part in e.absolute_path])
+                problems = list(
+                    dict.fromkeys(
+                        line for error in errors for line in problems_of(error, self.input_schema, self.properties)
+                    )
                 )
-            )
+                if not problems:
+                    return
         except Exception as exc:  # no schema, references that lead nowhere or in circles, patterns that are none
             why = str(getattr(exc, "message", None) or exc or type(exc).__name__).splitlines()[0]
             raise ToolSchemaError(
@@ -176,8 +180,7 @@ class Tool:
                 f"report it to the makers of server {self.server!r}",
                 server=self.server or None,
             ) from None
-        if problems:
-            raise self._misfit(problems)
+        raise self._misfit(problems)
 
     def reason(self, result: ToolResult) -> str:
         """What a failed result says, without the server's secrets, for an error."""
