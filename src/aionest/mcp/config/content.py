@@ -10,6 +10,7 @@ Not thread-safe: ``ToolsConfig`` holds its lock.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from .interpolate import Inputs
 from .server import ServerConfig, build
 from .shapes import NO_SERVERS, default_wrapper, looks_bare, wrapper
 from .text import DELETE, FormatError, Tree
+from .text.sections import Sections
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Content:
         self.warnings: Errors = []
         self.overrides = dict(overrides or {})
         self._changes: dict[str, Any] = {}
+        self._tree: Tree | None = None  # of the text; None where it was not read since it was changed
+        self._edited: tuple[Sections, dict[str, Any]] | None = None  # the text to be written, and what it holds then
+        self._sections: Sections | None = None
         self._new_inputs: Definitions = []  # definitions to be saved
 
     # -- reading
@@ -76,13 +81,14 @@ class Content:
             hint = "write the servers below mcpServers:"
             self._complain("the content must be a mapping", line=None if tree is None else 1, hint=hint)
             return
+        self._tree = tree
         self.root = dict(root)
         self.at = wrapper(root) if root else default_wrapper(self.format)
         found = self._found(tree)
         if found is None:
             return
         self.raw = dict(found)
-        source = self._source(tree)
+        source = self._source(tree is not None)
         if tree is not None:
             self._note_duplicates(tree)
         for name, value in found.items():
@@ -128,11 +134,13 @@ class Content:
         """The file as a whole is of no use."""
         self._complain(exc.message, line=exc.line, hint=exc.hint)
 
-    def _source(self, tree: Tree | None) -> Source:
-        at = self.at
-
+    def _source(self, located: bool) -> Source:
         def line(server: str, keys: list[Any]) -> int | None:
-            return None if tree is None else tree.line(*at, server, *keys)
+            if not located or self.text is None:
+                return None
+            if self._tree is None:
+                self._tree = texts.parse(self.text, self.format)
+            return self._tree.line(*self.at, server, *keys)
 
         place = self.place
         workspace = workspace_of(place.file) if place.file is not None else place.base
@@ -167,7 +175,7 @@ class Content:
         except FormatError as exc:
             self.errors.append(ConfigError(exc.message, server=str(name)))
             return False
-        made, errors, warned = build(name, value, self._source(None))
+        made, errors, warned = build(name, value, self._source(False))
         if not errors and name in ("mcpServers", *NO_SERVERS) and not self.at:
             errors.append(ConfigError("this name has another meaning", server=name, hint="choose another"))
         self.errors += errors
@@ -271,23 +279,66 @@ class Content:
         """
         if own and target.exists():
             text, newline = read_text(target)
+            quick = self._by_sections(text, force)
+            if quick is not None:
+                return quick, newline
             fmt = texts.format_of(target, text)
             try:
                 root = texts.parse(text, fmt).data
                 if root is not None and not isinstance(root, dict):
                     raise FormatError("the file is not a mapping", 1)
                 at = wrapper(root) if root else default_wrapper(fmt)
-                return self._edited(text, fmt, at, root, force), newline
+                return self._edited_whole(text, fmt, at, root, force), newline
             except FormatError:
                 if not force:
                     raise
             return texts.render(self._whole(fmt), fmt), newline
         fmt = texts.format_of(target, "")
         if self.text is not None and fmt == self.format:
-            return self._edited(self.text, fmt, self.at, texts.parse(self.text, fmt).data, force), "\n"
+            return self._edited_whole(self.text, fmt, self.at, texts.parse(self.text, fmt).data, force), "\n"
         return texts.render(self._whole(fmt), fmt), "\n"
 
-    def _edited(self, text: str, fmt: str, at: tuple[str, ...], root: Any, force: bool) -> str:
+    def _by_sections(self, text: str, force: bool) -> str | None:
+        """The text with what was changed, each server by itself; None where that cannot be done."""
+        self._edited = None
+        if text != self.text or not self._changes or self._new_inputs:
+            return None
+        if self._sections is None:
+            tree = self._tree if self._tree is not None else texts.parse(text, self.format)
+            self._sections = Sections.of(tree, self.format, self.at)
+        if self._sections is None:
+            return None
+        sections, held = copy.copy(self._sections), dict(texts.value_at(self.root, self.at) or {})
+        try:
+            for name, value in self._changes.items():
+                if not _edit_section(sections, held, name, value, force):
+                    return None
+        except FormatError:
+            return None
+        self._edited = sections, {name: held.get(name, DELETE) for name in self._changes}
+        return sections.text
+
+    def is_written(self, text: str) -> bool:
+        """A text is in the file now: take it over as if it had been read. False if it has to be."""
+        edited, self._edited = self._edited, None
+        if edited is None or edited[0].text != text or self.errors or self.warnings:
+            return False
+        self._sections, changes = edited
+        self.text, self._tree, self._changes = text, None, {}
+        source = self._source(True)
+        for name, value in changes.items():
+            self.root = texts.put(self.root, (*self.at, name), value)
+            if value is DELETE:
+                continue
+            self.raw[name] = value
+            made, errors, warned = build(name, value, source)
+            self.errors += errors
+            self.warnings += warned
+            if made is not None:
+                self.servers[name] = self._overridden(made)
+        return True
+
+    def _edited_whole(self, text: str, fmt: str, at: tuple[str, ...], root: Any, force: bool) -> str:
         """The text of a file with what was changed."""
         there = {one["id"]: one for one in input_definitions(root or {}, at)}
         for one in self._new_inputs:
@@ -305,6 +356,26 @@ class Content:
         if not at:
             return {**{k: v for k, v in self.root.items() if k in NO_SERVERS or str(k).startswith("x-")}, **servers}
         return dict(texts.put(self.root, at, servers))
+
+
+def _edit_section(sections: Sections, held: dict[Any, Any], name: str, value: Any, force: bool) -> bool:
+    """Make one change, in the text and in what it holds; whether it could be made. Raises ``FormatError``."""
+    names = sections.around(name, value)
+    if names is None or (name in held) != (name in sections.spans):
+        return False
+    document = sections.document(*names)
+    there = texts.value_at(texts.parse(document, sections.format).data, sections.at)
+    if not texts.same(there, {one: held.get(one) for one in names}):
+        return False  # some of it is elsewhere
+    made = texts.edit(document, sections.format, sections.at, {name: value}, force)
+    new = texts.value_at(texts.parse(made, sections.format).data, sections.at) or {}
+    if not sections.replace(names, made, name, value is DELETE):
+        return False
+    if value is DELETE:
+        del held[name]
+    else:
+        held[name] = new[name]
+    return True
 
 
 def fields_of(server: ServerConfig) -> dict[str, Any]:

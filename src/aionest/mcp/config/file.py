@@ -273,6 +273,8 @@ class ToolsConfig:
                 return False
             if own or self.config_file is None:
                 self.config_file = target
+                if own and content.is_written(text):
+                    return True
                 content = self._fresh()
                 try:
                     content.read_text(text)

@@ -42,6 +42,7 @@ __all__ = [
     "put",
     "render",
     "same",
+    "value_at",
 ]
 
 SUFFIXES = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".jsonc": "json", ".json5": "json", ".toml": "toml"}

@@ -5,6 +5,7 @@ Contract: as ``config.text`` says of every format.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import importlib
 import json
@@ -64,11 +65,20 @@ def _key(text: str) -> KeyPath | None:
     return tuple(parts) if value == 0 else None
 
 
-def _headers(text: str) -> list[tuple[KeyPath, int, int]]:
+_BARE = re.compile(r"[ \t]*([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)[ \t]*\Z")
+
+
+def headers(text: str) -> list[tuple[KeyPath, int, int]]:
     """Tables of a text: their path, the start of their header, and the end of the last line before the next one."""
-    found = [(_key(m[1]) or (), m.start(), m.end()) for m in _HEADER.finditer(text)]
-    starts = [start for _, start, _ in found] + [m.start() for m in re.finditer(r"^[ \t]*\[\[", text, re.MULTILINE)]
-    return [(path, start, min((s for s in starts if s > start), default=len(text))) for path, start, _ in found]
+    found = [(_path(m[1]), m.start()) for m in _HEADER.finditer(text)]
+    starts = [start for _, start in found] + [m.start() for m in re.finditer(r"^[ \t]*\[\[", text, re.MULTILINE)]
+    starts = [*sorted(starts), len(text)]
+    return [(path, start, starts[bisect.bisect_right(starts, start)]) for path, start in found]
+
+
+def _path(header: str) -> KeyPath:
+    bare = _BARE.match(header)
+    return tuple(bare[1].split(".")) if bare is not None else _key(header) or ()
 
 
 def line_of_key(text: str, path: KeyPath) -> int | None:
@@ -76,7 +86,7 @@ def line_of_key(text: str, path: KeyPath) -> int | None:
     best: tuple[int, int] | None = None
     assign = re.compile(r"^[ \t]*([^\s=\[#][^=\n]*?)[ \t]*=", re.MULTILINE)
     first = _HEADER.search(text)
-    areas: list[tuple[KeyPath, int, int]] = [((), 0, first.start() if first else len(text)), *_headers(text)]
+    areas: list[tuple[KeyPath, int, int]] = [((), 0, first.start() if first else len(text)), *headers(text)]
     for prefix, start, end in areas:
         if prefix != path[: len(prefix)]:
             if prefix[: len(path)] == path and best is None:
@@ -109,7 +119,7 @@ def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
     """Whole tables only: a comment before a header belongs to the table behind it, which tomlkit sees differently."""
     text = tree.text
     if value is DELETE:
-        spans = [(start, end) for prefix, start, end in _headers(text) if prefix[: len(path)] == path]
+        spans = [(start, end) for prefix, start, end in headers(text) if prefix[: len(path)] == path]
         for start, end in reversed(spans):
             stop = start + len(_trimmed(text[start:end]))
             text = text[:start] + text[stop:].removeprefix("\n")
@@ -125,7 +135,7 @@ def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
     import tomlkit
 
     if not isinstance(value, dict):
-        span = next(((start, end) for prefix, start, end in _headers(text) if prefix == path[:-1]), None)
+        span = next(((start, end) for prefix, start, end in headers(text) if prefix == path[:-1]), None)
         if span is None:
             raise CannotEdit
         # comments at the end of a table are about the next one
