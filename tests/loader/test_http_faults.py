@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import email.utils
 import functools
 import http.server
 import json
@@ -71,6 +72,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(307, Location=f"http://127.0.0.1:{self.server.server_port}/mcp")
         session = self.headers.get("Mcp-Session-Id")
         method = body.get("method")
+        if self.server.busy and method in self.server.busy:
+            after = self.server.busy[method].pop(0)
+            self.server.busy = {name: times for name, times in self.server.busy.items() if times}
+            self.server.put_off.append((method, time.monotonic()))
+            return self.reply(429, b'{"error": "later"}', **({"Retry_After": after} if after is not None else {}))
+        self.server.taken.append((method, time.monotonic()))
         if method == "tools/call" and self.server.forgets:
             self.server.forgets = False
             return self.reply(404)
@@ -120,6 +127,7 @@ def web():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.sessions, server.calls, server.stop, server.status = set(), [], threading.Event(), 0
     server.deaf, server.forgets, server.goodbyes = False, False, 0
+    server.busy, server.put_off, server.taken = {}, [], []  # how often a method is put off, and for how long
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -159,6 +167,55 @@ def test_at_connect(load, path):
         with pytest.raises(AuthError):
             loader.call("web.echo")
     good_one_works(loader)
+
+
+def dated(seconds):
+    return email.utils.formatdate(time.time() + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize("method", ["initialize", "tools/list", "tools/call"])
+@pytest.mark.parametrize("after", [lambda: ["1"], lambda: ["0", "0", "0"], lambda: [dated(2)]])
+def test_a_request_that_is_put_off_is_made_again_when_the_server_says(load, web, method, after):
+    web.busy = {method: after()}
+    times = len(web.busy[method])
+    loader = load()
+    assert loader.errors == {} and loader.call("web.echo").text == "here"
+    assert [name for name, _ in web.put_off] == [method] * times and web.calls == ["echo"]
+    if times == 1:  # a date has whole seconds
+        taken = next(when for name, when in web.taken if name == method)
+        assert taken - web.put_off[0][1] > 0.9
+
+
+def test_a_request_that_is_put_off_for_longer_than_there_is_time_fails_at_once(load, web):
+    web.busy = {"tools/call": ["120"]}
+    loader = load(timeout=60)
+    begin = time.monotonic()
+    with pytest.raises(ToolsError, match="429.*try again later"):
+        loader.call("web.echo", timeout=30)
+    assert time.monotonic() - begin < 20 and web.calls == []
+    assert loader.call("web.echo").text == "here"
+    good_one_works(loader)
+
+
+def test_a_call_that_is_cancelled_while_it_is_put_off_is_never_made(load, web):
+    web.busy = {"tools/call": ["2"]}
+    loader = load()
+    call = loader.submit("web.echo", {})
+    eventually(lambda: web.put_off)
+    call.cancel()
+    concurrent.futures.wait([call])
+    begin = time.monotonic()
+    eventually(lambda: time.monotonic() - begin > 3)
+    assert web.calls == [] and loader.call("web.echo").text == "here" and web.calls == ["echo"]
+
+
+@pytest.mark.parametrize("after", [None, "soon", "-1", "100000000"])
+def test_a_refusal_that_says_no_time_is_an_error(load, web, after):
+    web.busy = {"tools/call": [after]}
+    loader = load()
+    with pytest.raises(ToolsError, match="429"):
+        loader.call("web.echo")
+    assert loader.call("web.echo").text == "here"
 
 
 def test_a_redirect_is_followed(load):

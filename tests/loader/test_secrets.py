@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import logging
@@ -166,6 +167,22 @@ def test_what_is_hidden():
     exc.__cause__ = OSError(5, f"with {SECRET}")
     secrets.scrub(exc)
     assert exc.args == ("no ***",) and exc.__cause__.args == (5, "with ***")
+
+
+@pytest.mark.parametrize("around", [(b"", b""), (b"Authorization: Bearer ", b"\r\n"), (b"u:", b"@h"), (b"12", b"3")])
+def test_a_copy_in_base64_is_hidden_too(around):
+    secrets = Secrets()
+    headers = {
+        "X-Api-Key": "s3cret~key/+?>value",
+        "Authorization": "Basic " + base64.b64encode(b"me:pass>word~").decode(),
+    }
+    secrets.learn(ToolsConfig.from_dict({"a": {"url": "https://h/x", "headers": headers}}).servers["a"])
+    for secret in (b"s3cret~key/+?>value", b"pass>word~"):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            said = secrets.hide(f"<{encode(around[0] + secret + around[1]).decode()}>")
+            left = base64.urlsafe_b64decode(said[1:].partition("***")[0].ljust(64, "A")[:64])
+            assert "***" in said and len(said) < 60 and secret[:6] not in left
+    assert secrets.hide("c29tZXRoaW5nIGVsc2U= pass>word~") == "c29tZXRoaW5nIGVsc2U= ***"
 
 
 def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loader, processes):

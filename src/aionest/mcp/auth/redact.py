@@ -9,6 +9,8 @@ Thread-safety: any thread. ``learn`` replaces the table as a whole.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import logging
 import os
 import re
@@ -60,7 +62,7 @@ class Secrets:
 
     def add(self, *values: str) -> None:
         """Take note of more values, such as tokens that were granted."""
-        fresh = self._values | {value for value in values if value}
+        fresh = self._values.union(values, *map(_encoded, values)) - {""}
         if fresh == self._values:
             return
         # the longest first, as one may be a part of another
@@ -84,6 +86,18 @@ class Secrets:
 
     def __repr__(self) -> str:
         return f"<Secrets {len(self._values)}>"
+
+
+def _encoded(value: str) -> Iterator[str]:
+    """The ways that a secret looks in base64, wherever it stands in what was encoded."""
+    data = value.encode("utf-8", "surrogatepass")
+    if len(data) < SHORTEST:
+        return
+    for before in range(3):
+        text = base64.b64encode(bytes(before) + data)
+        # characters at the ends that hold bits of something else are not its own
+        own = text[(before * 8 + 5) // 6 : (before + len(data)) * 8 // 6].decode()
+        yield from {own, own.replace("+", "-").replace("/", "_")}
 
 
 def _values(config: ServerConfig) -> Iterator[str]:
@@ -115,10 +129,14 @@ def _values(config: ServerConfig) -> Iterator[str]:
 
 
 def _worth_hiding(value: str) -> Iterator[str]:
-    """The value of a header or an argument, and in ``Bearer abc`` the token by itself."""
+    """The value of a header or an argument, and in ``Bearer abc`` the token by itself; in ``Basic abc`` also the password."""
     value = value.strip()
-    _, _, rest = value.partition(" ")
+    scheme, _, rest = value.partition(" ")
     yield from (one for one in (value, rest) if len(one) >= SHORTEST_NAMED)
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            pair = base64.b64decode(rest, validate=True).decode()
+            yield from (one for one in (pair, pair.partition(":")[2]) if len(one) >= SHORTEST_NAMED)
 
 
 def _parts(auth: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -100,6 +101,7 @@ class Link:
         self.refused = 0  # the latest HTTP status that said no
         self.trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Something that opening it would not notice."""
+        self._until: float | None = time.monotonic() + config.connect_timeout
         self._host: Hosted[Any] = hosted(self._opened())
 
     # -- as a Watcher
@@ -128,6 +130,7 @@ class Link:
             with contextlib.suppress(Exception):
                 await self._host.leave()
             raise (exc.__cause__ or exc) if isinstance(exc, ResourceLost) else exc
+        self._until = None
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Any]:
@@ -141,7 +144,7 @@ class Link:
                 dropped.watch(session)
                 self.session = session
                 try:
-                    self.about = await _asked(sdk.initialize(session, config.protocol))
+                    self.about = await self._asked(sdk.initialize(session, config.protocol))
                 except Exception as exc:
                     # a server that ends at its start may be noticed first by what cannot be written to it any more
                     if self.process is not None and classify(exc)[0] in (Failure.UNSENT, Failure.LOST):
@@ -235,9 +238,26 @@ class Link:
         tools: list[dict[str, Any]] = []
         left_out: list[str] = []
         if not self.capabilities or "tools" in self.capabilities:
-            tools, left_out = await _asked(sdk.read_tools(self.session))
+            tools, left_out = await self._asked(sdk.read_tools(self.session))
         hide = self._listening.secrets.hide
         self.tools, self.left_out = tools, [hide(one) for one in left_out]
+
+    async def _asked(self, awaitable: Awaitable[R]) -> R:
+        """The result. If an HTTP status said no to the very request, that is raised."""
+        with Sent(self._time) as sent:
+            try:
+                return await awaitable
+            except Exception as exc:
+                status = sent.status()
+                if status:
+                    raise Refused(status) from exc
+                raise
+            finally:
+                sent.forget()
+
+    def _time(self) -> float | None:
+        """Seconds that opening it may still take; None once it is open."""
+        return self._until - time.monotonic() if self._until is not None else None
 
     async def guard(self, awaitable: Awaitable[R]) -> R:
         """The result, or ``ResourceLost`` if the session ends first."""
@@ -263,20 +283,6 @@ class Link:
             await asyncio.wait({leaving}, timeout=LEAVE_TIMEOUT)
         if leaving.done() and not leaving.cancelled():
             leaving.exception()  # it has failed, but it is left
-
-
-async def _asked(awaitable: Awaitable[R]) -> R:
-    """The result. If an HTTP status said no to the very request, that is raised."""
-    with Sent() as sent:
-        try:
-            return await awaitable
-        except Exception as exc:
-            status = sent.status()
-            if status:
-                raise Refused(status) from exc
-            raise
-        finally:
-            sent.forget()
 
 
 __all__ = ["CLOSE_TIMEOUT", "Link", "Listening"]

@@ -103,7 +103,7 @@ class Request:
     async def _attempt(self, link: Link, first: bool) -> tuple[Any, BaseException | None]:
         """The result; or the failure, if it is to be tried again. Raises all others."""
         self.connection.begin_call()
-        sent = Sent()
+        sent = Sent(self.remaining)
         try:
             with sent:
                 return await self._race(link, self.make(link.session)), None
@@ -139,7 +139,8 @@ class Request:
             if connection.link is link:
                 connection.abandon_session(cause)
         unreached = sent.unreached() or (not with_session and failure in _NEVER_TAKEN)
-        if gone and first and not connection.closing and (self.repeatable or unreached):
+        put_off = status == 429  # it was waited for as long as the server asked, or there is no time for that
+        if gone and first and not put_off and not connection.closing and (self.repeatable or unreached):
             return exc
         error = connection.explained(cause, self.handled)
         if gone:

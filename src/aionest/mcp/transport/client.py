@@ -6,9 +6,12 @@ redirects are treated as by the SDK's own client. One per session, in its loop's
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
+import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..sdk.line import HTTP
@@ -16,6 +19,8 @@ from .posts import Posts
 
 TIMEOUT = 30.0  # seconds to connect, to write and for a place in the pool, as in the SDK
 READ = 300.0  # seconds between two pieces of what is no stream
+RETRIES = 5  # of a request that the server has put off
+LONGEST = 300.0  # seconds that a server may put one off
 
 
 class Client(HTTP.AsyncClient):  # type: ignore[misc]
@@ -43,7 +48,7 @@ class Client(HTTP.AsyncClient):  # type: ignore[misc]
     async def send(self, request: Any, **options: Any) -> Any:
         number = self._posts.posting(request)
         try:
-            response = await super().send(request, **options)
+            response = await self._taken(request, number, options)
         except Exception as exc:
             self._posts.posted(number, exc)
             if request.method == "POST":
@@ -53,6 +58,31 @@ class Client(HTTP.AsyncClient):  # type: ignore[misc]
         if request.method == "POST" and response.status_code >= 400:
             self._on_post(response.status_code)
         return response
+
+    async def _taken(self, request: Any, number: Any, options: dict[str, Any]) -> Any:
+        """The answer. A server that says when it takes the request is given that time, if the call has it."""
+        for _ in range(RETRIES):
+            response = await super().send(request, **options)
+            pause = _pause(response)
+            if pause is None or not self._posts.has_time(number, pause):
+                return response
+            await asyncio.sleep(pause)
+            if not self._posts.has_time(number, 0.0):
+                return response
+            await response.aclose()
+        return await super().send(request, **options)
+
+
+def _pause(response: Any) -> float | None:
+    """Seconds that the server asks to wait before the request, of which nothing was done, is made again."""
+    if response.status_code != 429:
+        return None
+    said = response.headers.get("retry-after", "").strip()
+    try:
+        seconds = float(said) if said.isdigit() else parsedate_to_datetime(said).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(seconds, 0.0) if seconds <= LONGEST else None
 
 
 @functools.lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ import anyio
 
 from ..errors import NotSent
 from ..sdk import Failure, classify, request_id
-from .sent import note
+from .sent import Sent, note
 
 _WAITING, _POSTED = "waiting", "posted"
 
@@ -26,6 +26,7 @@ class Posts:
     def __init__(self) -> None:
         # _WAITING, _POSTED, what sending it has raised, or the status that said no
         self._fates: dict[Any, str | int | BaseException] = {}
+        self._calls: dict[Any, Sent] = {}
 
     def unreached(self, number: Any) -> bool:
         """Was it never posted, or did the server not take it (no connection; no such session)?"""
@@ -42,6 +43,15 @@ class Posts:
     def forget(self, number: Any) -> None:
         """Its call is over."""
         self._fates.pop(number, None)
+        self._calls.pop(number, None)
+
+    def has_time(self, number: Any, seconds: float) -> bool:
+        """Is its call still on, and may it take that much longer? What is no call's has all time."""
+        if number is None:
+            return True
+        call = self._calls.get(number)
+        remaining = call.remaining() if call is not None else 0.0
+        return remaining is None or remaining > seconds
 
     def stream(self, inner: Any) -> Any:
         """The session's stream, with a note of each request. A message that it doesn't take raises ``NotSent``."""
@@ -49,8 +59,9 @@ class Posts:
 
     def expect(self, number: Any) -> None:
         """It is about to go into the stream."""
-        if note(self, number):
-            self._fates[number] = _WAITING
+        sent = note(self, number)
+        if sent is not None:
+            self._fates[number], self._calls[number] = _WAITING, sent
 
     # -- of the HTTP client
 

@@ -8,6 +8,7 @@ On the loop's thread.
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Callable
 from typing import Any, Protocol
 
 
@@ -30,12 +31,15 @@ class Sent:
     """A context manager that notes where the requests which the task sends inside went.
 
     Tasks that are started inside are noted too.
+
+    :param remaining: gives the seconds that there still are for the call, or None for no limit.
     """
 
-    __slots__ = ("_marks", "_token", "channel")
+    __slots__ = ("_marks", "_token", "channel", "remaining")
 
-    def __init__(self) -> None:
+    def __init__(self, remaining: Callable[[], float | None] = lambda: None) -> None:
         self.channel: Channel | None = None
+        self.remaining = remaining
         self._marks: list[Any] = []
 
     def __enter__(self) -> Sent:
@@ -77,7 +81,7 @@ class Sent:
 _sent: contextvars.ContextVar[Sent | None] = contextvars.ContextVar("aionest_mcp_sent", default=None)
 
 
-def note(channel: Channel, mark: Any) -> bool:
-    """For channels: a request with that mark is about to be sent. True if a call wants to know of it."""
+def note(channel: Channel, mark: Any) -> Sent | None:
+    """For channels: a request with that mark is about to be sent. What was told so, if a call wants to know of it."""
     sent = _sent.get()
-    return sent is not None and sent.add(channel, mark)
+    return sent if sent is not None and sent.add(channel, mark) else None
