@@ -5,13 +5,10 @@ from pathlib import Path
 
 from aionest.mcp import ToolsLoader
 
-SERVER = Path(__file__).parents[2] / "examples" / "servers" / "bare.py"
-QUESTION = {"message": "Your name?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}
-
 
 def elicitation(params):
     print("asked:", params.message)
-    return {"name": "Ada"}  # None declines
+    return {"sure": False}  # None declines
 
 
 async def sampling(params):
@@ -20,7 +17,7 @@ async def sampling(params):
 
 logged = []
 loader = ToolsLoader(
-    config={"notes": {"command": sys.executable, "args": [str(SERVER)]}},
+    config={"notes": {"command": sys.executable, "args": ["-m", "aionest.examples.notes"]}},
     on_state=lambda status: print("state:", status.name, status.state),
     on_log=lambda server, level, data: logged.append((server, level, data)),
     elicitation=elicitation,
@@ -28,19 +25,19 @@ loader = ToolsLoader(
     roots=lambda: [Path("/srv/notes")],
 )
 with loader:
-    loader.call(
-        "notes.progress", {"steps": 2}, progress=lambda done, total, message: print(f"{done:g}/{total:g} {message}")
-    )
-    loader.call("notes.log", {"message": "hello", "level": "warning"})
-    print(loader.call("notes.ask", {"method": "elicitation/create", "params": QUESTION}).text)
+    loader.call("notes.words", progress=lambda done, total, message: print(f"{done:g}/{total:g} {message}"))
+    print(loader.call("notes.clear").text)
+    print(loader.call("notes.summarize").text)
 print(logged)
 
 # Output:
 # state: notes connecting
 # state: notes connected
-# 1/2 step 1
-# 2/2 step 2
-# asked: Your name?
-# {"action": "accept", "content": {"name": "Ada"}}
+# 1/3 note 1
+# 2/3 note 2
+# 3/3 note 3
+# asked: There are 3 notes.
+# nothing was removed
+# an answer of your model
 # state: notes closed
-# [('notes', 'warning', 'hello')]
+# [('notes', 'info', '3 notes were counted')]

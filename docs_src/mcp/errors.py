@@ -1,7 +1,6 @@
 """What can go wrong, and how it is told."""
 
 import sys
-from pathlib import Path
 
 from aionest.mcp import (
     ArgumentsError,
@@ -13,31 +12,30 @@ from aionest.mcp import (
     ToolsLoader,
 )
 
-SERVER = Path(__file__).parents[2] / "examples" / "servers" / "bare.py"
 CONFIG = {
-    "notes": {"command": sys.executable, "args": [str(SERVER)]},
-    "broken": {"command": sys.executable, "args": [str(SERVER), "--fault", "crash"]},
+    "notes": {"command": sys.executable, "args": ["-m", "aionest.examples.notes"]},
+    "broken": {"command": sys.executable, "args": ["-c", "exit('cannot start: no such database')"]},
 }
 
-with ToolsLoader(config=CONFIG) as loader:
+with ToolsLoader(CONFIG) as loader:
     print(loader.errors["broken"])  # with the end of its stderr
     for name, arguments, error in [
-        ("notes.ad", {}, ToolNotFound),
-        ("notes.add", {"a": "two"}, ArgumentsError),  # nothing was sent
-        ("notes.sleep", {"seconds": 60}, CallTimeout),
-        ("notes.die", {}, ServerLost),  # it may have had an effect
-        ("notes.fail", {"message": "no such note"}, ToolFailed),
-        ("broken.add", {"a": 1}, ServerUnavailable),
+        ("notes.reed", {}, ToolNotFound),
+        ("notes.read", {"id": "two"}, ArgumentsError),  # nothing was sent
+        ("notes.remind", {"text": "tea", "seconds": 600}, CallTimeout),
+        ("notes.crash", {}, ServerLost),  # it may have had an effect
+        ("notes.read", {"id": 9}, ToolFailed),
+        ("broken.read", {"id": 1}, ServerUnavailable),
     ]:
         try:
             loader.call(name, arguments, timeout=0.5 if error is CallTimeout else None, check=True)
         except error as exc:
             print(f"{type(exc).__name__}, code {exc.code!r}")
-    result = loader.call("notes.fail", {"message": "no such note"})  # without check: as a result
+    result = loader.call("notes.read", {"id": 9})  # without check: as a result
     print(result.is_error, result.text)
 
 # Output:
-# server 'broken': the server process ended with exit code 3. Its stderr ends with:
+# server 'broken': the server process ended with exit code 1. Its stderr ends with:
 # cannot start: no such database
 # ToolNotFound, code 'tool_not_found'
 # ArgumentsError, code 'arguments'
@@ -45,4 +43,4 @@ with ToolsLoader(config=CONFIG) as loader:
 # ServerLost, code 'lost'
 # ToolFailed, code 'tool_error'
 # ServerUnavailable, code 'unreachable'
-# True no such note
+# True there is no note 9

@@ -3,21 +3,19 @@
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from aionest.mcp import ToolsLoader
 
-SERVER = Path(__file__).parents[2] / "examples" / "servers" / "bare.py"
-loader = ToolsLoader(config={"notes": {"command": sys.executable, "args": [str(SERVER)]}})
+loader = ToolsLoader({"notes": {"command": sys.executable, "args": ["-m", "aionest.examples.notes"]}})
 loader.load()
 
 with ThreadPoolExecutor(4) as pool:
-    print(sum(pool.map(lambda n: loader.call("notes.add", {"a": n, "b": 0}).structured["sum"], range(10))))
+    print(list(pool.map(lambda n: loader.call("notes.read", {"id": n}).text, [1, 2, 3])))
 
 
 async def main():
-    results = await asyncio.gather(*(loader.call_async("notes.add", {"a": n, "b": 1}) for n in range(3)))
-    return [result.structured["sum"] for result in results]
+    results = await asyncio.gather(*(loader.call_async("notes.read", {"id": n}) for n in (1, 2)))
+    return [result.structured["tags"] for result in results]
 
 
 print(asyncio.run(main()), asyncio.run(main()))  # two loops, one session
@@ -25,6 +23,6 @@ print(loader.status["notes"].connections)
 loader.cleanup()  # or at the interpreter's end, by itself
 
 # Output:
-# 45
-# [1, 2, 3] [1, 2, 3]
+# ['Buy milk and bread', 'Call Ada about the engine', 'Water the plants on Friday']
+# [['shop'], ['work', 'phone']] [['shop'], ['work', 'phone']]
 # 1

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aionest.mcp import TokenStore, ToolsLoader
 
-SERVER = Path(__file__).parents[2] / "examples" / "servers" / "oauth.py"
-server = subprocess.Popen([sys.executable, str(SERVER), "0"], stdout=subprocess.PIPE, text=True)
+command = [sys.executable, "-m", "aionest.examples.oauth", "0"]  # comes with the package
+server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 url = f"http://127.0.0.1:{server.stdout.readline().strip()}/mcp"
 
 

@@ -150,3 +150,15 @@ def test_the_first_example(page):
     block = re.search(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S).group(1)
     result = run([sys.executable, "-X", "dev", "-c", block])
     assert (result.returncode, result.stdout, result.stderr) == (0, "works\n", "")
+
+
+@pytest.mark.skipif(find_spec("mcp") is None, reason="the MCP SDK is not there for this Python")
+def test_the_example_with_tools():
+    block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    result = run([sys.executable, "-c", block])
+    assert (result.returncode, result.stdout, result.stderr) == (0, "Buy milk and bread\n", "")
+
+
+def test_programs_about_tools_need_nothing_of_this_repository():
+    for path in (PROGRAMS / "mcp").glob("*.py"):
+        assert "__file__" not in path.read_text(), path

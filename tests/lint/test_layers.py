@@ -33,6 +33,7 @@ LAYERS = {
     "package": [""],
     "mcp": ["mcp"],
     "streamlit": ["streamlit"],
+    "examples": ["examples"],
     "cli": ["cli"],
     "app": ["app"],
     "main": ["__main__"],

@@ -1,9 +1,10 @@
 """MCP tools for synchronous and asynchronous Python: a loader whose sessions stay open.
 
+import sys
 from aionest.mcp import ToolsLoader
 
-with ToolsLoader(config={"time": {"command": "mcp-server-time"}}) as loader:
-    print(loader.call("time.get_current_time", {"timezone": "UTC"}))
+with ToolsLoader({"notes": {"command": sys.executable, "args": ["-m", "aionest.examples.notes"]}}) as loader:
+    print(loader.call("notes.read", {"id": 1}))
 """
 
 from __future__ import annotations
