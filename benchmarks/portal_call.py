@@ -85,7 +85,7 @@ def lock_ping_pong():
 
 @contextlib.contextmanager
 def portal_call():
-    from aionest.portal import Portal
+    from aionest import Portal
 
     with Portal() as portal:
         call = portal.call
@@ -158,7 +158,7 @@ def asgiref():
 @contextlib.contextmanager
 def on_the_loop(make):
     """For what is measured by code that runs on a portal's loop."""
-    from aionest.portal import Portal
+    from aionest import Portal
 
     with Portal() as portal:
         body = portal.call(make, portal)
@@ -222,7 +222,7 @@ async def plain_await(portal):
 
 
 async def hosted_await(portal):
-    from aionest.hosted import hosted
+    from aionest import hosted
 
     handle = hosted(service())
     value = await handle.enter()

@@ -15,7 +15,8 @@ import pytest
 import support
 
 import aionest
-from aionest import _core, _run
+from aionest import _core
+from aionest._runs import thread_loop
 
 
 def pytest_configure(config):
@@ -78,7 +79,7 @@ def freeze():
 
 def drop_persistent_loop():
     """Close the loop that top-level runs of this thread share, as the thread's end would."""
-    _run.close_persistent_loops()
+    thread_loop.close_persistent_loops()
 
 
 def size(module, name):
@@ -91,8 +92,8 @@ def state():
     return {
         "applied": aionest.is_applied(),
         **{name: counters[name] for name in ("blocks", "fibers", "hubs_idle", "suspended", "pending")},
-        "portals": size("aionest._runner", "runners"),
-        "hosted": size("aionest.hosted", "_owners"),
+        "portals": size("aionest._portal.runner", "runners"),
+        "hosted": size("aionest._hosted.owner", "_owners"),
         # those for callbacks stay for some seconds, for the next one
         "threads": {(t.name, t.ident) for t in threading.enumerate() if t.name != "aionest-callback"},
         "fds": len(os.listdir("/proc/self/fd")),

@@ -12,20 +12,19 @@ thread and resources that outlive a call.
 
 from __future__ import annotations
 
-import sys
-import types
 from typing import TYPE_CHECKING, Any
 
-from ._apply import apply, is_applied, unapply
+from ._entry.apply import apply, is_applied, unapply
+from ._entry.run import await_, block_on, run
 from ._errors import AionestError, ForeignLoopError, NestedRunError, PortalClosed, ResourceLost
-from ._run import await_, block_on, run
 
 if TYPE_CHECKING:
     __version__: str
 
-    from ._shim import install_shim
-    from .hosted import Hosted, hosted
-    from .portal import Held, Portal, portal
+    from ._entry.shim import install_shim
+    from ._hosted.resource import Hosted, hosted
+    from ._portal.default import portal
+    from ._portal.portal import Held, Portal
 
 __all__ = [
     "AionestError",
@@ -48,22 +47,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "install_shim": "_shim",
-    "Hosted": "hosted",
-    "hosted": "hosted",
-    "Held": "portal",
-    "Portal": "portal",
-    "portal": "portal",
+    "install_shim": "_entry.shim",
+    "Hosted": "_hosted.resource",
+    "hosted": "_hosted.resource",
+    "Held": "_portal.portal",
+    "Portal": "_portal.portal",
+    "portal": "_portal.default",
 }
-
-
-class _Package(types.ModuleType):
-    """``aionest.portal`` and ``aionest.hosted`` are the functions, also once the submodules of these names are imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("hosted", "portal") and isinstance(value, types.ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> Any:
@@ -79,6 +69,3 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     globals()[name] = value
     return value
-
-
-sys.modules[__name__].__class__ = _Package

@@ -4,7 +4,7 @@
  *                  reach the work behind a suspended run natively.
  * task_must_cancel set when the task was cancelled while it waited for nothing; a step honours and clears it.
  *
- * No header tells where they are. _probe.py puts tasks into known states once at import, and the scan here finds the one
+ * No header tells where they are. _engine/probe.py puts tasks into known states once at import, and the scan here finds the one
  * word and the one bit that answer; both are then verified by the task's own getters. Nothing else in the project
  * touches a Task's memory.
  *

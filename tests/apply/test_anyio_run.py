@@ -270,12 +270,13 @@ def test_inside_uvloop_it_nests_too(child):
 
 
 def test_a_version_that_is_not_known_keeps_its_own_rules(applied, monkeypatch):
-    from aionest._anyio import install, runs
+    from aionest._entry import anyio_run
+    from aionest._scopes import anyio_hook
 
     async def main():
         await echo(1)
-        monkeypatch.setattr(install, "is_installed", lambda: False)
-        monkeypatch.setattr(runs.probe, "unexpected", lambda backend: ["something"])
+        monkeypatch.setattr(anyio_hook, "is_installed", lambda: False)
+        monkeypatch.setattr(anyio_run.anyio_probe, "unexpected", lambda backend: ["something"])
         with pytest.raises(RuntimeError, match="Already running asyncio"):
             anyio.run(echo, 1)
 

@@ -660,7 +660,7 @@ def test_what_is_cancelled_may_close_what_the_loop_stayed_open_for(applied, peer
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(main())
-    assert aionest._run.kept_loop() is None
+    assert aionest._runs.thread_loop.kept_loop() is None
 
 
 def test_a_main_task_that_is_not_done_is_ended_whatever_it_holds(applied, peer):
@@ -698,7 +698,7 @@ def test_aionest_run_ends_likewise():
     thing = aionest.run(enter())
     aionest.run(use(thing))
     aionest.run(leave(thing))
-    assert aionest._run.kept_loop() is None
+    assert aionest._runs.thread_loop.kept_loop() is None
     aionest.unapply()
 
 

@@ -10,9 +10,7 @@ import pytest
 
 from aionest import _core
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 11) or not _core.LINUX_PATHS, reason="frames are kept elsewhere"
-)
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 11) or not _core.LINUX_PATHS, reason="frames are kept elsewhere")
 
 
 def sync(gate):

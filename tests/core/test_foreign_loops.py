@@ -15,7 +15,8 @@ import foreign_loop
 import pytest
 
 import aionest
-from aionest import _core, _foreign
+from aionest import _core
+from aionest._engine import foreign as _foreign
 
 uvloop = pytest.importorskip("uvloop") if sys.version_info < (3, 14) else None
 

@@ -12,8 +12,9 @@ import pytest
 from support import eventually_async
 
 import aionest
+from aionest import Hosted, hosted
 from aionest._errors import AionestError, ResourceLost
-from aionest.hosted import Hosted, hosted, leave_all
+from aionest._hosted.owner import leave_all
 
 GUARD = 60
 
@@ -925,7 +926,7 @@ def test_a_forked_child_has_nothing_and_touches_nothing(child):
     assert child("""
         import asyncio, os, sys
         from contextlib import asynccontextmanager
-        from aionest.hosted import hosted
+        from aionest import hosted
         @asynccontextmanager
         async def resource():
             try:
@@ -959,7 +960,7 @@ def test_exit_with_a_resource_on_the_main_threads_own_loop(child):
     assert child("""
         import asyncio, aionest
         from contextlib import asynccontextmanager
-        from aionest.hosted import hosted
+        from aionest import hosted
         aionest.apply()
         @asynccontextmanager
         async def resource():

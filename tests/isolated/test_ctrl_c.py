@@ -216,7 +216,7 @@ def test_the_second_interrupts_at_once_and_leaves_nothing(program):
             try:
                 asyncio.run(main())
             except KeyboardInterrupt:
-                print("interrupted", len(asyncio.all_tasks(aionest._run.persistent_loop())), end=" ")
+                print("interrupted", len(asyncio.all_tasks(aionest._runs.thread_loop.persistent_loop())), end=" ")
             print(asyncio.run(asyncio.sleep(0.1, "next")))
         """,
         "interrupted 0 next\n" * 3,

@@ -13,7 +13,7 @@ pytest.importorskip("anyio")
 PRELUDE = """
 import asyncio, importlib, importlib.machinery, sys
 import aionest
-from aionest._anyio import install
+from aionest._scopes import anyio_hook
 
 BACKEND = "anyio._backends._asyncio"
 
@@ -161,7 +161,7 @@ def test_a_loader_that_many_modules_share_stays_as_it_is(program):
         for name in ("anyio", BACKEND, "anyio._core._eventloop"):
             module = sys.modules[name]
             assert module.__loader__ is shared and module.__spec__.loader is shared, name
-        assert install.is_installed()
+        assert anyio_hook.is_installed()
         print("ok")
         """
     )
@@ -197,9 +197,9 @@ def test_nothing_of_ours_stays_in_the_way(program):
         aionest.unapply()
         assert sys.meta_path == [Front, Front, *before]
         aionest.apply()
-        assert install.is_installed() and sys.meta_path == [Front, Front, *before]
+        assert anyio_hook.is_installed() and sys.meta_path == [Front, Front, *before]
         aionest.unapply()
-        assert not install.is_installed()
+        assert not anyio_hook.is_installed()
         print("ok")
         """
     )
@@ -251,7 +251,7 @@ def test_taken_back_before_anything_was_imported(program):
         aionest.unapply()
         assert sys.meta_path == before
         asyncio.run(enter())
-        assert not install.is_installed()
+        assert not anyio_hook.is_installed()
         print("ok")
         """
     )
@@ -261,7 +261,8 @@ def test_a_module_in_the_making(program):
     program(
         """
         import pathlib, tempfile
-        from aionest import _core, _imports
+        from aionest import _core
+        from aionest._engine import imports as _imports
 
         folder = tempfile.mkdtemp()
         pathlib.Path(folder, "half.py").write_text("import __main__; __main__.start(); done = True")
@@ -274,7 +275,7 @@ def test_a_module_in_the_making(program):
             asyncio.run(asyncio.sleep(0))
             assert found == []
 
-        aionest._apply.engine()
+        aionest._engine.install.install()
         aionest.run(asyncio.sleep(0))
         import half
         aionest.run(asyncio.sleep(0))
@@ -287,11 +288,11 @@ def test_a_module_in_the_making(program):
 def test_an_unknown_version_is_told_and_does_no_harm(child):
     source = PRELUDE + textwrap.dedent(
         """
-        from aionest._anyio import probe
+        from aionest._scopes import anyio_probe as probe
         probe.SCOPE_FIELDS += ("not there",)
         aionest.apply()
         asyncio.run(enter())
-        assert not install.is_installed()
+        assert not anyio_hook.is_installed()
         print("ok")
         """
     )
@@ -311,7 +312,7 @@ def test_pytest_starts_with_warnings_as_errors(tmp_path):
             import asyncio
             import sys
 
-            from aionest._anyio import install
+            from aionest._scopes import anyio_hook
 
 
             async def enter():
@@ -326,7 +327,7 @@ def test_pytest_starts_with_warnings_as_errors(tmp_path):
 
             def test_scopes():
                 asyncio.run(leave(asyncio.run(enter())))
-                assert install.is_installed()
+                assert anyio_hook.is_installed()
 
 
             def test_loader():

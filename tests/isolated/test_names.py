@@ -81,7 +81,7 @@ def test_direct_use_without_apply_takes_no_number(child):
 def test_a_portal_and_a_hosted_resource_come_after_what_ran_before(child):
     """Loading the other parts takes no number either, only tasks that they really start do."""
     r = child(
-        "import asyncio, aionest, aionest.hosted, aionest.portal\n"
+        "import asyncio, aionest, aionest._hosted.resource, aionest._portal.default\n"
         "aionest.apply()\n"
         "async def main(): return asyncio.current_task().get_name()\n"
         "print(asyncio.run(main()))\n"

@@ -331,7 +331,7 @@ def main():
             print(f"seed {seed}: {faults[:3]} {top_level_error}")
             return 1
     faulthandler.cancel_dump_traceback_later()
-    aionest._run.close_persistent_loops()
+    aionest._runs.thread_loop.close_persistent_loops()
     futures.clear()
     for _ in range(5):  # what one collection's finalizers let go of, the next one finds
         gc.collect()

@@ -5,7 +5,6 @@ asyncio's debug mode on. After every test no portal, thread, handle or file desc
 """
 
 import asyncio
-import importlib
 import textwrap
 
 import pytest
@@ -13,9 +12,7 @@ import support
 from support import GUARD, Thread
 
 import aionest
-
-# the attribute of this name is a function
-portals = importlib.import_module("aionest.portal")
+from aionest._portal import default as portals
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +47,9 @@ HEADER = """
 import asyncio, atexit, os, signal, sys, threading, time, warnings
 import aionest
 from contextlib import asynccontextmanager
-from aionest.portal import Portal, portal, shared_run
-from aionest.hosted import hosted
+from aionest._portal.default import portal, shared_run
+from aionest._portal.portal import Portal
+from aionest import hosted
 def interrupt_when(event, number=signal.SIGINT):
     def wait():
         event.wait(); time.sleep(0.05); os.kill(os.getpid(), number)

@@ -12,7 +12,7 @@ import weakref
 import pytest
 from support import eventually
 
-from aionest.portal import Portal
+from aionest import Portal
 
 GUARD = 60
 variable = contextvars.ContextVar("variable", default="unset")

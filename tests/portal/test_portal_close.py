@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from aionest import Portal
+from aionest import portal as default_portal
 from aionest._errors import PortalClosed
-from aionest.portal import Portal
-from aionest.portal import portal as default_portal
 
 GUARD = 60
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from aionest import Portal
 from aionest._errors import PortalClosed, ResourceLost
-from aionest.portal import Portal
 
 GUARD = 60
 

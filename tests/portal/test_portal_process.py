@@ -373,7 +373,7 @@ def test_exit_handlers_registered_before_the_import_can_still_run_things(child):
             held.close()
         atexit.register(bye)
         from contextlib import asynccontextmanager
-        from aionest.portal import portal, shared_run
+        from aionest._portal.default import portal, shared_run
         @asynccontextmanager
         async def resource():
             yield
@@ -417,8 +417,8 @@ def test_use_in_a_finalizer_at_the_very_end_is_refused_and_does_not_hang(child):
 def test_exit_while_the_loop_is_blocked_does_not_wait_for_ever(child):
     lines = child(
         """
-        import aionest.portal
-        sys.modules["aionest.portal"].EXIT_GRACE = 0.2
+        from aionest._portal import process
+        process.EXIT_GRACE = 0.2
         begun = threading.Event()
         portal().submit(lambda: (begun.set(), time.sleep(600)))
         begun.wait()
@@ -432,7 +432,7 @@ def test_exit_while_the_loop_is_blocked_does_not_wait_for_ever(child):
 
 def test_exit_waits_as_long_as_one_resource_after_the_other_is_left(child):
     assert child("""
-        sys.modules["aionest.portal"].EXIT_GRACE = 4
+        sys.modules["aionest._portal.process"].EXIT_GRACE = 4
         @asynccontextmanager
         async def resource(n):
             yield

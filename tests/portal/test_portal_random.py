@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aionest import Portal
 from aionest._errors import ResourceLost
-from aionest.portal import Portal
 
 GUARD = 60
 

@@ -7,8 +7,8 @@ import types
 
 import pytest
 
-from aionest import _streamlit
-from aionest.portal import Portal, portal
+from aionest import Portal, portal
+from aionest._portal import script_run
 
 GUARD = 60
 NAME = "streamlit_script_run_ctx"
@@ -92,15 +92,15 @@ def test_a_coroutine_may_attach_a_script_run_to_itself(loaded):
 
 
 def test_sharing_is_the_default_where_the_runtime_runs(loaded, monkeypatch):
-    assert _streamlit.shared_default() is True
+    assert script_run.shared_default() is True
     loaded.there = False
-    assert _streamlit.shared_default() is False
+    assert script_run.shared_default() is False
     loaded.exists = lambda: 1 / 0
-    assert _streamlit.shared_default() is False
+    assert script_run.shared_default() is False
     del loaded.exists
-    assert _streamlit.shared_default() is False
+    assert script_run.shared_default() is False
     monkeypatch.delitem(sys.modules, "streamlit.runtime")
-    assert _streamlit.shared_default() is False
+    assert script_run.shared_default() is False
 
 
 def test_streamlit_is_not_imported(child):
@@ -111,8 +111,8 @@ APP = """
 import asyncio
 import streamlit as st
 from contextlib import asynccontextmanager
-from aionest.portal import portal
-from aionest._streamlit import shared_default
+from aionest import portal
+from aionest._portal.script_run import shared_default
 
 @asynccontextmanager
 async def session():

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from aionest import Portal
 from aionest._errors import PortalClosed
-from aionest.portal import Portal
 
 GUARD = 60
 

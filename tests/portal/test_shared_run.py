@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from aionest.portal import portal, shared_run
+from aionest._portal.default import portal, shared_run
 
 GUARD = 60
 variable = contextvars.ContextVar("variable", default="unset")

@@ -11,7 +11,7 @@ import pytest
 from support import after_finalizers
 
 import aionest
-from aionest._anyio import asyncgens
+from aionest._scopes import asyncgens
 
 anyio = pytest.importorskip("anyio")
 

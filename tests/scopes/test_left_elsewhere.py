@@ -62,14 +62,14 @@ def test_entered_used_and_left_in_three_runs(run):
 
 def test_without_the_layer_the_same_flow_fails(monkeypatch):
     """A test of the tests here."""
-    monkeypatch.setattr("aionest._anyio.install.watch", lambda: None)
+    monkeypatch.setattr("aionest._scopes.anyio_hook.watch", lambda others: None)
     aionest.apply()
     log = []
     cm = resource(log, "a")
     asyncio.run(cm.__aenter__())
     with pytest.raises(BaseException, match="different task|unhandled errors"):
         asyncio.run(cm.__aexit__(None, None, None))
-    aionest._run.close_persistent_loops()
+    aionest._runs.thread_loop.close_persistent_loops()
     aionest.unapply()
 
 

@@ -77,7 +77,7 @@ def test_every_group_ends_by_its_own_leaving_alone(steps):
         for n in list(groups):
             asyncio.run(leave(n))
     finally:
-        aionest._run.close_persistent_loops()
+        aionest._runs.thread_loop.close_persistent_loops()
         aionest.unapply()
 
 

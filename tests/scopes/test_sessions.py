@@ -312,7 +312,7 @@ before = state()
 round(TOTAL, 40)
 after = state()
 assert after == before, (before, after)
-from aionest._anyio import asyncgens
+from aionest._scopes import asyncgens
 assert not asyncgens.abandoned and not list(asyncgens.settled)
 print("done")
 """.replace("TOTAL", str(total)),

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ... import ResourceLost
-from ..._runner import seconds_of
+from ..._times import seconds_of
 from ..errors import CallTimeout, Refused, ServerLost, ServerUnavailable, ToolsError
 from ..sdk import Failure, classify
 from ..transport.sent import Sent

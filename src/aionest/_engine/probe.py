@@ -11,7 +11,7 @@ import asyncio
 from asyncio import events, tasks
 from typing import Any
 
-from . import _core
+from .. import _core
 
 
 class _Loop:

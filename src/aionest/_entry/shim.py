@@ -10,7 +10,8 @@ import sys
 import types
 from typing import Any
 
-from . import _apply
+from .._engine.install import check_loop
+from . import apply as _apply
 
 _NAMES = ("nest_asyncio", "nest_asyncio2")
 
@@ -22,7 +23,7 @@ def apply(loop: Any = None, **ignored: Any) -> None:
     if not _apply.is_applied():
         _apply.apply(loop, close_loop=False)
     elif loop is not None:
-        _apply.check_loop(loop)
+        check_loop(loop)
 
 
 def install_shim() -> None:

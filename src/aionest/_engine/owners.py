@@ -16,7 +16,7 @@ import inspect
 from asyncio import futures
 from typing import Any
 
-from . import _core
+from .. import _core
 
 
 class _Call:

@@ -17,7 +17,9 @@ import sys
 from asyncio import events, futures
 from typing import Any
 
-from . import _core, _foreign, _run, _signals
+from .. import _core
+from . import foreign, signals
+from .bracket import check_not_running, cleanup, setup_nested
 
 
 class _Done(futures.Future):  # type: ignore[type-arg]
@@ -152,14 +154,14 @@ class Guest:
     def run(self) -> None:
         inner, outer = self.inner, self.outer
         inner._check_closed()
-        _run.check_not_running(inner)
+        check_not_running(inner)
         selector = check(inner, outer)
         hooks = self.inner_hooks = self.outer_hooks = sys.get_asyncgen_hooks()
         self.fd = selector.fileno()
         guests[inner] = self
         _core.set_guest(inner, self)
         try:
-            _run.setup_nested(inner)
+            setup_nested(inner)
             self.inner_hooks = sys.get_asyncgen_hooks()
             sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(outer)
@@ -175,8 +177,8 @@ class Guest:
                 self.disarm()
                 _core.set_guest(inner, None)
                 del guests[inner]
-                _run.cleanup(inner)
-                _signals.guest_ended(outer)
+                cleanup(inner)
+                signals.guest_ended(outer)
             finally:
                 sys.set_asyncgen_hooks(*hooks)
                 events._set_running_loop(outer)
@@ -184,14 +186,14 @@ class Guest:
             raise exc
 
 
-guests: dict[Any, Guest] = _signals.guests  # by the inner loop
+guests: dict[Any, Guest] = signals.guests  # by the inner loop
 mains: dict[Any, Any] = {}  # what a loop that is about to run as a guest runs for: the future of its run_until_complete
 
 
 def check(inner: Any, outer: Any) -> Any:
     """The selector by which ``inner`` can be watched from ``outer``; RuntimeError if there is none."""
     selector: Any = getattr(inner, "_selector", None)
-    if not _foreign.supported(outer) or not hasattr(selector, "fileno"):
+    if not foreign.supported(outer) or not hasattr(selector, "fileno"):
         raise RuntimeError(
             f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"
         )

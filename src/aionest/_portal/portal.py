@@ -4,11 +4,8 @@ Contract
   * A portal's loop starts with the first use and runs in a daemon thread until close(). What is carried out there
     runs in a copy of the caller's context; changes to context variables stay there.
   * A ``Portal`` keeps its runner, never the reverse, so a forgotten portal is noticed and its thread ended.
-  * After fork() a child's portals are as if never used, or closed.
-  * At interpreter exit all portals are closed, after those exit handlers that were registered after aionest was
-    imported.
 
-How calls are carried out is in ``_runner``.
+How calls are carried out is in ``runner``; what becomes of portals at exit and after fork() in ``process``.
 """
 
 from __future__ import annotations
@@ -17,34 +14,35 @@ import asyncio
 import collections
 import concurrent.futures
 import itertools
-import os
 import sys
 import threading
 import time
 import types
 import warnings
-import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from . import _core, _run
-from ._errors import PortalClosed
-from ._iterate import Steps, results
-from ._runner import CO_COROUTINE, Future, Runner, Submitted, begin, coroutine_of, runners, seconds_of
-from .hosted import Hosted
+from .. import _core
+from .._errors import PortalClosed
+from .._hosted.resource import Hosted
+from .._times import seconds_of
+from . import process
+from .iterate import Steps, results
+from .runner import Runner
+from .work import CO_COROUTINE, Future, Submitted, begin, coroutine_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator, Iterable
+    from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from typing_extensions import Self, TypeVarTuple, Unpack
 
-    from ._errors import ResourceLost
+    from .._errors import ResourceLost
 
     Ts = TypeVarTuple("Ts")
 
-__all__ = ["Held", "Portal", "portal", "shared_run"]
+__all__ = ["Held", "Portal"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -53,7 +51,7 @@ R = TypeVar("R")
 _Function = types.FunctionType
 _get_running_loop = events._get_running_loop
 
-EXIT_GRACE = 10.0  # seconds that interpreter exit waits for a portal to let go of the next thing
+_numbers = itertools.count(1)
 
 
 class Held(Generic[T_co]):
@@ -164,7 +162,7 @@ class Portal:
         self._runner: Runner | None = None
         self._lock = threading.Lock()
         self._closed = False
-        _portals.add(self)
+        process.portals.add(self)
 
     def _start(self) -> Runner:
         with self._lock:
@@ -323,7 +321,7 @@ class Portal:
         deadline = None if seconds is None else time.monotonic() + seconds
         items = zip(*iterables)  # noqa: B905 - ends with the shortest, as map() does
         futures = collections.deque(self.submit(function, *args) for args in itertools.islice(items, buffersize))
-        generator = results(self, function, items, futures, deadline, timeout)
+        generator = results(self.submit, function, items, futures, deadline, timeout)
         next(generator)  # into its try, so that dropping it cancels
         return generator
 
@@ -418,99 +416,3 @@ class Portal:
             warnings.warn(f"{self!r} was never closed: it is closed now", ResourceWarning, 2, source=self)
             runner.closing = True
             runner.post_quietly(runner.begin_end)
-
-
-# ---- the process's portal --------------------------------------------------------------------------------------------
-
-_numbers = itertools.count(1)
-_portals: weakref.WeakSet[Portal] = weakref.WeakSet()
-_default: Portal | None = None
-_default_lock = threading.Lock()
-_exiting = False
-
-
-def portal() -> Portal:
-    """Return the portal of this process, which everybody shares. It is made when it is needed, or was closed.
-
-    It is closed when the interpreter exits, after the exit handlers that were registered after aionest was imported:
-    they may still use it.
-
-    Thread-safety: any thread. Cancellation: does not wait.
-    """
-    global _default
-    current = _default
-    if current is not None and not current.closed:
-        return current
-    with _default_lock:
-        if _default is None or (_default.closed and not _exiting):
-            _default = Portal("aionest-portal")
-        return _default
-
-
-def shared_run(
-    main: Coroutine[Any, Any, T],
-    *,
-    debug: bool | None = None,
-) -> T:
-    """``asyncio.run(main)``, carried out on the process's portal, in a copy of the caller's context.
-
-    :param debug: debug mode of the portal's loop during the run; ``None`` leaves it.
-    Once the portal was closed because the interpreter exits, the calling thread runs it, on a loop of its own.
-
-    Thread-safety: any thread; on the portal's own this is a nested run. Cancellation: Ctrl-C in the waiting thread
-    cancels the coroutine, waits for its end and raises ``KeyboardInterrupt``; a second one raises at once.
-    """
-    coro = _run.check_coroutine(main)
-    try:
-        current = portal()
-        runner = current._runner or current._start()
-    except PortalClosed:
-        # the interpreter exits, and an exit handler that comes after the portal's own still wants to run something
-        return _run._run_slow(coro, debug, None, True)  # type: ignore[no-any-return]
-    except BaseException:
-        coro.close()
-        raise
-    if runner.closing and _exiting:
-        return _run._run_slow(coro, debug, None, True)  # type: ignore[no-any-return]
-    return runner.carry_out(coro if debug is None else _debugging(coro, debug), None, None)  # type: ignore[no-any-return]
-
-
-async def _debugging(coro: Coroutine[Any, Any, T], debug: bool) -> T:
-    loop = asyncio.get_running_loop()
-    before = loop.get_debug()
-    loop.set_debug(debug)
-    try:
-        return await coro
-    finally:
-        loop.set_debug(before)
-
-
-def _at_exit() -> None:
-    global _exiting
-    _exiting = True
-    for runner in reversed(list(runners)):
-        left = runner.load()
-        while not runner.close(EXIT_GRACE):
-            before, left = left, runner.load()
-            if left >= before:
-                message = f"Portal {runner.name!r} did not end within {EXIT_GRACE:g} s of interpreter exit"
-                runner.report(message, TimeoutError())
-                break
-
-
-def _after_fork() -> None:
-    global _default_lock
-    _default_lock = threading.Lock()
-    for runner in list(runners):
-        runner.forget()
-    runners.clear()
-    for each in list(_portals):
-        each._lock = threading.Lock()
-        each._runner = None
-
-
-# After the main thread's own loop, whose tasks may use portals. The handler that calls this was registered when aionest was
-# imported, so handlers that were registered later may use portals, however late the first one was made.
-_run.exit_hooks.append(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

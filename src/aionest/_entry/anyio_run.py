@@ -16,8 +16,9 @@ import sys
 from asyncio import events
 from typing import Any
 
-from .. import _foreign, _run
-from . import probe
+from .._engine.foreign import supported
+from .._scopes import anyio_hook, anyio_probe
+from .run import asyncio_run
 
 
 def replacements(event_loop: Any) -> dict[tuple[Any, str], Any]:
@@ -43,9 +44,7 @@ def replacements(event_loop: Any) -> dict[tuple[Any, str], Any]:
 
 def _backend_to_nest_in(event_loop: Any, running: Any) -> Any:
     """The module of anyio's asyncio backend; None where anyio's own function is to be called."""
-    from . import install
-
-    if not install._watching or not _foreign.supported(running):
+    if not anyio_hook.is_watching() or not supported(running):
         return None
     if _library(event_loop) not in (None, "asyncio"):
         return None
@@ -53,8 +52,8 @@ def _backend_to_nest_in(event_loop: Any, running: Any) -> Any:
         event_loop.get_async_backend("asyncio")  # imports it, as run() does
     except ImportError:
         return None
-    backend = sys.modules.get(install.BACKEND)
-    known = backend is not None and (install.is_installed() or not probe.unexpected(backend))
+    backend = sys.modules.get(anyio_hook.BACKEND)
+    known = backend is not None and (anyio_hook.is_installed() or not anyio_probe.unexpected(backend))
     return backend if known else None
 
 
@@ -81,7 +80,7 @@ def _run_nested(event_loop: Any, backend: Any, func: Any, args: tuple[Any, ...],
     variable: Any = getattr(getattr(event_loop, "sniffio", None), "current_async_library_cvar", None)
     token = variable.set("asyncio") if variable is not None and variable.get(None) is None else None
     try:
-        return _run.asyncio_run(wrapper(), debug=options.get("debug"), loop_factory=options.get("loop_factory"))
+        return asyncio_run(wrapper(), debug=options.get("debug"), loop_factory=options.get("loop_factory"))
     finally:
         if token is not None:
             variable.reset(token)

@@ -6,7 +6,7 @@ descriptor of the caller's) and held by somebody else than the loop. A task or a
 of these, holds it, or is held or woken by it. Everything else ends with the run.
 
 Contract
-  * Looks, and changes nothing: what ends and how is up to ``_run``. No reference is kept but weak ones, to what was found to stay.
+  * Looks, and changes nothing: what ends and how is up to ``top``. No reference is kept but weak ones, to what was found to stay.
   * Where it cannot be told whether somebody holds a thing, somebody does; and what belongs to what stays.
   * A loop of a kind that is not known holds nothing.
 Thread: the loop's own, while it does not run.
@@ -26,8 +26,8 @@ from asyncio import base_events, selector_events, transports
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from . import _groups
-from ._anyio import asyncgens
+from .._engine import closing
+from .._scopes import asyncgens, taskgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,12 +95,11 @@ def _known(loop: Any) -> Any:
 
 def opened(loop: Any) -> list[Any]:
     """Scopes, groups, owner tasks and generators that nobody has left."""
-    hosted: Any = sys.modules.get("aionest.hosted")
     return [
         *asyncgens.open_scopes(loop),
         *asyncgens.open_generators(loop),
-        *_groups.open_groups(loop),
-        *(() if hosted is None else hosted.owner_tasks(loop)),
+        *taskgroups.open_groups(loop),
+        *(one for look_for in closing.opened for one in look_for(loop)),
     ]
 
 
@@ -109,7 +108,7 @@ def _inside(tasks: list[Any], opened: list[Any]) -> set[Any]:
     staying = {one for one in opened if asyncio.isfuture(one)}
     open_ones = {id(one) for one in opened}
     for one in opened:
-        if _groups.is_group(one):
+        if taskgroups.is_group(one):
             staying.update(task for task in one._tasks if not task.done())
     rest, before = [task for task in tasks if task not in staying], -1
     while len(rest) != before:

@@ -14,18 +14,17 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-from ._errors import PortalClosed
+from .._errors import PortalClosed
 
 if TYPE_CHECKING:
     import collections
     from collections.abc import AsyncIterable, Callable, Generator, Iterator
 
-    from ._runner import Runner
-    from .portal import Portal
+    from .runner import Runner
 
 
 def results(
-    portal: Portal,
+    submit: Callable[..., concurrent.futures.Future[Any]],
     function: Callable[..., Any],
     items: Iterator[tuple[Any, ...]],
     futures: collections.deque[concurrent.futures.Future[Any]],
@@ -45,7 +44,7 @@ def results(
             finally:
                 future.cancel()
             for args in itertools.islice(items, 1):
-                futures.append(portal.submit(function, *args))
+                futures.append(submit(function, *args))
             yield result
             del result
     finally:

@@ -1,59 +1,60 @@
 """Put our functions into anyio when its modules are there, and take them out again.
 
 Contract: nothing is imported that is not imported anyway. ``watch`` and ``unwatch`` are called under apply()'s lock; the
-others in whatever thread imports anyio or is the first to notice that it was imported (``_imports``).
+others in whatever thread imports anyio or is the first to notice that it was imported (``_engine.imports``).
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import _imports
-from . import probe
+from .._engine import imports
+from .._engine.patches import Patches
+from . import anyio_probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BACKEND = "anyio._backends._asyncio"
-EVENT_LOOP = "anyio._core._eventloop"
 
-_MISSING: Any = object()
-_saved: list[tuple[Any, str, Any]] = []
+_patches = Patches()
 _watching = False
 _lock = threading.RLock()
 
 
-def watch() -> None:
-    """Install now what concerns the modules that are there, else as soon as they are imported."""
+def watch(others: dict[str, Callable[[Any], dict[tuple[Any, str], Any]]]) -> None:
+    """Install now what concerns the modules that are there, else as soon as they are imported.
+
+    ``others``: for the names of further modules of anyio's, what takes the place of functions in them, given the module.
+    """
     global _watching
     if _watching:
         return
     _watching = True
-    _imports.want({BACKEND: install, EVENT_LOOP: install_run})
+    imports.want({BACKEND: install, **{name: functools.partial(_install, find) for name, find in others.items()}})
 
 
 def unwatch() -> None:
     """Give anyio and asyncio their own functions back."""
     global _watching
     _watching = False
-    _imports.forget()
+    imports.forget()
     with _lock:
-        while _saved:
-            owner, name, before = _saved.pop()
-            if before is _MISSING:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, before)
+        _patches.restore()
 
 
 def is_installed() -> bool:
     """Are anyio's scopes handled across runs at present?"""
-    return any(name == "__aexit__" for _, name, _ in _saved)
+    return "__aexit__" in _patches
 
 
-def _patch(owner: Any, name: str, value: Any) -> None:
-    _saved.append((owner, name, vars(owner).get(name, _MISSING)))
-    setattr(owner, name, value)
+def is_watching() -> bool:
+    """Between ``watch`` and ``unwatch``."""
+    return _watching
 
 
 def install(backend: Any) -> None:
@@ -61,7 +62,7 @@ def install(backend: Any) -> None:
     with _lock:
         if is_installed() or not _watching:
             return
-        wrong = probe.unexpected(backend)
+        wrong = anyio_probe.unexpected(backend)
         if wrong:
             _warn(
                 "this version of anyio is not known to aionest ("
@@ -70,20 +71,17 @@ def install(backend: Any) -> None:
                 "task that entered them, as without aionest. Upgrade aionest, or use anyio 4.4 to 4.16"
             )
             return
-        from . import scopes
+        from . import anyio_scopes
 
-        for (owner, name), value in scopes.bind(backend).items():
-            _patch(owner, name, value)
+        for (owner, name), value in anyio_scopes.bind(backend).items():
+            _patches.put(owner, name, value)
 
 
-def install_run(event_loop: Any) -> None:
-    """Let ``anyio.run()`` be called while a loop runs."""
-    from . import runs
-
+def _install(find: Callable[[Any], dict[tuple[Any, str], Any]], module: Any) -> None:
     with _lock:
         if _watching:
-            for (owner, name), value in runs.replacements(event_loop).items():
-                _patch(owner, name, value)
+            for (owner, name), value in find(module).items():
+                _patches.put(owner, name, value)
 
 
 def _warn(message: str) -> None:

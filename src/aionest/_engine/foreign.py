@@ -25,7 +25,8 @@ from asyncio import base_events, events, futures, tasks
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from . import _core
+from .. import _core
+from . import closing
 
 _CALLBACK_AT = {
     "call_soon": 1,
@@ -73,7 +74,6 @@ _DERIVED = ("qasync", "asyncqt", "quamash", "PySide6")
 # and the coroutine function that closes generators which were left on a loop, before it shuts down those that it knows itself
 adopt_hooks: Callable[[Any, Any], object] | None = None
 close_kept: Callable[[Any], Coroutine[Any, Any, None]] | None = None
-before_close: Callable[[Any], None] = id  # type: ignore[assignment]  # closes what was left open on a loop that is about to be closed
 
 _record: list[tuple[type[Any], str, Any]] = []
 _MISSING: Any = object()
@@ -91,6 +91,12 @@ def is_patched(cls: type[Any]) -> bool:
 def supported(loop: Any) -> bool:
     """True if code that runs on this loop can be suspended."""
     return isinstance(loop, base_events.BaseEventLoop) or is_patched(type(loop))
+
+
+def can_run_here() -> bool:
+    """True if no loop runs in this thread, or one inside which another can be run."""
+    running: Any = events._get_running_loop()
+    return running is None or supported(running)
 
 
 def is_foreign(cls: type[Any]) -> bool:
@@ -351,7 +357,8 @@ def _make_stop(stock: Callable[..., Any]) -> Callable[..., Any]:
 def _make_close(stock: Callable[..., Any]) -> Callable[..., Any]:
     def close(self: Any) -> None:
         try:
-            before_close(self)
+            if can_run_here():
+                closing.close_left_behind(self)
         finally:
             if not self.is_running() and not self.is_closed():
                 _core.end_suspended(self, _CLOSED)

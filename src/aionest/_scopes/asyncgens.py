@@ -26,7 +26,7 @@ import weakref
 from asyncio import base_events, events
 from typing import TYPE_CHECKING, Any
 
-from .. import _imports
+from .._engine import closing, imports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ _current_task = asyncio.current_task
 _backend: Any = None
 _stock_firstiter: Any = base_events.BaseEventLoop._asyncgen_firstiter_hook  # type: ignore[attr-defined]
 _stock_finalizer: Any = base_events.BaseEventLoop._asyncgen_finalizer_hook  # type: ignore[attr-defined]
-_stock_shutdown: Any = base_events.BaseEventLoop.shutdown_asyncgens
+stock_shutdown: Any = base_events.BaseEventLoop.shutdown_asyncgens
 
 SEARCH_LIMIT = 20000  # objects looked at for a scope that a generator holds
 
@@ -133,7 +133,7 @@ def _note_birth(self: Any, agen: Any, births: Births) -> None:
         births.sweep({id(one) for one in generators_of(self)})
 
 
-def finalizer(self: Any, agen: Any, *, _stock_finalizer: Any = _stock_finalizer, _look: Any = _imports.look) -> None:
+def finalizer(self: Any, agen: Any, *, _stock_finalizer: Any = _stock_finalizer, _look: Any = imports.look) -> None:
     """The loop's hook for a generator that was dropped unfinished: keep it if it holds open scopes.
 
     At interpreter exit the module's names are gone before the last generators are: what it needs then comes as default.
@@ -171,7 +171,7 @@ class _Hooks:
             self.births.alive.add(agen)
         _note_birth(self.loop, agen, self.births)
 
-    def finalizer(self, agen: Any, *, _look: Any = _imports.look) -> None:
+    def finalizer(self, agen: Any, *, _look: Any = imports.look) -> None:
         if _backend is None:
             _look()
         if _backend is None or not _kept_for_scopes(self.loop, agen):
@@ -453,7 +453,7 @@ async def _dropped_ones(loop: Any) -> None:
 async def shutdown(self: Any) -> None:
     """Close all asynchronous generators: those of tasks that are done first and in order, then asyncio's own way."""
     await close_kept(self)
-    await _stock_shutdown(self)
+    await stock_shutdown(self)
 
 
 methods: dict[str, Any] = {
@@ -475,3 +475,6 @@ def rehook() -> None:
             adopt_hooks(loop, None)
     elif getattr(hooks.firstiter, "__self__", None) is running and hasattr(loop, "_asyncgens"):
         sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)
+
+
+closing.left_behind.append(lambda loop: close_all(loop) if has_kept(loop) else None)

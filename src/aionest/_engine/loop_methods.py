@@ -1,0 +1,175 @@
+"""Loop methods while the engine is installed: run_forever, run_until_complete and close of every BaseEventLoop.
+
+Contract
+  * Where no loop runs in this thread, run_forever carries the loop on hubs.
+  * Nested on the running loop: a new task, and the caller's stack is suspended until it is done.
+  * Nested on another loop: that one runs as a guest (``guest``).
+  * Before a loop closes, whoever keeps something on it closes that (``closing``); runs suspended on it end with RuntimeError.
+Thread: the loop's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from asyncio import base_events, events, futures, selector_events, tasks
+from typing import TYPE_CHECKING, Any
+
+from .. import _core
+from . import closing, foreign, owners
+from .bracket import check_not_running, cleanup, end_suspended, setup
+from .checks import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STOPPED = "Event loop stopped before Future completed."
+
+_stock_close: Any = base_events.BaseEventLoop.close
+_stock_selector_close: Any = selector_events.BaseSelectorEventLoop.close
+stock_executor: Any = base_events.BaseEventLoop.shutdown_default_executor
+_cb: Any = base_events._run_until_complete_cb  # type: ignore[attr-defined]
+
+
+def run_forever(self: Any) -> None:
+    """Run until stop() is called; inside a running loop, suspend the caller until then."""
+    running: Any = events._get_running_loop()
+    if running is None:
+        setup(self)
+        try:
+            if sys.is_finalizing():
+                # finalizers at interpreter exit: stacks cannot be switched any more, a plain run still works
+                while True:
+                    self._run_once()
+                    if self._stopping:
+                        break
+            else:
+                _core.carry(self)
+        finally:
+            cleanup(self)
+    elif running is self:
+        self._check_closed()
+        stopped = self.create_future()
+        waiters = _core.stop_waiters(self)
+        call = owners.own(self, stopped)
+        waiters.append(stopped)
+        try:
+            _core.block_on(stopped)
+        finally:
+            owners.release(call)
+            if stopped in waiters:
+                waiters.remove(stopped)
+    else:
+        from . import guest
+
+        guest.run(self, running)
+
+
+def run_until_complete(self: Any, future: Any) -> Any:
+    """Run until the future is done and return its result; may be called while a loop runs in this thread.
+
+    A coroutine or other awaitable is wrapped in a task.
+    """
+    new_task = not futures.isfuture(future)
+    mains: Any = None
+    try:
+        self._check_closed()
+        running: Any = events._get_running_loop()
+        nested = running is self
+        if nested:
+            _core.check_driver(self)
+        else:
+            check_not_running(self)
+            if running is not None:
+                from . import guest
+
+                guest.check(self, running)
+                mains = guest.mains
+        future = tasks.ensure_future(future, loop=self)
+    except BaseException:
+        refuse(future)
+        raise
+    if new_task:
+        # an exception is raised if it does not complete: no need to log that it was pending
+        future._log_destroy_pending = False
+    if nested:
+        return _core.wait_nested(future) if new_task else _core.block_on(future)
+    stop = _StopWhenDone()
+    future.add_done_callback(stop)
+    if mains is not None:
+        mains[self] = future
+    try:
+        self.run_forever()
+    except BaseException:
+        if new_task and future.done() and not future.cancelled():
+            # the caller has no access to the task: its exception is this one
+            future.exception()
+        raise
+    finally:
+        stop.over = True
+        if mains is not None:
+            mains.pop(self, None)
+        future.remove_done_callback(stop)
+    if not future.done():
+        raise RuntimeError(STOPPED)
+    return future.result()
+
+
+class _StopWhenDone:
+    """Done callback that stops the loop for one run_until_complete. Once that is over it does nothing: it may be queued still,
+    when the run was interrupted or stopped just then, and must not stop the next one.
+    """
+
+    over = False
+
+    def __call__(self, future: Any) -> None:
+        leaves = not future.cancelled() and isinstance(future.exception(), (KeyboardInterrupt, SystemExit))
+        if self.over:
+            return
+        if leaves:
+            # asyncio's own leaves this to the exception, which comes out of the loop by itself; not one that came out before
+            _core.stop_done(futures._get_loop(future))  # type: ignore[attr-defined]
+        else:
+            _cb(future)
+
+
+def close(self: Any) -> None:
+    """Close the loop; runs that are still suspended on it end with RuntimeError.
+
+    Resources that were left open by tasks that are done (an MCP session nobody left) are closed first.
+    """
+    try:
+        if foreign.can_run_here():
+            closing.close_left_behind(self)
+    finally:
+        sealed = self in closing.sealed
+        if not self.is_running() and (sealed or not self.is_closed()):
+            end_suspended(self, "Event loop was closed before Future completed.")
+        if sealed:
+            from . import sealing
+
+            sealing.close_base_loop(self)
+        else:
+            _stock_close(self)
+
+
+def selector_close(self: Any) -> None:
+    """Close the resources before the self-pipe: by it other threads, such as those that wait for child processes, are heard."""
+    try:
+        if foreign.can_run_here():
+            closing.close_left_behind(self)
+    finally:
+        if self in closing.sealed:
+            from . import sealing
+
+            sealing.close_selector_loop(self)
+        else:
+            _stock_selector_close(self)
+
+
+loop_methods: dict[str, Callable[..., Any]] = {
+    "run_forever": functools.wraps(base_events.BaseEventLoop.run_forever)(run_forever),
+    "run_until_complete": functools.wraps(base_events.BaseEventLoop.run_until_complete)(run_until_complete),
+    "close": functools.wraps(base_events.BaseEventLoop.close)(close),
+}
+selector_loop_close = functools.wraps(selector_events.BaseSelectorEventLoop.close)(selector_close)

@@ -1,0 +1,111 @@
+"""Closing a loop while other threads post to it: nothing that they post is lost unheard.
+
+Contract: what is posted before the loop counts as closed runs, and a task that comes of it begins, is cancelled and awaited;
+afterwards, who posts is told so. What slips in between is called on the closed loop, where whatever it starts is refused.
+A sealed loop stands in ``closing.sealed`` and may only be closed.
+Thread: the loop's own, while it does not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import base_events, events, runners, selector_events, tasks, unix_events
+from typing import TYPE_CHECKING, Any
+
+from .closing import sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROUNDS = 16  # how often what comes anew is ended, before it is left alone
+UnixLoop: Any = unix_events._UnixSelectorEventLoop
+
+
+def cancel_all_tasks(loop: Any) -> None:
+    """Cancel the loop's tasks and wait for their end; their errors go to the exception handler."""
+    if events._get_running_loop() is None:
+        runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+        return
+    some = tasks.all_tasks(loop)
+    for task in some:
+        task.cancel()
+    if some:
+        loop.run_until_complete(gathered(some))
+    for task in some:
+        exc = None if task.cancelled() else task.exception()
+        if exc is not None:
+            message = "unhandled exception during asyncio.run() shutdown"
+            loop.call_exception_handler({"message": message, "exception": exc, "task": task})
+
+
+async def gathered(some: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait for all of them, in their own loop: where another one runs, gather() takes that one for theirs since 3.14."""
+    await tasks.gather(*some, return_exceptions=True)
+
+
+def report(loop: Any, message: str, exception: BaseException | None, **details: Any) -> None:
+    loop.call_exception_handler({"message": message, "exception": exception, **details})
+
+
+def seal(loop: Any, idle: bool = False) -> None:
+    """Carry out what was posted meanwhile, and let the loop count as closed from the moment when nothing is left.
+
+    From then on only ``loop.close()`` may be called.
+    """
+    if type(loop) is not UnixLoop or "close" in loop.__dict__ or loop.is_closed():
+        return  # closing may mean anything there
+    for _ in range(ROUNDS):
+        # no other thread can post between these two lines and be neither refused nor seen
+        loop._closed = True
+        if not loop._ready and (idle or not asyncio.all_tasks(loop)):
+            break
+        idle = False
+        loop._closed = False
+        loop.run_until_complete(_turn())
+        cancel_all_tasks(loop)
+    loop._closed = True
+    sealed.add(loop)
+
+
+async def _turn() -> None:
+    """Ends when all that was there has run, and tasks that came of it have begun."""
+    await asyncio.sleep(0)
+
+
+def close_selector_loop(loop: Any) -> None:
+    """BaseSelectorEventLoop.close() of a sealed loop."""
+    key = loop._selector._fd_to_key.get(loop._ssock.fileno())
+    if key is not None:  # a closed loop does not remove its readers
+        loop._selector.unregister(key.fd)
+        for handle in key.data:
+            if handle is not None:
+                handle.cancel()
+    loop._close_self_pipe()
+    try:
+        super(selector_events.BaseSelectorEventLoop, loop).close()
+    finally:
+        if loop._selector is not None:
+            loop._selector.close()
+            loop._selector = None
+
+
+def close_base_loop(loop: Any) -> None:
+    """BaseEventLoop.close() of a sealed loop. What slipped in is called: all that it starts is refused by the closed loop."""
+    sealed.discard(loop)
+    if loop._debug:
+        base_events.logger.debug("Close %r", loop)  # type: ignore[attr-defined]
+    left = [handle for handle in loop._ready if not handle._cancelled]
+    loop._ready.clear()
+    loop._scheduled.clear()
+    loop._executor_shutdown_called = True
+    executor, loop._default_executor = loop._default_executor, None
+    if executor is not None:
+        executor.shutdown(wait=False)
+    for handle in left:
+        try:
+            handle._context.run(handle._callback, *handle._args)
+        except RuntimeError as exc:
+            if str(exc) != "Event loop is closed":
+                report(loop, f"Exception in callback {handle!r}", exc, handle=handle)
+        except Exception as exc:
+            report(loop, f"Exception in callback {handle!r}", exc, handle=handle)

@@ -1,0 +1,1 @@
+"""``aionest.hosted``: a resource that lives in a task of its own."""

@@ -1,0 +1,1 @@
+"""``aionest.portal``: a loop in a thread of its own, callable from everywhere."""

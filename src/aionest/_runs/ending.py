@@ -1,0 +1,98 @@
+"""How a top-level run ends: what is left is cancelled and awaited, and the loop closed, as asyncio.Runner does it.
+
+Contract
+  * ``end`` closes the loop whatever happens. Steps and their order are asyncio's; what other threads post meanwhile is seen
+    to (``_engine.sealing``).
+  * ``end_some`` ends tasks and generators of a loop that stays open.
+Thread: the loop's own, while it does not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import constants, events, tasks
+from typing import Any
+
+from .._engine import closing
+from .._engine.loop_methods import stock_executor
+from .._engine.sealing import UnixLoop, cancel_all_tasks, gathered, report, seal
+from .._scopes import asyncgens
+
+_TIMEOUT: tuple[Any, ...] = (constants.THREAD_JOIN_TIMEOUT,) if hasattr(constants, "THREAD_JOIN_TIMEOUT") else ()
+
+_STEPS = frozenset(
+    ("shutdown_asyncgens", "shutdown_default_executor", "run_until_complete", "run_forever", "_run_once")
+)
+
+
+def end(loop: Any) -> None:
+    """End what is left on the loop and close it."""
+    try:
+        idle = _is_idle(loop)
+        if not idle:
+            cancel_all_tasks(loop)
+            idle = _is_idle(loop)
+        if idle:
+            loop._asyncgens_shutdown_called = loop._executor_shutdown_called = True
+        else:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            end_executor(loop)
+        seal(loop, idle)
+    finally:
+        events.set_event_loop(None)
+        loop.close()
+
+
+def _is_idle(loop: Any) -> bool:
+    """Is there nothing to end, and nothing that could happen meanwhile? Then asyncio's steps do not need the loop to run."""
+    return (
+        type(loop) is UnixLoop
+        and not loop._ready
+        and all(timer._cancelled for timer in loop._scheduled)
+        and not loop._asyncgens
+        and loop._default_executor is None
+        and _STEPS.isdisjoint(loop.__dict__)
+        and UnixLoop.shutdown_asyncgens in (asyncgens.stock_shutdown, asyncgens.shutdown)
+        and UnixLoop.shutdown_default_executor is stock_executor
+        and not asyncgens.abandoned
+        and len(getattr(loop._selector, "_fd_to_key", ())) == 1
+        and not asyncio.all_tasks(loop)
+    )
+
+
+def end_executor(loop: Any) -> None:
+    """Shut the default executor down; its threads are waited for."""
+    try:
+        loop.run_until_complete(loop.shutdown_default_executor(*_TIMEOUT))
+    except RuntimeError:
+        executor = getattr(loop, "_default_executor", None)
+        # since 3.12 no thread can be started at interpreter exit, not even asyncio's own that waits for the others
+        if executor is None or not (sys.is_finalizing() or closing.exiting):
+            raise
+        executor.shutdown()
+
+
+def end_some(loop: Any, some: list[Any], generators: Any = ()) -> None:
+    """Cancel these tasks, close these generators, and wait for their end."""
+    if some:
+        for task in some:
+            task._log_destroy_pending = False  # a further Ctrl-C ends the waiting
+            task.cancel()
+        loop.run_until_complete(
+            gathered(some) if events._get_running_loop() else tasks.gather(*some, return_exceptions=True)
+        )
+        for task in some:
+            if not task.cancelled() and task.exception() is not None:
+                report(loop, "unhandled exception during asyncio.run() shutdown", task.exception(), task=task)
+    if generators:
+        results = loop.run_until_complete(_close(generators))
+        for agen, result in zip(generators, results):
+            if isinstance(result, Exception):
+                report(
+                    loop, f"an error occurred during closing of asynchronous generator {agen!r}", result, asyncgen=agen
+                )
+
+
+async def _close(generators: Any) -> list[Any]:
+    return await tasks.gather(*[agen.aclose() for agen in generators], return_exceptions=True)
