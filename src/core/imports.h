@@ -1,6 +1,6 @@
 /* imports.h - notice that other modules have been imported.                                      Level 1: state.
  *
- * While something is wanted (aionest._engine.imports), the number of loaded modules is compared with what it was (an import that
+ * While something is wanted (_engine/imports.py), the number of loaded modules is compared with what it was (an import that
  * leaves it as it was, one module in and one out, is not noticed), and sys.meta_path must begin with our finder.
  *
  * Thread   any, with the GIL. Looking runs Python, and does not switch.

@@ -4,8 +4,8 @@
  *                  reach the work behind a suspended run natively.
  * task_must_cancel set when the task was cancelled while it waited for nothing; a step honours and clears it.
  *
- * No header tells where they are. _engine/probe.py puts tasks into known states once at import, and the scan here finds the one
- * word and the one bit that answer; both are then verified by the task's own getters. Nothing else in the project
+ * No header tells where they are. _engine/probe.py puts tasks into known states once at import, and the scan here finds the
+ * one word and the one bit that answer; both are then verified by the task's own getters. Nothing else in the project
  * touches a Task's memory.
  *
  * Invariant  T1  the waiter field owns its reference, as Task's own code assumes (its step does Py_CLEAR)
