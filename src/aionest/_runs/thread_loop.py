@@ -154,7 +154,8 @@ def _after_fork() -> None:
 def _abandon(loop: Any) -> None:
     if loop.is_running():
         return  # the forking thread may go on with it
-    if not isinstance(loop, base_events.BaseEventLoop):
+    asyncios = isinstance(loop, base_events.BaseEventLoop)
+    if not asyncios:
         # what it would do at its end, or at that of its transports, is done to the parent's descriptors
         _core.keep_for_ever(loop)
         return

@@ -470,7 +470,8 @@ def rehook() -> None:
         return
     loop: Any = running
     hooks = sys.get_asyncgen_hooks()
-    if not isinstance(loop, base_events.BaseEventLoop):
+    asyncios = isinstance(running, base_events.BaseEventLoop)
+    if not asyncios:
         if hooks.finalizer is not None and not isinstance(getattr(hooks.firstiter, "__self__", None), _Hooks):
             adopt_hooks(loop, None)
     elif getattr(hooks.firstiter, "__self__", None) is running and hasattr(loop, "_asyncgens"):
