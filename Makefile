@@ -13,6 +13,7 @@
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer, and each call of CPython's that the engine
 #                         makes failing once
 #   make generic          the engine's tests on what other systems than Linux get: no C paths for epoll, eventfd and sockets
+#   make macos-check | musl-check   the C module compiled and linked for these, warnings as errors; nothing is run
 #   make dist             source distribution and wheel, and the wheel tried out
 #   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
 
@@ -37,7 +38,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan generic lint dist docs bench bench-loader bench-app bench-portal clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan generic macos-check musl-check lint dist docs bench bench-loader bench-app bench-portal clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -136,6 +137,12 @@ asan: build/asan-$(TAG)/.asan
 generic: build/generic-$(TAG)/.generic
 	$(<D)/bin/python -c "from aionest import _core; assert not _core.LINUX_PATHS"
 	$(CURDIR)/build/generic-$(TAG)/bin/python -m pytest $(XDIST) tests/core tests/oracle tests/scopes -m "not long" --timeout 300 $(ARGS)
+
+macos-check: $(PY)
+	tools/cross.sh $(ENV) build/cross-$(TAG) aarch64-macos x86_64-macos
+
+musl-check: $(PY)
+	tools/cross.sh $(ENV) build/cross-$(TAG) x86_64-linux-musl aarch64-linux-musl
 
 lint: build/lint-$(TAG)/.ready
 	$(<D)/bin/python -m ruff check src tests benchmarks tools

@@ -34,8 +34,8 @@
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-#define AN_LIKELY(x) __builtin_expect(!!(x), 1)
-#define AN_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define AN_LIKELY(x) (__builtin_expect(!!(x), 1) != 0)
+#define AN_UNLIKELY(x) (__builtin_expect(!!(x), 0) != 0)
 #define AN_NOINLINE __attribute__((noinline))
 #define AN_TLS _Thread_local
 #else
