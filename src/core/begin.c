@@ -28,23 +28,24 @@ hub_start(PyObject *ignored, PyObject *noargs)
     if (self == NULL) {
         return NULL;
     }
-    th->in_hub = 1;
-    th->link = NULL;
+    th->place = (an_place){.in_hub = 1};
     if (an_st->h_frames != NULL) {
         r = PyObject_CallOneArg(an_st->h_frames, an_st->hub_main);
     }
-    if (th->over != self) {
+    if (!an_fiber_is_over(self)) {
         if (PyErr_Occurred() && raised_before(th)) {
-            an_fiber_take(&th->fibers, self); /* our parent is the run's base, and goes on */
-            an_fiber_end(&th->fibers, self);
+            an_fiber_take(&th->fibers, self);
+            an_fiber_set_over(self, NULL); /* our parent is the run's base, and goes on */
         }
         else {
-            r = PyObject_CallNoArgs(an_st->hub_main);
+            Py_XSETREF(r, PyObject_CallNoArgs(an_st->hub_main));
         }
     }
-    th->over = NULL;
     Py_XDECREF(r);
     PyErr_Clear();
+    if (an_fiber_is_over(self)) {
+        an_fiber_end(&th->fibers, self);
+    }
     Py_DECREF(self);
     Py_RETURN_NONE;
 }

@@ -1,5 +1,6 @@
 #include "block.h"
 #include "err.h"
+#include "fiber.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -122,7 +123,8 @@ an_block_unlink(an_block *b)
             run->ground = NULL;
         }
     }
-    an_anchor_drop(&b->anchor, b->link == NULL ? NULL : b->link->to);
+    an_link *link = an_fiber_link(b->carrier);
+    an_anchor_drop(&b->anchor, link == NULL ? NULL : link->to);
     if (b->prev != NULL) {
         b->prev->next = b->next;
     }
@@ -243,15 +245,15 @@ an_block_set_anchor(an_block *b)
 {
     an_thread *th = b->th;
     an_run *run = th->run;
-    b->link = th->link;
+    an_link *link = an_fiber_link(b->carrier);
     b->anchor.awaited = b->future;
-    if (b->link == NULL) {
-        if (run != NULL && run->ground == NULL && !th->in_hub) {
+    if (link == NULL) {
+        if (run != NULL && run->ground == NULL && !th->place.in_hub) {
             run->ground = &b->anchor;
         }
     }
-    else if (b->link->to != NULL && b->link->to->awaited != b->task) {
-        an_link_set(b->link, run == NULL ? NULL : run->ground);
+    else if (link->to != NULL && link->to->awaited != b->task) {
+        an_link_set(link, run == NULL ? NULL : run->ground);
     }
 }
 
@@ -280,7 +282,7 @@ an_block *
 an_block_of_base(an_thread *th)
 {
     for (an_block *b = th->last; b != NULL; b = b->prev) {
-        if (!b->in_hub && b->state == AN_BLOCK_WAITING) {
+        if (!b->place.in_hub && b->state == AN_BLOCK_WAITING) {
             return b;
         }
     }

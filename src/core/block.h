@@ -13,7 +13,8 @@
  * on when its own thread carries the loop again, or ends.
  *
  * Invariants
- *   B1  a block is in its thread's list exactly while WAITING or READY, and in `pending` exactly while READY
+ *   B1  a block is in its thread's list exactly while WAITING or READY, and in `pending` exactly while READY, until it is
+ *       handed over to (in the midst of that switch its stack may nest anew)
  *   B2  fiber is the stack that an_suspend() left; nobody else switches to it meanwhile
  *   B3  th is NULL once the block is over; a thread that ends leaves none of its blocks behind that is not
  * Owns     fiber, carrier, loop, rec, future, task, exc, contexts: strong. th, prev, next: borrowed.
@@ -41,15 +42,15 @@ typedef struct an_block {
     an_thread *th;
     an_block_state state;
     an_block_kind kind;
-    int in_hub, in_base_iter, inplace_depth; /* the stack's own, put back when it goes on */
-    int interrupts;                          /* Ctrl-C that this run has taken */
-    int early;                               /* its future called back before the stack had left */
-    int missed;                              /* its future called back while another thread carried the loop; still WAITING */
-    int signals;                             /* it holds the SIGINT handler (signals.h) */
+    an_place place; /* the stack's own, put back when it goes on */
+    int interrupts; /* Ctrl-C that this run has taken */
+    int handed;     /* taken out of pending: it is its stack's turn */
+    int early;      /* its future called back before the stack had left */
+    int missed;     /* its future called back while another thread carried the loop; still WAITING */
+    int signals;    /* it holds the SIGINT handler (signals.h) */
     long long number;
     PyObject *carrier; /* the stack of ours under it: fiber itself, or what a foreign stack was started from */
     an_anchor anchor;  /* the frame it sleeps on */
-    an_link *link;     /* the stack's own, put back when it goes on */
     PyObject *fiber, *loop, *future, *task, *exc;
     an_loop *rec;
     an_contexts contexts;

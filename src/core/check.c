@@ -3,7 +3,7 @@
 #include "foreign.h"
 #include "handle.h"
 
-static int
+static AN_NOINLINE int
 broken(const char *what)
 {
     PyErr_Format(PyExc_AssertionError, "aionest: invariant %s", what);
@@ -32,13 +32,14 @@ check_blocks(an_thread *th)
             return broken("R1: a hub's frames do not lead to the stack that they are linked to");
         }
         n++;
-        ready += b->state == AN_BLOCK_READY;
+        ready += b->state == AN_BLOCK_READY && !b->handed;
     }
     if (th->last != before || th->n_blocks != n) {
         return broken("N2: the list of blocks and its count or end differ");
     }
     for (size_t i = 0; i < th->pending.len; i++) {
-        pending += ((an_block *)an_ring_at(&th->pending, i))->state == AN_BLOCK_READY;
+        an_block *b = (an_block *)an_ring_at(&th->pending, i);
+        pending += b->state == AN_BLOCK_READY && !b->handed;
     }
     return pending == ready ? 0 : broken("N3: ready blocks and pending ones differ");
 }
@@ -48,11 +49,17 @@ static int
 check_fibers(an_thread *th)
 {
     an_fibers *fs = &th->fibers;
-    if (fs->expected != NULL) {
+    if (fs->expected != NULL && fs->expected != fs->carrier && an_fiber_is_ours(fs->expected)) {
         return broken("F3: a switch of ours is under way, but another stack runs");
     }
-    if (fs->carrier == NULL ? th->run != NULL : !an_fiber_active(fs->carrier)) {
-        return broken("F2: no stack stands for the one that the loop runs on, or one that has ended");
+    if (th->place.in_hub && (fs->carrier == NULL || !an_fiber_is_ours(fs->carrier))) {
+        return broken("N6: what the stack has entered is another one's: it stands on no hub");
+    }
+    if (fs->carrier == NULL && th->run != NULL) {
+        return broken("F2: no stack stands for the one that the loop runs on");
+    }
+    if (fs->carrier != NULL && !an_fiber_active(fs->carrier)) {
+        return broken("F2: a stack that has ended stands for the one that the loop runs on");
     }
     for (size_t i = 0; i < th->idle.len; i++) {
         if (an_ring_at(&th->idle, i) == fs->carrier) {
@@ -64,7 +71,7 @@ check_fibers(an_thread *th)
         if (b->carrier == NULL || (b->fiber != b->carrier && an_fiber_is_ours(b->fiber))) {
             return broken("F1: a stack of ours sleeps over another one");
         }
-        if (an_fiber_is_current(b->fiber)) {
+        if (!b->handed && an_fiber_is_current(b->fiber)) {
             return broken("B2: a stack that sleeps in a nested run is the one that runs");
         }
         over += b->fiber != b->carrier;
@@ -80,8 +87,8 @@ check_thread(an_thread *th)
             return broken("N1: an idle hub's stack has ended");
         }
     }
-    if (th->in_base_iter < 0 || th->inplace_depth < 0 || th->polling < 0 || th->dismissing < 0) {
-        return broken("H2: what a stack had entered was left twice");
+    if (th->place.in_base_iter < 0 || th->place.inplace_depth < 0 || th->preparing < 0) {
+        return broken("N6: what a stack had entered was left twice");
     }
     for (an_run *run = th->run; run != NULL; run = run->prev) {
         if (run->kind == AN_RUN_DRAINING ? run->base == NULL

@@ -6,7 +6,7 @@
 static int
 drain(an_thread *th, an_block *b, PyObject *self)
 {
-    PyObject *fiber = Py_NewRef(b->fiber), *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL;
+    PyObject *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL;
     Py_INCREF(b);
     an_run *run = before == NULL ? NULL : an_run_push(th, AN_RUN_DRAINING, NULL, NULL, self);
     int rc = run == NULL ? -1 : 0;
@@ -14,12 +14,10 @@ drain(an_thread *th, an_block *b, PyObject *self)
         rc = an_task_swap(before, NULL, &task); /* since 3.14 a thread has one current task, whatever its loop */
     }
     if (rc == 0) {
-        th->link = NULL;
-        rc = an_set_running_loop(loop) < 0 ? -1 : an_fiber_switch(&th->fibers, self, fiber);
+        b->handed = 1;
+        rc = an_set_running_loop(loop) < 0 ? -1 : an_hub_switch(th, self, b->fiber, b->carrier);
     }
-    an_hub_bury(th);
     PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
-    th->in_hub = 0;
     if (run != NULL) {
         PyObject *late = an_run_pop(th, run);
         if (late != NULL) {
@@ -31,7 +29,6 @@ drain(an_thread *th, an_block *b, PyObject *self)
     }
     Py_XDECREF(task);
     Py_XDECREF(before);
-    Py_DECREF(fiber);
     Py_DECREF(loop);
     if (b->state != AN_BLOCK_OVER && exc == NULL) {
         PyErr_SetString(PyExc_SystemError, "B1: a suspended run did not end");
@@ -53,13 +50,11 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
     if (self == NULL) {
         return -1;
     }
-    an_link *link = th->link;
-    int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
     for (;;) {
         an_block *b = th->last;
         left = 0;
         /* newest first: what was started last ends first. A run that is ready already ends with its own result. */
-        while (b != NULL && ((rec != NULL && b->rec != rec) || !b->in_hub)) {
+        while (b != NULL && ((rec != NULL && b->rec != rec) || !b->place.in_hub)) {
             left += rec == NULL || b->rec == rec;
             b = b->prev;
         }
@@ -87,11 +82,6 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
             }
         }
     }
-    th->link = link;
-    th->in_hub = in_hub;
-    th->in_base_iter = in_base_iter;
-    th->inplace_depth = inplace;
-    th->polling = polling;
     for (size_t i = th->pending.len; i > 0; i--) {
         PyObject *b = an_ring_pop(&th->pending);
         if (b != NULL && ((an_block *)b)->state == AN_BLOCK_READY && an_ring_push(&th->pending, b) < 0) {

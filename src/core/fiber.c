@@ -12,6 +12,9 @@ typedef struct {
     an_fibers *owner; /* compared, never followed */
     PyObject *like;   /* the same */
     Py_hash_t hash;
+    struct an_link *link; /* a hub's, while it has one */
+    PyObject *heir;       /* strong until it has ended: see an_fiber_set_over() */
+    int over, dismissed;
 } an_fiber;
 
 static AN_TLS an_fibers *here = NULL;
@@ -39,6 +42,43 @@ int
 an_fiber_is_ours(PyObject *fiber)
 {
     return Py_TYPE(fiber) == (PyTypeObject *)an_st->type_fiber;
+}
+
+struct an_link *
+an_fiber_link(PyObject *fiber)
+{
+    return fiber != NULL && an_fiber_is_ours(fiber) ? own(fiber)->link : NULL;
+}
+
+void
+an_fiber_set_link(PyObject *fiber, struct an_link *link)
+{
+    own(fiber)->link = link;
+}
+
+void
+an_fiber_set_over(PyObject *fiber, PyObject *heir)
+{
+    own(fiber)->over = 1;
+    own(fiber)->heir = Py_XNewRef(heir);
+}
+
+int
+an_fiber_is_over(PyObject *fiber)
+{
+    return an_fiber_is_ours(fiber) && own(fiber)->over;
+}
+
+void
+an_fiber_dismiss(PyObject *fiber)
+{
+    own(fiber)->dismissed = 1;
+}
+
+int
+an_fiber_is_dismissed(PyObject *fiber)
+{
+    return own(fiber)->dismissed;
 }
 
 /* Whom foreign code means by SELF. new ref */
@@ -302,21 +342,22 @@ awake(an_fibers *fs, PyObject *mine, PyObject *before, int rc)
 }
 
 static inline int
-go(an_fibers *fs, PyObject *self, PyObject *fiber, int in_run)
+go(an_fibers *fs, PyObject *self, PyObject *fiber, PyObject *carrier, int in_run)
 {
     if (AN_UNLIKELY(Py_IsFinalizing())) {
         PyErr_SetString(PyExc_RuntimeError, "the interpreter is shutting down: no other stack can go on");
         return -1;
     }
     an_st->n_switches++;
-    PyObject *mine = Py_XNewRef(fs->carrier); /* it is the one under this stack, however long that sleeps */
-    PyObject *before = fs->expected;          /* if a tracer or a finalizer nests amid another switch, that one goes on */
+    PyObject *mine = fs->carrier;    /* it is the one under this stack, however long that sleeps */
+    PyObject *before = fs->expected; /* if a tracer or a finalizer nests amid another switch, that one goes on */
+    fs->carrier = Py_NewRef(carrier != NULL ? carrier : fiber);
     fs->expected = fiber;
     PyObject *r = PyGreenlet_Switch((PyGreenlet *)fiber, NULL, NULL);
     if (AN_LIKELY(r != NULL && fs->expected == self)) {
         fs->expected = before;
-        Py_DECREF(r);
         Py_XSETREF(fs->carrier, mine);
+        Py_DECREF(r);
         return 0;
     }
     if (r == NULL && fs->expected == fiber) {
@@ -326,15 +367,15 @@ go(an_fibers *fs, PyObject *self, PyObject *fiber, int in_run)
 }
 
 int
-an_fiber_switch(an_fibers *fs, PyObject *self, PyObject *fiber)
+an_fiber_switch(an_fibers *fs, PyObject *self, PyObject *fiber, PyObject *carrier)
 {
-    return go(fs, self, fiber, 0);
+    return go(fs, self, fiber, carrier, 0);
 }
 
 int
 an_fiber_sleep(an_fibers *fs, PyObject *self, PyObject *fiber)
 {
-    return go(fs, self, fiber, 1);
+    return go(fs, self, fiber, NULL, 1);
 }
 
 int
@@ -356,7 +397,16 @@ an_fiber_take(an_fibers *fs, PyObject *self)
 void
 an_fiber_end(an_fibers *fs, PyObject *self)
 {
-    PyObject *heir = first_active(an_fiber_parent(self));
+    PyObject *heir = first_active(an_fiber_parent(self)), *carrier = own(self)->heir;
+    own(self)->heir = NULL;
+    if (carrier == NULL && fs->carrier == self) {
+        carrier = Py_XNewRef(heir);
+    }
+    if (carrier != NULL) {
+        PyObject *exc = PyErr_GetRaisedException();
+        Py_XSETREF(fs->carrier, carrier);
+        PyErr_SetRaisedException(exc);
+    }
     fs->expected = heir;
     Py_XDECREF(heir);
 }

@@ -10,7 +10,8 @@
  * Invariants
  *   F1  a stack of ours that does not run sleeps in an_fiber_switch(), or is in a switch of foreign code
  *   F2  `carrier` is the stack of ours that stands for the loop's own: the one that runs, or the one from which foreign code
- *       switched to the stack that runs. NULL where no loop of ours is under way
+ *       switched to the stack that runs. NULL where no loop of ours is under way. Who switches sets it for its target, so it
+ *       is right in the midst of a switch, too, where a tracer or a finalizer may run anything on the target's stack
  *   F3  `expected` is the target of our own switch while that is under way, else NULL. Its own wake-up clears it; one that
  *       was made in the midst of another, by a tracer or a finalizer, puts back what that one expects
  *   F4  who wakes in an_fiber_switch() and is not expected was not meant: it hands what it was given, value or exception, to
@@ -27,6 +28,8 @@
 #define AN_FIBER_H
 
 #include "state.h"
+
+struct an_link;
 
 /* One per thread, in its record. */
 typedef struct {
@@ -52,8 +55,9 @@ PyObject *an_fiber_new(an_fibers *fs, PyObject *run, PyObject *parent, PyObject 
 int an_fiber_is_ours(PyObject *fiber); /* made by an_fiber_new */
 
 /* Go there from SELF, the current stack; 0 when somebody of ours switched back | -1+exc when that was not possible, or an
- * exception was thrown in here and no loop is under way that it could be meant for. MAY SWITCH */
-int an_fiber_switch(an_fibers *fs, PyObject *self, PyObject *fiber);
+ * exception was thrown in here and no loop is under way that it could be meant for. CARRIER stands for FIBER (F2); NULL: it
+ * does so itself. MAY SWITCH */
+int an_fiber_switch(an_fibers *fs, PyObject *self, PyObject *fiber, PyObject *carrier);
 /* The same for a stack that sleeps in a nested run. AN_FIBER_THROWN+exc if it is a foreign one and the exception was thrown
  * into it: note it, then go on sleeping with an_fiber_sleep_on(). MAY SWITCH */
 int an_fiber_sleep(an_fibers *fs, PyObject *self, PyObject *fiber);
@@ -61,8 +65,17 @@ int an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier); /* CARR
 
 /* SELF starts, or goes on after foreign code came back to it: it carries the loop from now on. Keeps the current exception. */
 void an_fiber_take(an_fibers *fs, PyObject *self);
-/* SELF is about to end: who gets control by that is expected. */
+/* SELF is about to end: who gets control by that is expected. It is the last thing that SELF does. */
 void an_fiber_end(an_fibers *fs, PyObject *self);
+
+/* A hub's own: its frames (frames.h), and that it has ended, though its frames are still to be left (begin.h), for HEIR, the
+ * carrier of the stack that goes on; NULL: that one itself. FIBER may be NULL, or not ours: it has none, and has not */
+struct an_link *an_fiber_link(PyObject *fiber);
+void an_fiber_set_link(PyObject *fiber, struct an_link *link);
+void an_fiber_set_over(PyObject *fiber, PyObject *heir);
+int an_fiber_is_over(PyObject *fiber);
+void an_fiber_dismiss(PyObject *fiber); /* it shall end when it wakes up */
+int an_fiber_is_dismissed(PyObject *fiber);
 
 int an_fiber_set_parent(PyObject *fiber, PyObject *parent); /* 0 | -1+exc */
 PyObject *an_fiber_parent(PyObject *fiber);                 /* new ref | NULL, no exception: the thread's main stack */

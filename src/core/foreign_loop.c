@@ -29,17 +29,6 @@ end(an_thread *th, an_run *run)
     }
 }
 
-/* Go from SELF, the loop's own stack, to FIBER and come back when that has nothing left to do. MAY SWITCH */
-static int
-go(an_thread *th, PyObject *self, PyObject *fiber)
-{
-    int rc = an_fiber_switch(&th->fibers, self, fiber);
-    an_hub_bury(th);
-    th->in_hub = 0;
-    th->link = NULL;
-    return rc;
-}
-
 /* Let the stacks that became ready go on. MAY SWITCH */
 static int
 wake_ready(an_thread *th, PyObject *self)
@@ -47,12 +36,11 @@ wake_ready(an_thread *th, PyObject *self)
     int rc = 0;
     while (rc == 0 && th->pending.len > 0) {
         an_block *b = (an_block *)an_ring_pop(&th->pending);
-        PyObject *fiber = b->state == AN_BLOCK_READY ? Py_NewRef(b->fiber) : NULL;
-        Py_DECREF(b);
-        if (fiber != NULL) {
-            rc = go(th, self, fiber);
-            Py_DECREF(fiber);
+        if (b->state == AN_BLOCK_READY) {
+            b->handed = 1;
+            rc = an_hub_switch(th, self, b->fiber, b->carrier);
         }
+        Py_DECREF(b);
     }
     return rc;
 }
@@ -60,14 +48,16 @@ wake_ready(an_thread *th, PyObject *self)
 static int
 run_on_hub(an_thread *th, PyObject *self)
 {
-    PyObject *hub = an_ring_pop_back(&th->idle);
-    if (hub == NULL && (hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self)) == NULL) {
-        an_job_drop(th);
-        return -1;
+    int rc = 0;
+    while (rc == 0 && th->job.callback != NULL) { /* not taken, if a tracer of the switch nested: that hub sleeps */
+        PyObject *hub = an_ring_pop_back(&th->idle);
+        if (hub == NULL) {
+            hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
+        }
+        rc = hub == NULL ? -1 : an_hub_switch(th, self, hub, NULL);
+        Py_XDECREF(hub);
     }
-    int rc = go(th, self, hub);
-    Py_DECREF(hub);
-    an_job_drop(th); /* taken, but for an error */
+    an_job_drop(th);
     return rc;
 }
 
@@ -87,8 +77,7 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
     if (context != NULL && !entered) {
         PyErr_Clear(); /* the thread's bottom context, current without having been entered */
     }
-    int in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling, rc;
-    th->in_base_iter = th->inplace_depth = th->polling = 0;
+    int rc;
     long long waited_for = th->job.number;
     PyObject *before = th->idle_base, *result_before = th->job.result;
     th->idle_base = Py_NewRef(self);
@@ -112,9 +101,6 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
     if (rc == 0) {
         rc = wake_ready(th, self);
     }
-    th->in_base_iter = in_base_iter;
-    th->inplace_depth = inplace;
-    th->polling = polling;
     PyObject *result = th->job.result;
     th->job.number = waited_for;
     th->job.result = result_before;
@@ -204,7 +190,7 @@ callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kw
         return NULL;
     }
     n_calls++;
-    if (th->in_hub) {
+    if (th->place.in_hub) {
         return call_here(c, args, nargsf, kwnames);
     }
     an_run *run = th->run, *own = NULL;
@@ -573,12 +559,13 @@ an_py_foreign_begin(PyObject *module, PyObject *args)
     if (th == NULL || begin(th, loop, rec) == NULL) {
         return NULL;
     }
-    PyObject *r = Py_BuildValue("iiiL", th->in_hub, th->in_base_iter, th->inplace_depth, n_calls);
+    an_place *place = &th->place;
+    PyObject *r = Py_BuildValue("iiiL", place->in_hub, place->in_base_iter, place->inplace_depth, n_calls);
     if (r == NULL) {
         end(th, th->run);
         return NULL;
     }
-    th->in_hub = th->in_base_iter = th->inplace_depth = 0;
+    *place = (an_place){0};
     th->run->on_begin = on_begin == Py_None ? NULL : Py_NewRef(on_begin);
     return r;
 }
@@ -586,10 +573,11 @@ an_py_foreign_begin(PyObject *module, PyObject *args)
 PyObject *
 an_py_foreign_end(PyObject *module, PyObject *args)
 {
-    int in_hub, in_base_iter, inplace;
+    an_place place;
     long long calls;
     PyObject *loop;
-    if (!PyArg_ParseTuple(args, "O(iiiL):foreign_end", &loop, &in_hub, &in_base_iter, &inplace, &calls)) {
+    if (!PyArg_ParseTuple(args, "O(iiiL):foreign_end", &loop, &place.in_hub, &place.in_base_iter, &place.inplace_depth,
+                          &calls)) {
         return NULL;
     }
     an_thread *th = an_thread_get();
@@ -600,9 +588,7 @@ an_py_foreign_end(PyObject *module, PyObject *args)
     while (run != NULL && !(run->kind == AN_RUN_FOREIGN && run->loop == loop)) {
         run = run->prev;
     }
-    th->in_hub = in_hub;
-    th->in_base_iter = in_base_iter;
-    th->inplace_depth = inplace;
+    th->place = place;
     if (run != NULL) {
         end(th, run);
     }
@@ -618,7 +604,7 @@ after_wake(an_thread *th)
     if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN) {
         after_wake_elsewhere(th);
     }
-    else if (!th->in_hub) {
+    else if (!th->place.in_hub) {
         PyObject *r = deliver(th, NULL, NULL, 0, NULL, NULL);
         Py_XDECREF(r);
     }

@@ -20,6 +20,17 @@ static const char stopped_message[] = "Event loop stopped before Future complete
 
 typedef enum { MOVE_PARK, MOVE_END } hub_move;
 
+int
+an_hub_switch(an_thread *th, PyObject *self, PyObject *fiber, PyObject *carrier)
+{
+    an_place place = th->place;
+    th->place = (an_place){.in_hub = an_fiber_is_ours(carrier == NULL ? fiber : carrier)};
+    int rc = an_fiber_switch(&th->fibers, self, fiber, carrier);
+    th->place = place;
+    an_hub_bury(th);
+    return rc;
+}
+
 /* loop.stop() while a nested run_forever waits: that one returns, the loop goes on. 1 done | 0 there is none | -1+exc */
 static int
 stop_nested(an_loop *rec)
@@ -89,20 +100,21 @@ iterate_override(an_run *run)
     return r == NULL ? -1 : 0;
 }
 
-/* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference.
+/* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference, and *CARRIER one to
+ * what stands for that, if it does not do so itself.
  * Everything is read anew in each round: any handle may have switched away and back. MAY SWITCH */
 static AN_NOINLINE hub_move
-carry(an_thread *th, PyObject *self, an_link *link, PyObject **target)
+carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject **carrier)
 {
     for (;;) {
         an_run *run = th->run;
         if (AN_UNLIKELY(th->fibers.carrier != self)) {
             an_fiber_take(&th->fibers, self); /* foreign code left another stack amid a handle, and came back to this one */
-            th->in_hub = th->moved = 1;
+            th->place = (an_place){.in_hub = 1};
+            th->moved = 1;
         }
         if (AN_UNLIKELY(th->moved)) {
             th->moved = 0;
-            th->link = link;
             an_link_set(link, an_block_beneath(th));
         }
         if (AN_UNLIKELY(run == NULL)) {
@@ -122,7 +134,9 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target)
             }
             if (AN_UNLIKELY(b->fiber != b->carrier)) {
                 an_foreign_release(b->fiber, b->carrier, self);
+                *carrier = Py_NewRef(b->carrier);
             }
+            b->handed = 1;
             *target = Py_NewRef(b->fiber);
             Py_DECREF(b);
             return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
@@ -174,11 +188,9 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target)
             }
             else if (rc == 0) {
                 th->sigint_raised = 0;
-                th->polling = 1;
                 Py_INCREF(loop); /* a signal handler or a method of the loop's own may sleep in there, too */
                 Py_INCREF(rec);
                 rc = an_loop_poll(rec, loop, 1);
-                th->polling = 0;
                 Py_DECREF(rec);
                 Py_DECREF(loop);
             }
@@ -221,12 +233,14 @@ hub_main(PyObject *ignored, PyObject *noargs)
     }
     an_st->n_hubs++;
     an_link *link = an_link_new();
+    an_fiber_set_link(self, link);
     an_fiber_take(&th->fibers, self);
+    PyObject *target, *carrier;
     for (;;) {
-        PyObject *target = NULL;
-        th->in_hub = th->moved = 1;
-        th->link = link;
-        hub_move move = carry(th, self, link, &target);
+        target = carrier = NULL;
+        th->place = (an_place){.in_hub = 1};
+        th->moved = 1;
+        hub_move move = carry(th, self, link, &target, &carrier);
         an_link_set(link, NULL);
         if (move == MOVE_PARK && an_ring_push(&th->idle, self) < 0) {
             PyErr_Clear();
@@ -247,24 +261,23 @@ hub_main(PyObject *ignored, PyObject *noargs)
             Py_XSETREF(th->corpse, Py_NewRef(self));
             break;
         }
-        th->link = NULL;
-        int rc = an_fiber_switch(&th->fibers, self, target);
-        an_hub_bury(th);
+        int rc = an_hub_switch(th, self, target, carrier);
         Py_DECREF(target);
+        Py_CLEAR(carrier);
         if (rc < 0) {
             /* nobody refers to us any more: greenlet ends us */
             PyErr_Clear();
             break;
         }
-        if (th->dismissing) {
+        if (an_fiber_is_dismissed(self)) {
             break;
         }
     }
-    th->link = NULL;
+    an_fiber_set_link(self, NULL);
     an_link_free(link);
     an_st->n_hubs--;
-    an_fiber_end(&th->fibers, self);
-    th->over = self;
+    an_fiber_set_over(self, carrier);
+    Py_XDECREF(carrier);
     Py_DECREF(self);
     /* An error leaves a Python frame without a look at signals and garbage: this stack is nobody's now. */
     an_fiber_exit();
@@ -281,14 +294,13 @@ tramp_main(PyObject *ignored, PyObject *noargs)
         return NULL;
     }
     an_fiber_take(&th->fibers, self);
-    while (!th->dismissing) {
+    while (!an_fiber_is_dismissed(self)) {
         PyObject *hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
-        if (hub == NULL || an_fiber_switch(&th->fibers, self, hub) < 0) {
+        if (hub == NULL || an_hub_switch(th, self, hub, NULL) < 0) {
             Py_XDECREF(hub);
             PyErr_WriteUnraisable(self);
             break;
         }
-        an_hub_bury(th);
         Py_DECREF(hub);
     }
     an_fiber_end(&th->fibers, self);
@@ -305,16 +317,16 @@ dismiss_one(an_thread *th, PyObject *fiber, PyObject *self)
         return;
     }
     PyObject *carrier = th->fibers.carrier;
+    an_fiber_dismiss(fiber);
     if (carrier != NULL && carrier != self) {
         an_foreign_release(self, carrier, fiber);
     }
-    if (an_fiber_set_parent(fiber, self) < 0 || an_fiber_switch(&th->fibers, self, fiber) < 0) {
+    if (an_fiber_set_parent(fiber, self) < 0 || an_hub_switch(th, self, fiber, NULL) < 0) {
         PyErr_WriteUnraisable(fiber);
     }
     else if (carrier != NULL && carrier != self && !an_fiber_active(fiber) && an_fiber_set_parent(fiber, carrier) < 0) {
         PyErr_WriteUnraisable(fiber); /* it may be the parent of foreign ones: not SELF, which may be one of them */
     }
-    an_hub_bury(th);
 }
 
 void
@@ -325,8 +337,6 @@ an_hub_dismiss(an_thread *th)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *self = an_fiber_current();
-    int in_hub = th->in_hub;
-    th->dismissing++;
     PyObject *fiber;
     while (self != NULL && (fiber = an_ring_pop(&th->idle)) != NULL) {
         dismiss_one(th, fiber, self);
@@ -338,10 +348,9 @@ an_hub_dismiss(an_thread *th)
         dismiss_one(th, fiber, self);
         Py_DECREF(fiber);
     }
-    th->dismissing--;
-    th->in_hub = in_hub;
     Py_XDECREF(self);
     PyErr_SetRaisedException(exc);
+    an_hub_settle(th); /* a tracer or a finalizer may have nested meanwhile */
 }
 
 void
@@ -350,21 +359,27 @@ an_hub_settle(an_thread *th)
     if (AN_LIKELY(th->run != NULL && th->run->kind == AN_RUN_OWN)) {
         return;
     }
-    if (th->n_blocks > 0 || th->run == NULL || th->run->kind != AN_RUN_ADOPTED || th->in_hub) {
-        return;
-    }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *late = an_run_pop(th, th->run);
-    if (th->run == NULL) {
-        an_hub_dismiss(th);
-        if (!th->in_base_iter) {
+    while (th->n_blocks == 0 && th->preparing == 0 && th->run != NULL && th->run->kind == AN_RUN_ADOPTED && !th->place.in_hub) {
+        PyObject *late = an_run_pop(th, th->run);
+        if (th->run == NULL) {
+            an_hub_dismiss(th);
+        }
+        if (th->run == NULL && !th->place.in_base_iter) {
             an_fiber_take(&th->fibers, NULL);
         }
-    }
-    if (late != NULL) {
-        an_err_unraisable(late, NULL);
+        if (late != NULL) {
+            an_err_unraisable(late, NULL);
+        }
     }
     PyErr_SetRaisedException(exc);
+}
+
+void
+an_hub_undo(an_thread *th)
+{
+    th->preparing--;
+    an_hub_settle(th);
 }
 
 /* ---- carrying ------------------------------------------------------------ */
@@ -381,40 +396,31 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
         Py_XDECREF(self);
         return -1;
     }
-    an_link *link = th->link;
-    int in_hub = th->in_hub, in_base_iter = th->in_base_iter, inplace = th->inplace_depth, polling = th->polling;
-    th->in_base_iter = th->inplace_depth = th->polling = 0;
     rec->todo = 0;
     if (run->prev == NULL) {
         th->of_runner = th->is_main && an_signals_of_runner();
     }
     int rc = 0;
-    PyObject *carrier = Py_XNewRef(th->fibers.carrier);
+    PyObject *carrier = Py_XNewRef(th->fibers.carrier), *expected = th->fibers.expected;
     an_fiber_take(&th->fibers, self);
     while (rc == 0 && !run->finished) {
         PyObject *hub = an_ring_pop_back(&th->idle);
         if (hub == NULL) {
             hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
         }
-        th->in_hub = 1;
-        th->link = NULL;
-        rc = hub == NULL ? -1 : an_fiber_switch(&th->fibers, self, hub);
-        an_hub_bury(th);
+        rc = hub == NULL ? -1 : an_hub_switch(th, self, hub, NULL);
         Py_XDECREF(hub);
     }
-    th->link = link;
-    th->in_hub = in_hub;
-    th->in_base_iter = in_base_iter;
-    th->inplace_depth = inplace;
-    th->polling = polling;
     PyObject *thrown = rc < 0 ? PyErr_GetRaisedException() : NULL;
     PyObject *exc = an_run_pop(th, run);
+    an_hub_settle(th);
     if (th->run == NULL) {
         an_hub_dismiss(th);
         an_signals_release(th);
         th->of_runner = 0;
     }
     an_fiber_take(&th->fibers, carrier);
+    th->fibers.expected = expected; /* of the switch in whose midst this run was */
     Py_XDECREF(carrier);
     Py_DECREF(self);
     if (thrown != NULL) {
@@ -440,25 +446,18 @@ lend_base(an_thread *th)
             continue;
         }
         an_contexts contexts;
-        PyObject *self = an_fiber_current(), *fiber = Py_NewRef(b->fiber);
-        Py_DECREF(b);
+        PyObject *self = an_fiber_current();
         if (self == NULL || an_contexts_leave(&contexts) < 0) {
             Py_XDECREF(self);
-            Py_DECREF(fiber);
+            Py_DECREF(b);
             return -1;
         }
-        int in_base_iter = th->in_base_iter, inplace = th->inplace_depth;
-        th->in_base_iter = th->inplace_depth = 0;
+        b->handed = 1;
         Py_XSETREF(th->idle_base, self);
         an_fiber_take(&th->fibers, self); /* the one that iterates a loop of a foreign run_forever */
-        int rc = an_fiber_switch(&th->fibers, self, fiber);
-        an_hub_bury(th);
-        Py_DECREF(fiber);
+        int rc = an_hub_switch(th, self, b->fiber, b->carrier);
+        Py_DECREF(b);
         Py_CLEAR(th->idle_base);
-        th->link = NULL;
-        th->in_hub = 0;
-        th->in_base_iter = in_base_iter;
-        th->inplace_depth = inplace;
         PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
         if (an_contexts_enter(&contexts) < 0) {
             rc = -1;
@@ -478,7 +477,7 @@ static void
 after_wake(an_thread *th)
 {
     /* hubs and C iterations look at pending themselves; frames of asyncio's own _run_once do not */
-    if (!th->in_hub && !th->in_base_iter) {
+    if (!th->place.in_hub && !th->place.in_base_iter) {
         (void)lend_base(th);
     }
 }
@@ -486,8 +485,8 @@ after_wake(an_thread *th)
 int
 an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
 {
-    if (!th->in_hub || !rec->carried) {
-        if (!th->in_base_iter) {
+    if (!th->place.in_hub || !rec->carried) {
+        if (!th->place.in_base_iter) {
             rec->inflight = 0;
         }
         if (rec->n_blocks > 0) {
@@ -503,10 +502,10 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
             return -1;
         }
     }
-    int base = !th->in_hub;
+    int base = !th->place.in_hub;
     PyObject *carrier = NULL;
     if (base) {
-        th->in_base_iter++;
+        th->place.in_base_iter++;
         carrier = th->fibers.carrier;
         th->fibers.carrier = an_fiber_current();
         PyErr_Clear(); /* there is none any more when the interpreter ends */
@@ -536,7 +535,7 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
         }
     } while (rc > 0);
     if (base) {
-        th->in_base_iter--;
+        th->place.in_base_iter--;
         if (carrier != NULL || th->run == NULL) {
             an_fiber_take(&th->fibers, carrier);
         }
@@ -590,13 +589,14 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
         return -1;
     }
     if (rec->foreign) {
-        if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN || !th->in_hub) {
+        if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN || !th->place.in_hub) {
             an_err("NestedRunError",
                    "this call is made on the own stack of %R, which cannot be suspended: in a protocol's or a transport's "
                    "callback, for instance. Make it in a task, or in a callback of loop.call_soon()",
                    Py_TYPE(loop));
             return -1;
         }
+        th->preparing++;
         return 0;
     }
     if (th->run == NULL || (!rec->carried && rec->guest == NULL)) {
@@ -607,17 +607,36 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
             return -1;
         }
     }
+    th->preparing++;
     if (th->fibers.carrier == NULL && adopt_carrier(th) < 0) {
-        an_hub_settle(th);
+        an_hub_undo(th);
         return -1;
     }
     if (th->run->kind == AN_RUN_ADOPTED && th->tramp == NULL) {
-        th->tramp = an_fiber_new(&th->fibers, an_st->tramp_main, th->fibers.carrier, th->fibers.carrier);
-        if (th->tramp == NULL) {
-            an_hub_settle(th);
+        PyObject *tramp = an_fiber_new(&th->fibers, an_st->tramp_main, th->fibers.carrier, th->fibers.carrier);
+        if (tramp == NULL) {
+            an_hub_undo(th);
             return -1;
         }
+        if (th->tramp == NULL) {
+            th->tramp = tramp;
+        }
+        else {
+            Py_DECREF(tramp); /* a finalizer nested */
+        }
     }
+    return 0;
+}
+
+int
+an_hub_commit(an_thread *th, an_loop *rec)
+{
+    an_run *run = th->run;
+    if (run == NULL || run->kind == AN_RUN_DRAINING || rec->ending || (run->kind == AN_RUN_ADOPTED && th->tramp == NULL)) {
+        an_err("NestedRunError", "%s", stopped_message);
+        return -1;
+    }
+    th->preparing--;
     return 0;
 }
 
@@ -625,7 +644,9 @@ int
 an_hub_leave(an_thread *th, an_block *b)
 {
     an_run *run = th->run;
-    PyObject *fiber = NULL;
+    PyObject *fiber = NULL, *base = run->kind == AN_RUN_OWN ? run->base : th->tramp;
+    int is_base = base == b->fiber;
+    th->bases_asleep += is_base;
     if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
         fiber = Py_NewRef(th->idle_base);
     }
@@ -637,9 +658,13 @@ an_hub_leave(an_thread *th, an_block *b)
         fiber = an_ring_pop_back(&th->idle);
     }
     if (fiber == NULL) {
-        fiber = Py_NewRef(run->kind == AN_RUN_OWN ? run->base : th->tramp);
+        fiber = AN_LIKELY(th->bases_asleep == 0) ? Py_NewRef(base) : an_fiber_new(&th->fibers, an_st->hub_start, base, base);
+        if (AN_UNLIKELY(fiber == NULL)) {
+            th->bases_asleep -= is_base;
+            return -1;
+        }
     }
-    th->in_base_iter = th->inplace_depth = th->polling = 0;
+    th->place = (an_place){.in_hub = an_fiber_is_ours(fiber)};
     int rc = an_fiber_sleep(&th->fibers, b->fiber, fiber);
     while (AN_UNLIKELY(rc == AN_FIBER_THROWN)) {
         if (b->state == AN_BLOCK_OVER) {
@@ -649,6 +674,8 @@ an_hub_leave(an_thread *th, an_block *b)
         an_block_interrupt(b, PyErr_GetRaisedException());
         rc = an_fiber_sleep_on(&th->fibers, b->fiber, b->carrier);
     }
+    th->place = b->place;
+    th->bases_asleep -= is_base;
     an_hub_bury(th);
     Py_DECREF(fiber);
     return rc;

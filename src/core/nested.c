@@ -72,7 +72,7 @@ step_in_place(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future)
         rc = -1;
         goto over;
     }
-    th->inplace_depth++;
+    th->place.inplace_depth++;
     rec->inplace++;
     an_st->n_inplace++;
     h = an_ring_pop(&rec->ready);
@@ -88,7 +88,7 @@ step_in_place(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future)
             PyErr_SetRaisedException(exc);
         }
     }
-    th->inplace_depth--;
+    th->place.inplace_depth--;
     {
         PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
         if (an_contexts_enter(&contexts) < 0) {
@@ -233,7 +233,7 @@ an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an
     if (done < 0) {
         return NULL;
     }
-    if (!done && try_in_place && th->inplace_depth < AN_INPLACE_DEPTH && an_suspend_avoidable(th, rec) &&
+    if (!done && try_in_place && th->place.inplace_depth < AN_INPLACE_DEPTH && an_suspend_avoidable(th, rec) &&
         own_step(rec, future) && !handles_exception()) {
         int due = an_loop_timer_due(rec, loop);
         if (due < 0) {

@@ -62,7 +62,7 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
         return -1;
     }
     if (an_task_swap(loop, NULL, &task) < 0) {
-        an_hub_settle(th);
+        an_hub_undo(th);
         return -1;
     }
     b = an_block_new(th, rec, loop, future, task, kind);
@@ -84,24 +84,25 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
         goto undo_guest;
     }
     if (an_contexts_leave(&b->contexts) < 0) {
+        goto undo_strand;
+    }
+    an_signals_enter(b);
+    if (AN_UNLIKELY(an_hub_commit(th, rec) < 0)) {
         keep_first(&error);
-        if (b->carrier != b->fiber) {
-            an_foreign_return(&th->fibers, b->carrier, b->fiber);
+        an_signals_leave(b);
+        if (an_contexts_enter(&b->contexts) < 0) {
+            keep_first(&error);
         }
-        goto undo_guest;
+        goto undo_strand;
     }
     Py_CLEAR(task); /* the block has its own reference */
-    an_signals_enter(b);
     long long t0 = rec->debug ? (long long)(an_loop_now() * 1e9) : 0;
     an_block_set_anchor(b);
-    b->in_hub = th->in_hub;
-    b->in_base_iter = th->in_base_iter;
-    b->inplace_depth = th->inplace_depth;
+    b->place = th->place;
 
     /* ---- commit and switch */
     int rc = 0;
     an_block_link(b);
-    th->link = NULL;
     if (AN_LIKELY(!b->early)) {
         rc = an_hub_leave(th, b);
     }
@@ -113,18 +114,20 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
             an_block_detach(b);
         }
     }
+    else if (AN_UNLIKELY(b->state == AN_BLOCK_WAITING && !b->early)) {
+        /* in the midst of a switch to the base, whose turn it is */
+        an_err("NestedRunError", "%s", "Event loop stopped before Future completed.");
+        keep_first(&error);
+        an_block_detach(b);
+    }
     an_block_unlink(b);
     if (AN_UNLIKELY(b->carrier != b->fiber)) {
         an_foreign_return(&th->fibers, b->carrier, b->fiber);
     }
-    th->link = b->link;
-    if (AN_UNLIKELY(b->link != NULL && b->link->to == NULL)) {
-        an_link_set(b->link, an_block_beneath(th)); /* the run that it began in is over */
+    an_link *link = an_fiber_link(b->carrier);
+    if (AN_UNLIKELY(link != NULL && link->to == NULL)) {
+        an_link_set(link, an_block_beneath(th)); /* the run that it began in is over */
     }
-    th->in_hub = b->in_hub;
-    th->in_base_iter = b->in_base_iter;
-    th->inplace_depth = b->inplace_depth;
-    th->polling = 0;
     rec = b->rec;
     loop = b->loop;
     if (AN_UNLIKELY(t0 != 0)) {
@@ -168,6 +171,11 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     }
     return rc;
 
+undo_strand:
+    keep_first(&error);
+    if (b->carrier != b->fiber) {
+        an_foreign_return(&th->fibers, b->carrier, b->fiber);
+    }
 undo_guest:
     keep_first(&error);
     if (guest && guest_call(rec, an_st->s_resume) < 0) {
@@ -192,7 +200,7 @@ undo_task:
         b->th = NULL;
         Py_DECREF(b);
     }
-    an_hub_settle(th);
+    an_hub_undo(th);
     PyErr_SetRaisedException(error);
     return -1;
 }

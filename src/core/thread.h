@@ -7,6 +7,9 @@
  *   N4  a record is reached by its own thread through the thread-local pointer, which is not kept over a switch to
  *       another thread (there is none: fibers stay in their thread)
  *   N5  no block outlives the record while it points to it: an_thread_at_end ends them, or cuts them off
+ *   N6  `place` is what the current stack has entered: who leaves a stack takes it along, and puts it back first thing
+ *       (an_hub_switch, an_suspend). In the midst of a switch it is that of a stack which has entered nothing yet. What else
+ *       belongs to a stack is reached through the carrier (F2): a hub's frames, and that it has ended
  * Owns     idle, idle_base, pending items, context, fibers: strong. run: heap memory that the run's own code frees.
  * Thread   its own; `pending` also by others with the GIL (an_block_wake)
  */
@@ -45,19 +48,21 @@ typedef struct an_run {
     int polled;         /* an iteration was begun: even a loop that was stopped before runs one */
 } an_run;
 
+typedef struct {
+    int in_hub;        /* the stack stands on a hub */
+    int in_base_iter;  /* a C _run_once of an adopted loop is on it and looks at pending itself */
+    int inplace_depth; /* steps that run in place on it */
+} an_place;
+
 typedef struct an_thread {
     PyObject_HEAD
     an_run *run;
     an_fibers fibers;
-    int in_hub;        /* the current stack stands on a hub */
-    an_link *link;     /* that hub's frames, or NULL; also NULL as long as a switch is under way */
+    an_place place;    /* N6 */
     int moved;         /* runs or blocks came or went: the hub that carries on has another stack beneath it */
-    const void *over;  /* the hub that has just ended, until its frames are left. Compared only */
-    int in_base_iter;  /* a C _run_once of an adopted loop is on the current stack and looks at pending itself */
-    int polling;       /* inside an_loop_poll: a signal handler that runs now interrupts no user code */
     int sigint_raised; /* Ctrl-C raised KeyboardInterrupt in some callback of this batch, which held the front up */
-    int dismissing;
-    int inplace_depth;
+    int bases_asleep;  /* bases, or the trampoline, that sleep in a nested run which began amid a switch to them */
+    int preparing;     /* stacks that are about to sleep: what adopted runs need stays */
     int is_main;
     int of_runner; /* the outermost run takes Ctrl-C itself (signals.h) */
     an_ring idle;

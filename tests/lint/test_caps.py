@@ -27,7 +27,6 @@ BIGGER: dict[str, set[str]] = {
     },
     "function": {
         "_ask",
-        "an_hub_end_suspended",
         "an_hub_run_once",
         "an_loop_look_at_selector",
         "an_suspend",
