@@ -5,6 +5,7 @@ Nothing may get lost: each bad thing must come out under its own name, and the t
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import textwrap
 from pathlib import Path
@@ -159,6 +160,14 @@ def test_only_what_is_asked_for_is_run(bench):
     bench.file("test_a.py", "def test_a(): pass\ndef test_b(): pass")
     assert outcomes(bench.run(False, ["test_a.py::test_b"])) == {"test_b": "pass"}
     assert supervise.collect(bench.setup()) == ["test_a.py::test_a", "test_a.py::test_b"]
+
+
+def test_what_pytests_own_options_leave_out_is_not_asked_for(bench):
+    bench.file("test_a.py", "def test_a(): pass\ndef test_b(): pass")
+    setup = dataclasses.replace(bench.setup(), args=["-p", "no:xdist", "-k", "not test_b"])
+    asked = supervise.collect(setup)
+    assert asked == ["test_a.py::test_a"]
+    assert outcomes(supervise.run(setup, False, asked)) == {"test_a": "pass"}
 
 
 def test_the_whole_judgement(bench):

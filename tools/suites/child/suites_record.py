@@ -65,6 +65,8 @@ for _pair in os.environ.get("SUITES_LOG_LEVELS", "").split():  # what a project'
     logging.getLogger(_pair.split("=")[0]).setLevel(_pair.split("=")[1])
 
 
+# last: what -k, -m or another plugin drops or moves is not ours to tell
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session, config, items):
     seen = {}
     for item in items:
