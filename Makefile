@@ -75,7 +75,7 @@ $(ANYIO_ENV)/.ready: $(WHEEL)
 SDKS := 1.24.0 2.0.0 2
 # on the older releases only what depends on the SDK; on the newest, and by make test, all of it
 SDK_NEWEST := tests/loader
-SDK_PARTS := $(addprefix tests/loader/test_,loader.py callbacks.py direct.py dispatcher.py http_faults.py modern.py oauth.py \
+SDK_PARTS := $(addprefix tests/loader/test_,loader.py bad_messages.py callbacks.py direct.py dispatcher.py http_faults.py modern.py oauth.py \
 	pipes.py reload.py)
 sdk: $(SDKS:%=build/mcp-%-$(TAG)/.ready)
 	@rc=0; for v in $(SDKS); do echo "== mcp $$v"; build/mcp-$$v-$(TAG)/bin/python -m pytest $(XDIST) \

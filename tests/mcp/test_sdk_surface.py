@@ -39,6 +39,8 @@ OURS = {
     "_ended",
     "_watched",
     "_give_up",
+    "_held",
+    "_waiting",
 }
 
 

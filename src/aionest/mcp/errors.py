@@ -89,6 +89,10 @@ class ProtocolError(ToolsError):
         self.rpc_code = rpc_code
 
 
+class MessageTooLong(ProtocolError):
+    """The server's message was longer than its configuration allows."""
+
+
 class ArgumentsError(UsageError):
     """The arguments do not fit the tool's schema. ``problems`` has a line for each."""
 

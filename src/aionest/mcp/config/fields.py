@@ -22,6 +22,8 @@ ALIASES = {
     **dict.fromkeys(("connectTimeout", "connectionTimeout", "startup_timeout", "startupTimeout"), "connect_timeout"),
     "requestTimeout": "timeout",
     "cacheTtl": "cache_ttl",
+    "maxMessageMb": "max_message_mb",
+    "maxListed": "max_listed",
     "oauth": "auth",
     "protocolEra": "protocol",
 }

@@ -58,6 +58,8 @@ class ServerConfig(BaseModel):
     bundle: str | None = None
     retry: Literal["safe", "never", "always"] = "safe"
     cache_ttl: Annotated[float, BeforeValidator(no_bool), Field(ge=0, allow_inf_nan=False)] = 0.0
+    max_message_mb: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=4096, allow_inf_nan=False)] = 64.0
+    max_listed: Annotated[int, BeforeValidator(no_bool), Field(gt=0)] = 10_000
     auth: Literal["oauth"] | dict[str, Any] | None = None
     protocol: Literal["auto", "legacy", "modern"] = "auto"
 
@@ -176,6 +178,11 @@ class ServerConfig(BaseModel):
     def is_resolved(self) -> bool:
         """Were its references replaced? Then it holds the values of variables, and is not to be saved."""
         return bool(self._written)
+
+    @property
+    def message_limit(self) -> int:
+        """Bytes that one message of the server may have."""
+        return int(self.max_message_mb * (1 << 20))
 
     @property
     def variables(self) -> dict[str, str]:

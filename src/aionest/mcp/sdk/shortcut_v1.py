@@ -104,6 +104,10 @@ class Direct:
             await session._validate_tool_result(name, result)
         return result
 
+    def waiting(self) -> list[Any]:
+        """The ids of the requests in flight."""
+        return list(self._session._response_streams)
+
     def take(self, line: bytes) -> bool:
         """Hand a line to the call that it is the result of. False: it is something else, and the session's.
 

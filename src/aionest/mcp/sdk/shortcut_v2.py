@@ -121,6 +121,10 @@ class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
             raise MCPError(code=outcome.code, message=outcome.message, data=outcome.data)
         return outcome  # type: ignore[no-any-return]
 
+    def waiting(self) -> list[Any]:
+        """The ids of the requests in flight."""
+        return list(self._pending)
+
     def take(self, line: bytes) -> bool:
         """Hand a line to the call that it is the result of. False: it is something else, and the dispatcher's.
 

@@ -51,7 +51,10 @@ class Session(LenientSession):
 
 def parse(line: bytes) -> SessionMessage:
     """One line of a server's output as a session message. Raises ValueError for anything else."""
-    return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
+    message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+    if getattr(message, "id", "") is None:  # of an error: the SDK would drop it
+        raise ValueError("id: nobody's")
+    return SessionMessage(message)
 
 
 def encode(message: SessionMessage) -> bytes:

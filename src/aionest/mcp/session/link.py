@@ -25,7 +25,7 @@ from .. import sdk
 from .._threads import in_own_thread, in_thread
 from ..auth import Secrets, chosen, watch_logs
 from ..config import stamp_of
-from ..errors import Refused, ServerExited
+from ..errors import Refused
 from ..sdk import Failure, classify
 from ..transport import http, sse, stdio
 from ..transport.process import ServerProcess, raise_if_ended
@@ -110,7 +110,7 @@ class Link:
         self.process = process
         self._listening.on_process(process)
 
-    def is_failing(self, failure: ServerExited) -> None:
+    def is_failing(self, failure: Exception) -> None:
         self.failing = failure
 
     def was_refused(self, status: int) -> None:
@@ -165,8 +165,8 @@ class Link:
         elif config.auth:
             auth = await self._login(config)
         if self.transport == "sse":
-            return sse.streams(config.url, headers, config.connect_timeout, auth, self)
-        return http.streams(config.url, headers, auth, self, dropped)
+            return sse.streams(config.url, headers, config.connect_timeout, auth, config.message_limit, self)
+        return http.streams(config.url, headers, auth, config.message_limit, self, dropped)
 
     async def _login(self, config: ServerConfig) -> Any:
         from ..auth import oauth

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from ... import ResourceLost
 from ..._times import seconds_of
-from ..errors import CallTimeout, Refused, ServerLost, ServerUnavailable, ToolsError
+from ..errors import (
+    CallTimeout,
+    MessageTooLong,
+    Refused,
+    ServerLost,
+    ServerUnavailable,
+    ToolsError,
+    copy_to_raise,
+    flatten,
+)
 from ..sdk import Failure, classify
 from ..transport.sent import Sent
 from .status import State
@@ -127,6 +136,11 @@ class Request:
         if with_session and connection.link is link:
             connection.abandon_session(exc.__cause__ or link.failing)
         cause = await self._cause(link, exc) if with_session else exc
+        too_long = next((one for one in flatten(cause) if isinstance(one, MessageTooLong)), None)
+        if too_long is not None:  # not once more, whatever was asked for
+            if not connection.is_open:
+                connection.become(State.LOST, too_long)
+            raise copy_to_raise(too_long) from exc
         status = sent.status()
         if status:
             cause = Refused(status)

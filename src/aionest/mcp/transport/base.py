@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from ..errors import ServerExited
 from .process import ServerProcess
 
 Streams = tuple[Any, Any]  # what is read from and what is written to: of anyio or the SDK, with the SDK's messages
@@ -22,7 +21,7 @@ class Watcher(Protocol):
     def has_process(self, process: ServerProcess) -> None:
         """The process of the server has started."""
 
-    def is_failing(self, failure: ServerExited) -> None:
+    def is_failing(self, failure: Exception) -> None:
         """This will be raised once all is ended, which may take its time."""
 
     def was_refused(self, status: int) -> None:

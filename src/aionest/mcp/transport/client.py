@@ -1,6 +1,6 @@
 """The HTTP client of a session: the SDK's library, our own class of it.
 
-Contract: tells ``Posts`` what becomes of each request. Answers take the time that they take, as calls have deadlines of their own;
+Contract: tells ``Posts`` what becomes of each request, and gives the SDK answers that it can use (``bodies``). Answers take the time that they take, as calls have deadlines of their own;
 redirects are treated as by the SDK's own client. One per session, in its loop's thread.
 """
 
@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..sdk.line import HTTP
+from .bodies import asked_by, usable
 from .posts import Posts
 
 TIMEOUT = 30.0  # seconds to connect, to write and for a place in the pool, as in the SDK
@@ -26,6 +27,8 @@ LONGEST = 300.0  # seconds that a server may put one off
 class Client(HTTP.AsyncClient):  # type: ignore[misc]
     """An HTTP client whose posts are followed.
 
+    :param limit: bytes of one message.
+    :param answers: does a POST bring the answer of the request that it carries?
     :param on_post: called with what a POST has failed with: an exception, or the status that says no.
     :param options: of the library's client.
     """
@@ -34,6 +37,8 @@ class Client(HTTP.AsyncClient):  # type: ignore[misc]
         self,
         posts: Posts,
         on_response: Callable[[Any], None],
+        limit: int,
+        answers: bool,
         on_post: Callable[[int | BaseException], None] = lambda failure: None,
         **options: Any,
     ) -> None:
@@ -44,9 +49,11 @@ class Client(HTTP.AsyncClient):  # type: ignore[misc]
         hooks = {"request": [_no_haste], "response": [look]}
         super().__init__(event_hooks=hooks, follow_redirects=_follows_redirects(), **options)
         self._posts, self._on_post = posts, on_post
+        self._limit, self._answers = limit, answers
 
     async def send(self, request: Any, **options: Any) -> Any:
-        number = self._posts.posting(request)
+        asked = asked_by(request)
+        number = self._posts.posting(asked)
         try:
             response = await self._taken(request, number, options)
         except Exception as exc:
@@ -57,6 +64,8 @@ class Client(HTTP.AsyncClient):  # type: ignore[misc]
         self._posts.posted(number, response.status_code)
         if request.method == "POST" and response.status_code >= 400:
             self._on_post(response.status_code)
+        if request.method == "GET" or (self._answers and request.method == "POST"):
+            return await usable(response, asked, self._limit)
         return response
 
     async def _taken(self, request: Any, number: Any, options: dict[str, Any]) -> Any:

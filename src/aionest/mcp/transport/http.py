@@ -6,6 +6,8 @@ Contract: as ``base``. The status of each refused request is told at once; 2.x d
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -16,13 +18,19 @@ from .client import Client
 from .posts import Posts
 
 
+@functools.lru_cache(maxsize=1)
+def _has_limit() -> bool:
+    return "max_sse_event_size" in inspect.signature(streamable_http_client).parameters
+
+
 @contextlib.asynccontextmanager
 async def streams(
-    url: str, headers: Mapping[str, str], auth: Any, watcher: Watcher, dropped: DroppedStreamWatch
+    url: str, headers: Mapping[str, str], auth: Any, limit: int, watcher: Watcher, dropped: DroppedStreamWatch
 ) -> AsyncIterator[Streams]:
     """Reach a server.
 
     :param auth: the HTTP library's, or None.
+    :param limit: bytes of one message.
     :param dropped: looks after streams that end without an answer.
     """
     posts = Posts()
@@ -33,6 +41,11 @@ async def streams(
             watcher.was_refused(response.status_code)
         dropped.look(response)
 
-    client = Client(posts, look, headers=dict(headers), auth=auth)
-    async with client, streamable_http_client(url, http_client=client) as found:  # of 1.x three things, of 2.x two
+    client = Client(posts, look, limit, True, headers=dict(headers), auth=auth)
+    # where the SDK has a limit of its own, of one event, ours counts
+    own: Any = {"max_sse_event_size": None} if _has_limit() else {}
+    async with (
+        client,
+        streamable_http_client(url, http_client=client, **own) as found,
+    ):  # of 1.x three things, of 2.x two
         yield found[0], posts.stream(found[1])

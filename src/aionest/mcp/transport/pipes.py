@@ -19,7 +19,7 @@ import select
 import socket
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import IO, Any
 
 import anyio
@@ -228,6 +228,10 @@ class Incoming(anyio.abc.ObjectReceiveStream[SessionMessage]):
         """Hand a line to who waits for just that. False: it is for the session, or has to wait until that has what came before."""
         idle = self._item is not None and not self._item.done()
         return idle and self.direct is not None and self.direct.take(line)
+
+    def waiting(self) -> Collection[Any] | None:
+        """The ids of the requests in flight; None is not known."""
+        return self.direct.waiting() if self.direct is not None else None
 
     async def put(self, item: SessionMessage) -> bool:
         """Hand it on; False: nobody takes it any more."""

@@ -8,7 +8,6 @@ Used by the tasks of one session, in its loop's thread.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import anyio
@@ -65,15 +64,12 @@ class Posts:
 
     # -- of the HTTP client
 
-    def posting(self, request: Any) -> Any:
-        """A request of the client's begins: the number of the call's request that it carries, or None."""
-        if not self._fates or request.method != "POST":
-            return None
-        try:
-            number = json.loads(request.content).get("id")
-        except Exception:  # not JSON, or a body that cannot be looked at
-            return None
-        if not isinstance(number, (int, str)) or number not in self._fates:
+    def posting(self, number: Any) -> Any:
+        """A request of the client's begins: the number of the call's request that it carries, or None.
+
+        :param number: of the JSON-RPC request in it, or None.
+        """
+        if number is None or number not in self._fates:
             return None
         self._fates[number] = _POSTED
         return number

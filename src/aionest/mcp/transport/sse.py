@@ -54,11 +54,12 @@ class _Incoming:
 
 @contextlib.asynccontextmanager
 async def streams(
-    url: str, headers: Mapping[str, str], connect_timeout: float, auth: Any, watcher: Watcher
+    url: str, headers: Mapping[str, str], connect_timeout: float, auth: Any, limit: int, watcher: Watcher
 ) -> AsyncIterator[Streams]:
     """Reach a server.
 
     :param auth: the HTTP library's, or None.
+    :param limit: bytes of one message.
     """
     posts = Posts()
     failure: BaseException | None = None
@@ -77,7 +78,7 @@ async def streams(
         def lost(what: int | BaseException) -> None:
             end(Refused(what) if isinstance(what, int) else what)
 
-        return Client(posts, look, lost, headers=headers, timeout=timeout, auth=auth)
+        return Client(posts, look, limit, False, lost, headers=headers, timeout=timeout, auth=auth)
 
     async def watch() -> None:
         await failed.wait()

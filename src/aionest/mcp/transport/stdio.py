@@ -2,7 +2,7 @@
 
 Contract
   * The process leads a group of its own; the whole group is ended with it. If this process dies first, the guardian sees to it.
-  * Lines on stdout that are not messages are logged and skipped. stderr goes to the ``Tail``.
+  * Lines on stdout that are not messages are logged and skipped; of answers that are broken the requests are told. stderr goes to the ``Tail``.
   * The end of the process, or of a pipe to it, while it is in use raises ServerExited out of the context manager, through its
     task group.
 
@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ..errors import ServerExited
+from ..errors import MessageTooLong, ServerExited
 from ..sdk import parse
+from ..sdk.line import SessionMessage
+from ..sdk.mend import Mender
 from . import guardian
+from .bodies import too_long
 from .pipes import Incoming, Outgoing
 from .process import CHUNK, ServerProcess, ended, environment, finish, spawn, stop
 
@@ -36,11 +39,13 @@ LAST_WORDS = 0.2  # seconds without any from a process that has ended, when othe
 class _Server:
     """A process while it is in use."""
 
-    def __init__(self, process: ServerProcess, tail: Tail, watcher: Watcher) -> None:
+    def __init__(self, process: ServerProcess, tail: Tail, watcher: Watcher, limit: int) -> None:
         self.process = process
         self.tail = tail
         self.watcher = watcher
+        self.limit = limit
         self.incoming = Incoming()
+        self.mender = Mender(self.incoming.waiting)
         self.outgoing = Outgoing(process, watcher.open_calls)
         self.closing = False
         self.received = 0  # pieces of output
@@ -56,6 +61,7 @@ class _Server:
         output = self.process.stdout
         assert output is not None
         rest: list[bytes] = []
+        size = 0
         while True:
             data = await output.read(CHUNK)
             if not data:
@@ -63,21 +69,36 @@ class _Server:
             self.received += 1
             head, *more = data.split(b"\n")
             rest.append(head)
+            size += len(head)
+            if size > self.limit:
+                self.give_up()
             for piece in more:
-                line, rest = b"".join(rest), [piece]
+                line, rest, size = b"".join(rest), [piece], len(piece)
                 if not line.strip() or self.incoming.take(line):
                     continue
-                try:
-                    message = parse(line)
-                except ValueError:
-                    self._note_junk(line)
-                    continue
-                if not await self.incoming.put(message):
-                    return
+                for message in self._messages(line):
+                    if not await self.incoming.put(message):
+                        return
         if not self.closing:
             await ended(self.process, 0.2)
             await asyncio.sleep(0)  # what it said last on stderr
             self.fail()
+
+    def _messages(self, line: bytes) -> list[SessionMessage]:
+        """What a line holds: a message, nearly always."""
+        try:
+            return [parse(line)]
+        except ValueError:
+            mended = self.mender.mend(line)
+        if not mended:
+            self._note_junk(line)
+        return [parse(one) for one in mended]
+
+    def give_up(self) -> None:
+        """It does not come to the end of a message."""
+        failure = MessageTooLong(f"server {self.tail.server!r}: {too_long(self.limit)}", server=self.tail.server)
+        self.watcher.is_failing(failure)
+        raise failure
 
     def _note_junk(self, line: bytes) -> None:
         said = self.tail.secrets.hide(line.decode("utf-8", "replace"))[:200]
@@ -133,7 +154,7 @@ async def streams(config: ServerConfig, tail: Tail, watcher: Watcher) -> AsyncIt
     process = await spawn(config.command, list(config.args), environment(config.env), cwd)
     guardian.watch(process.pid)
     watcher.has_process(process)
-    server = _Server(process, tail, watcher)
+    server = _Server(process, tail, watcher, config.message_limit)
     try:
         async with anyio.create_task_group() as group:
             for task in (server.listen, server.read, server.watch_process, server.watch_input):

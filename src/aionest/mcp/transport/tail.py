@@ -18,6 +18,7 @@ class Tail:
     """
 
     def __init__(self, server: str, lines: int = 200, secrets: Secrets | None = None) -> None:
+        self.server = server
         self.secrets = Secrets() if secrets is None else secrets
         self.lines: collections.deque[str] = collections.deque(maxlen=lines)
         self.log = logging.getLogger(f"aionest.mcp.server.{server}")

@@ -1,0 +1,137 @@
+"""What HTTP servers answer requests with, as messages that the SDK takes: else it waits for what never comes.
+
+Contract
+  * An answer to a request is JSON with its id, or a stream of events; anything else (202, nothing, a page, a body that is cut or
+    that nobody can read) becomes an error for that request, at once. A status that says no is left to the SDK.
+  * No message is longer than the limit; nothing longer is kept.
+  * A stream that ends without the answer is left to who watches for that (``DroppedStreamWatch``, or the SDK).
+
+Used by the tasks of one session, in its loop's thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pydantic_core import from_json
+
+from ..sdk.line import HTTP
+from ..sdk.mend import LOST, answered, error_line, event
+
+# the end of an event: two ends of lines, of any kind
+_END = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
+MIB = 1 << 20
+
+
+def asked_by(request: Any) -> Any:
+    """The id of the JSON-RPC request that a POST carries, or None."""
+    if request.method != "POST":
+        return None
+    try:
+        message = from_json(request.content)
+    except Exception:  # not JSON, or a body that cannot be looked at
+        return None
+    if type(message) is not dict or "method" not in message:
+        return None
+    number = message.get("id")
+    return number if type(number) in (int, str) else None
+
+
+def too_long(limit: int) -> str:
+    """What is said of a message that is longer."""
+    return f"it sent a message of more than {limit / MIB:g} MiB (max_message_mb in its configuration allows more)"
+
+
+async def usable(response: Any, number: Any, limit: int) -> Any:
+    """A response that the SDK can use, in place of this one.
+
+    :param number: of the request that it answers, or None.
+    :param limit: bytes of one message.
+    """
+    status = response.status_code
+    if status < 200 or status >= 300:
+        return response
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return _like(response, stream=_Events(response, number, limit))
+    if number is None:
+        return response
+    try:
+        if kind != "application/json" or status in (202, 204):
+            said = f"with {kind}" if kind and status == 200 else f"with HTTP {status} and no message"
+            line = error_line(number, f"it answered {said} where JSON was due: is the url right?")
+        else:
+            line = await _body(response, number, limit)
+    finally:
+        await response.aclose()
+    return _like(response, content=line, kind="application/json")
+
+
+async def _body(response: Any, number: Any, limit: int) -> bytes:
+    found = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            found += chunk
+            if len(found) > limit:
+                return error_line(number, too_long(limit))
+    except HTTP.DecodingError as exc:
+        return error_line(number, f"the server's answer cannot be read: {exc}")
+    except HTTP.TransportError as exc:
+        return error_line(number, f"the connection ended before the answer was complete ({exc})", LOST)
+    return answered(bytes(found), number)
+
+
+def _like(response: Any, *, kind: str = "", **body: Any) -> Any:
+    """A response with another body."""
+    dropped = ("content-encoding", "content-length", "transfer-encoding", *(("content-type",) if kind else ()))
+    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
+    if kind:
+        headers.append(("content-type", kind))
+    status = 200 if kind else response.status_code
+    return HTTP.Response(status, headers=headers, request=response.request, **body)
+
+
+class _Events(HTTP.AsyncByteStream):  # type: ignore[misc]
+    """A stream of events, each of which is looked at when it is there."""
+
+    def __init__(self, response: Any, number: Any, limit: int) -> None:
+        self._response, self._number, self._limit = response, number, limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        rest = bytearray()
+        looked = 0
+        async for chunk in self._response.aiter_bytes():
+            rest += chunk
+            while (end := _END.search(rest, looked)) is not None:
+                one = bytes(rest[: end.end()])
+                del rest[: end.end()]
+                looked = 0
+                yield self._checked(one)
+            looked = max(0, len(rest) - 3)
+            if len(rest) > self._limit:
+                if self._number is None:
+                    raise HTTP.ReadError(too_long(self._limit))
+                yield b"data: " + error_line(self._number, too_long(self._limit)) + b"\n\n"
+                return
+        yield bytes(rest)
+
+    def _checked(self, one: bytes) -> bytes:
+        lines = one.splitlines()
+        fields = [line.partition(b":") for line in lines if line]
+        kinds = [value.strip() for name, _, value in fields if name == b"event"]
+        data = b"\n".join(value.removeprefix(b" ") for name, _, value in fields if name == b"data")
+        if not data.strip() or kinds[-1:] not in ([], [b"message"], [b""]):
+            return one
+        found = event(data, self._number)
+        if found is data:
+            return one
+        others = [line for line in lines if line and line.partition(b":")[0] != b"data"]
+        return b"\n".join([*others, *([b"data: " + found] if found else [b"data:"])]) + b"\n\n"
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+__all__ = ["MIB", "asked_by", "too_long", "usable"]

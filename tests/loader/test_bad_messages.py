@@ -1,0 +1,319 @@
+"""Messages that are none: what can be read is delivered, and what can't fails its request at once, never by its deadline."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest.mcp import CallTimeout, ToolsError, sdk
+from aionest.mcp.sdk.mend import Mender, answered, looked_at, mend
+
+GOOD = {"content": [{"type": "text", "text": "fine"}]}
+LONG = 600  # seconds: longer than any test
+
+# what a server writes instead of {"jsonrpc": "2.0", "id": ID, "result": ...}; and the text it should come to, or None: an error
+ANSWERS = {
+    "lone surrogate": (
+        r'{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"cut \ud83d"}]}}',
+        "cut \ufffd",
+    ),
+    "surrogate in a key": (
+        r'{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"x"}],"_meta":{"\udc00":1}}}',
+        "x",
+    ),
+    "control character": ('{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"a\x01b"}]}}', "a\x01b"),
+    "no utf-8": ('{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"a\udcffb"}]}}', "a\ufffdb"),
+    "byte order mark": ('\ufeff{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"b"}]}}', "b"),
+    "in a list": ('[{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"l"}]}}]', "l"),
+    "id as text": ('{"jsonrpc":"2.0","id":"ID","result":{"content":[{"type":"text","text":"t"}]}}', "t"),
+    "no id": ('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}', None),
+    "cut": ('{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","te', None),
+    "cut, the id at the end": ('"text":"x"}]},"jsonrpc":"2.0","id":ID}', None),
+    "bad escape": (r'{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"\x"}]}}', None),
+    "bad number": ('{"jsonrpc":"2.0","id":ID,"result":{"content":[],"n":1.2.3}}', None),
+    "result is text": ('{"jsonrpc":"2.0","id":ID,"result":"fine"}', None),
+    "result is null": ('{"jsonrpc":"2.0","id":ID,"result":null}', None),
+    "neither result nor error": ('{"jsonrpc":"2.0","id":ID}', None),
+    "error is text": ('{"jsonrpc":"2.0","id":ID,"error":"no"}', None),
+    "another revision": ('{"jsonrpc":"1.0","id":ID,"result":{"content":[]}}', None),
+    "deep": ('{"jsonrpc":"2.0","id":ID,"result":' + '{"a":' * 5000 + "1" + "}" * 5000 + "}", None),
+    "huge number": (
+        '{"jsonrpc":"2.0","id":ID,"result":{"content":[],"n":' + "9" * 6000 + "}}",
+        "any",
+    ),  # as this Python has it
+}
+
+SERVER = """
+import json, os, sys
+answers = json.load(open(sys.argv[1]))
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m: continue
+    method, said = m["method"], None
+    if method == "tools/call":
+        said = answers.get(m["params"]["name"])
+    r = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}},
+         "tools/list": {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in [*answers, "good"]]},
+         "tools/call": {"content": [{"type": "text", "text": "fine"}]}}.get(method, {})
+    line = said.replace("ID", str(m["id"])) if said else json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": r})
+    sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape") + b"\\n")
+    sys.stdout.buffer.flush()
+"""
+
+
+@pytest.fixture
+def pipe(make_loader, tmp_path):
+    def make(**answers):
+        (tmp_path / "server.py").write_text(SERVER)
+        (tmp_path / "answers.json").write_text(json.dumps(answers))
+        args = [str(tmp_path / "server.py"), str(tmp_path / "answers.json")]
+        return make_loader({"s": {"command": sys.executable, "args": args, "timeout": LONG, "protocol": "legacy"}})
+
+    return make
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Streamable HTTP; a call of a tool is answered as the test says."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self.reply(405, b"")
+
+    do_DELETE = do_GET
+
+    def reply(self, status, body, kind="application/json", length=None, **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if kind:
+            self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+        if length is not None:
+            self.close_connection = True
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "id" not in body:
+            return self.reply(202, b"")
+        method = body["method"]
+        if self.server.at_once or (method == "tools/call" and body["params"]["name"] != "good"):
+            name = body.get("params", {}).get("name", "bad")
+            return self.server.answers[name](self, str(body["id"]))
+        result = {
+            "initialize": {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "web", "version": "1"},
+            },
+            "tools/list": {
+                "tools": [{"name": name, "inputSchema": {"type": "object"}} for name in [*self.server.answers, "good"]]
+            },
+            "tools/call": GOOD,
+        }.get(method, {})
+        answer = json.dumps({"jsonrpc": "2.0", "id": body["id"], "result": result}).encode()
+        return self.reply(200, answer, Mcp_Session_Id="1")
+
+
+@pytest.fixture
+def web(make_loader):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.stop, server.at_once = threading.Event(), False
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+
+    def make(answers, at_once=False, **more):
+        server.answers, server.at_once = answers if isinstance(answers, dict) else {"bad": answers}, at_once
+        url = f"http://127.0.0.1:{server.server_port}/mcp"
+        return make_loader({"s": {"url": url, "timeout": LONG, "protocol": "legacy", **more}})
+
+    make.stop = server.stop
+    yield make
+    server.stop.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def encoded(said, number):
+    return said.replace("ID", number).encode("utf-8", "surrogateescape")
+
+
+def stays_open(handler, data):
+    """A stream of events that does not end after these."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/event-stream")
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    handler.wfile.write(data)
+    handler.wfile.flush()
+    handler.server.stop.wait(60)
+    handler.close_connection = True
+
+
+def judge(loader, tool, text):
+    if text is None:
+        with pytest.raises(ToolsError) as caught:
+            loader.call(tool)
+        assert not isinstance(caught.value, CallTimeout)
+        assert "s" in str(caught.value)
+    else:
+        try:
+            found = loader.call(tool).text
+        except ToolsError as exc:
+            assert text == "any" and not isinstance(exc, CallTimeout), exc
+        else:
+            assert text in ("any", found)
+    assert loader.call("s.good").text == "fine", "the session goes on"
+    assert loader.status["s"].connections == 1
+
+
+def judge_all(loader, but=()):
+    """Of each of the ANSWERS, by a tool of its name."""
+    for which, (_, text) in ANSWERS.items():
+        if which not in but:
+            print(which)
+            judge(loader, f"s.{which}", text)
+
+
+def test_on_a_pipe(pipe):
+    judge_all(pipe(**{which: said for which, (said, _) in ANSWERS.items()}))
+
+
+def test_in_a_body(web):
+    def answers(said):
+        return lambda handler, number: handler.reply(200, encoded(said, number))
+
+    judge_all(web({which: answers(said) for which, (said, _) in ANSWERS.items()}))
+
+
+def test_in_an_event_of_a_stream_that_stays_open(web):
+    def answers(said):
+        return lambda handler, number: stays_open(handler, b"id: 1\r\ndata: " + encoded(said, number) + b"\r\n\r\n")
+
+    # in a stream of events that is no message, and is left out
+    judge_all(web({which: answers(said) for which, (said, _) in ANSWERS.items()}), but=["cut, the id at the end"])
+
+
+NO_ANSWERS = {
+    "202": lambda h, n: h.reply(202, b"", kind=None),
+    "204": lambda h, n: h.reply(204, b"", kind=None),
+    "nothing": lambda h, n: h.reply(200, b"", kind=None),
+    "empty": lambda h, n: h.reply(200, b""),
+    "page": lambda h, n: h.reply(200, b"<html>Welcome</html>", "text/html"),
+    "page as JSON": lambda h, n: h.reply(200, b"<html>Welcome</html>"),
+    "no answer": lambda h, n: h.reply(200, b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}'),
+    "no gzip": lambda h, n: h.reply(200, b"not gzip", Content_Encoding="gzip"),
+}
+
+
+def test_no_answer_over_http(web):
+    loader = web(NO_ANSWERS)
+    for which in NO_ANSWERS:
+        print(which)
+        judge(loader, f"s.{which}", None)
+
+
+@pytest.mark.parametrize("which", NO_ANSWERS)
+def test_no_answer_at_connect(web, which):
+    loader = web(NO_ANSWERS[which], at_once=True, connect_timeout=LONG)
+    assert loader.failures["s"].code != "timeout"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_a_body_that_is_cut(web, kind):
+    loader = web(lambda handler, number: handler.reply(200, b'{"jsonrpc":"2.0",', kind, length=100))
+    with pytest.raises(ToolsError) as caught:
+        loader.call("s.bad")
+    assert caught.value.code == "lost"
+    assert loader.call("s.good").text == "fine"
+
+
+def test_events_in_pieces_and_of_other_kinds_pass_as_they_are(web):
+    answer = '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"\\ud83d\\ude00 x"}]}}'
+
+    def pieces(handler, number):
+        data = b": hello\r\n\r\nevent: ping\r\ndata: {}\r\n\r\ndata: alive\r\n\r\n" + (
+            b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"\\udc00"}}\n\n'
+        )
+        begin, _, end = encoded(answer, number).partition(b",")
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for one in data + b"data: " + begin + b",\ndata: " + end + b"\r\n\r\n":
+            handler.wfile.write(b"1\r\n%c\r\n" % one)
+        handler.wfile.write(b"0\r\n\r\n")
+
+    assert web(pieces).call("s.bad").text == "\U0001f600 x"
+
+
+def test_a_message_over_several_lines(pipe):
+    said = '{\n  "jsonrpc": "2.0",\n  "id": ID,\n  "result": {\n    "content": [\n      {"type": "text", "text": "l"}\n    ]\n  }\n}'
+    judge(pipe(bad=said), "s.bad", "l")
+
+
+def test_junk_that_tells_nothing_fails_nobody(pipe):
+    good = '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"after"}]}}'
+    junk = [
+        "hello",
+        "{",
+        "{'id': ID}",
+        '{"id": ID',
+        '"id": ID',
+        "[1, 2]",
+        '{"level": "info", "msg": "id"}',
+        "7",
+        '{"method":"x","id":ID',
+    ]
+    loader = pipe(bad="\n".join([*junk, good]))
+    assert loader.call("s.bad").text == "after"
+
+
+def test_what_is_told_of_a_broken_message():
+    assert looked_at(b'{"result": {"id": 3}, "id": 4, "x') == ({"result", "id"}, 4)
+    assert looked_at(b'{"result": {"id": 3') == ({"result"}, None)
+    assert looked_at(b'{"id": 3') == ({"id"}, None), "it may have had more digits"
+    assert looked_at(b"id: 3") == (set(), None)
+
+
+def test_what_belongs_to_nobody_fails_nobody():
+    cut = b'{"jsonrpc":"2.0","id":7,"result":{"a'
+    assert mend(cut, [1, 2]) == []
+    assert json.loads(mend(cut, [7, 8])[0])["id"] == 7
+    assert json.loads(mend(cut, None)[0])["id"] == 7
+    nobody = b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}'
+    assert mend(nobody, [1, 2]) == [] and mend(nobody, None) == []
+    assert json.loads(mend(nobody, [5])[0])["id"] == 5
+    assert mend(b'{"jsonrpc":"2.0","id":7,"method":"ping","params":"x"}', [7]) == [], "the server's own request"
+
+
+def test_lines_between_do_not_end_up_in_a_message():
+    mender = Mender(lambda: [1])
+    assert mender.mend(b"{") == [] and mender.mend(b'"jsonrpc": "2.0",') == []
+    assert mender.mend(b'{"jsonrpc":"2.0","id":1,"result":"x"}') != []
+    assert mender.mend(b'"id": 1, "result": {}}') == [], "the beginning is forgotten"
+
+
+def test_a_good_answer_is_passed_on_as_it_is():
+    line = b'{"jsonrpc":"2.0","id":1,"result":{"a": 1}}'
+    assert answered(line, 1) is line
+    assert json.loads(answered(line, 2))["id"] == 2
+
+
+def test_the_mended_line_is_what_the_sdk_takes():
+    for said, _ in ANSWERS.values():
+        for line in mend(encoded(said, "3"), [3]):
+            sdk.parse(line)
