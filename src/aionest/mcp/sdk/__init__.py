@@ -84,8 +84,11 @@ async def watch_changes(session: Any, on_change: Callable[[], None]) -> None:
         await of_line.listen(session, on_change)
 
 
-async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
-    """All pages of a list: ``what`` is tools, resources, resource_templates or prompts."""
+async def pages(session: Any, what: str, field: str, limit: int) -> list[dict[str, Any]]:
+    """All pages of a list: ``what`` is tools, resources, resource_templates or prompts.
+
+    :param limit: how many entries it may have; and how many pages, which may be empty.
+    """
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
     cursor: str | None = None
@@ -93,16 +96,23 @@ async def pages(session: Any, what: str, field: str) -> list[dict[str, Any]]:
         params = types.PaginatedRequestParams(cursor=cursor) if cursor is not None else None
         result = dump(await getattr(session, f"list_{what}")(params=params))
         found += result.get(field, [])
+        if len(found) > limit or len(seen) > limit:
+            raise Unanswerable(
+                f"its list of {what} has no end within {limit} entries (max_listed in its configuration allows more)"
+            )
         cursor = result.get("nextCursor")
         if not cursor or cursor in seen:  # a server that gives the same page for ever
             return found
         seen.add(cursor)
 
 
-async def read_tools(session: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """All tools, and what is wrong with those that were left out."""
+async def read_tools(session: Any, limit: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """All tools, and what is wrong with those that were left out.
+
+    :param limit: how many there may be.
+    """
     session.left_out = []
-    return await pages(session, "tools", "tools"), session.left_out
+    return await pages(session, "tools", "tools", limit), session.left_out
 
 
 async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:

@@ -126,9 +126,10 @@ class Calls:
         """A list of one or all servers, by server. Of all, those that are unavailable or have none are left out."""
 
         async def of(name: str) -> Blocks:
+            limit = self._fleet.connection(name).config.max_listed
             return await self._fleet.request(  # type: ignore[no-any-return]
                 name,
-                lambda session: sdk.pages(session, what.method, what.field),
+                lambda session: sdk.pages(session, what.method, what.field, limit),
                 timeout=None,
                 repeatable=True,
                 what=f"list of {what.method}",

@@ -238,7 +238,7 @@ class Link:
         tools: list[dict[str, Any]] = []
         left_out: list[str] = []
         if not self.capabilities or "tools" in self.capabilities:
-            tools, left_out = await self._asked(sdk.read_tools(self.session))
+            tools, left_out = await self._asked(sdk.read_tools(self.session, self.config.max_listed))
         hide = self._listening.secrets.hide
         self.tools, self.left_out = tools, [hide(one) for one in left_out]
 

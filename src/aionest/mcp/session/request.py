@@ -136,7 +136,7 @@ class Request:
         if with_session and connection.link is link:
             connection.abandon_session(exc.__cause__ or link.failing)
         cause = await self._cause(link, exc) if with_session else exc
-        too_long = next((one for one in flatten(cause) if isinstance(one, MessageTooLong)), None)
+        too_long = next((one for one in (link.failing, *flatten(cause)) if isinstance(one, MessageTooLong)), None)
         if too_long is not None:  # not once more, whatever was asked for
             if not connection.is_open:
                 connection.become(State.LOST, too_long)
