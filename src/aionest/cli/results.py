@@ -56,18 +56,19 @@ def parts_of(content: list[dict[str, Any]]) -> list[Part]:
     return found
 
 
-def save(parts: list[Part], target: Path, stem: str) -> list[Path]:
+def save(parts: list[Part], where: str, stem: str) -> list[Path]:
     """Write parts to a file, or each to a file of its own in a folder.
 
-    :param target: a folder that is there, or ends in ``/``; else a file, for one part only.
+    :param where: a folder that is there, or ends in ``/``; else a file, for one part only.
     :param stem: what names of files in a folder begin with.
     :raises UsageError: there is nothing to save, there are several for one file, or it cannot be written.
     """
     if not parts:
         raise UsageError("there is nothing to save: the result has no image, audio or file")
-    folder = target.is_dir() or str(target).endswith("/")
+    target = Path(where).expanduser()
+    folder = target.is_dir() or where.endswith("/")
     if not folder and len(parts) > 1:
-        raise UsageError(f"the result has {len(parts)} files: name a folder for them, {str(target)!r} is none")
+        raise UsageError(f"the result has {len(parts)} files: name a folder for them, {where!r} is none")
     try:
         if not folder:
             target.write_bytes(parts[0].data)

@@ -169,7 +169,7 @@ class Session:
             raise UsageError("save wants the name of a file, or of a folder")
         if self.last is None:
             raise UsageError("nothing was called yet")
-        paths = save(parts_of(self.last.content), Path(rest[0]).expanduser(), self.last.tool)
+        paths = save(parts_of(self.last.content), rest[0], self.last.tool)
         if State.json:
             show_json({"saved": [str(path) for path in paths]})
         else:

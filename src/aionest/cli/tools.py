@@ -118,7 +118,7 @@ def call(
     args: str | None = typer.Option(
         None, "--args", help="A JSON object, @FILE, or - for standard input.", metavar="JSON"
     ),
-    save_to: Path | None = typer.Option(
+    save_to: str | None = typer.Option(
         None,
         "--save",
         "-o",
@@ -156,7 +156,7 @@ def call(
     raise typer.Exit(5 if result.is_error else 0)
 
 
-def _show(result: ToolResult, save_to: Path | None) -> None:
+def _show(result: ToolResult, save_to: str | None) -> None:
     """A result, and what of it is to be saved."""
     if State.json:
         show_json(result.to_json())
