@@ -159,7 +159,9 @@ def _draw(
         )
         return None if number is None else int(number)
     if kind == "number":
-        return st.number_input(label, value=None, step=None, format="%g", placeholder=hint or "a number", **options)
+        return _short(
+            st.number_input(label, value=None, step=None, format="%.15g", placeholder=hint or "a number", **options)
+        )
     if kind == "string":
         long = schema.get("format") == "textarea" or (_number(schema.get("maxLength")) or 0) > 200
         if long:
@@ -167,7 +169,7 @@ def _draw(
         else:
             secret = schema.get("format") == "password"
             typed = st.text_input(label, placeholder=hint, type="password" if secret else "default", **options)
-        return typed if typed or required else None
+        return typed or None  # an empty field was not filled in; the check says so of one that is required
     if kind == "lines":
         typed = st.text_area(f"{label} (one per line)", placeholder=hint, height=100, **options)
         lines = [line for line in typed.splitlines() if line.strip()]
@@ -179,6 +181,11 @@ def _draw(
         return json.loads(typed)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _short(number: float | None) -> float | int | None:
+    """A number as a person would write it: a browser's field knows 3.0 only, though 3 was meant."""
+    return int(number) if number is not None and number.is_integer() and abs(number) <= _MAX else number
 
 
 def _number(value: Any) -> float | None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,7 @@ class Journal:
         self._logs: deque[tuple[float, str, str, str]] = deque(maxlen=KEPT)
         self._visitors: weakref.WeakSet[Visitor] = weakref.WeakSet()
         self._numbers = itertools.count(1)
+        self._counts: Counter[tuple[str, str, str]] = Counter()  # of all, also those that are kept no more
 
     def visit(self) -> Visitor:
         """The browser session of this script run."""
@@ -87,6 +88,15 @@ class Journal:
         with self._guard:
             return list(self._calls)
 
+    def count(self, outcome: str = "", *, server: str | None = None, by: str | None = None) -> int:
+        """How many calls there were: all, or those that ended so (or are running), at a server, by a browser."""
+        with self._guard:
+            return sum(
+                number
+                for (one, who, how), number in self._counts.items()
+                if outcome in ("", how) and server in (None, one) and by in (None, who)
+            )
+
     def log(self, server: str, level: str, data: Any) -> None:
         """A server's log message."""
         text = data if isinstance(data, str) else repr(data)
@@ -104,6 +114,7 @@ class Journal:
         one = Call(tool.name, tool.server, self.visit().name, page, time.time())
         with self._guard:
             self._calls.append(one)
+            self._counts[one.server, one.by, "running"] += 1
         try:
             yield one
         except ToolsError as exc:
@@ -117,6 +128,9 @@ class Journal:
                 one.outcome = "done"
         finally:
             one.end = time.time()
+            with self._guard:
+                self._counts[one.server, one.by, "running"] -= 1
+                self._counts[one.server, one.by, one.outcome] += 1
 
 
 journal = Journal()

@@ -6,8 +6,10 @@ never taken for a page's own markup where it could load anything.
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
+import mimetypes
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -161,19 +163,60 @@ def show_result(result: ToolResult, key: str) -> None:
     line = f"{'Failed' if result.is_error else 'Done'} in {ms(result.duration)}"
     st.markdown(f":{'red' if result.is_error else 'green'}[●] {line}")
     show_as(result, one_of("Show as", possible, f"view {key}"), key)
+    _links(result, key)
+
+
+def _image(kind: str, data: bytes, key: str) -> None:
+    """A picture, and a button for its file."""
+    try:
+        st.image(data, caption=kind)
+    except Exception as exc:  # what Pillow makes of bytes that it does not take; a browser may well
+        found = next((one for one, start in _PICTURES.items() if re.match(start, data, re.S)), None)
+        if found is None:
+            st.error(f"An image ({plain(kind)}) cannot be shown: {plain(str(exc))}")
+        else:
+            st.image(f"data:{found};base64,{base64.b64encode(data).decode()}", caption=kind)
+    ending = mimetypes.guess_extension(kind) or ".bin"
+    st.download_button("Download", data, f"image{ending}", kind, key=f"picture {key}", icon=":material/download:")
+
+
+def _links(result: ToolResult, key: str) -> None:
+    """What a result refers to, and files in it that are no text and no picture: no view has them."""
+    for number, block in enumerate(result.content):
+        kind, inner = block.get("type"), block.get("resource")
+        if kind == "resource_link":
+            about = [str(block[one]) for one in ("title", "name", "mimeType", "description") if block.get(one)]
+            st.markdown(f":material/link: {plain(' · '.join(dict.fromkeys(about)))}")
+            code(str(block.get("uri", "")), None)
+        elif kind == "resource" and isinstance(inner, dict) and isinstance(inner.get("blob"), str):
+            media = str(inner.get("mimeType") or "application/octet-stream")
+            try:
+                data = base64.b64decode("".join(inner["blob"].split()), validate=True)
+            except ValueError:
+                st.error(f"A file ({plain(media)}) cannot be decoded.")
+                continue
+            name = str(inner.get("uri", "")).rpartition("/")[2] or "file"
+            st.download_button(f"Download {plain(name)}", data, name, media, key=f"file {key} {number}")
+
+
+# what pictures begin with that browsers show
+_PICTURES = {
+    "image/png": rb"\x89PNG\r\n\x1a\n",
+    "image/jpeg": rb"\xff\xd8\xff",
+    "image/gif": rb"GIF8[79]a",
+    "image/webp": rb"RIFF....WEBP",
+    "image/avif": rb"....ftypavi[fs]",
+    "image/bmp": rb"BM....\x00\x00\x00\x00",
+    "image/svg+xml": rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg[\s>]",
+}
 
 
 def show_as(result: ToolResult, view: str, key: str) -> None:
     """A result in one of its views."""
     if view == "Images":
-        for kind, data in result.images:
-            try:
-                st.image(data, caption=kind)
-            except Exception as exc:  # what Pillow makes of bytes that are no image
-                st.error(f"An image ({kind}) cannot be shown: {exc}")
+        for number, (kind, data) in enumerate(result.images):
+            _image(kind, data, f"{key} {number}")
     elif view == "Audio":
-        import base64
-
         for block in result.content:
             if block.get("type") == "audio":
                 st.audio(base64.b64decode(block.get("data") or ""), format=block.get("mimeType") or "audio/wav")

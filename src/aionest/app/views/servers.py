@@ -82,13 +82,17 @@ def _changes(diff: Diff) -> str:
 
 def _apply(loader: ToolsLoader, text: str) -> None:
     """Make what is open agree with the file, and say what that did."""
+    before = set(loader.errors)
     try:
         with st.spinner("Applying ..."):
             diff = loader.reload()
     except ToolsError as exc:  # a server that the configuration requires
         _tell(f"{text} {exc}", wrong=True)
     else:
-        _tell(f"{text} {_changes(diff)}".strip())
+        told = [f"{text} {_changes(diff)}".strip()]
+        touched = {*diff.added, *diff.changed, *diff.updated}
+        failed = [why for name, why in loader.errors.items() if name in touched or name not in before]
+        _tell("\n\n".join(map(widgets.plain, [*told, *failed])), wrong=bool(failed))
     st.rerun()
 
 
@@ -311,6 +315,19 @@ def _draft(file: Path) -> dict[str, str] | None:
     return draft if draft is not None and draft["file"] == str(file) else None
 
 
+# a file's text has letters of one width, and lines as they are
+_CODE = """<style>.st-key-KEY textarea { font-family: "Source Code Pro", monospace; white-space: pre; overflow-x: auto; }</style>"""
+
+
+def _complain(place: Any, problems: list[str], said: str) -> None:
+    """All that is wrong with the text, in one list."""
+    if problems:
+        place.error("\n".join(f"- {widgets.plain(' '.join(one.split()))}" for one in problems))
+        place.warning(said)
+    else:
+        place.caption(said)
+
+
 def _text(file: Path) -> None:
     try:
         written = edit.read(file)
@@ -335,6 +352,8 @@ def _text(file: Path) -> None:
         base = draft["base"] if draft is not None else written
         st.session_state["draft"] = {"file": str(file), "text": now, "base": base} if now != base else None
 
+    above = st.container()  # what is wrong: it would be out of sight below
+    st.markdown(_CODE.replace("KEY", key.replace(" ", "-")), unsafe_allow_html=True)
     text = st.text_area(
         "Configuration", value=start, height=320, key=key, on_change=typed, label_visibility="collapsed"
     )
@@ -352,18 +371,14 @@ def _text(file: Path) -> None:
         st.warning("The file was changed by somebody else since you began. Saving replaces that.")
     if not save:
         problems = edit.check(file, text)
-        for problem in problems:
-            st.error(problem)
-        st.caption(f"Not saved yet{': it is not valid.' if problems else '.'}")
+        _complain(above, problems, f"Not saved yet{': it is not valid.' if problems else '.'}")
         return
     try:
         problems = edit.write(file, text)
     except (OSError, UnicodeEncodeError) as exc:
         problems = [f"The file cannot be written: {exc}"]
     if problems:
-        for problem in problems:
-            st.error(problem)
-        st.warning("Not saved: the file is as it was, and your text is still here.")
+        _complain(above, problems, "Not saved: the file is as it was, and your text is still here.")
         return
     st.session_state["draft"] = None
     _after(file, [], "Saved.")

@@ -34,15 +34,15 @@ def _live(loader: ToolsLoader) -> None:
     visitors = state.journal.visitors()
     me = state.journal.visit()
     numbers = st.columns(4)
-    numbers[0].metric("Open sessions", sum(s.state == "connected" for s in statuses))
+    numbers[0].metric("Servers open", sum(s.state == "connected" for s in statuses))
     numbers[1].metric("Browsers", len(visitors))
-    numbers[2].metric("Calls", len(calls))
-    numbers[3].metric("Failed", sum(one.outcome == "failed" for one in calls))
+    numbers[2].metric("Calls", state.journal.count())
+    numbers[3].metric("Failed", state.journal.count("failed"))
     st.subheader("Servers")
     if statuses:
         st.dataframe([_server(s) for s in statuses], hide_index=True)
     else:
-        st.info("Nothing is open.")
+        st.info("The configuration has no servers.")
     st.subheader("Calls")
     if not calls:
         st.info("No tool was called yet.")
@@ -66,9 +66,9 @@ def _live(loader: ToolsLoader) -> None:
                 "browser": f"{one.name} (this one)" if one is me else one.name,
                 "since": widgets.clock(one.since),
                 "last seen": widgets.clock(one.last),
-                "calls": sum(call.by == one.name for call in calls),
-                "running": sum(call.by == one.name and call.outcome == "running" for call in calls),
-                "failed": sum(call.by == one.name and call.outcome == "failed" for call in calls),
+                "calls": state.journal.count(by=one.name),
+                "running": state.journal.count("running", by=one.name),
+                "failed": state.journal.count("failed", by=one.name),
             }
             for one in visitors
         ],
@@ -84,9 +84,10 @@ def _server(status: Any) -> dict[str, Any]:
         "since": widgets.clock(status.since),
         "pid": str(status.pid or "") if status.state == "connected" else "",
         "opened": status.connections,
-        "calls": status.calls,
-        "running": status.open_calls,
-        "failed": status.failed_calls,
+        # as everywhere on this page: what was called from here, a tool that reports an error has failed
+        "calls": state.journal.count(server=status.name),
+        "running": state.journal.count("running", server=status.name),
+        "failed": state.journal.count("failed", server=status.name),
         "last answer": widgets.ms(status.latency),
     }
 

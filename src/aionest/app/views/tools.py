@@ -166,12 +166,18 @@ def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
         f"Tool ({len(names)})" if len(names) != len(available) else "Tool",
         names,
         names.index(past.starts[key]),
-        format_func=lambda n: f"{available[n].server} · {available[n].title}",
+        format_func=lambda n: _label(available[n]),
         key=key,
     )
     found = name or names[0]
     past.tool = found
     return available[found]
+
+
+def _label(tool: Tool) -> str:
+    """A tool in the list, which finds what is written there: its server, its title, and its name where that is another."""
+    name = "" if tool.title == tool.original_name else f" ({tool.original_name})"
+    return f"{tool.server} · {tool.title}{name}"
 
 
 def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
@@ -199,11 +205,15 @@ def _call(loader: ToolsLoader, tool: Tool, given: dict[str, Any], past: Past) ->
 def _history(past: Past, available: dict[str, Tool]) -> None:
     if not past.entries:
         return
-    st.subheader("Result")
-    _entry(past, past.entries[0], past.entries[0].tool.name != past.tool)
-    if len(past.entries) > 1:
+    # what stands below the form is of this tool; what others gave is further down
+    current = past.entries[0] if past.entries[0].tool.name == past.tool else None
+    if current is not None:
+        st.subheader("Result")
+        _entry(past, current, False)
+    earlier = past.entries[1:] if current is not None else past.entries
+    if earlier:
         st.subheader("Earlier")
-        for entry in past.entries[1:]:
+        for entry in earlier:
             mark = ":red[●]" if entry.error or (entry.result and entry.result.is_error) else ":green[●]"
             with st.expander(f"{mark} {widgets.plain(entry.tool.name)} :gray[{widgets.clock(entry.at)}]"):
                 _entry(past, entry, True)

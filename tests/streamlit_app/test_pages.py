@@ -1,0 +1,166 @@
+"""What the app's pages say and send, by Streamlit's test driver."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("streamlit")
+pytest.importorskip("mcp")
+pytest.importorskip("typer")
+
+PNG = base64.b64encode(
+    b"\x89PNG\r\n\x1a\n" + b"no more of it than its first bytes, which Pillow does not take"
+).decode()
+SERVER = f"""
+import json, sys
+seen = []
+schema = {{"type": "object", "required": ["text", "n"], "properties": {{"text": {{"type": "string"}}, "n": {{"type": "number"}}}}}}
+content = {{
+    "echo": lambda a: [{{"type": "text", "text": json.dumps(a)}}],
+    "picture": lambda a: [{{"type": "image", "mimeType": "image/png", "data": {PNG!r}}}],
+    "links": lambda a: [{{"type": "resource_link", "uri": "note://7", "name": "seven"}}, {{"type": "text", "text": "see there"}}],
+    "fail": lambda a: [{{"type": "text", "text": "it failed"}}],
+}}
+tools = [{{"name": name, "title": f"Title of {{name}}", "inputSchema": schema if name == "echo" else {{"type": "object"}}}} for name in content]
+for line in sys.stdin:
+    message = json.loads(line)
+    params = message.get("params") or {{}}
+    if message.get("method") == "tools/call":
+        result = {{"content": content[params["name"]](params["arguments"]), "isError": params["name"] == "fail"}}
+    else:
+        result = {{
+            "initialize": {{"protocolVersion": "2025-06-18", "capabilities": {{"tools": {{}}}}, "serverInfo": {{"name": "x", "version": "1"}}}},
+            "tools/list": {{"tools": tools}},
+        }}.get(message.get("method"), {{}})
+    if "id" in message:
+        print(json.dumps({{"jsonrpc": "2.0", "id": message["id"], "result": result}}), flush=True)
+"""
+
+BEGIN = """
+import aionest.app, json, os
+from pathlib import Path
+from streamlit.testing.v1 import AppTest
+MAIN = str(Path(aionest.app.__file__).parent / "main.py")
+def page(name):
+    text = f"import aionest; aionest.apply(); from aionest.app import views; views.{name}()"
+    return AppTest.from_string(text, default_timeout=100).run()
+def choose(app, name):
+    next(s for s in app.selectbox if s.label.startswith("Tool")).select(name).run()
+def press(app, label):
+    next(b for b in app.button if b.label == label).click().run()
+    assert not app.exception, app.exception
+def texts(app):
+    return "\\n".join(one.value for kind in ("title", "subheader", "markdown", "caption", "code", "error", "success", "warning", "info") for one in getattr(app, kind))
+"""
+
+
+@pytest.fixture
+def drive(tmp_path):
+    (tmp_path / "server.py").write_text(SERVER)
+    servers = {"x": {"command": sys.executable, "args": [str(tmp_path / "server.py")]}}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+
+    def run(body):
+        env = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
+        program = textwrap.dedent(BEGIN) + textwrap.dedent(body)
+        r = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=115, env=env)
+        assert r.returncode == 0, r.stdout + r.stderr
+        return r.stdout
+
+    return run
+
+
+def test_what_is_sent_is_what_was_meant(drive):
+    sent = drive("""
+        app = page("tools")
+        choose(app, "x__echo")
+        app.number_input(key="x__echo/n").set_value(3.0)
+        press(app, "Call")
+        assert any("text: missing" in e.value for e in app.error), [e.value for e in app.error]
+        app.text_input(key="x__echo/text").set_value("hi")
+        press(app, "Call")
+        print(app.json[0].value)
+        app.number_input(key="x__echo/n").set_value(0.1)
+        press(app, "Call")
+        print(app.json[0].value)
+    """)
+    assert [json.loads(line) for line in sent.splitlines()] == [{"text": "hi", "n": 3}, {"text": "hi", "n": 0.1}]
+    assert '"n":3.0' not in sent.replace(" ", "")
+
+
+def test_pictures_links_and_whose_result_it_is(drive):
+    drive("""
+        app = page("tools")
+        choose(app, "x__picture")
+        press(app, "Call")
+        assert not app.error, [e.value for e in app.error]  # a browser takes what Pillow does not
+        choose(app, "x__links")
+        assert "Result" not in [s.value for s in app.subheader] and "Earlier" in [s.value for s in app.subheader]
+        press(app, "Call")
+        assert "Result" in [s.value for s in app.subheader]
+        assert "seven" in texts(app) and "note://7" in texts(app) and "see there" in texts(app)
+    """)
+
+
+def test_the_sessions_page_agrees_with_itself(drive):
+    drive("""
+        app = AppTest.from_file(MAIN, default_timeout=100).run()
+        for name in ("fail", "links", "links"):
+            choose(app, f"x__{name}")
+            press(app, "Call")
+        from aionest.app import state
+        assert (state.journal.count(), state.journal.count("failed"), state.journal.count("running")) == (3, 1, 0)
+        sessions = page("sessions")
+        assert not sessions.exception, sessions.exception
+        numbers = {one.label: one.value for one in sessions.metric}
+        servers = sessions.dataframe[0].value
+        assert (numbers["Calls"], numbers["Failed"]) == ("3", "1"), numbers
+        assert (servers["calls"].sum(), servers["failed"].sum()) == (3, 1), servers
+        browsers = sessions.dataframe[-1].value
+        assert browsers["calls"].sum() == 3 and browsers["failed"].sum() == 1, browsers
+    """)
+
+
+def test_a_server_that_cannot_start_is_no_success(drive, tmp_path):
+    drive(
+        """
+        app = page("servers")
+        app.text_input(key="form None 0 name").set_value("wrong")
+        app.text_input(key="form None 0 command").set_value("no-such-command --at-all")
+        press(app, "Add")
+        assert not app.success and any("no-such-command" in e.value for e in app.error), texts(app)
+        app.text_input(key="form None 1 name").set_value("right")
+        app.text_input(key="form None 1 command").set_value("%s %s")
+        press(app, "Add")
+        assert app.success and "right" in app.success[0].value, texts(app)  # though the other one still fails
+    """
+        % (sys.executable, tmp_path / "server.py")
+    )
+
+
+def test_all_errors_of_the_text_stand_above_it(drive):
+    drive("""
+        app = page("servers")
+        wrong = {"mcpServers": {f"s{n}": {"command": "x", "timeout": "soon"} for n in range(5)}}
+        app.text_area(key="editor 1").set_value(json.dumps(wrong, indent=1)).run()
+        (error,) = [e.value for e in app.error if "s0" in e.value]
+        assert all(f"s{n}" in error for n in range(5)), error
+        kinds = [one.type for one in app.main]  # in the order of the page; the editor is its last text
+        assert kinds.index("error") < len(kinds) - 1 - kinds[::-1].index("text_area"), kinds
+        assert "monospace" in texts(app)
+    """)
+
+
+def test_the_list_has_names_where_titles_differ(drive):
+    drive("""
+        app = page("tools")
+        (box,) = [s for s in app.selectbox if s.label.startswith("Tool")]
+        assert "x · Title of echo (echo)" in box.options, box.options
+    """)
