@@ -152,6 +152,14 @@ def _draw(
         return None if chosen == "" else chosen
     if key not in state:
         state[key] = _written(kind, start)
+    return _field(kind, schema, label, required, options)
+
+
+def _field(kind: str, schema: dict[str, Any], label: str, required: bool, options: dict[str, Any]) -> Any:
+    """A widget to type into; its value, None if it is empty.
+
+    :raises ValueError: what is written there is no JSON.
+    """
     hint = "" if required else "optional"
     if kind == "integer":
         number = st.number_input(
