@@ -158,6 +158,57 @@ def test_a_protocol_nests_and_is_freed_with_its_connection(factory):
     assert aionest.run(main(), loop_factory=factory) == b"HELLO"
 
 
+@pytest.mark.parametrize("wrapped", ["before it is handed over", "while it is connected", False])
+def test_methods_that_stand_on_a_protocol_itself_nest_and_stand_there_afterwards(factory, wrapped):
+    if factory is foreign_loop.ForeignLoop:
+        pytest.skip("it has no servers")
+    calls = []
+
+    class Stock(asyncio.Protocol):
+        def connection_lost(self, exc):
+            calls.append("stock")
+            self.over.set_result(None)
+
+    def put(protocol, over):
+        method = protocol.connection_lost
+
+        def connection_lost(exc):
+            # one that is put there later is called on the loop's own stack
+            calls.append(over if wrapped == "while it is connected" and over == "outer" else asyncio.run(value(over)))
+            method(exc)
+
+        protocol.connection_lost = connection_lost
+        return connection_lost
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        got = loop.create_future()
+        protocol = Stock()
+        protocol.data_received = received = lambda data: got.set_result(asyncio.run(value(data)))
+        inner = put(protocol, "inner")
+        for _ in range(2):  # one after the other, on the same protocol
+            a, b = socket.socketpair()
+            outer = put(protocol, "outer") if wrapped == "before it is handed over" else None
+            transport, _ = await loop.create_connection(lambda: protocol, sock=a)
+            if wrapped == "while it is connected":
+                outer = put(protocol, "outer")
+            with b:
+                b.send(b"x")
+                assert await asyncio.wait_for(got, 10) == b"x"
+                got = loop.create_future()
+                protocol.over = loop.create_future()
+                transport.close()
+                await asyncio.wait_for(protocol.over, 10)
+            assert calls == [*(["outer"] if wrapped else []), "inner", "stock"]
+            assert protocol.data_received is received
+            assert protocol.connection_lost is (outer or inner)
+            protocol.connection_lost = inner
+            calls.clear()
+        return vars(protocol)
+
+    assert set(aionest.run(main(), loop_factory=factory)) == {"data_received", "connection_lost", "over"}
+
+
 def test_a_protocol_with_slots_is_told_where_to_make_the_call(factory):
     if factory is foreign_loop.ForeignLoop:
         pytest.skip("it has no servers")

@@ -206,25 +206,35 @@ def _wrap_factory(factory: Any) -> Any:
 
 
 def _wrap_protocol(protocol: Any) -> None:
-    """Put wrapped methods on the instance, until its connection is lost: they refer to it."""
+    """Put wrapped methods on the instance, until its connection is lost: they refer to it. What stood there is put back then."""
     attributes = getattr(protocol, "__dict__", None)
     if attributes is None:
         return  # with slots: what nests in there is told to make the call elsewhere
+    if type(attributes.get("connection_lost")).__name__ == "ForeignCallback":
+        return  # of another connection, too
     # asyncio's own stream protocols call nobody else's code but in connection_made
     streams = isinstance(protocol, asyncio.StreamReaderProtocol) and type(protocol).__module__.startswith("asyncio.")
     methods = {
         name: getattr(protocol, name)
         for name in (("connection_made",) if streams else _PROTOCOL_METHODS)
-        if hasattr(protocol, name) and name not in attributes
+        if hasattr(protocol, name)
     }
+    lost = getattr(protocol, "connection_lost", None)
+    before = {name: attributes[name] for name in (*methods, "connection_lost") if name in attributes}
     wrapped = {name: _core.foreign_callback(method) for name, method in methods.items()}
 
     def connection_lost(*args: Any) -> Any:
         for name, callback in wrapped.items():
-            if attributes.get(name) is callback:
+            if attributes.get(name) is not callback:
+                continue  # somebody else's by now
+            if name in before:
+                attributes[name] = before[name]
+            else:
                 del attributes[name]
         wrapped.clear()
-        return protocol.connection_lost(*args)
+        before.clear()
+        # not what stands there now: somebody may have put a function there that calls this one
+        return (lost or protocol.connection_lost)(*args)
 
     wrapped["connection_lost"] = _core.foreign_callback(connection_lost)
     attributes.update(wrapped)
