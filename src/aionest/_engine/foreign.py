@@ -27,6 +27,7 @@ from typing import Any
 
 from .. import _core
 from . import closing
+from .patches import Patches
 
 _CALLBACK_AT = {
     "call_soon": 1,
@@ -75,8 +76,7 @@ _DERIVED = ("qasync", "asyncqt", "quamash", "PySide6")
 adopt_hooks: Callable[[Any, Any], object] | None = None
 close_kept: Callable[[Any], Coroutine[Any, Any, None]] | None = None
 
-_record: list[tuple[type[Any], str, Any]] = []
-_MISSING: Any = object()
+_patches = Patches()
 _main: weakref.WeakKeyDictionary[Any, list[Any]] = (
     weakref.WeakKeyDictionary()
 )  # what its run_until_complete calls wait for
@@ -117,21 +117,16 @@ def _definer(cls: type[Any], name: str) -> type[Any] | None:
 
 def patch() -> None:
     """Patch every class of foreign loops, now and as they are made."""
-    if _record:
+    if _patches:
         return
-    _put(events.AbstractEventLoop, "__init_subclass__", classmethod(_init_subclass))  # type: ignore[arg-type]
+    _patches.put(events.AbstractEventLoop, "__init_subclass__", classmethod(_init_subclass))  # type: ignore[arg-type]
     for cls in _subclasses(events.AbstractEventLoop):
         _patch_class(cls)
 
 
 def unpatch() -> None:
     """Give the classes their own methods back."""
-    while _record:
-        cls, name, before = _record.pop()
-        if before is _MISSING:
-            delattr(cls, name)
-        else:
-            setattr(cls, name, before)
+    _patches.restore()
 
 
 def _init_subclass(cls: type[Any], **kwargs: Any) -> None:
@@ -146,34 +141,26 @@ def _subclasses(cls: type[Any]) -> list[type[Any]]:
     return found
 
 
-def _put(cls: type[Any], name: str, value: Any) -> None:
-    before = vars(cls).get(name, _MISSING)
-    setattr(cls, name, value)
-    _record.append((cls, name, before))
-
-
 def _patch_class(cls: type[Any]) -> None:
     """Wrap what this class defines, or gets from a class that cannot be patched or is no event loop's."""
     if not is_foreign(cls):
         return
-    mark = len(_record)
+    mark = len(_patches)
     try:
         for name, index in _CALLBACK_AT.items():
             stock = _own(cls, name)
             if stock is not None:
-                _put(cls, name, _core.foreign_method(stock, index, _takes_context(stock)))
+                _patches.put(cls, name, _core.foreign_method(stock, index, _takes_context(stock)))
         for name in _FACTORIES:
             stock = _own(cls, name)
             if stock is not None:
-                _put(cls, name, functools.wraps(stock)(_make_factory_method(stock)))
+                _patches.put(cls, name, functools.wraps(stock)(_make_factory_method(stock)))
         for name, make in _BRACKETS.items():
             stock = _own(cls, name)
             if stock is not None:
-                _put(cls, name, functools.wraps(stock)(make(stock)))
+                _patches.put(cls, name, functools.wraps(stock)(make(stock)))
     except TypeError:  # a class of a C extension's, whose attributes cannot be set
-        while len(_record) > mark:
-            owner, name, before = _record.pop()
-            delattr(owner, name) if before is _MISSING else setattr(owner, name, before)
+        _patches.restore(mark)
 
 
 def _takes_context(function: Any) -> bool:
