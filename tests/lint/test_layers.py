@@ -6,6 +6,7 @@ Imports inside functions count, and so do looks into ``sys.modules``; those for 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 SRC = Path(__file__).parent.parent.parent / "src"
@@ -134,6 +135,15 @@ def test_a_layer_is_one_row_of_the_table_and_says_what_it_is():
         assert layer_of(name) is not None
         if path.name == "__init__.py":
             assert ast.get_docstring(ast.parse(path.read_text())), f"{name} does not say what it is"
+
+
+def test_the_map_in_the_docs_names_every_module_of_the_engine():
+    text = (SRC.parent / "docs" / "how-it-works.md").read_text()
+    for package in (path.name for path in (SRC / "aionest").glob("_*") if (path / "__init__.py").exists()):
+        (row,) = re.findall(rf"^\| `{package}` \|.*$", text, re.M)
+        modules = {path.stem for path in (SRC / "aionest" / package).glob("*.py")} - {"__init__"}
+        assert {name for name in modules if f"`{name}`" not in row} == set(), package
+        assert f"\n    {package} " in text, f"{package} is not drawn"
 
 
 if __name__ == "__main__":  # what is wrong, for those who move things
