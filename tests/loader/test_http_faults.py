@@ -442,7 +442,10 @@ def test_a_call_that_was_sent_is_not_sent_again_since_another_was_refused(load, 
         again.server_bind()
         again.server_activate()
         again.__dict__.update(
-            {name: getattr(web, name) for name in ("sessions", "calls", "stop", "status", "deaf", "forgets")}
+            {
+                name: getattr(web, name)
+                for name in ("sessions", "calls", "stop", "status", "deaf", "forgets", "busy", "put_off", "taken")
+            }
         )
         thread = threading.Thread(target=again.serve_forever)
         thread.start()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -68,7 +71,7 @@ def test_questions_within_a_call(make_loader):
 @needs_2
 def test_a_server_of_the_sdk_that_speaks_both(make_loader):
     both = {"command": sys.executable, "args": ["-c", SDK_SERVER], "connect_timeout": 120}
-    loader = make_loader({"old": both, "both": {**both, "protocol": "modern"}})
+    loader = make_loader({"old": {**both, "protocol": "legacy"}, "both": both})
     assert not loader.errors, loader.errors
     assert loader.status["old"].protocol < loader.status["both"].protocol == "2026-07-28"
     for name in ("old", "both"):
@@ -77,11 +80,114 @@ def test_a_server_of_the_sdk_that_speaks_both(make_loader):
     eventually(lambda: "both__later" in loader.tools)
 
 
+LOGGING_SERVER = """
+from mcp.server.mcpserver import Context, MCPServer
+server = MCPServer("logs", instructions="Call shout first.")
+@server.tool()
+async def shout(ctx: Context) -> str:
+    await ctx.info("from the tool")
+    return "done"
+server.run("stdio")
+"""
+
+
+@needs_2
+@pytest.mark.parametrize("protocol", ["legacy", "auto", "modern"])
+def test_log_messages_arrive(make_loader, protocol):
+    logs = []
+    one = {"command": sys.executable, "args": ["-c", LOGGING_SERVER], "connect_timeout": 120, "protocol": protocol}
+    loader = make_loader({"one": one}, on_log=lambda *args: logs.append(args))
+    assert not loader.errors, loader.errors
+    assert loader.call("one.shout").text == "done"
+    eventually(lambda: ("one", "info", "from the tool") in logs)
+
+
+class Modern(http.server.BaseHTTPRequestHandler):
+    """Streamable HTTP of protocol 2026-07-28 and no other. What is not, is refused with 400 and the body that the test names."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def reply(self, status, document):
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain" if isinstance(document, bytes) else "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.reply(405, b"")
+
+    do_DELETE = do_GET
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body["method"])
+        meta = (body.get("params") or {}).get("_meta") or {}
+        if self.headers.get("Mcp-Protocol-Version") != "2026-07-28" or len(meta) < 2:
+            refusal = self.server.refusal
+            return self.reply(400, {"jsonrpc": "2.0", "id": body.get("id"), "error": refusal} if refusal else b"")
+        info = {"io.modelcontextprotocol/serverInfo": {"name": "modern", "version": "1.0"}}
+        tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
+        kept = {"cacheScope": "private", "ttlMs": 0, "resultType": "complete"}
+        known = {
+            "server/discover": {
+                "capabilities": {"tools": {}},
+                "supportedVersions": ["2026-07-28"],
+                "_meta": info,
+                **kept,
+            },
+            "tools/list": {"tools": tools, **kept},
+            "tools/call": {"content": [{"type": "text", "text": "here"}], "resultType": "complete"},
+        }
+        result = known.get(body["method"])
+        if result is None:
+            error = {"code": -32601, "message": "Method not found"}
+            return self.reply(200, {"jsonrpc": "2.0", "id": body["id"], "error": error})
+        return self.reply(200, {"jsonrpc": "2.0", "id": body["id"], "result": result})
+
+
+REFUSALS = [
+    {"code": -32020, "message": "Header mismatch"},
+    {"code": -32022, "message": "Unsupported protocol version", "data": {"supported": ["2026-07-28"]}},
+    {"code": -32600, "message": "Invalid request"},
+    None,
+]
+
+
+@pytest.fixture(params=REFUSALS, ids=lambda one: str(one["code"]) if one else "400")
+def modern_url(request):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Modern)
+    server.refusal, server.asked = request.param, []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/mcp"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@needs_2
+def test_a_server_of_the_newest_protocol_only_over_http(make_loader, modern_url):
+    loader = make_loader({"one": {"url": modern_url}})
+    assert not loader.errors, loader.errors
+    assert loader.status["one"].protocol == "2026-07-28" and loader.call("one.echo").text == "here"
+
+
+@pytest.mark.skipif(sdk.V2, reason="2.x speaks it")
+def test_the_line_that_does_not_speak_it_says_so_over_http(make_loader, modern_url):
+    loader = make_loader({"one": {"url": modern_url}})
+    assert "mcp>=2" in loader.errors["one"], loader.errors
+
+
 @pytest.mark.skipif(sdk.V2, reason="2.x speaks it")
 @pytest.mark.parametrize("protocol", ["auto", "modern"])
 def test_the_line_that_does_not_speak_it_says_so(make_loader, protocol):
     loader = make_loader({"one": {**ONE["one"], "protocol": protocol}})
-    assert set(loader.errors) == {"one"} and "2.x" in loader.errors["one"], loader.errors
+    assert set(loader.errors) == {"one"} and "mcp>=2" in loader.errors["one"], loader.errors
 
 
 def test_without_it(make_loader):

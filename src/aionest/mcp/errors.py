@@ -128,9 +128,10 @@ class NotSent(anyio.BrokenResourceError):  # type: ignore[misc]
 class Refused(Exception):
     """An answer with an HTTP status that says no."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, hint: str = "") -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
+        self.hint = hint
 
 
 class Unanswerable(Exception):

@@ -40,8 +40,7 @@ def _is_about_the_answer(exc: RuntimeError) -> bool:
 async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
     """Agree on a protocol; what the server says of itself.
 
-    :param protocol: auto tries the handshake, which nearly all servers know, and does without if the server does not know it;
-        modern does without it in any case, legacy never.
+    :param protocol: modern does without a handshake in any case, legacy never; auto asks first whether the server does.
     """
     try:
         return await _agreed(session, protocol)
@@ -54,23 +53,12 @@ async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
 async def _agreed(session: Any, protocol: str) -> dict[str, Any]:
     if protocol == "modern":
         return await of_line.discover(session)
-    try:
-        return dump(await session.initialize())
-    except Exception as exc:
-        if protocol == "legacy" or rpc_code(exc) not in (-32601, -32600, -32602, -32022):
-            raise
-        return await _without_handshake(session, exc)
+    return dump(await session.initialize()) if protocol == "legacy" else await of_line.negotiate(session)
 
 
-async def _without_handshake(session: Any, refused: Exception) -> dict[str, Any]:
-    try:
-        return await of_line.discover(session)
-    except Exception as exc:
-        if V2:
-            raise refused from None
-        raise Unanswerable(f"it does not take the handshake ({refused}): {exc}") from refused
-    finally:
-        del refused  # no cycle with its own traceback
+def refused_hint(status: int) -> str:
+    """What a server that refuses the handshake with an HTTP status may want, where that is known."""
+    return f"if it speaks no older protocol than {MODERN}: {of_line.NEEDS_2}" if status == 400 and not V2 else ""
 
 
 def has_ping(session: Any) -> bool:
@@ -178,6 +166,7 @@ __all__ = [
     "read_resource",
     "read_tools",
     "refusal",
+    "refused_hint",
     "report",
     "request_id",
     "rooted",

@@ -153,7 +153,7 @@ def _auth(part: BaseException, server: str, said: str) -> ToolsError:
 def _http(part: BaseException, server: str, said: str) -> ToolsError:
     status = status_of(part)
     hints = {404: "is its url right?", 429: "it is asked too often; try again later"}
-    hint = hints.get(status or 0, "the server has a problem")
+    hint = (isinstance(part, Refused) and part.hint) or hints.get(status or 0, "the server has a problem")
     return ServerUnavailable(f"{server} answered HTTP {status}: {hint}")
 
 

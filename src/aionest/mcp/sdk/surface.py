@@ -130,7 +130,8 @@ SURFACE: tuple[Name, ...] = (
     *_names(2, "mcp.types:", "InputRequiredResult", "questions", "a call whose result is a question fails"),
     *_names(2, "mcp.client.session:", "ClientRequestContext", "questions", "a call whose result is a question fails"),
     *_names(2, _SESSION, "dispatch_input_request", "questions", "a call whose result is a question fails"),
-    *_names(2, _SESSION, "discover protocol_version", "sessions", NOTHING_WORKS),
+    *_names(2, _SESSION, "discover protocol_version discover_result initialize_result", "sessions", NOTHING_WORKS),
+    *_names(2, "mcp.client._probe:", "negotiate_auto", "probe", "servers that know no handshake need protocol: modern"),
     *_names(
         2,
         "mcp.client.subscriptions:",

@@ -14,7 +14,8 @@ from mcp import types
 from pydantic import AnyUrl, ValidationError
 
 from ..errors import Unanswerable, UsageError
-from .failures import briefly
+from .convert import dump
+from .failures import briefly, rpc_code
 from .lenient import LenientSession
 from .line import SessionMessage, log
 from .shortcut_v1 import Direct
@@ -26,7 +27,7 @@ NEEDS_2 = 'protocol 2026-07-28 needs the SDK\'s 2.x line (pip install "mcp>=2")'
 class Session(LenientSession):
     """1.x answers a server's request before it reads on: a callback that asks a person would stop everything else."""
 
-    def __init__(self, read: Any, write: Any, **keywords: Any) -> None:
+    def __init__(self, read: Any, write: Any, *, log_level: str = "warning", **keywords: Any) -> None:
         super().__init__(read, write, **keywords)
         self.direct = Direct.of(self, read, write)
 
@@ -61,6 +62,21 @@ def parse(line: bytes) -> SessionMessage:
 def encode(message: SessionMessage) -> bytes:
     """A session message as one line."""
     return bytes(message.message.model_dump_json(by_alias=True, exclude_none=True), "utf-8") + b"\n"
+
+
+# how a server of protocol 2026-07-28, and no other, takes what this line sends
+_MODERN_CODES = {-32020, -32021, -32022}
+_MAY_BE_MODERN = {*_MODERN_CODES, -32601, -32600, -32602}
+
+
+async def negotiate(session: Any) -> dict[str, Any]:
+    """Agree on a protocol, by a handshake."""
+    try:
+        return dump(await session.initialize())
+    except Exception as exc:
+        if rpc_code(exc) not in _MAY_BE_MODERN:
+            raise
+        raise Unanswerable(f"it does not take the handshake ({exc}): {NEEDS_2}") from exc
 
 
 async def discover(session: Any) -> dict[str, Any]:

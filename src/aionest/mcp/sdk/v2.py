@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import Unanswerable
+from .convert import dump
 from .lenient import LenientSession
 from .line import SessionMessage, log
 from .line import types as _types
 from .surface import step_aside
 
 types: Any = _types  # it is checked with the other line's
+NEEDS_2 = ""  # this is it
 ROUNDS = 10  # questions of the server within one request, as in the SDK
 
 try:
@@ -29,7 +31,8 @@ except (ImportError, AttributeError) as exc:  # a release that is built otherwis
 class Session(LenientSession):
     """A session; over a pipe with a dispatcher of our own."""
 
-    def __init__(self, read: Any, write: Any, **keywords: Any) -> None:
+    def __init__(self, read: Any, write: Any, *, log_level: str = "warning", **keywords: Any) -> None:
+        keywords["log_level"] = log_level  # where there is no handshake, servers send only what is asked for
         self.direct = PipeDispatcher.of(read, write) if PipeDispatcher is not None else None
         if self.direct is None:
             super().__init__(read, write, **keywords)
@@ -67,6 +70,22 @@ async def discover(session: Any) -> dict[str, Any]:
     found = (await session.discover()).model_dump(mode="json", by_alias=True, exclude_none=True)
     info = (found.get("_meta") or {}).get("io.modelcontextprotocol/serverInfo")
     return {"protocolVersion": session.protocol_version, "serverInfo": info, **found}
+
+
+async def negotiate(session: Any) -> dict[str, Any]:
+    """Agree on a protocol as the SDK's own client does: without a handshake if the server knows that, else with one."""
+    await _negotiate_auto(session)
+    return await discover(session) if session.discover_result is not None else dump(session.initialize_result)
+
+
+async def _negotiate_auto(session: Any) -> None:
+    try:
+        negotiate_auto: Any = importlib.import_module("mcp.client._probe").negotiate_auto
+    except (ImportError, AttributeError) as exc:
+        step_aside("probe", str(exc))
+        await session.initialize()
+    else:
+        await negotiate_auto(session)
 
 
 def protocol_of(session: Any) -> str:

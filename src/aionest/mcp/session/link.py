@@ -26,7 +26,7 @@ from .._threads import in_own_thread, in_thread
 from ..auth import Secrets, chosen, watch_logs
 from ..config import stamp_of
 from ..errors import Refused
-from ..sdk import Failure, classify
+from ..sdk import Failure, classify, status_of
 from ..transport import http, sse, stdio
 from ..transport.process import ServerProcess, raise_if_ended
 from ..transport.sent import Sent
@@ -123,7 +123,14 @@ class Link:
 
     async def open(self) -> None:
         """Open the session and read the server's tools."""
-        self.session = await self._host.enter()
+        try:
+            self.session = await self._host.enter()
+        except Exception as exc:
+            status = status_of(classify(exc)[1]) or 0
+            hint = sdk.refused_hint(status)
+            if hint:
+                raise Refused(status, hint) from exc
+            raise
         try:
             await self.guard(self.read_tools())
         except BaseException as exc:
@@ -199,8 +206,16 @@ class Link:
             client_info=info,
             message_handler=self._on_message,
             logging_callback=self._on_log,
+            log_level=self._log_level(),
             **callbacks.answers(clock),
         )
+
+    def _log_level(self) -> str:
+        """From which level on anybody wants to read what the server logs."""
+        if self._listening.log is not None:
+            return "debug"
+        least = self._listening.tail.log.getEffectiveLevel()
+        return next((name for name in ("debug", "info", "warning", "error") if _LEVELS[name] >= least), "critical")
 
     async def _on_log(self, params: Any) -> None:
         listening, level = self._listening, str(params.level)

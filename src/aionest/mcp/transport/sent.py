@@ -66,10 +66,10 @@ class Sent:
         return self.channel is not None and self.channel.unreached(self._marks[0])
 
     def status(self) -> int:
-        """The HTTP status that said no to these very requests, or 0."""
+        """The HTTP status that said no to the latest request, or 0."""
         if self.channel is None:
             return 0
-        return next((found for mark in self._marks if (found := self.channel.status(mark))), 0)
+        return self.channel.status(self._marks[-1]) if self._marks else 0
 
     def forget(self) -> None:
         """The call is over."""
