@@ -47,6 +47,8 @@ def file(tmp_path):
         lambda file: ((ToolsRetriever(),), {"config_file": file}),
         lambda file: ((ToolsRetriever(), file), {}),
         lambda file: ((None, file), {}),
+        lambda file: ((ToolsRetriever(),), {"config": ONE}),
+        lambda file: ((), {"config": ToolsConfig(file), "tools_retriever": ToolsRetriever()}),
         lambda file: ((file,), {"tools_retriever": ToolsRetriever()}),
     ],
 )
@@ -72,7 +74,9 @@ def test_a_configuration_that_is_named_counts_even_where_another_is_found(elsewh
         {"config": 5},
         {"config": b"mcp.json"},
         {"config": object()},
-        {"config": ToolsRetriever(), "tools_retriever": ToolsRetriever()},
+        {"first": object()},
+        {"first": ToolsRetriever(), "tools_retriever": ToolsRetriever()},
+        {"config": ToolsRetriever()},
         {"config_file": ONE},
         {"config_file": 5},
         {"config": ONE, "servers": "one"},
@@ -87,7 +91,7 @@ def test_what_is_of_no_use_is_a_type_error(options):
 
 
 def test_two_configurations_are_too_many(file):
-    for options in ({"config": ONE}, {"config": str(file)}):
+    for options in ({"config": ONE}, {"config": str(file)}, {"first": ONE}, {"first": file}):
         with pytest.raises(UsageError, match="not both"):
             ToolsLoader(config_file=file, **options)
 

@@ -56,8 +56,8 @@ FEED = 60.0  # seconds that a load waits for the retriever
 class ToolsLoader(ServersMethods):
     """Loads MCP servers and calls their tools.
 
-    :param config: the path of a configuration, a mapping of servers, or a ``ToolsConfig``; None looks in the usual places. What
-        is found in the working directory starts nothing until it was accepted (``aionest mcp check --yes``, or
+    :param first: the path of a configuration, a mapping of servers, or a ``ToolsConfig``; or a retriever. Without a configuration
+        it looks in the usual places. What is found in the working directory starts nothing until it was accepted (``aionest mcp check --yes``, or
         ``Trust().accept(path)``): name it instead.
     :param config_file: the path, by another name.
     :param tools_retriever: a registry that gets a bundle per server (``ToolsRetriever``), or None; it may also stand first, in
@@ -89,9 +89,10 @@ class ToolsLoader(ServersMethods):
 
     def __init__(
         self,
-        config: ToolsConfig | Mapping[str, Any] | str | Path | Any = None,
+        first: ToolsConfig | Mapping[str, Any] | str | Path | Any = None,
         config_file: str | Path | None = None,
         *,
+        config: ToolsConfig | Mapping[str, Any] | str | Path | None = None,
         tools_retriever: Any = None,
         portal: Portal | None = None,
         strict: bool = False,
@@ -106,12 +107,12 @@ class ToolsLoader(ServersMethods):
         inputs: Inputs = None,
         servers: Collection[str] | None = None,
     ) -> None:
-        config, config_file, tools_retriever = arguments_of(config, config_file, tools_retriever)
+        given, config_file, tools_retriever = arguments_of(first, config, config_file, tools_retriever)
         functions = (on_log, on_progress, on_state, sampling, elicitation, roots, authorize)
         useless = next((one for one in functions if one is not None and not callable(one)), None)
         if useless is not None:
             raise TypeError(f"a callback is a function, not {type(useless).__name__}")
-        self._wanted = Wanted(config, config_file, inputs, servers)
+        self._wanted = Wanted(given, config_file, inputs, servers)
         self.config: ToolsConfig = self._wanted.config
         self.strict = strict
         self._portal = portal

@@ -19,31 +19,37 @@ from .config.interpolate import Inputs
 from .errors import UsageError
 
 CONFIGURATION = "(configuration)"  # in place of a server's name, for what is wrong with all of it
+CONFIGURATIONS = "the path of a file, a mapping of servers or a ToolsConfig"
 HOW_TO_MAKE_ONE = (
     'Make one with `aionest mcp config add NAME COMMAND`, name a file (ToolsLoader("mcp.json")), '
     'or give the servers: ToolsLoader({"time": {"command": "mcp-server-time"}})'
 )
 
 
-def arguments_of(config: Any, config_file: Any, retriever: Any) -> tuple[Any, Any, Any]:
+def arguments_of(first: Any, config: Any, config_file: Any, retriever: Any) -> tuple[Any, Any, Any]:
     """What a loader was given, told apart by type: the configuration or None, the file or None, the retriever or None.
 
-    A registry in the place of the configuration is the retriever, as in programs that were written for an earlier order.
-
+    :param first: what stands first: a configuration, or a registry, which is the retriever.
     :raises TypeError: something of it is of no use.
+    :raises UsageError: there are two configurations.
     """
-    if config is not None and not isinstance(config, (Mapping, str, os.PathLike, ToolsConfig)):
-        if retriever is not None or not all(callable(getattr(config, name, None)) for name in ("get", "add", "remove")):
-            wanted = "the path of a file, a mapping of servers or a ToolsConfig"
-            raise TypeError(f"a configuration is {wanted}, not {type(config).__name__}")
-        config, retriever = None, config
+    if first is not None and not _is_configuration(first):
+        if retriever is not None or not all(callable(getattr(first, name, None)) for name in ("get", "add", "remove")):
+            raise TypeError(f"a configuration is {CONFIGURATIONS}, not {type(first).__name__}")
+        first, retriever = None, first
+    if config is not None and not _is_configuration(config):
+        raise TypeError(f"config is {CONFIGURATIONS}, not {type(config).__name__}")
     if config_file is not None and not isinstance(config_file, (str, os.PathLike)):
         raise TypeError(f"config_file is the path of a file, not {type(config_file).__name__}")
-    if isinstance(config, (str, os.PathLike)):
-        if config_file is not None:
-            raise UsageError("give config or config_file, not both")
-        config, config_file = None, config
-    return config, config_file, retriever
+    given = [one for one in (first, config, config_file) if one is not None]
+    if len(given) > 1:
+        raise UsageError("give one configuration: first, as config or as config_file, not both")
+    one = given[0] if given else None
+    return (None, one, retriever) if isinstance(one, (str, os.PathLike)) else (one, None, retriever)
+
+
+def _is_configuration(value: Any) -> bool:
+    return isinstance(value, (Mapping, str, os.PathLike, ToolsConfig))
 
 
 class Wanted:
