@@ -205,6 +205,14 @@ an_current_context(void)
 #define AN_FRAME_BACK(f) ((PyObject **)((char *)(f) + sizeof(PyVarObject)))
 #endif
 
+/* 3.10, where coroutines are told where they were made (debug mode): it walks the frames by f_back with a borrowed pointer,
+ * over allocations that may collect garbage (compute_cr_origin). 3.11 walks the inner links, and 3.12 collects elsewhere. */
+#if AN_PY311
+#define AN_WALKS_FRAMES() 0
+#else
+#define AN_WALKS_FRAMES() (PyThreadState_Get()->coroutine_origin_tracking_depth > 0)
+#endif
+
 /* Module slots that came later. */
 #if AN_PY312
 #define AN_SLOT_INTERPRETERS {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},

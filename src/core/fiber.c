@@ -379,10 +379,10 @@ an_fiber_sleep(an_fibers *fs, PyObject *self, PyObject *fiber)
 }
 
 int
-an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier)
+an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier, PyObject *expected)
 {
     PyObject *mine = Py_XNewRef(carrier);
-    return awake(fs, mine, NULL, woken(fs, self, mine, Py_NewRef(an_st->empty_tuple), 1));
+    return awake(fs, mine, expected, woken(fs, self, mine, Py_NewRef(an_st->empty_tuple), 1));
 }
 
 void

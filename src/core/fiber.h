@@ -61,7 +61,8 @@ int an_fiber_switch(an_fibers *fs, PyObject *self, PyObject *fiber, PyObject *ca
 /* The same for a stack that sleeps in a nested run. AN_FIBER_THROWN+exc if it is a foreign one and the exception was thrown
  * into it: note it, then go on sleeping with an_fiber_sleep_on(). MAY SWITCH */
 int an_fiber_sleep(an_fibers *fs, PyObject *self, PyObject *fiber);
-int an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier); /* CARRIER: what it was when SELF left */
+/* CARRIER and EXPECTED: what they were when SELF left */
+int an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier, PyObject *expected);
 
 /* SELF starts, or goes on after foreign code came back to it: it carries the loop from now on. Keeps the current exception. */
 void an_fiber_take(an_fibers *fs, PyObject *self);

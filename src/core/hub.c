@@ -665,6 +665,7 @@ an_hub_leave(an_thread *th, an_block *b)
         }
     }
     th->place = (an_place){.in_hub = an_fiber_is_ours(fiber)};
+    PyObject *expected = th->fibers.expected; /* compared only */
     int rc = an_fiber_sleep(&th->fibers, b->fiber, fiber);
     while (AN_UNLIKELY(rc == AN_FIBER_THROWN)) {
         if (b->state == AN_BLOCK_OVER) {
@@ -672,7 +673,7 @@ an_hub_leave(an_thread *th, an_block *b)
             break;
         }
         an_block_interrupt(b, PyErr_GetRaisedException());
-        rc = an_fiber_sleep_on(&th->fibers, b->fiber, b->carrier);
+        rc = an_fiber_sleep_on(&th->fibers, b->fiber, b->carrier, expected);
     }
     th->place = b->place;
     th->bases_asleep -= is_base;

@@ -387,8 +387,9 @@ exec(PyObject *module)
     an_st = st;
     if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
         an_handle_init(module) < 0 || an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 ||
-        an_block_init(module) < 0 || an_hub_init(module) < 0 || an_foreign_loop_init(module) < 0 ||
-        an_signals_init(module) < 0 || PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0) {
+        an_block_init(module) < 0 || an_hub_init(module) < 0 || an_suspend_init(module) < 0 ||
+        an_foreign_loop_init(module) < 0 || an_signals_init(module) < 0 ||
+        PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0) {
         an_st = NULL;
         return -1;
     }

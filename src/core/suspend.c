@@ -14,6 +14,49 @@ an_suspend_avoidable(an_thread *th, an_loop *rec)
            an_fiber_is_current(th->fibers.carrier); /* no step may take a foreign stack for the loop's */
 }
 
+/* ---- collecting garbage, on CPython 3.10 ------------------------------------------------------------ */
+
+/* CPython may be walking this stack's frames, and those beneath it, which are other stacks' and would go on meanwhile. */
+static int
+check_collecting(an_thread *th)
+{
+    if (AN_LIKELY(!th->place.collecting) || !AN_WALKS_FRAMES()) {
+        return 0;
+    }
+    an_err("NestedRunError", "a finalizer that the garbage collector calls cannot nest on CPython 3.10 in debug mode");
+    return -1;
+}
+
+#if !AN_PY311
+static PyObject *
+on_collect(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    an_thread *th = an_thread_peek();
+    if (th != NULL && nargs > 0 && PyUnicode_Check(args[0])) {
+        th->place.collecting = PyUnicode_CompareWithASCIIString(args[0], "start") == 0;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef on_collect_def = {"_on_collect", (PyCFunction)(void (*)(void))on_collect, METH_FASTCALL, NULL};
+#endif
+
+int
+an_suspend_init(PyObject *module)
+{
+#if AN_PY311
+    return 0;
+#else
+    PyObject *callbacks = an_import_attr("gc", "callbacks"), *f = PyCFunction_New(&on_collect_def, NULL);
+    int rc = callbacks == NULL || f == NULL ? -1 : PyList_Append(callbacks, f);
+    Py_XDECREF(callbacks);
+    Py_XDECREF(f);
+    return rc;
+#endif
+}
+
+/* ---- asleep ------------------------------------------------------------ */
+
 static int
 listen(an_block *b)
 {
@@ -58,7 +101,7 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     int guest = 0;
 
     /* ---- prepare */
-    if (an_hub_prepare(th, loop, rec) < 0) {
+    if (check_collecting(th) < 0 || an_hub_prepare(th, loop, rec) < 0) {
         return -1;
     }
     if (an_task_swap(loop, NULL, &task) < 0) {

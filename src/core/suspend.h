@@ -11,6 +11,8 @@
 #include "hub.h"
 #include "signals.h"
 
+int an_suspend_init(PyObject *module);
+
 /* Sleep until FUTURE is done; NULL: until the loop's next iteration. The caller's task is told what it waits for, so its
  * cancel() reaches FUTURE. The future's own outcome is left to the caller.
  * 0 | -1+exc: CancelledError if the task was cancelled and FUTURE could not take it, RuntimeError if the loop was stopped

@@ -127,3 +127,103 @@ def test_a_tracer_or_finalizer_nests(how, what, adopted, start, step):
     program = textwrap.dedent(PROGRAM).format(how=how, what=what, adopted=adopted, start=start, step=step)
     r = subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True)
     assert (r.returncode, r.stdout, r.stderr) == (0, "over True\n", ""), r.stdout + r.stderr[-3000:]
+
+
+def test_what_is_thrown_into_a_greenlet_that_nests_amid_a_switch_to_it_loses_no_wake_up():
+    program = textwrap.dedent("""
+        import asyncio, greenlet
+        import aionest
+        aionest.apply()
+        armed = False
+        thrown = []
+
+        class Boom(Exception):
+            pass
+
+        def tracer(event, args):
+            global armed
+            if armed and args[1] is g:
+                armed = False
+                try:
+                    asyncio.run(asyncio.sleep(60))
+                except Boom:
+                    thrown.append(1)
+
+        async def thrower():
+            global armed
+            await asyncio.sleep(0)
+            armed = True
+            while armed:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)
+            g.throw(Boom())
+
+        async def main():
+            global g
+            results = []
+            task = asyncio.create_task(thrower())
+            greenlet.settrace(tracer)
+            g = greenlet.greenlet(lambda: results.append(asyncio.run(asyncio.sleep(0.01, "slept"))))
+            g.switch()
+            greenlet.settrace(None)
+            await task
+            return results
+
+        print(asyncio.run(main()), thrown)
+    """)
+    r = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (r.stdout, r.stderr) == ("['slept'] [1]\n", ""), r.stderr[-3000:]
+
+
+def test_a_finalizer_that_nests_while_a_coroutine_learns_where_it_was_made():
+    """CPython 3.10 walks frames over a collection of garbage; the ones beneath a hub are other stacks', which would go on."""
+    program = textwrap.dedent("""
+        import asyncio, gc, sys
+        import aionest
+        aionest.apply()
+        nested, refused = [], []
+
+        async def sleeper():
+            asyncio.run(asyncio.sleep(0.005))
+
+        async def leaf():
+            pass
+
+        class Nests:
+            def __del__(self):
+                try:
+                    nested.append(asyncio.run(asyncio.sleep(0.02, 1)))
+                except RuntimeError as exc:
+                    refused.append(str(exc))
+
+        def make(allocations):
+            held = [tuple([i] * n) for n in range(1, 19) for i in range(2001)]  # no free tuple is left: the next one is allocated
+            cycle = Nests()
+            cycle.itself = cycle
+            del cycle
+            gc.set_threshold(gc.get_count()[0] + allocations, 1000, 1000)
+            try:
+                return leaf()
+            finally:
+                gc.set_threshold(700, 10, 10)
+
+        async def main(allocations):
+            task = asyncio.create_task(sleeper())
+            await asyncio.sleep(0)
+            await make(allocations)
+            await task
+
+        loop = asyncio.new_event_loop()
+        loop.set_debug(True)
+        for allocations in range(8):
+            loop.run_until_complete(main(allocations))
+        gc.collect()
+        loop.close()
+        if sys.version_info < (3, 11):
+            assert all("3.10 in debug mode" in text for text in refused) and refused, refused
+        else:
+            assert nested and not refused, refused
+        print("over")
+    """)
+    r = subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True)
+    assert (r.returncode, r.stdout) == (0, "over\n"), r.stderr[-3000:]
