@@ -9,7 +9,7 @@ import pytest
 
 MCP = Path(__file__).parents[2] / "src" / "aionest" / "mcp"
 LAYERS = {
-    "errors": 0, "_threads": 0, "config": 1, "auth": 2, "tools": 2, "adapters": 3, "sdk": 3, "transport": 4, "session": 5,
+    "html": -1, "errors": 0, "_threads": 0, "config": 1, "auth": 2, "tools": 2, "adapters": 3, "sdk": 3, "transport": 4, "session": 5,
     "wanted": 6, "servers": 7, "loader": 8, "__init__": 9,
 }  # fmt: skip
 # what is imported where it is used, of a package above

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 
 from .._errors import AionestError
+from . import html
 
 
 class ToolsError(AionestError):
@@ -24,6 +25,9 @@ class ToolsError(AionestError):
     def __init__(self, message: str, *, server: str | None = None) -> None:
         super().__init__(message)
         self.server = server
+
+    def _repr_html_(self) -> str:
+        return html.error(self)
 
 
 class UsageError(ToolsError, ValueError):

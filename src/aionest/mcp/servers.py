@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .. import Portal, portal
+from . import html
 from .auth import chosen
 from .config import ServerConfig
 from .errors import ToolsError, UsageError
@@ -38,6 +39,9 @@ class ServersMethods:
     def status(self) -> dict[str, ServerStatus]:
         """What is known of each server now."""
         return self._fleet.status()
+
+    def _repr_html_(self) -> str:
+        return html.servers(self.status.values(), self.errors)  # type: ignore[attr-defined]  # the loader has them
 
     @property
     def failures(self) -> dict[str, ToolsError]:

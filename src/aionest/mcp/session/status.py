@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from .. import html
+
 
 class State(str, Enum):
     """What a server is just now. Compares, prints and is shown as its text."""
@@ -51,3 +53,6 @@ class ServerStatus:
     connections: int = 0
     stderr: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)  # tools that are described wrongly
+
+    def _repr_html_(self) -> str:
+        return html.servers([self], {})

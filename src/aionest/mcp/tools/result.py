@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .. import html
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -67,6 +69,9 @@ class ToolResult:
             "seconds": round(self.duration, 6),
             **({"_meta": self.meta} if self.meta else {}),
         }
+
+    def _repr_html_(self) -> str:
+        return html.result(self)
 
     def __str__(self) -> str:
         """Its texts, or else the structured content; and what kinds of other things it has."""

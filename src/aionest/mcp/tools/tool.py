@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import html
 from ..errors import ArgumentsError, ToolSchemaError, UsageError
 from .coerce import typed
 from .schema import parts, quick_check, validator_of, without_nulls
@@ -113,6 +114,9 @@ class Tool:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
         return self  # frameworks copy their tools; a copied loader would be another one
+
+    def _repr_html_(self) -> str:
+        return html.tool(self)
 
     def __repr__(self) -> str:
         return f"<Tool {self.name}({', '.join(self.properties)})>"

@@ -17,7 +17,7 @@ def notes(*args, **options):
     return ToolsLoader(config=config, **options)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def loader():
     answers = iter([{"sure": False}, None, {"sure": True}])
     with notes(elicitation=lambda _: next(answers), sampling=lambda params: f"of {len(params.messages)}") as loader:
@@ -83,3 +83,11 @@ def test_notes_in_a_file_outlive_a_crash(tmp_path):
         assert texts(loader)[-1] == "Feed the cat"
     with notes(file) as loader:
         assert texts(loader)[-1] == "Feed the cat"
+
+
+def test_notebooks_show_the_loader_its_results_and_tools(loader):
+    assert "connected" in loader._repr_html_() and "notes 1.0" in loader._repr_html_()
+    assert "Buy milk" in loader.call("notes.list")._repr_html_()
+    assert "reads only" in loader.tools["notes__read"]._repr_html_()
+    with ToolsLoader({"wrong": {"command": 5}}) as broken:
+        assert "not valid" in broken._repr_html_()

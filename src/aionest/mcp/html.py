@@ -1,0 +1,141 @@
+"""What notebooks show of results, tools, servers and errors.
+
+Contract: pure functions of plain data. All that servers say is escaped, and shortened where it is long; nothing of it is markup,
+a script, or an address that is loaded by itself. No style but what follows the notebook's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+LONGEST = 20_000  # characters of a text
+LARGEST = 5 << 20  # bytes of a picture or a sound
+_GOOD, _BAD, _DIM = "color: #2e7d32", "color: #c62828", "opacity: 0.65"
+_MEDIA = re.compile(r"(image|audio)/[\w.+-]{1,60}")
+# controls, and what turns the direction of writing: they could make a text look like another
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+def text_of(value: object) -> str:
+    """Text as HTML that shows it as it is."""
+    text = str(value)
+    rest = len(text) - LONGEST
+    shown = _INVISIBLE.sub(lambda m: f"\\u{ord(m[0]):04x}", text[:LONGEST].encode("utf-8", "replace").decode())
+    return escape(shown) + (f" ... ({rest} more characters)" if rest > 0 else "")
+
+
+def block(value: object) -> str:
+    """A text of several lines."""
+    return f'<pre style="white-space: pre-wrap; margin: 0.3em 0">{text_of(value)}</pre>'
+
+
+def mark(good: bool | None, text: object) -> str:
+    """A word about the state of something, green, red or dim; the word itself tells it without colours, too."""
+    style = _DIM if good is None else _GOOD if good else _BAD
+    return f'<span style="{style}">\u25cf {text_of(text)}</span>'
+
+
+def dim(text: object) -> str:
+    """What matters less."""
+    return f'<span style="{_DIM}">{text_of(text)}</span>'
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; its cells are HTML."""
+    head = "".join(f'<th style="text-align: left">{text_of(one)}</th>' for one in titles)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align: left; vertical-align: top">{one}</td>' for one in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def media(kind: object, data: object) -> str | None:
+    """A picture or a sound; None if it is none, or too large."""
+    if not isinstance(kind, str) or not isinstance(data, str) or len(data) > LARGEST * 4 // 3:
+        return None
+    found = _MEDIA.fullmatch(kind)
+    try:
+        decoded = base64.b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        return None
+    if found is None or not decoded:
+        return None
+    source = f"data:{kind};base64,{base64.b64encode(decoded).decode()}"
+    if found[1] == "image":
+        return f'<img src="{source}" alt="{escape(kind)}" style="max-width: 100%">'
+    return f'<audio controls src="{source}"></audio>'
+
+
+def content_block(one: dict[str, Any]) -> str:
+    """A block of a result."""
+    kind, inner = one.get("type"), one.get("resource")
+    if kind == "text":
+        return block(one.get("text", ""))
+    if kind in ("image", "audio"):
+        return media(one.get("mimeType"), one.get("data")) or dim(f"[{kind} {one.get('mimeType')}, not shown]")
+    if kind == "resource" and isinstance(inner, dict):
+        shown = block(inner["text"]) if "text" in inner else media(inner.get("mimeType"), inner.get("blob"))
+        return f"<div>{dim(inner.get('uri', ''))}</div>{shown or dim(inner.get('mimeType') or 'binary')}"
+    if kind == "resource_link":
+        return f"<div>{text_of(one.get('name', ''))} <code>{text_of(one.get('uri', ''))}</code></div>"
+    return dim(f"[{kind}]")
+
+
+def result(one: Any) -> str:
+    """A ToolResult."""
+    where = f" {dim(f'{one.server}.{one.tool}')}" if one.tool else ""
+    took = f" in {one.duration * 1e3:.0f} ms" if one.duration else ""
+    parts = [f"<div>{mark(not one.is_error, 'failed' if one.is_error else 'done')}{took}{where}</div>"]
+    parts += [content_block(each) for each in one.content]
+    if one.structured is not None and not any(each.get("type") == "text" for each in one.content):
+        parts.append(block(json.dumps(one.structured, ensure_ascii=False, indent=1, default=str)))
+    return "".join(parts)
+
+
+def tool(one: Any) -> str:
+    """A Tool."""
+    hints = (
+        [] if one.annotations.get("readOnlyHint") is None else ["reads only" if one.read_only else "may change things"]
+    )
+    parts = [f"<div><b>{text_of(one.title)}</b> <code>{text_of(one.name)}</code> {dim(', '.join(hints))}</div>"]
+    if one.description:
+        parts.append(block(one.description))
+    rows = []
+    for name, schema in one.properties.items():
+        known = schema if isinstance(schema, dict) else {}
+        kind = known.get("type") or ("one of " + ", ".join(map(str, known["enum"])) if "enum" in known else "any")
+        needed = "required" if name in one.required else ""
+        rows.append(
+            [f"<code>{text_of(name)}</code>", text_of(kind), text_of(needed), text_of(known.get("description", ""))]
+        )
+    return "".join(parts) + (table(["argument", "type", "", ""], rows) if rows else dim("no arguments"))
+
+
+def servers(statuses: Iterable[Any], errors: dict[str, str]) -> str:
+    """A table of servers; those that are known by their errors only stand at its end."""
+    rows, named = [], set()
+    for one in statuses:
+        named.add(one.name)
+        good = {"connected": True, "disabled": None, "closed": None, "connecting": None}.get(str(one.state), False)
+        what = " ".join(filter(None, (one.server, one.version)))
+        told = text_of(what) if good is not False else text_of(one.error or "")
+        tools = text_of(one.tools or "")
+        rows.append([text_of(one.name), mark(good, one.state), text_of(one.transport), tools, told])
+    rows += [
+        [text_of(name), mark(False, "not valid"), "", "", text_of(why)]
+        for name, why in errors.items()
+        if name not in named
+    ]
+    return table(["server", "state", "transport", "tools", ""], rows) if rows else dim("no servers")
+
+
+def error(one: Any) -> str:
+    """A ToolsError."""
+    where = f" {dim(one.server)}" if one.server else ""
+    return f"<div>{mark(False, f'{type(one).__name__}, {one.code}')}{where}</div>{block(one)}"
