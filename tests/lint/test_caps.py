@@ -38,11 +38,9 @@ BIGGER: dict[str, set[str]] = {
     "complexity": {
         "Fleet.carry_out",
         "Request._failed",
-        "_as",
         "_chosen",
         "_draw",
         "_resolved",
-        "_signature",
         "an_hub_end_suspended",
         "an_hub_run_once",
         "an_layout_probe",
@@ -53,11 +51,9 @@ BIGGER: dict[str, set[str]] = {
         "create_task",
         "import_",
         "loaded",
-        "look",
         "show",
         "step",
         "step_in_place",
-        "typed",
         "value_of",
     },
 }

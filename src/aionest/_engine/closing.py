@@ -26,7 +26,9 @@ owned: list[Ending] = []  # leaves what is open, while all else on the loop stil
 left_behind: list[Ending] = []  # closes what tasks that are done have left; loop.close() does it, too
 at_exit: list[Callable[[], None]] = []
 
-sealed: set[Any] = set()  # loops that count as closed while their parts are still to be closed
+# loops that count as closed while their parts are still to be closed, and what closes them in the place of asyncio's own: the
+# methods of BaseSelectorEventLoop and of BaseEventLoop
+sealed: dict[Any, tuple[Callable[[Any], None], Callable[[Any], None]]] = {}
 exiting = False  # the interpreter is
 
 

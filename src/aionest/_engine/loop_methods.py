@@ -142,13 +142,11 @@ def close(self: Any) -> None:
         if foreign.can_run_here():
             closing.close_left_behind(self)
     finally:
-        sealed = self in closing.sealed
-        if not self.is_running() and (sealed or not self.is_closed()):
+        sealed = closing.sealed.get(self)
+        if not self.is_running() and (sealed is not None or not self.is_closed()):
             end_suspended(self, "Event loop was closed before Future completed.")
-        if sealed:
-            from . import sealing
-
-            sealing.close_base_loop(self)
+        if sealed is not None:
+            sealed[1](self)
         else:
             _stock_close(self)
 
@@ -159,10 +157,9 @@ def selector_close(self: Any) -> None:
         if foreign.can_run_here():
             closing.close_left_behind(self)
     finally:
-        if self in closing.sealed:
-            from . import sealing
-
-            sealing.close_selector_loop(self)
+        sealed = closing.sealed.get(self)
+        if sealed is not None:
+            sealed[0](self)
         else:
             _stock_selector_close(self)
 

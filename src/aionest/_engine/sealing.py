@@ -64,7 +64,7 @@ def seal(loop: Any, idle: bool = False) -> None:
         loop.run_until_complete(_turn())
         cancel_all_tasks(loop)
     loop._closed = True
-    sealed.add(loop)
+    sealed[loop] = close_selector_loop, close_base_loop
 
 
 async def _turn() -> None:
@@ -91,7 +91,7 @@ def close_selector_loop(loop: Any) -> None:
 
 def close_base_loop(loop: Any) -> None:
     """BaseEventLoop.close() of a sealed loop. What slipped in is called: all that it starts is refused by the closed loop."""
-    sealed.discard(loop)
+    sealed.pop(loop, None)
     if loop._debug:
         base_events.logger.debug("Close %r", loop)  # type: ignore[attr-defined]
     left = [handle for handle in loop._ready if not handle._cancelled]

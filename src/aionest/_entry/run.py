@@ -76,22 +76,22 @@ def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool
     running = events._get_running_loop()
     if running is None:
         if loop_factory is not None or closing.exiting:
-            return _top().run_closing(main, debug, loop_factory)
+            return _runs().run_closing(main, debug, loop_factory)
         main = check_coroutine(main)
         if close_loop:
-            return _top().run_top(main, debug, True)
+            return _runs().run_top(main, debug, True)
         if options.shared if options.shared is not None else _in_streamlit():
             from .._portal.default import shared_run
 
             return shared_run(main, debug=debug)
         if close_loop is None:
-            return _top().run_top(main, debug, False)
-        return _top().run_on(_thread_loop().persistent_loop(), main, debug)
+            return _runs().run_top(main, debug, False)
+        return _runs().run_on(_runs().persistent_loop(), main, debug)
     if not supported(running):
         refuse(main)
         install.check_loop(running)
     if loop_factory is not None:
-        return _top().run_closing(main, debug, loop_factory)
+        return _runs().run_closing(main, debug, loop_factory)
     main = check_coroutine(main)
     if debug is None or debug == running.get_debug():
         return _nest(main, running)
@@ -103,16 +103,17 @@ def _run_slow(main: Any, debug: bool | None, loop_factory: Any, close_loop: bool
         running.set_debug(before)
 
 
-def _top() -> Any:
-    from .._runs import top
-
-    return top
+_loaded: Any = None
 
 
-def _thread_loop() -> Any:
-    from .._runs import thread_loop
+def _runs() -> Any:
+    """The package of top-level runs, imported at the first of them."""
+    global _loaded
+    if _loaded is None:
+        from .. import _runs
 
-    return thread_loop
+        _loaded = _runs
+    return _loaded
 
 
 def _in_streamlit() -> bool:
@@ -125,8 +126,8 @@ def _in_streamlit() -> bool:
 
 def _at_exit() -> None:
     """The main thread's loop is the first to be closed: its tasks may use portals."""
-    _top()  # finalizers that run later may call asyncio.run(), when nothing can be imported any more
-    _thread_loop().close_persistent_loops()
+    # now if not yet: finalizers that run later may call asyncio.run(), when nothing can be imported any more
+    _runs().close_persistent_loops()
 
 
 closing.at_exit.append(_at_exit)
@@ -162,7 +163,7 @@ def runner_run(self: Any, coro: Any, *, context: contextvars.Context | None = No
         refuse(coro)
         install.check_loop(running)
     coro = check_coroutine(coro)
-    policy_loop = _thread_loop().policy_loop
+    policy_loop = _runs().policy_loop
     outer = policy_loop()
     try:
         loop = self.get_loop()
@@ -172,9 +173,7 @@ def runner_run(self: Any, coro: Any, *, context: contextvars.Context | None = No
     if policy_loop() is not outer:
         self._aionest_outer = outer
     task = loop.create_task(coro, context=self._context if context is None else context)
-    from .._runs.interrupt import run_task
-
-    return run_task(loop, task)
+    return _runs().run_task(loop, task)
 
 
 def runner_on_sigint(self: Any, signum: int, frame: Any, main_task: Any) -> None:

@@ -59,21 +59,33 @@ def look(loop: Any, main: Any, fresh: bool) -> Remains | None:
     known = _known(loop)
     if open_ones and not fresh and main.done() and all(one in known for one in _left(loop, main)):
         return Remains([], [])  # as after the run before
+    graph = _graph(loop, registered, open_ones, fresh)
+    if graph is None:
+        return None
+    _note_staying(loop, main, graph, open_ones)
+    rest = [one for one in _left(loop, main) if one not in known]
+    tasks = [one for one in rest if asyncio.isfuture(one)]
+    return Remains(tasks if main.done() else [*tasks, main], [one for one in rest if not asyncio.isfuture(one)])
+
+
+def _graph(loop: Any, registered: list[tuple[Any, ...]], open_ones: list[Any], fresh: bool) -> Graph | None:
+    """Who holds what around this loop; None if nothing is open, and nobody holds what is registered, which is emptied."""
     if not open_ones and fresh:
         if not Graph(loop, registered).held:
             return None
         gc.collect()  # what is garbage holds nothing, but is not known to be garbage before
         registered = _registered(loop)
     graph = Graph(loop, registered, open_ones)
-    if not (open_ones or graph.held):
-        return None
+    return graph if open_ones or graph.held else None
+
+
+def _note_staying(loop: Any, main: Any, graph: Graph, open_ones: list[Any]) -> None:
+    """Add to what is known to stay: what runs inside of what is open, holds it, or is held by it."""
+    known = _known(loop)
     staying = _inside([task for task in asyncio.all_tasks(loop) if task is not main], open_ones)
     ids = graph.related([*open_ones, *staying])
     known.update(staying)
     known.update(one for one in _left(loop, main) if graph.cut_short or id(one) in ids)
-    rest = [one for one in _left(loop, main) if one not in known]
-    tasks = [one for one in rest if asyncio.isfuture(one)]
-    return Remains(tasks if main.done() else [*tasks, main], [one for one in rest if not asyncio.isfuture(one)])
 
 
 def _left(loop: Any, main: Any) -> list[Any]:

@@ -79,18 +79,11 @@ def _signature(tool: Tool) -> inspect.Signature:
     # a required argument that has no usable name could not be seen in the order of positions
     positional = all(name in usable for name in required)
     parameters: list[inspect.Parameter] = []
-    for name in [*(n for n in required if n in usable), *(n for n in usable if n not in required)]:
-        annotation = _annotation(properties[name], root)
-        if name in required:
-            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY
-            parameters.append(inspect.Parameter(name, kind, annotation=annotation))
-            continue
-        default = resolved(properties[name], root).get("default")
-        if default is None and annotation is not Any:
-            annotation = annotation | None
-        parameters.append(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        )
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY
+    for name in required:
+        if name in usable:
+            parameters.append(inspect.Parameter(name, kind, annotation=_annotation(properties[name], root)))
+    parameters += [_optional(name, properties[name], root) for name in usable if name not in required]
     others = root.get("additionalProperties")
     if len(usable) < len(properties) or others is True or isinstance(others, dict) or not properties:
         name = "arguments"
@@ -98,6 +91,14 @@ def _signature(tool: Tool) -> inspect.Signature:
             name = f"_{name}"
         parameters.append(inspect.Parameter(name, inspect.Parameter.VAR_KEYWORD, annotation=Any))
     return inspect.Signature(parameters, return_annotation=Any)
+
+
+def _optional(name: str, schema: Any, root: dict[str, Any]) -> inspect.Parameter:
+    annotation = _annotation(schema, root)
+    default = resolved(schema, root).get("default")
+    if default is None and annotation is not Any:
+        annotation = annotation | None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _given(tool: Tool, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -43,68 +43,78 @@ def typed(text: str, schema: Any, root: dict[str, Any]) -> Any:
     # digits are numbers rather than booleans where both would do
     order = sorted(allowed, key=lambda one: _ORDER.index(one[0]) if one[0] in _ORDER else len(_ORDER))
     if names & {"integer", "number"} and _NUMBER.fullmatch(text.strip()):
-        order = [one for one in order if one[0] != "boolean"] + [one for one in order if one[0] == "boolean"]
+        order.sort(key=lambda one: one[0] == "boolean")
     for kind, own in order:
         value = _as(kind, text, own, names, root)
         if value is not _MISS:
             return value
+    as_json = " as JSON" if "object" in names else ""
+    raise ValueError(f"expected {expected(schema, root)}{as_json}, got {short(repr(text))}{_note(text, allowed)}")
+
+
+def _note(text: str, allowed: Any) -> str:
+    """What may help whoever wrote this text."""
     note = ""
-    if names & {"array", "object"} and text.lstrip()[:1] in ("[", "{") and _json(text) is _MISS:
+    if text.lstrip()[:1] in ("[", "{") and _json(text) is _MISS and {kind for kind, _ in allowed} & {"array", "object"}:
         note = " (not valid JSON)"
     words = [str(value) for kind, own in allowed if kind == "values" for value in values_of(own)]
     near = difflib.get_close_matches(text, words, 1)
-    note += f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(
-        f"expected {expected(schema, root)}{' as JSON' if 'object' in names else ''}, got {short(repr(text))}{note}"
-    )
+    return f"{note}; did you mean {near[0]}?" if near else note
 
 
 def _as(kind: str, text: str, schema: dict[str, Any], names: set[str], root: dict[str, Any]) -> Any:
     """The text as a value of that type, or ``_MISS``."""
     bare = text.strip()
     if kind == "values":
-        parsed = _json(text)
-        for value in values_of(schema):
-            if (
-                value == text
-                if isinstance(value, str)
-                else (parsed is not _MISS and json.dumps(value) == json.dumps(parsed))
-            ):
-                return value
-            if isinstance(value, bool) and bare.lower() in (_YES if value else _NO)[:3]:
-                return value
-    elif kind == "null":
-        if bare in ("null", "None") or (not bare and "string" not in names and "values" not in names):
-            return None
-    elif kind == "boolean":
-        if bare.lower() in _YES + _NO:
-            return bare.lower() in _YES
-    elif kind in ("integer", "number"):
-        try:
-            if _INTEGER.fullmatch(bare):
-                return int(bare)
-            if _NUMBER.fullmatch(bare) and math.isfinite(float(bare)):
-                value = float(bare)
-                if kind == "number":
-                    return value
-                return int(value) if value.is_integer() else _MISS
-        except ValueError:  # more digits than Python takes
-            return _MISS
-    elif kind == "array":
+        return _as_one_of(text, values_of(schema))
+    if kind == "null":
+        empty = not bare and "string" not in names and "values" not in names
+        return None if bare in ("null", "None") or empty else _MISS
+    if kind == "boolean":
+        return bare.lower() in _YES if bare.lower() in _YES + _NO else _MISS
+    if kind in ("integer", "number"):
+        return _as_number(bare, kind)
+    if kind == "array":
+        return _as_array(text, schema.get("items"), names, root)
+    if kind == "object":
         value = _json(text)
-        if isinstance(value, list):
-            return value
-        items = schema.get("items")
-        if bare[:1] in ("[", "{") or "string" in names or {k for k, _ in kinds(items, root)} & {"array", "object"}:
-            return _MISS
-        return [typed(part.strip(), items, root) for part in text.split(",")] if bare else []
-    elif kind == "object":
-        value = _json(text)
-        if isinstance(value, dict):
-            return value
-    elif kind == "any":
+        return value if isinstance(value, dict) else _MISS
+    if kind == "any":
         value = _json(text)
         return text if value is _MISS else value
-    elif kind == "string":
-        return text
+    return text if kind == "string" else _MISS
+
+
+def _as_one_of(text: str, values: Any) -> Any:
+    parsed = _json(text)
+    for value in values:
+        if isinstance(value, str):
+            same = value == text
+        else:
+            same = parsed is not _MISS and json.dumps(value) == json.dumps(parsed)
+        if same or (isinstance(value, bool) and text.strip().lower() in (_YES if value else _NO)[:3]):
+            return value
     return _MISS
+
+
+def _as_number(bare: str, kind: str) -> Any:
+    try:
+        if _INTEGER.fullmatch(bare):
+            return int(bare)
+        if not _NUMBER.fullmatch(bare) or not math.isfinite(float(bare)):
+            return _MISS
+        value = float(bare)
+        if kind == "number":
+            return value
+        return int(value) if value.is_integer() else _MISS
+    except ValueError:  # more digits than Python takes
+        return _MISS
+
+
+def _as_array(text: str, items: Any, names: set[str], root: dict[str, Any]) -> Any:
+    value, bare = _json(text), text.strip()
+    if isinstance(value, list):
+        return value
+    if bare[:1] in ("[", "{") or "string" in names or {k for k, _ in kinds(items, root)} & {"array", "object"}:
+        return _MISS
+    return [typed(part.strip(), items, root) for part in text.split(",")] if bare else []
