@@ -20,6 +20,7 @@ import streamlit as st
 from streamlit.connections import BaseConnection
 
 import aionest
+from aionest._untrusted import for_label
 from aionest.mcp import Tool, ToolResult, ToolsConfig, ToolsLoader
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def call(
     Raises what ``ToolsLoader.call`` raises. Thread-safety: script threads.
     """
     work = _Work(loader, tool, arguments, timeout)
-    name = label or work.tool.title or work.tool.name
+    name = label or for_label(work.tool.title or work.tool.name)
     slot = st.empty()
     begin = time.monotonic()
     shown = ""
@@ -151,7 +152,7 @@ def call(
             if latest is not None:
                 value, total, message = latest
                 share = max(0.0, min(1.0, value / total)) if total else 0.0
-                slot.progress(share, text=f"{name}: {message or f'{value:g}'}")
+                slot.progress(share, text=f"{name}: {for_label(message or f'{value:g}', 200)}")
                 shown = "progress"
             elif shown != "progress" and f"{time.monotonic() - begin:.0f}" != shown:
                 shown = f"{time.monotonic() - begin:.0f}"

@@ -13,7 +13,7 @@ SRC = Path(__file__).parent.parent.parent / "src"
 
 # Lowest first. A name stands for what is in that package, too. docs/how-it-works.md draws them.
 LAYERS = {
-    "errors": ["_errors", "_times"],
+    "errors": ["_errors", "_times", "_untrusted"],
     "engine": ["_engine"],
     "scopes": ["_scopes"],
     "hosted": ["_hosted"],

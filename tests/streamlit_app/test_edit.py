@@ -116,7 +116,7 @@ def text(value, **more):
     ("result", "best"),
     [
         (text("plain"), "Text"),
-        (text("# Title\n\n- a\n- b"), "Markdown"),
+        (text("# Title\n\n- a\n- b"), "Text"),
         (text('{"a": {"b": 1}}'), "JSON"),
         (text('[{"a": 1}, {"a": 2}]'), "Table"),
         (text('{"rows": [{"a": 1}]}'), "Table"),

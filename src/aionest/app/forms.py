@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from aionest._untrusted import for_cell, for_label, for_markdown
+
 if TYPE_CHECKING:
     from aionest.mcp import Tool
 
@@ -104,11 +106,11 @@ def arguments(tool: Tool, before: dict[str, Any] | None = None) -> tuple[dict[st
     for name, written in tool.properties.items():
         schema = _resolved(written, tool.input_schema)
         required = name in tool.required
-        label = f"{schema.get('title') or name}{' *' if required else ''}"
+        label = f"{for_label(schema.get('title') or name)}{' *' if required else ''}"
         try:
             value = _draw(tool, name, schema, label, required, before)
         except ValueError as exc:
-            problems.append(f"{name}: {exc}")
+            problems.append(f"{for_cell(name)}: {exc}")
             continue
         if value is not None:
             given[name] = value
@@ -129,7 +131,7 @@ def _draw(
     if before is not None and name not in before:
         start = None  # it was left empty
     text = schema.get("description")
-    options: dict[str, Any] = {"help": text if isinstance(text, str) else None, "key": key}
+    options: dict[str, Any] = {"help": for_markdown(text) if isinstance(text, str) else None, "key": key}
     if kind == "choice":
         choices = list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema["const"]]
         if key not in state or (state[key] is not None and state[key] not in choices):
@@ -139,7 +141,7 @@ def _draw(
         choices = schema["items"]["enum"]
         if key not in state:
             state[key] = [one for one in start if one in choices] if isinstance(start, list) else []
-        several: list[Any] = st.multiselect(label, choices, **options)
+        several: list[Any] = st.multiselect(label, choices, format_func=_option, **options)
         return several if several or required else None
     if kind == "boolean" and (required or isinstance(schema.get("default"), bool)):
         if not isinstance(state.get(key), bool):
@@ -201,4 +203,4 @@ def _number(value: Any) -> float | None:
 
 
 def _option(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return for_cell(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -1,7 +1,7 @@
 """Small parts that several pages draw.
 
-Contract: works on the oldest supported Streamlit; what came later is used only where it is there. Text of servers and models is
-never taken for a page's own markup where it could load anything.
+Contract: works on the oldest supported Streamlit; what came later is used only where it is there. Text of servers is shown as
+text, by ``aionest._untrusted``: nothing of it is Markdown, and nothing of it is longer than its place.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from aionest._untrusted import for_cell, for_label, for_markdown, for_page
+
 if TYPE_CHECKING:
     from aionest.mcp import ServerStatus, ToolResult
 
@@ -29,11 +31,11 @@ COLORS = {
     "disabled": "gray",
     "closed": "gray",
 }
+CELL = 2_000  # characters of a cell
 LONGEST = 100_000  # characters of a result that are drawn; all of it can be downloaded
 ROWS = 5_000
 _HORIZONTAL = "horizontal" in inspect.signature(st.container).parameters
 WIDE: dict[str, Any] = {} if "width" in inspect.signature(st.altair_chart).parameters else {"use_container_width": True}
-_MARKDOWN = re.compile(r"(?m)^(#{1,6} \S|[-*] \S|\d+\. \S|```|> \S|\|.+\|$)|\*\*\S[^*\n]*\*\*|\[[^\]\n]+\]\(https?://")
 
 
 def row(columns: list[float]) -> list[Any]:
@@ -51,14 +53,14 @@ def one_of(label: str, options: list[str], key: str) -> str:
     return str(chosen or options[0])
 
 
-def plain(text: str) -> str:
-    """Text that ``st.markdown`` shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:-])", r"\\\1", text)
-
-
 def harmless(text: str) -> str:
-    """Markdown of others: no images, whose addresses could carry what was said to anybody's server."""
+    """A model's Markdown: no images, whose addresses could carry what was said to anybody's server."""
     return text.replace("![", "!\u200b[")
+
+
+def wrong(text: object, place: Any = st) -> None:
+    """An error, as it was told."""
+    place.error(for_markdown(text))
 
 
 def ms(seconds: float | None) -> str:
@@ -76,14 +78,14 @@ def clock(at: float | None) -> str:
 def state(status: ServerStatus) -> str:
     """A server's state and name as markdown."""
     color = COLORS.get(status.state, "gray")
-    return f":{color}[●] **{plain(status.name)}** {status.state}"
+    return f":{color}[●] **{for_label(status.name)}** {status.state}"
 
 
 def brief(status: ServerStatus) -> str:
     """What there is to know of a connected server, in a few words: its version, its tools, how fast it answers."""
     if status.state != "connected":
         return ""
-    found = [f"{plain(status.server)} {plain(status.version or '')}".strip()] if status.server else []
+    found = [for_label(f"{status.server} {status.version or ''}".strip())] if status.server else []
     found.append(f"{status.tools} tool{'s' * (status.tools != 1)}")
     if status.latency is not None:
         found.append(ms(status.latency))
@@ -104,7 +106,7 @@ def facts(status: ServerStatus) -> str:
 
 def code(text: str, language: str | None = "json") -> None:
     """A block of text that wraps, with a button that copies it."""
-    st.code(text, language=language, wrap_lines=True)
+    st.code(for_page(text), language=language, wrap_lines=True)
 
 
 def pretty(value: Any) -> str:
@@ -132,9 +134,14 @@ def rows(value: Any) -> list[dict[str, Any]] | None:
         value = next(iter(value.values()))
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         # Arrow wants one type in a column, and has none for mappings of any shape
-        return [{str(k): v if isinstance(v, (str, int, float, bool)) or v is None else pretty(v) for k, v in one.items()}
-                for one in value[:ROWS]]  # fmt: skip
+        return [{for_cell(k): _cell(v) for k, v in one.items()} for one in value[:ROWS]]
     return None
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (int, float, bool)) or value is None:
+        return value
+    return for_cell(value if isinstance(value, str) else pretty(value), CELL)
 
 
 def views(result: ToolResult) -> list[str]:
@@ -148,8 +155,7 @@ def views(result: ToolResult) -> list[str]:
     if value is not None:
         found.append("JSON")
     if result.text:
-        markdown = value is None and _MARKDOWN.search(result.text) is not None
-        found += ["Markdown", "Text"] if markdown else ["Text", "Markdown"]
+        found.append("Text")
     # a structured part that only says what the text says too
     if result.text and isinstance(value, dict) and set(value) == {"result"} and rows(value) is None:
         found.remove("JSON")
@@ -169,15 +175,17 @@ def show_result(result: ToolResult, key: str) -> None:
 def _image(kind: str, data: bytes, key: str) -> None:
     """A picture, and a button for its file."""
     try:
-        st.image(data, caption=kind)
+        st.image(data, caption=for_label(kind))
     except Exception as exc:  # what Pillow makes of bytes that it does not take; a browser may well
         found = next((one for one, start in _PICTURES.items() if re.match(start, data, re.S)), None)
         if found is None:
-            st.error(f"An image ({plain(kind)}) cannot be shown: {plain(str(exc))}")
+            wrong(f"An image ({for_cell(kind)}) cannot be shown: {for_cell(exc)}")
         else:
-            st.image(f"data:{found};base64,{base64.b64encode(data).decode()}", caption=kind)
+            st.image(f"data:{found};base64,{base64.b64encode(data).decode()}", caption=for_label(kind))
     ending = mimetypes.guess_extension(kind) or ".bin"
-    st.download_button("Download", data, f"image{ending}", kind, key=f"picture {key}", icon=":material/download:")
+    st.download_button(
+        "Download", data, f"image{ending}", _media(kind), key=f"picture {key}", icon=":material/download:"
+    )
 
 
 def _links(result: ToolResult, key: str) -> None:
@@ -186,17 +194,17 @@ def _links(result: ToolResult, key: str) -> None:
         kind, inner = block.get("type"), block.get("resource")
         if kind == "resource_link":
             about = [str(block[one]) for one in ("title", "name", "mimeType", "description") if block.get(one)]
-            st.markdown(f":material/link: {plain(' · '.join(dict.fromkeys(about)))}")
+            st.markdown(f":material/link: {for_label(' · '.join(dict.fromkeys(about)), CELL)}")
             code(str(block.get("uri", "")), None)
         elif kind == "resource" and isinstance(inner, dict) and isinstance(inner.get("blob"), str):
-            media = str(inner.get("mimeType") or "application/octet-stream")
+            media = _media(str(inner.get("mimeType") or ""))
             try:
                 data = base64.b64decode("".join(inner["blob"].split()), validate=True)
             except ValueError:
-                st.error(f"A file ({plain(media)}) cannot be decoded.")
+                wrong(f"A file ({media}) cannot be decoded.")
                 continue
-            name = str(inner.get("uri", "")).rpartition("/")[2] or "file"
-            st.download_button(f"Download {plain(name)}", data, name, media, key=f"file {key} {number}")
+            name = re.sub(r"[^\w.-]+", "_", str(inner.get("uri", "")).rpartition("/")[2])[-100:] or "file"
+            st.download_button(f"Download {for_label(name)}", data, name, media, key=f"file {key} {number}")
 
 
 # what pictures begin with that browsers show
@@ -219,17 +227,35 @@ def show_as(result: ToolResult, view: str, key: str) -> None:
     elif view == "Audio":
         for block in result.content:
             if block.get("type") == "audio":
-                st.audio(base64.b64decode(block.get("data") or ""), format=block.get("mimeType") or "audio/wav")
+                _audio(block)
     elif view == "Table":
         st.dataframe(rows(_parsed(result)), hide_index=True)
     elif view == "JSON":
-        st.json(_parsed(result), expanded=2)
-    elif view == "Markdown":
-        st.markdown(harmless(result.text[:LONGEST]))
+        value = _parsed(result)
+        text = pretty(value)
+        if len(text) > LONGEST or for_page(text) != text:
+            code(text)
+        else:
+            st.json(value, expanded=2)
     elif view == "Text":
-        code(result.text[:LONGEST], None)
+        code(result.text, None)
         if len(result.text) > LONGEST:
             st.caption(f"{len(result.text) - LONGEST} more characters are not shown.")
             st.download_button("Download all of it", result.text, "result.txt", key=f"download {key}")
     else:
-        code(pretty(result.to_json())[:LONGEST])
+        code(pretty(result.to_json()))
+
+
+def _audio(block: dict[str, Any]) -> None:
+    kind = _media(str(block.get("mimeType") or "audio/wav"))
+    try:
+        data = base64.b64decode(block.get("data") or "")
+    except (ValueError, TypeError) as exc:
+        wrong(f"A sound ({kind}) cannot be played: {for_cell(exc)}")
+        return
+    st.audio(data, format=kind)
+
+
+def _media(kind: str) -> str:
+    """A media type, if it is one."""
+    return kind if re.fullmatch(r"\w+/[\w.+-]{1,80}", kind) else "application/octet-stream"

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from aionest._untrusted import for_cell
+
 if TYPE_CHECKING:
     from aionest.mcp import ToolsConfig, ToolsLoader
 
 KEPT = 20  # configurations
+LONGEST = 200  # characters of a name
 
 
 def cache_file() -> Path:
@@ -48,10 +51,17 @@ def remember(loader: ToolsLoader) -> None:
         if status.state == "connected":
             mine[name] = {}
     for tool in loader.tools.values():
-        mine.setdefault(tool.server, {})[tool.original_name] = list(tool.properties)
+        # a shell shows them, and puts them on its line
+        if is_name(tool.original_name):
+            mine.setdefault(tool.server, {})[tool.original_name] = [one for one in tool.properties if is_name(one)]
     known[key] = {name: tools for name, tools in mine.items() if name in loader.config.servers}
     with contextlib.suppress(OSError):
         write_atomic(cache_file(), json.dumps(dict(list(known.items())[-KEPT:])), mode=0o600)
+
+
+def is_name(text: str) -> bool:
+    """May a shell have it?"""
+    return text.isprintable() and text == for_cell(text, LONGEST)
 
 
 def _config(context: typer.Context) -> ToolsConfig | None:

@@ -16,6 +16,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from aionest._untrusted import for_cell, for_page
 from aionest.mcp import ArgumentsError, Tool
 
 from .output import State, err, is_interactive
@@ -23,6 +24,7 @@ from .output import State, err, is_interactive
 if TYPE_CHECKING:
     from aionest.mcp import ToolResult, ToolsLoader
 
+ASKED = 4_000  # characters of a question
 _Question = tuple[Any, "concurrent.futures.Future[Any]"]  # with its answer
 
 
@@ -51,7 +53,9 @@ class Conversation:
             number = bar.add_task("", total=None, visible=False)
 
             def progress(value: float, total: float | None, message: str | None) -> None:
-                bar.update(number, completed=value, total=total, description=escape(message or ""), visible=True)
+                bar.update(
+                    number, completed=value, total=total, description=escape(for_cell(message or "", 80)), visible=True
+                )
 
             one: concurrent.futures.Future[ToolResult] = loader.portal.submit(
                 functools.partial(loader.call_async, tool, arguments, timeout=timeout, progress=progress)
@@ -82,25 +86,27 @@ def _reply(params: Any, reply: concurrent.futures.Future[Any]) -> None:
 def answer_question(params: Any) -> dict[str, Any] | None:
     """Ask the person what a server asks, field by field. None if they decline."""
     schema = getattr(params, "requestedSchema", None) or getattr(params, "requested_schema", None) or {}
-    err.print(f"[bold]The server asks:[/] {escape(params.message)}")
+    err.print(f"[bold]The server asks:[/] {escape(for_page(params.message, ASKED))}")
     url = getattr(params, "url", None)
     if url:
-        err.print(f"It wants this to be opened: {escape(url)}", soft_wrap=True)
+        err.print(f"It wants this to be opened: {escape(for_page(url))}", soft_wrap=True)
         return {} if typer.confirm("Have you done so?", err=True) else None
     if not typer.confirm("Answer it?", default=True, err=True):
         return None
     described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
     given: dict[str, Any] = {}
     for name, one in described.properties.items():
-        label = str(one.get("title") or one.get("description") or name)
+        label = for_cell(one.get("title") or one.get("description") or name)
         values = one.get("enum") or (one.get("items") or {}).get("enum")
         if isinstance(values, list):
-            label += f" ({', '.join(map(str, values))})"
+            label += f" ({for_cell(', '.join(map(str, values)))})"
         if name not in described.required:
             label += ", or nothing"
         default = one.get("default")
         if isinstance(default, list):
             default = ",".join(map(str, default))
+        if isinstance(default, str) and for_cell(default) != default:
+            default = None  # nobody sees what it is
         while True:
             text = typer.prompt(
                 label, default=default if default is not None or name in described.required else "", err=True

@@ -27,7 +27,7 @@ from .options import (
     YesOption,
     pairs,
 )
-from .output import State, err, out, show_json, show_nothing, show_rows
+from .output import State, err, out, show_data, show_json, show_nothing, show_rows
 from .suggest import hint
 
 
@@ -122,7 +122,7 @@ def show_contents(contents: list[dict[str, Any]], how_to_save: str) -> None:
     """What a resource holds, for people."""
     for block in contents:
         if "text" in block:
-            out.print(escape(block["text"]), soft_wrap=True)
+            show_data(block["text"])
         else:
             err.print(f"({block.get('mimeType') or 'binary'}; {how_to_save})", style="dim", markup=False)
     if not contents:

@@ -17,16 +17,28 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 
+from aionest._untrusted import for_cell, for_json, for_terminal
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TextIO
+
+
+class _Console(Console):
+    """What others have written comes out as letters only, however it is printed."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(for_terminal(one.text), one.style)
+
 
 _WIDE = 200  # columns where nobody looks
 _READABLE = 16  # columns that a text needs at least, to be folded in a table
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
+out = _Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+err = _Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
 STYLE = {"connected": "green", "failed": "red", "timed out": "red", "lost": "red", "disabled": "dim"}
 
 
@@ -63,6 +75,7 @@ def write_json(value: Any, file: TextIO) -> None:
     except ValueError:
         value = _finite(value)
         text = json.dumps(value, ensure_ascii=False, default=str)
+    text = for_json(text)
     try:
         # readers expect UTF-8; and lone surrogates, which may come out of a server's JSON, are in no encoding
         text.encode("utf-8" if codecs.lookup(file.encoding or "utf-8").name == "utf-8" else "ascii")
@@ -98,7 +111,16 @@ def error_text(exc: BaseException) -> str:
 def show_traceback(exc: BaseException) -> None:
     """With ``-v``, where an error comes from that nobody has thought of. It never has values of variables."""
     if State.verbose and not is_told(exc):
-        traceback.print_exception(type(exc), exc, exc.__traceback__)
+        text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
+        err.print(text, markup=False, emoji=False, soft_wrap=True)
+
+
+def show_data(text: str) -> None:
+    """What a server gave: to a terminal as letters only, else as it is."""
+    if out.is_terminal:
+        out.print(text, markup=False, emoji=False, soft_wrap=True)
+    else:
+        sys.stdout.write(f"{text}\n")
 
 
 def is_interactive() -> bool:
@@ -114,7 +136,7 @@ def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: in
     """
     styles = styles or {}
     # a table's rows are lines: what a cell has of line ends would break them
-    texts = [[" ".join(cell.split("\n")) for cell in row] for row in rows]
+    texts = [[for_cell(cell) for cell in row] for row in rows]
     widths = [max(cell_len(row[n]) for row in [titles, *texts]) for n in range(len(titles))]
     if not out.is_terminal:
         for row in [titles, *texts]:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from aionest.mcp import UsageError
 
-from .output import err, out
+from .output import err, show_data
 
 if TYPE_CHECKING:
     from aionest.mcp import ToolResult
@@ -101,7 +99,10 @@ def show_result(result: ToolResult, how_to_save: str = "--save FILE writes it", 
     """A result for people."""
     text = str(result)
     if text:
-        (err if result.is_error else out).print(escape(text), soft_wrap=True)
+        if result.is_error:
+            err.print(text, markup=False, emoji=False, soft_wrap=True)
+        else:
+            show_data(text)
     parts = parts_of(result.content)
     for part in parts if not saved else ():
         err.print(f"({part.kind}, {len(part.data)} bytes; {how_to_save})", style="dim", markup=False)

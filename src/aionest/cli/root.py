@@ -19,6 +19,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from aionest._untrusted import for_terminal
+
 from . import demo as _demo
 from . import doctor as _doctor
 from . import streamlit as _streamlit
@@ -120,6 +122,13 @@ def app_(
     _streamlit.start(config, port, host, browser, context.args)
 
 
+class _Formatter(logging.Formatter):
+    """What libraries log of what servers have sent comes out as letters only."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return for_terminal(super().format(record))
+
+
 @app.callback(invoke_without_command=True)
 def _options(
     version: bool = typer.Option(False, "--version", help="Show the version."),
@@ -129,7 +138,9 @@ def _options(
 ) -> None:
     State.verbose = verbose
     if verbose:
-        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Formatter("%(asctime)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.DEBUG, handlers=[handler])
     else:
         logging.getLogger().addHandler(logging.NullHandler())  # errors are told, once
     if version:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
+from aionest._untrusted import for_cell, for_page
 from aionest.mcp import ToolNotFound, ToolsError, UsageError
 from aionest.mcp.tools import splits
 
 from . import suggest
+from ._complete import is_name
 from .conversation import Conversation
 from .mcp import app
 from .offers import (
@@ -276,12 +278,14 @@ class Session:
         if State.json:
             show_json(tool.to_json())
             return
-        out.print(escape(tool.description or tool.title), soft_wrap=True)
-        for name, schema in tool.properties.items():
-            values = "one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else "any"
+        out.print(escape(for_page(tool.description or tool.title)), soft_wrap=True)
+        for name, written in tool.properties.items():
+            schema = written if isinstance(written, dict) else {}
+            enum = schema.get("enum")
+            values = "one of " + ", ".join(map(str, enum)) if isinstance(enum, list) else "any"
             needed = "" if name in tool.required else " (optional)"
-            described = f"{name}: {schema.get('type') or values}{needed}"
-            out.print(f"  {escape(described)}  {escape(str(schema.get('description', '')))}", soft_wrap=True)
+            described = f"{for_cell(name)}: {schema.get('type') or values}{needed}"
+            out.print(f"  {escape(described)}  {escape(for_cell(schema.get('description', '')))}", soft_wrap=True)
 
 
 COMMANDS: dict[str, Callable[[Session, list[str]], None]] = {
@@ -319,6 +323,7 @@ def _complete_lines(loader: ToolsLoader) -> None:
 
         def complete(text: str, number: int) -> str | None:
             found = candidates(text)
+            found = [one for one in found if is_name(one.strip())]  # they are written to the terminal as they are
             return found[number] if number < len(found) else None
 
         readline.set_completer_delims(" ")

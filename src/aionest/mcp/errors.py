@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 
 from .._errors import AionestError
+from .._untrusted import for_terminal
 from . import html
 
 
@@ -23,7 +24,7 @@ class ToolsError(AionestError):
     exit_code = 5
 
     def __init__(self, message: str, *, server: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(for_terminal(message))  # it may quote the server, and ends up in a traceback
         self.server = server
 
     def _repr_html_(self) -> str:

@@ -8,7 +8,8 @@ import threading
 import streamlit as st
 
 import aionest
-from aionest.app import state, widgets
+from aionest._untrusted import for_label
+from aionest.app import state
 from aionest.cli import doctor
 
 
@@ -44,7 +45,7 @@ def about() -> None:
         st.subheader("This process")
         here = {
             "applied": "yes" if aionest.is_applied() else "no",
-            "configuration": widgets.plain(str(state.config_file())),
+            "configuration": for_label(state.config_file(), 1000),
             "process id": str(os.getpid()),
             "threads": str(threading.active_count()),
             "browser sessions": str(len(state.journal.visitors())),

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 import aionest
+from aionest._untrusted import for_cell, for_label, for_page
 from aionest.app import state as app_state
 from aionest.app.chat import ChatError, Endpoint, Reply, stream
-from aionest.app.widgets import harmless
+from aionest.app.widgets import code, harmless, wrong
 from aionest.mcp import ToolsError
 from aionest.mcp.adapters.openai import to_openai
 from aionest.streamlit import LOOK
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 10  # answers of the model to one message, before the person is asked
 TOOLS = 128  # that endpoints take
+TITLE = 100  # characters of one that are shown
 LONGEST = 50_000  # characters of a tool's result that go to the model
 USUAL_BASE = "https://api.openai.com/v1"
 
@@ -210,9 +212,9 @@ def _settings(chat: Chat) -> Endpoint:
 def _show(entry: Entry) -> None:
     message = entry.message
     if message["role"] == "tool":
-        with st.expander(f":material/build: {entry.tool} · {entry.note}"):
+        with st.expander(f":material/build: {for_label(entry.tool)} · {entry.note}"):
             _show_arguments(entry.arguments)
-            st.text(message["content"])
+            st.text(for_page(message["content"]))
         return
     if not message["content"] and not entry.note:
         return  # only calls, which are shown with their results
@@ -230,7 +232,7 @@ def _show_arguments(written: str) -> None:
         written = json.dumps(json.loads(written or "{}"), ensure_ascii=False, indent=1)
     except (ValueError, RecursionError):
         pass  # as the model wrote it
-    st.code(written, language="json", wrap_lines=True)
+    code(written)
 
 
 # -- the next step
@@ -244,7 +246,7 @@ def _go_on(chat: Chat, run: int, endpoint: Endpoint, loader: ToolsLoader | None,
         if len(calls) > 1:
             st.caption(f"{len(calls) - 1} more to decide after this.")
     elif chat.error:
-        st.error(chat.error)
+        wrong(chat.error)
         if st.button("Try again", key="assistant again"):
             chat.error, chat.waiting = "", True
             st.rerun()
@@ -263,9 +265,9 @@ def _next_call(
 ) -> None:
     function = proposed["function"]
     tool = tools.get(function["name"])
-    wrong, given = "", {}
+    problem, given = "", {}
     if tool is None or loader is None:
-        wrong = f"There is no tool {function['name']!r}."
+        problem = f"There is no tool {function['name']!r}."
     else:
         try:
             given = json.loads(function["arguments"] or "{}")
@@ -273,9 +275,9 @@ def _next_call(
                 raise ValueError("not an object")
             tool.validate(given)
         except (ToolsError, ValueError, RecursionError) as exc:
-            wrong = f"The arguments cannot be used: {exc}"
-    if wrong:  # for the model to mend; there is nothing to consent to
-        chat.answer(proposed, wrong, "not possible")
+            problem = f"The arguments cannot be used: {exc}"
+    if problem:  # for the model to mend; there is nothing to consent to
+        chat.answer(proposed, problem, "not possible")
         st.rerun()
     assert tool is not None and loader is not None
     if chat.approved == proposed["id"] or tool.name in chat.always:
@@ -283,7 +285,10 @@ def _next_call(
         _run(chat, run, proposed, loader, tool, given)
         st.rerun()
     with st.container(border=True):
-        st.markdown(f":material/build: **{tool.title or tool.name}** · {tool.server}")
+        # what is asked for stands in our words; what the server says of it is told as that, and is text
+        st.markdown(f":material/build: **{for_label(tool.name)}** of server **{for_label(tool.server)}**")
+        if tool.title and tool.title not in (tool.name, tool.original_name):
+            st.text(f"The server calls it: {for_cell(tool.title, TITLE)}")
         _show_arguments(function["arguments"])
         if tool.destructive:
             st.caption("This tool may change or delete things.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from aionest._untrusted import for_label, for_markdown
 from aionest.app import edit, state, widgets
 from aionest.mcp import ToolsConfig, ToolsError
 from aionest.mcp.auth import would_start
@@ -62,7 +63,7 @@ def _tell(text: str, wrong: bool = False) -> None:
 def _said() -> None:
     text, wrong = st.session_state.pop("said", ("", False))
     if text:
-        (st.error if wrong else st.success)(text)
+        (st.error if wrong else st.success)(for_markdown(text))
 
 
 def _changes(diff: Diff) -> str:
@@ -100,7 +101,7 @@ def _after(file: Path, problems: list[str], text: str) -> None:
     """The end of a change of the file: what is wrong with it, or the servers as it wants them."""
     if problems:
         for problem in problems:
-            st.error(problem)
+            widgets.wrong(problem)
         st.caption("Nothing was saved.")
         return
     state.accept(file)
@@ -118,8 +119,8 @@ def _list(file: Path, loader: ToolsLoader) -> None:
         if name in loader.status:
             continue
         with st.container(border=True):
-            st.markdown(f":red[●] **{widgets.plain(name)}** not valid")
-            st.error(text)
+            st.markdown(f":red[●] **{for_label(name)}** not valid")
+            widgets.wrong(text)
             if name != "(configuration)":
                 _remove(file, name, st.container())
     if not loader.status and not loader.errors:
@@ -130,13 +131,13 @@ def _server(file: Path, loader: ToolsLoader, name: str, status: ServerStatus) ->
     st.markdown(widgets.state(status))
     st.caption(widgets.facts(status))
     if status.error and status.state != "connected":
-        st.error(status.error)
+        widgets.wrong(status.error)
     on = status.state != "disabled"
     places = widgets.row([1.2, 1.4, 1.4, 1.2, 1.5])
     if on and places[0].button("Test", help="Ask it for a sign of life", key=f"test {name}"):
         _test(loader, name)
     if on and places[1].button("Restart", help="End it and start it again", key=f"restart {name}"):
-        with st.spinner(f"Restarting {name} ..."):
+        with st.spinner(f"Restarting {for_label(name)} ..."):
             try:
                 loader.restart(name)
             except ToolsError as exc:
@@ -166,7 +167,7 @@ def _server(file: Path, loader: ToolsLoader, name: str, status: ServerStatus) ->
 
 
 def _test(loader: ToolsLoader, name: str) -> None:
-    with st.spinner(f"Asking {name} ..."):
+    with st.spinner(f"Asking {for_label(name)} ..."):
         try:
             seconds = loader.ping(name)
         except ToolsError as exc:
@@ -182,7 +183,7 @@ def _remove(file: Path, name: str, place: Any) -> None:
         st.session_state[asked] = True
     if not st.session_state.get(asked):
         return
-    st.warning(f"Take {name} out of the file?")
+    st.warning(f"Take {for_label(name)} out of the file?")
     yes, no = widgets.row([1.5, 1.5])
     if yes.button("Yes, remove", type="primary", key=f"remove yes {name}"):
         del st.session_state[asked]
@@ -281,7 +282,7 @@ def _import(file: Path) -> None:
 def _choose_from(file: Path, source: Path, label: str) -> None:
     other = ToolsConfig(source)
     for error in other.errors:
-        st.error(str(error).replace(str(source), Path(label).name))
+        widgets.wrong(str(error).replace(str(source), Path(label).name))
     if not other.servers:
         if not other.errors:
             st.info("It has no servers.")
@@ -290,7 +291,7 @@ def _choose_from(file: Path, source: Path, label: str) -> None:
     free = [name for name in other.servers if name not in taken]
     there = [name for name in other.servers if name in taken]
     if there:
-        st.caption(f"Here already, and left as they are: {', '.join(there)}")
+        st.caption(f"Here already, and left as they are: {for_label(', '.join(there), 1000)}")
     if not free:
         return
     st.code("\n".join(would_start(other, free)), None, wrap_lines=True)
@@ -322,7 +323,7 @@ _CODE = """<style>.st-key-KEY textarea { font-family: "Source Code Pro", monospa
 def _complain(place: Any, problems: list[str], said: str) -> None:
     """All that is wrong with the text, in one list."""
     if problems:
-        place.error("\n".join(f"- {widgets.plain(' '.join(one.split()))}" for one in problems))
+        place.error("\n".join(f"- {for_label(one, 1000)}" for one in problems))
         place.warning(said)
     else:
         place.caption(said)
@@ -332,7 +333,7 @@ def _text(file: Path) -> None:
     try:
         written = edit.read(file)
     except (OSError, UnicodeDecodeError) as exc:
-        st.error(f"The file cannot be read: {exc}")
+        widgets.wrong(f"The file cannot be read: {exc}")
         return
     draft = _draft(file)
     # a field of a new name wherever its text comes from elsewhere than the keyboard: its state is dropped when another page is

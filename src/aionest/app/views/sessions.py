@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from aionest._untrusted import for_cell
 from aionest.app import state, widgets
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _live(loader: ToolsLoader) -> None:
             st.subheader("Errors")
             st.dataframe(
                 [
-                    {"at": widgets.clock(one.begin), "tool": one.tool, "by": one.by, "error": one.error}
+                    {"at": widgets.clock(one.begin), "tool": one.tool, "by": one.by, "error": for_cell(one.error)}
                     for one in failed
                 ],
                 hide_index=True,
@@ -80,7 +81,7 @@ def _server(status: Any) -> dict[str, Any]:
     return {
         "server": status.name,
         "state": status.state,
-        "is": f"{status.server} {status.version or ''}".strip() if status.server else "",
+        "is": for_cell(f"{status.server} {status.version or ''}".strip(), 100) if status.server else "",
         "since": widgets.clock(status.since),
         "pid": str(status.pid or "") if status.state == "connected" else "",
         "opened": status.connections,
@@ -116,7 +117,7 @@ def _timeline(calls: list[Call], span: int) -> None:
             # a call of a millisecond is to be seen too
             "end": [max(one.end or now, one.begin + wide) * 1e3 for one in recent],
             "took": [widgets.ms((one.end or now) - one.begin) for one in recent],
-            "error": [one.error[:200] for one in recent],
+            "error": [for_cell(one.error, 200) for one in recent],
         }
     )
     chart = (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from aionest._untrusted import for_cell, for_label, for_page
 from aionest.app import forms, state, widgets
 from aionest.mcp import ToolsError, ToolsRetriever
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from aionest.mcp import Tool, ToolResult, ToolsLoader
 
 HISTORY = 50  # calls that a browser session keeps
+DESCRIPTION = 5_000  # characters that are shown
+TITLE = 100
 ALL = "All servers"
 STOPPED = "Stopped before there was a result."
 
@@ -99,9 +102,13 @@ def _work(loader: ToolsLoader, past: Past) -> None:
     tool = _chosen(available, past)
     if tool is None:
         return
-    st.markdown(widgets.harmless(tool.description) or "No description.")
     about = "reads only" if tool.read_only else "may change things" if tool.destructive else ""
-    st.markdown(f"`{tool.name}`" + (f" :gray[{about}]" if about else ""))
+    said = f" :gray[{about}, as its server says]" if about else ""
+    st.markdown(f"**{for_label(tool.name)}** of server **{for_label(tool.server)}**{said}")
+    if tool.description.strip():
+        st.text(for_page(tool.description.strip(), DESCRIPTION))
+    else:
+        st.caption("Its server says nothing of it.")
     problems: list[str] = []
     with st.form(f"form {tool.name}", border=True):
         given, wrong = forms.arguments(tool, past.given.get(tool.name))
@@ -116,7 +123,7 @@ def _work(loader: ToolsLoader, past: Past) -> None:
             with work:
                 _call(loader, tool, given, past)
         for problem in problems:
-            work.error(problem)
+            widgets.wrong(problem, work)
     _history(past, available)
 
 
@@ -126,11 +133,11 @@ def _servers(loader: ToolsLoader) -> None:
     for status in loader.status.values():
         lines = [widgets.state(status), f":gray[{widgets.brief(status)}]" if widgets.brief(status) else ""]
         if status.error and status.state != "connected":
-            lines.append(f":red[{widgets.plain(' '.join(status.error.split())[:200])}]")
+            lines.append(f":red[{for_label(status.error, 200)}]")
         st.markdown("  \n".join(line for line in lines if line))
     for name, text in loader.errors.items():
         if name not in loader.status:
-            st.error(text)
+            widgets.wrong(text)
 
 
 def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
@@ -177,7 +184,7 @@ def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
 def _label(tool: Tool) -> str:
     """A tool in the list, which finds what is written there: its server, its title, and its name where that is another."""
     name = "" if tool.title == tool.original_name else f" ({tool.original_name})"
-    return f"{tool.server} · {tool.title}{name}"
+    return f"{for_cell(tool.server)} · {for_cell(tool.title, TITLE)}{for_cell(name, TITLE)}"
 
 
 def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
@@ -215,7 +222,7 @@ def _history(past: Past, available: dict[str, Tool]) -> None:
         st.subheader("Earlier")
         for entry in earlier:
             mark = ":red[●]" if entry.error or (entry.result and entry.result.is_error) else ":green[●]"
-            with st.expander(f"{mark} {widgets.plain(entry.tool.name)} :gray[{widgets.clock(entry.at)}]"):
+            with st.expander(f"{mark} {for_label(entry.tool.name)} :gray[{widgets.clock(entry.at)}]"):
                 _entry(past, entry, True)
     if st.button("Clear", key="clear history"):
         past.entries.clear()
@@ -224,13 +231,13 @@ def _history(past: Past, available: dict[str, Tool]) -> None:
 
 def _entry(past: Past, entry: Entry, whole: bool) -> None:
     """A call that is over; ``whole`` if the form above does not show what it was called with."""
-    st.caption(f"`{entry.tool.name}` · {widgets.clock(entry.at)}")
+    st.caption(f"{for_label(entry.tool.name)} · {widgets.clock(entry.at)}")
     if whole and entry.arguments:
         widgets.code(widgets.pretty(entry.arguments))
     if entry.result is not None:
         widgets.show_result(entry.result, str(entry.number))
     else:
-        st.error(entry.error)
+        widgets.wrong(entry.error)
     if whole:
         st.button("Use again", key=f"again {entry.number}", on_click=_again, args=(past, entry))
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..._untrusted import for_log
 from .. import sdk
 from ..errors import ToolFailed, ToolsError
 from ..tools import Tool, ToolResult
@@ -144,7 +145,7 @@ class Calls:
         found: dict[str, Blocks] = {}
         for name, one in zip(asked, lists):
             if isinstance(one, ToolsError):
-                log.warning("server %r: the list of %s is unavailable: %s", name, what.method, one)
+                log.warning("server %r: the list of %s is unavailable: %s", name, what.method, for_log(one))
             elif isinstance(one, BaseException):
                 raise one
             else:

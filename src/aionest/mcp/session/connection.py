@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ..._untrusted import for_log
 from .. import sdk
 from ..auth import Secrets
 from ..config import stamp_of
@@ -140,7 +141,7 @@ class Connection:
         self.status.tools = len(self.tools)
         self.status.left_out = link.left_out
         for one in link.left_out:
-            log.warning("server %r: %s", self.name, one)
+            log.warning("server %r: %s", self.name, for_log(one))
 
     def _tools_changed(self) -> None:
         if self._refresh is None and not self.closing:
@@ -160,7 +161,9 @@ class Connection:
         except Exception as exc:  # the next reading, or reconnecting, makes up for it
             if self.closing:
                 return
-            log.warning("server %r: its tools could not be read again: %s", self.name, self.secrets.hide(str(exc)))
+            log.warning(
+                "server %r: its tools could not be read again: %s", self.name, for_log(self.secrets.hide(str(exc)))
+            )
 
     # -- connecting
 

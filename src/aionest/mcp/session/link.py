@@ -21,6 +21,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ... import ResourceLost, hosted
+from ..._untrusted import for_log
 from .. import sdk
 from .._threads import in_own_thread, in_thread
 from ..auth import Secrets, chosen, watch_logs
@@ -219,7 +220,9 @@ class Link:
 
     async def _on_log(self, params: Any) -> None:
         listening, level = self._listening, str(params.level)
-        listening.tail.log.log(_LEVELS.get(level, logging.INFO), "%s", listening.secrets.hide(str(params.data)))
+        listening.tail.log.log(
+            _LEVELS.get(level, logging.INFO), "%s", for_log(listening.secrets.hide(str(params.data)))
+        )
         if listening.log is not None:
             listening.log.notify(self.config.name, level, params.data)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ..._untrusted import for_log
 from ..errors import MessageTooLong, ServerExited
 from ..sdk import parse
 from ..sdk.line import SessionMessage
@@ -102,7 +103,7 @@ class _Server:
 
     def _note_junk(self, line: bytes) -> None:
         said = self.tail.secrets.hide(line.decode("utf-8", "replace"))[:200]
-        self.tail.log.warning("skipped a line on stdout that is not a message: %r", said)
+        self.tail.log.warning("skipped a line on stdout that is not a message: %s", for_log(said))
         self.tail.add(f"(stdout) {said}")
 
     async def watch_process(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import logging
 
+from ..._untrusted import for_log
 from ..auth import Secrets
 
 
@@ -35,7 +36,7 @@ class Tail:
         """Add one line."""
         line = self.secrets.hide(line)
         self.lines.append(line)
-        self.log.debug("%s", line)
+        self.log.debug("%s", for_log(line))
 
     def text(self, count: int = 15) -> str:
         """The last lines."""
