@@ -132,5 +132,5 @@ def test_the_best_view_of_a_result(result, best):
 
 
 def test_rows_of_a_table_have_plain_cells():
-    assert widgets.rows([{"a": [1], "b": None, "c": "x"}]) == [{"a": "[\n 1\n]", "b": None, "c": "x"}]
+    assert widgets.rows([{"a": [1], "b": None, "c": "x"}]) == [{"a": "[ 1 ]", "b": None, "c": "x"}]
     assert widgets.rows([1, {"a": 1}]) is None and widgets.rows([]) is None and widgets.rows("x") is None

@@ -93,7 +93,7 @@ def _apply(loader: ToolsLoader, text: str) -> None:
         told = [f"{text} {_changes(diff)}".strip()]
         touched = {*diff.added, *diff.changed, *diff.updated}
         failed = [why for name, why in loader.errors.items() if name in touched or name not in before]
-        _tell("\n\n".join(map(widgets.plain, [*told, *failed])), wrong=bool(failed))
+        _tell("\n".join([*told, *failed]), wrong=bool(failed))
     st.rerun()
 
 
