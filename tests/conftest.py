@@ -160,6 +160,28 @@ FOREIGN = {"foreign": _foreign, **({"uvloop": _uvloop} if importlib.util.find_sp
 MODES = ["applied", "debug", *(["eager"] if sys.version_info >= (3, 12) else []), *FOREIGN]
 
 
+def pytest_generate_tests(metafunc):
+    """A module with ON_EACH_LOOP = True is about all loops: its tests run once more for each kind that is not asyncio's own."""
+    names = metafunc.fixturenames
+    if getattr(metafunc.module, "ON_EACH_LOOP", False) and not {"run", "child", "asyncios_loop"} & set(names):
+        metafunc.parametrize("new_loops", ["asyncio", *FOREIGN], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def new_loops(request, nothing_left):
+    """What asyncio.new_event_loop() gives."""
+    kind = getattr(request, "param", "asyncio")
+    with support.loops_made_by(FOREIGN[kind]() if kind in FOREIGN else None):
+        yield kind
+        if kind in FOREIGN:
+            drop_persistent_loop()
+
+
+@pytest.fixture
+def asyncios_loop():
+    """For a test in a module that is ON_EACH_LOOP: this one is about asyncio's own loop."""
+
+
 @pytest.fixture(params=MODES)
 def run(request, applied):
     """Runs a coroutine function at top level in each mode: as it is, debug, eager tasks."""

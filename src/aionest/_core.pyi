@@ -98,6 +98,10 @@ def foreign_method(stock: Callable[..., Any], index: int, takes_context: bool, /
 def foreign_callback(callback: Callable[..., Any], /) -> Callable[..., Any]:
     """``callback``, run on a stack that can be suspended when a loop that is not asyncio's own calls it."""
 
+def foreign_pending(loop: asyncio.AbstractEventLoop, /) -> list[tuple[Any, Any]]:
+    """(callback, context) of each timer that a loop which is not ours has, and of each callback that it was given since the present
+    one began."""
+
 def foreign_begin(
     loop: asyncio.AbstractEventLoop, on_begin: Callable[[], object] | None, /
 ) -> tuple[int, int, int, int]:

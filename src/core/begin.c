@@ -8,6 +8,10 @@ static int
 raised_before(an_thread *th)
 {
     an_run *run = th->run;
+    if (run != NULL && run->kind == AN_RUN_FOREIGN) {
+        an_exits_to_foreign(th);
+        return 0;
+    }
     if (!an_err_is_exit()) {
         an_err_unraisable(PyErr_GetRaisedException(), NULL);
         return 0;

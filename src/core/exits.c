@@ -1,5 +1,6 @@
 #include "exits.h"
 #include "err.h"
+#include "job.h"
 #include "signals.h"
 
 static int
@@ -110,4 +111,19 @@ an_exits_place(an_thread *th, an_run *run)
     }
     Py_XDECREF(b);
     return 0;
+}
+
+void
+an_exits_to_foreign(an_thread *th)
+{
+    an_run *run = th->run;
+    if (run != NULL && run->kind == AN_RUN_FOREIGN && an_err_is_exit()) {
+        if (!an_exits_place(th, run)) {
+            return;
+        }
+        PyObject *exc = run->exc;
+        run->exc = NULL;
+        PyErr_SetRaisedException(exc);
+    }
+    an_job_fail(th);
 }

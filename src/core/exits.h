@@ -25,4 +25,8 @@ int an_exits_place(an_thread *th, an_run *run);
 /* The current exception comes out of a run of REC's (E1). */
 void an_exits_mark(an_loop *rec);
 
+/* The current exception came out of a foreign loop's callback, or of the hub that was to run it: to its place, else to the
+ * loop. */
+void an_exits_to_foreign(an_thread *th);
+
 #endif

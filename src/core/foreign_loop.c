@@ -45,6 +45,8 @@ wake_ready(an_thread *th, PyObject *self)
     return rc;
 }
 
+/* Have a hub take the job. Before a new one does, a finalizer or a signal's handler may nest in its first frames, or raise:
+ * then the next one. MAY SWITCH */
 static int
 run_on_hub(an_thread *th, PyObject *self)
 {
@@ -61,7 +63,7 @@ run_on_hub(an_thread *th, PyObject *self)
     return rc;
 }
 
-static long long n_jobs = 0;
+static long long n_jobs = 0, n_calls = 0; /* n_calls: of wrappers, and wrappers made: whether an iteration did anything */
 
 /* The loop calls CALLBACK(ARGS); NULL: there may be stacks that are ready. Its result, None if it sleeps | NULL+exc.
  * MAY SWITCH */
@@ -84,6 +86,7 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
     PyObject *carrier = Py_XNewRef(th->fibers.carrier);
     an_fiber_take(&th->fibers, self);
     th->job.number = ++n_jobs;
+    th->job.since = n_calls;
     th->job.result = NULL;
     if (callback == NULL) {
         rc = 0;
@@ -131,18 +134,22 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
 
 /* ---- wrapped callbacks ------------------------------------------------------------ */
 
-typedef struct {
+typedef struct foreign_callback {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *callback;
     PyObject *context; /* in which it runs; NULL: that in which the loop calls back */
+    const void *rec;   /* of the loop that was given it with a context, else NULL. Compared only */
+    int timer;
+    long long number;                     /* by the time when it was made */
+    struct foreign_callback *prev, *next; /* F4 */
 } foreign_callback;
+
+static foreign_callback *first_callback = NULL, *last_callback = NULL;
 
 #define FREE_MAX 64
 static foreign_callback *free_callbacks[FREE_MAX];
 static int n_free_callbacks = 0;
-
-static long long n_calls = 0; /* of wrappers, and wrappers made: whether an iteration did anything */
 
 /* Called where no hub is needed, or none is to be had. */
 static PyObject *
@@ -226,7 +233,7 @@ callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kw
 }
 
 static PyObject *
-callback_new(PyObject *callback, PyObject *context)
+callback_new(PyObject *callback, PyObject *context, const void *rec, int timer)
 {
     PyTypeObject *tp = (PyTypeObject *)an_st->type_foreign_callback;
     foreign_callback *c;
@@ -241,9 +248,15 @@ callback_new(PyObject *callback, PyObject *context)
         }
         c->vectorcall = callback_call;
     }
-    n_calls++;
     c->callback = Py_NewRef(callback);
     c->context = Py_XNewRef(context);
+    c->rec = rec;
+    c->timer = timer;
+    c->number = ++n_calls;
+    c->prev = last_callback;
+    c->next = NULL;
+    *(last_callback == NULL ? &first_callback : &last_callback->next) = c;
+    last_callback = c;
     PyObject_GC_Track((PyObject *)c);
     return (PyObject *)c;
 }
@@ -269,7 +282,10 @@ static void
 callback_dealloc(PyObject *self)
 {
     PyTypeObject *tp = Py_TYPE(self);
+    foreign_callback *c = (foreign_callback *)self;
     PyObject_GC_UnTrack(self);
+    *(c->prev == NULL ? &first_callback : &c->prev->next) = c->next;
+    *(c->next == NULL ? &last_callback : &c->next->prev) = c->prev;
     (void)callback_clear(self);
     if (n_free_callbacks < FREE_MAX) {
         free_callbacks[n_free_callbacks++] = (foreign_callback *)self;
@@ -376,15 +392,11 @@ with_context(PyObject *kwnames)
     return all;
 }
 
-/* The empty context in which LOOP calls wrappers. It is not entered while their callbacks run, so it never is twice: a
+/* The empty context in which the loop calls wrappers. It is not entered while their callbacks run, so it never is twice: a
  * callback's own stays entered while its stack sleeps below somebody's greenlet. new ref | NULL+exc */
 static PyObject *
-calling_context(PyObject *loop)
+calling_context(an_loop *rec)
 {
-    an_loop *rec = an_loop_get(loop);
-    if (rec == NULL) {
-        return NULL;
-    }
     if (rec->context == NULL) {
         PyObject *context = PyContext_New();
         if (context == NULL) {
@@ -400,11 +412,12 @@ static PyObject *
 call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames, Py_ssize_t at)
 {
     PyObject *context = NULL, *calling = NULL, *names = Py_XNewRef(kwnames), *callback = NULL, *r = NULL;
+    an_loop *rec = NULL;
     if (m->takes_context) {
         Py_ssize_t where = find_keyword(kwnames, n, "context");
         PyObject *given = where < 0 ? Py_None : all[where];
         context = given == Py_None ? PyContext_CopyCurrent() : Py_NewRef(given);
-        if (context == NULL || (calling = calling_context(all[0])) == NULL) {
+        if (context == NULL || (rec = an_loop_get(all[0])) == NULL || (calling = calling_context(rec)) == NULL) {
             goto done;
         }
         if (!PyContext_CheckExact(context)) { /* the loop itself shall refuse it */
@@ -420,7 +433,7 @@ call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames,
         }
         all[where] = calling;
     }
-    if ((callback = callback_new(all[at], context)) != NULL) {
+    if ((callback = callback_new(all[at], context, rec, m->index > 1)) != NULL) {
         all[at] = callback;
         r = PyObject_Vectorcall(m->stock, all, (size_t)n, names);
     }
@@ -543,7 +556,28 @@ an_py_foreign_method(PyObject *module, PyObject *args)
 PyObject *
 an_py_foreign_callback(PyObject *module, PyObject *callback)
 {
-    return callback_new(callback, NULL);
+    return callback_new(callback, NULL, NULL, 0);
+}
+
+PyObject *
+an_py_foreign_pending(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    an_thread *th = rec == NULL ? NULL : an_thread_get();
+    PyObject *all = th == NULL ? NULL : PyList_New(0);
+    foreign_callback *c = (foreign_callback *)Py_XNewRef((PyObject *)first_callback);
+    while (c != NULL) { /* held: a collection may free any of them */
+        if (all != NULL && c->rec == rec && c->callback != NULL && c->context != NULL &&
+            (c->timer || c->number > th->job.since)) {
+            PyObject *one = PyTuple_Pack(2, c->callback, c->context);
+            if (one == NULL || PyList_Append(all, one) < 0) {
+                Py_CLEAR(all);
+            }
+            Py_XDECREF(one);
+        }
+        Py_SETREF(c, (foreign_callback *)Py_XNewRef((PyObject *)c->next));
+    }
+    return all;
 }
 
 /* What the stack of the caller had entered is put aside while it is the loop's own. */

@@ -14,6 +14,7 @@
  *   F2  a hub of a foreign run never polls: it takes the job, wakes what is ready, and goes back to idle_base
  *   F3  the loop calls wrappers in an empty context of its own, which is left while a hub runs the callback in the context
  *       that it was given with
+ *   F4  every wrapper is linked from its making to its end, in that order
  * Owns     a wrapper: the callback; a method: the one that it stands for
  * Thread   methods: any (call_soon_threadsafe). Wrappers: the loop's; called anywhere else they are the callback
  */
@@ -26,9 +27,10 @@
 int an_foreign_loop_init(PyObject *module);
 
 /* Python: foreign_method(stock, index, takes_context), foreign_callback(callback),
- * foreign_begin(loop, on_begin), foreign_end(loop, before) */
+ * foreign_pending(loop), foreign_begin(loop, on_begin), foreign_end(loop, before) */
 PyObject *an_py_foreign_method(PyObject *module, PyObject *args);
 PyObject *an_py_foreign_callback(PyObject *module, PyObject *callback);
+PyObject *an_py_foreign_pending(PyObject *module, PyObject *loop);
 PyObject *an_py_foreign_begin(PyObject *module, PyObject *args);
 PyObject *an_py_foreign_end(PyObject *module, PyObject *args);
 

@@ -148,7 +148,9 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
         }
         if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
             if (th->job.callback != NULL) {
-                an_job_run(th);
+                if (AN_UNLIKELY(an_job_run(th) < 0)) {
+                    an_exits_to_foreign(th);
+                }
                 continue;
             }
             *target = Py_NewRef(th->idle_base);

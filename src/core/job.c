@@ -28,9 +28,8 @@ an_job_drop(an_thread *th)
     Py_CLEAR(th->job.context);
 }
 
-/* the first error stays */
-static void
-note_error(an_thread *th)
+void
+an_job_fail(an_thread *th)
 {
     PyObject *exc = PyErr_GetRaisedException();
     if (th->job.error == NULL) {
@@ -41,36 +40,46 @@ note_error(an_thread *th)
     }
 }
 
-void
+int
 an_job_run(an_thread *th)
 {
+    int rc = 0;
     PyObject *callback = th->job.callback, *args = th->job.args, *kwnames = th->job.kwnames, *context = th->job.context;
     long long number = th->job.number;
     th->job.callback = th->job.args = th->job.kwnames = th->job.context = NULL;
     Py_ssize_t n = PyTuple_GET_SIZE(args) - (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
     if (context != NULL && PyContext_Enter(context) < 0) {
-        note_error(th);
+        rc = -1;
         Py_CLEAR(context);
     }
     else {
         PyObject *r = PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0), (size_t)n, kwnames);
         if (AN_UNLIKELY(r == NULL)) {
-            note_error(th);
+            rc = -1;
         }
-        if (r != NULL && number == th->job.number) {
+        else if (number == th->job.number) {
             Py_XSETREF(th->job.result, r);
         }
         else {
             Py_XDECREF(r); /* the loop has not waited for it */
         }
     }
+    PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
     if (context != NULL) {
         if (PyContext_Exit(context) < 0) {
-            note_error(th);
+            if (exc == NULL) {
+                exc = PyErr_GetRaisedException();
+            }
+            PyErr_Clear();
         }
         Py_DECREF(context);
     }
     Py_DECREF(callback);
     Py_DECREF(args);
     Py_XDECREF(kwnames);
+    if (exc == NULL) {
+        return 0;
+    }
+    PyErr_SetRaisedException(exc);
+    return -1;
 }

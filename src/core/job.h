@@ -21,7 +21,9 @@ int an_job_put(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssiz
                PyObject *context);
 void an_job_drop(an_thread *th);
 
-/* Take the job and run it on this stack. Its exception becomes the thread's job error. MAY SWITCH */
-void an_job_run(an_thread *th);
+/* Take the job and run it on this stack. 0 | -1+exc. MAY SWITCH */
+int an_job_run(an_thread *th);
+/* The current exception is raised to the loop when its own stack goes on, unless there is an earlier one. */
+void an_job_fail(an_thread *th);
 
 #endif

@@ -334,6 +334,10 @@ static PyMethodDef functions[] = {
     {"foreign_callback", an_py_foreign_callback, METH_O,
      "foreign_callback($module, callback, /)\n--\n\n"
      "callback, run on a stack that can be suspended when a loop that is not ours calls it."},
+    {"foreign_pending", an_py_foreign_pending, METH_O,
+     "foreign_pending($module, loop, /)\n--\n\n(callback, context) of each timer that a loop which is not ours has, and of "
+     "each "
+     "callback that it was given since the present one began."},
     {"foreign_begin", an_py_foreign_begin, METH_VARARGS,
      "foreign_begin($module, loop, on_begin, /)\n--\n\nA loop that is not ours is about to run here; what foreign_end() wants. "
      "on_begin (or None) is called before its first callback."},

@@ -77,9 +77,9 @@ typedef struct an_thread {
     PyObject *corpse;   /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
     struct {
         PyObject *callback, *args, *kwnames, *context, *error, *result;
-        long long number;
-    } job;             /* see job.h */
-    PyObject *context; /* an empty context for wake-ups */
+        long long number, since; /* since: callbacks made later have a higher number */
+    } job;                       /* see job.h */
+    PyObject *context;           /* an empty context for wake-ups */
 } an_thread;
 
 int an_thread_init(PyObject *module);

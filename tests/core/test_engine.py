@@ -17,6 +17,8 @@ import pytest
 import aionest
 from aionest import _core
 
+ON_EACH_LOOP = True
+
 
 async def value(x, delay=0):
     await asyncio.sleep(delay)
@@ -207,7 +209,7 @@ def test_inside_an_exception_handler(run):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
-def test_from_an_eager_step(applied):
+def test_from_an_eager_step(applied, asyncios_loop):
     async def main():
         loop = asyncio.get_running_loop()
         loop.set_task_factory(asyncio.eager_task_factory)
@@ -317,7 +319,7 @@ def test_call_graph(applied):
     asyncio.run(main())
 
 
-def test_slow_callback_time_does_not_count_suspension(applied, caplog):
+def test_slow_callback_time_does_not_count_suspension(applied, caplog, asyncios_loop):
     caplog.set_level(logging.WARNING, logger="asyncio")
 
     async def main():
@@ -1024,7 +1026,10 @@ def test_guest_whose_pump_is_queued_by_a_stack_that_then_sleeps(applied, at):
     outer.close()
 
 
-def test_guest_wakes_for_other_threads_and_io(applied):
+def test_guest_wakes_for_other_threads_and_io(applied, new_loops):
+    if new_loops == "foreign":
+        pytest.skip("it has no connections")
+
     async def main():
         loop = asyncio.new_event_loop()
 

@@ -332,10 +332,11 @@ def test_two_runs_that_need_each_other_and_five_thousand_at_once(run):
 
 def test_a_cancellation_reaches_the_inner_run_and_a_timeout_ends_it(run):
     async def main():
-        seen = []
+        seen, begun = [], asyncio.Event()
 
         async def inner():
             try:
+                begun.set()
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 seen.append("cancelled")
@@ -346,12 +347,15 @@ def test_a_cancellation_reaches_the_inner_run_and_a_timeout_ends_it(run):
             asyncio.run(inner())
 
         task = asyncio.ensure_future(outer())
-        await asyncio.sleep(0.01)
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        begun.clear()
+        task = asyncio.ensure_future(outer())
+        await begun.wait()
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(outer(), 0.01)
+            await asyncio.wait_for(task, 0.01)
         return seen
 
     assert run(main) == ["cancelled"] * 2
@@ -380,14 +384,17 @@ def test_stop_ends_what_sleeps_and_the_loop_can_be_run_again(factory):
     loop = factory()
     seen = []
 
+    async def stops():
+        loop.call_soon(loop.stop)
+        await asyncio.sleep(60)
+
     async def sleeps():
         try:
-            asyncio.run(value(1, 60))
+            asyncio.run(stops())
         except RuntimeError as exc:
             seen.append(str(exc))
 
     loop.create_task(sleeps())
-    loop.call_later(0.01, loop.stop)
     loop.run_forever()
     assert seen == ["Event loop stopped before Future completed."]
     assert loop.run_until_complete(value(2)) == 2
@@ -410,17 +417,21 @@ def test_what_sleeps_when_the_main_task_ends_goes_on_in_the_next_run(factory):
 
 def test_close_ends_what_sleeps(factory):
     loop = factory()
-    seen = []
+    seen, begun = [], asyncio.Event()
+
+    async def sleeps():
+        begun.set()
+        await asyncio.sleep(60)
 
     async def nests():
         try:
-            asyncio.run(value(1, 60))
+            asyncio.run(sleeps())
         except RuntimeError as exc:
             seen.append(str(exc))
 
     async def main():
         asyncio.ensure_future(nests())
-        await asyncio.sleep(0.01)
+        await begun.wait()
 
     loop.run_until_complete(main())
     loop.close()

@@ -18,6 +18,8 @@ import aionest
 
 anyio = pytest.importorskip("anyio")
 
+ON_EACH_LOOP = True
+
 
 @contextlib.asynccontextmanager
 async def resource(log, name, period=0.001):

@@ -19,6 +19,8 @@ STEPS = st.lists(
     st.tuples(st.sampled_from(["enter", "leave", "cancel", "use", "nested leave"]), st.integers(0, 4)), max_size=25
 )
 
+ON_EACH_LOOP = True
+
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS)

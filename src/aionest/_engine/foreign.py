@@ -26,7 +26,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .. import _core
-from . import closing
+from . import closing, owners
 from .patches import Patches
 
 _CALLBACK_AT = {
@@ -264,12 +264,10 @@ def _make_run_forever(stock: Callable[..., Any]) -> Callable[..., Any]:
         elif running is not None:
             Guest(self, running, stock).run()
         else:
-            try:
-                _bracketed(stock, self)
-            finally:
-                mains = _main.get(self)
-                if not mains or not mains[-1].done():
-                    _core.end_suspended(self, _STOPPED)
+            _bracketed(stock, self)
+            mains = _main.get(self)
+            if not mains or not mains[-1].done():
+                _core.end_suspended(self, _STOPPED)
 
     run_forever._aionest_foreign = True  # type: ignore[attr-defined]
     return run_forever
@@ -279,10 +277,12 @@ def _wait_for_stop(loop: Any) -> None:
     """A nested run_forever on the loop that runs: until stop() is called."""
     stopped = loop.create_future()
     waiters = _core.stop_waiters(loop)
+    call = owners.own(loop, stopped)
     waiters.append(stopped)
     try:
         _core.block_on(stopped)
     finally:
+        owners.release(call)
         if stopped in waiters:
             waiters.remove(stopped)
 
@@ -300,19 +300,47 @@ def _make_run_until_complete(stock: Callable[..., Any]) -> Callable[..., Any]:
             return _core.block_on(future)
         mains = _main.setdefault(self, [])
         mains.append(future)
+        main = _Main(future)
         try:
             if running is None:
-                return stock(self, future)
-            return _run_as_guest(self, future)
+                return stock(self, main)
+            return _run_as_guest(self, main)
         except BaseException:
             if new_task and future.done() and not future.cancelled():
                 future.exception()
             raise
         finally:
+            main.over = True
             mains.remove(future)
 
     run_until_complete._aionest_foreign = True  # type: ignore[attr-defined]
     return run_until_complete
+
+
+class _Main:
+    """What a run_until_complete waits for. Its done callback stops the loop: not the next run of it, where the future is done
+    after this one was stopped and the callback is queued still.
+    """
+
+    _asyncio_future_blocking = False
+
+    def __init__(self, future: Any) -> None:
+        self.future, self.over = future, False
+        self.callbacks: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.future, name)
+
+    def add_done_callback(self, callback: Any, **kwargs: Any) -> None:
+        def done(future: Any) -> None:
+            if not self.over:
+                callback(future)
+
+        self.callbacks[callback] = done
+        self.future.add_done_callback(done, **kwargs)
+
+    def remove_done_callback(self, callback: Any) -> int:
+        return self.future.remove_done_callback(self.callbacks.pop(callback, callback))  # type: ignore[no-any-return]
 
 
 def _run_as_guest(loop: Any, future: Any) -> Any:
@@ -335,6 +363,8 @@ def _make_stop(stock: Callable[..., Any]) -> Callable[..., Any]:
         if not (mains and mains[-1].done()):
             running: Any = events._get_running_loop()
             waiters = _core.stop_waiters(self) if running is self else ()
+            if waiters and owners.stop_owner(waiters):
+                return
             if waiters:
                 stopped = waiters.pop()
                 if not stopped.done():
@@ -353,6 +383,8 @@ def _make_stop(stock: Callable[..., Any]) -> Callable[..., Any]:
 
 def _make_close(stock: Callable[..., Any]) -> Callable[..., Any]:
     def close(self: Any) -> None:
+        if self in _guests:
+            raise RuntimeError("Cannot close a running event loop")
         try:
             if can_run_here():
                 closing.close_left_behind(self)
@@ -375,11 +407,21 @@ def _make_shutdown_asyncgens(stock: Callable[..., Any]) -> Callable[..., Any]:
     return shutdown_asyncgens
 
 
+def _make_is_running(stock: Callable[..., Any]) -> Callable[..., Any]:
+    def is_running(self: Any) -> bool:
+        guest = _guests.get(self)
+        return (guest is not None and not guest.iterating) or stock(self)  # also between two iterations of a guest
+
+    is_running._aionest_foreign = True  # type: ignore[attr-defined]
+    return is_running
+
+
 _BRACKETS: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "run_forever": _make_run_forever,
     "run_until_complete": _make_run_until_complete,
     "stop": _make_stop,
     "close": _make_close,
+    "is_running": _make_is_running,
     "shutdown_asyncgens": _make_shutdown_asyncgens,
 }
 
@@ -388,6 +430,19 @@ _BRACKETS: dict[str, Callable[[Any], Callable[..., Any]]] = {
 
 _POLL = 0.005  # seconds: how often a guest is looked at whose descriptor nobody can watch
 _POLL_WATCHED = 0.05  # the same for one that is watched: timers that its transports have set are not seen from outside
+
+
+class Done(futures.Future):  # type: ignore[type-arg]
+    """What the caller of a guest's run waits for. Its cancellation goes to the guest's main future, if there is one, so it
+    reaches to the end of what the guest does; the caller goes on when that is done.
+    """
+
+    main: Any = None
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self.main is None or self.done():
+            return super().cancel(msg)
+        return bool(self.main.cancel(msg))
 
 
 class Guest:
@@ -401,7 +456,8 @@ class Guest:
         self.inner, self.outer, self.run_forever = inner, outer, run_forever
         self.stopping = False
         self.iterating = False
-        self.done = outer.create_future()
+        self.done = Done(loop=outer)
+        self.done.main = next(iter(_main.get(inner, ())[-1:]), None)
         self.handle: Any = None
         self.fd = -1
         self.due: list[float] = []  # heap: when timers of the inner loop are due, in its time
@@ -418,6 +474,9 @@ class Guest:
             exc = _core.block_on(self.done)
         finally:
             del _guests[self.inner]
+            self.done.main = None
+            if not self.done.done():
+                self.done.cancel()
             self.disarm()
             if self.fd >= 0 and not self.outer.is_closed():
                 self.outer.remove_reader(self.fd)

@@ -14,25 +14,12 @@ from __future__ import annotations
 
 import contextvars
 import sys
-from asyncio import events, futures
+from asyncio import events
 from typing import Any
 
 from .. import _core
 from . import foreign, signals
 from .bracket import check_not_running, cleanup, setup_nested
-
-
-class _Done(futures.Future):  # type: ignore[type-arg]
-    """What the caller of a guest's run waits for. Its cancellation goes to the guest's main future, if there is one, so it
-    reaches to the end of what the guest does; the caller goes on when that is done.
-    """
-
-    main: Any = None
-
-    def cancel(self, msg: Any = None) -> bool:
-        if self.main is None or self.done():
-            return super().cancel(msg)
-        return bool(self.main.cancel(msg))
 
 
 class Guest:
@@ -45,7 +32,7 @@ class Guest:
 
     def __init__(self, inner: Any, outer: Any) -> None:
         self.inner, self.outer = inner, outer
-        self.done = _Done(loop=outer)
+        self.done = foreign.Done(loop=outer)
         self.done.main = mains.get(inner)
         self.queued = False
         self.handle: Any = None  # the pump's last one

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-from asyncio import futures
-from typing import Any
+from asyncio import base_events, futures
+from typing import TYPE_CHECKING, Any
 
 from .. import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class _Call:
@@ -33,10 +36,7 @@ _owner: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("aionest r
 def own(loop: Any, stopped: Any) -> _Call:
     """Let what is scheduled on the loop belong to the run_forever that waits for ``stopped``; it has to ``release`` it."""
     call, around = _Call(stopped), _owner.get()
-    # what this iteration has still to run was there before the caller's step began
-    before = (_core.loop_info(loop) or {}).get("todo", 0)
-    for handle in [*list(loop._ready)[before:], *loop._scheduled]:
-        callback = getattr(handle, "_callback", None)
+    for callback, context in _waiting(loop):
         task = getattr(callback, "__self__", None)
         if callback is None:
             continue
@@ -46,8 +46,17 @@ def own(loop: Any, stopped: Any) -> _Call:
                 continue
             for entry in getattr(task, "_callbacks", None) or ():
                 _mark(entry[1], call, around)
-        _mark(getattr(handle, "_context", None), call, around)
+        _mark(context, call, around)
     return call
+
+
+def _waiting(loop: Any) -> Iterable[tuple[Any, Any]]:
+    """The callbacks that wait to be run and their contexts, without what was there before the caller's step began."""
+    if not isinstance(loop, base_events.BaseEventLoop):
+        return _core.foreign_pending(loop)
+    before = (_core.loop_info(loop) or {}).get("todo", 0)
+    handles = [*list(loop._ready)[before:], *loop._scheduled]  # type: ignore[attr-defined]
+    return [(getattr(handle, "_callback", None), getattr(handle, "_context", None)) for handle in handles]
 
 
 def release(call: _Call) -> None:
