@@ -362,7 +362,9 @@ an_hub_settle(an_thread *th)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    while (th->n_blocks == 0 && th->preparing == 0 && th->run != NULL && th->run->kind == AN_RUN_ADOPTED && !th->place.in_hub) {
+    /* (in the midst of a switch to this stack, it does so itself when it has come back) */
+    while (th->n_blocks == 0 && th->preparing == 0 && th->run != NULL && th->run->kind == AN_RUN_ADOPTED && !th->place.in_hub &&
+           th->fibers.expected == NULL) {
         PyObject *late = an_run_pop(th, th->run);
         if (th->run == NULL) {
             an_hub_dismiss(th);

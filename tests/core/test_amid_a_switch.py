@@ -227,3 +227,47 @@ def test_a_finalizer_that_nests_while_a_coroutine_learns_where_it_was_made():
     """)
     r = subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True)
     assert (r.returncode, r.stdout) == (0, "over\n"), r.stderr[-3000:]
+
+
+def test_it_is_not_the_end_of_a_run_where_the_last_nested_one_ends_amid_a_switch_to_its_base():
+    program = textwrap.dedent("""
+        import asyncio, greenlet
+        import aionest
+        from aionest import _core
+
+        class Adopted(asyncio.SelectorEventLoop):
+            run_forever = asyncio.SelectorEventLoop.run_forever  # as it is before apply()
+
+        aionest.apply()
+        busy = False
+
+        def tracer(event, args):
+            global left, busy
+            if not busy:
+                left -= 1
+                if left == 0:
+                    busy = True
+                    asyncio.run(asyncio.sleep(0.002))
+                    busy = False
+
+        async def nests(seconds):
+            return asyncio.run(asyncio.sleep(seconds, seconds))
+
+        async def main():
+            tasks = [asyncio.create_task(nests(0.002)), asyncio.create_task(nests(0.01))]
+            await asyncio.sleep(0.05)
+            return [await t for t in tasks]
+
+        results = []
+        for first in range(1, 14):
+            left = first
+            greenlet.settrace(tracer)
+            loop = Adopted()
+            results.append(loop.run_until_complete(main()))
+            greenlet.settrace(None)
+            _core._check()
+            loop.close()
+        print(results == [[0.002, 0.01]] * 13)
+    """)
+    r = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (r.stdout, r.stderr) == ("True\n", ""), r.stderr[-3000:]
