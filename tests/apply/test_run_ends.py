@@ -565,28 +565,37 @@ def test_a_generator_that_holds_a_connection_stays_open(applied, peer):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("who", ["nobody", "a background task", "garbage", "a task that somebody holds"])
+@pytest.mark.parametrize(
+    "who",
+    [
+        "nobody",
+        "a background task",
+        "garbage",
+        "a task that somebody holds",
+        "a coroutine of a task that somebody holds",
+    ],
+)
 def test_a_connection_that_nobody_can_use_any_more_keeps_no_loop(applied, peer, who):
     loops, tasks = [], []
 
     async def main():
         loops.append(asyncio.get_running_loop())
-        reader, writer = await connect(peer)
-        # StreamWriter closes when it is dropped, on newer Pythons: these do not
-        transport, protocol = writer.transport, writer.transport.get_protocol()
-        del writer
+        # no stream: its writer closes the connection when it is dropped, on newer Pythons
+        transport, protocol = await loops[0].create_connection(asyncio.Protocol, "127.0.0.1", peer.port)
 
         async def hold():
             await for_ever()
-            return reader, transport
+            return transport, protocol
 
-        if who.endswith("task"):
+        if who == "a background task":
             asyncio.ensure_future(hold())
         elif who == "garbage":
             cycle = [transport, protocol]
             cycle.append(cycle)
         elif who != "nobody":
-            tasks.append(asyncio.ensure_future(hold()))
+            task = asyncio.ensure_future(hold())
+            # anyio's TaskInfo, which each stream has of who waits for it, holds the coroutine
+            tasks.append(task.get_coro() if "coroutine" in who else task)
         await asyncio.sleep(0)
 
     gc.disable()

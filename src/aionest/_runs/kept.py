@@ -261,7 +261,8 @@ class Graph:
     """The objects around what a loop holds, and which hold which.
 
     A registered thing is *held* if a way leads to it from an object that has more references than those found here. What
-    the loop holds itself (its handles, its tasks) does not count, and holding a task is not holding what the task holds.
+    the loop holds itself (its handles, its tasks) does not count, and holding a task, or its coroutine, is not holding what the
+    task holds.
     """
 
     def __init__(self, loop: Any, registered: list[tuple[Any, ...]], opened: Iterable[Any] = ()) -> None:
@@ -322,8 +323,12 @@ class Graph:
         counts = {key: sys.getrefcount(one) for key, one in nodes.items()}
         base = counts.pop(key)
         del nodes[key]
-        tasks = {key for key, one in nodes.items() if _is_a(one, asyncio.Task)}
-        passed = self.own | tasks
+        passed = set(self.own)
+        for key, one in nodes.items():
+            if _is_a(one, asyncio.Task):
+                passed.update(
+                    (key, id(asyncio.Task.get_coro(one)))
+                )  # who holds a task's coroutine (anyio's TaskInfo) holds the task
         todo = [key for key, count in counts.items() if count - base > inside[key] and key not in passed]
         return _closure(todo, edges, passed)
 
