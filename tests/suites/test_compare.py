@@ -190,6 +190,11 @@ def test_a_new_line_in_asyncios_log_is_noise():
     assert "destroyed" in text
 
 
+def test_how_long_a_step_took_is_no_noise():
+    slow = "WARNING Executing <Task pending name='Task-7' coro=<f() running at x.py:1>\n cb=[y]> took 0.104 seconds"
+    assert judge(side(), side(logs=[("f::a", slow)])).good
+
+
 def test_allowed_noise_is_left_out():
     ours = side(logs=[("f::a", "ERROR Task was destroyed but it is pending!")])
     assert judge(side(), ours, allow=["Task was destroyed"]).good

@@ -14,6 +14,7 @@ belongs to no test. Thread: any.
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from .supervise import BAD, Outcome, Side, plain
 # apply, keys -> what that side shows when only these are run
 Again = Callable[[bool, list[str]], Side]
 
+_SLOW = re.compile(r"WARNING Executing <.* took [\d.]+ seconds", re.DOTALL)
 ENOUGH = 60  # more tests than that are not run again: something is wrong with all of them
 
 
@@ -123,6 +125,8 @@ def _kinds(side: Side) -> dict[tuple[str, str], str]:
         # the same warning has a body of its own for each object: a traceback, a repr
         found.setdefault((category, plain(text.strip().split("\n")[0])[:160]), f"{key}: {category}: {text}")
     for where, text in side.logs:
+        if _SLOW.match(text):
+            continue  # debug mode tells of a step that took long: how busy the machine was
         found.setdefault(("log", plain(text.split("\n")[0])[:100]), f"{where}: logged: {text}")
     return found
 
