@@ -7,10 +7,11 @@ import resource
 import sys
 
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import ProtocolError
+from aionest.mcp import ArgumentsError, ProtocolError, Tool, ToolSchemaError
 from aionest.mcp.errors import MessageTooLong
 
 LONG = 600  # seconds: longer than any test
@@ -104,3 +105,86 @@ def test_limits_are_read_as_hosts_write_them(tmp_path):
     file.write_text(json.dumps({"mcpServers": {"s": {"command": "x", "maxMessageMb": 1.5, "maxListed": 7}}}))
     found = ToolsConfig(file).servers["s"]
     assert (found.message_limit, found.max_listed) == (3 << 19, 7)
+
+
+STORM = r"""
+import json, sys, threading, time
+lock, lists = threading.Lock(), 0
+tools = [{"name": n, "inputSchema": {"type": "object"}} for n in ("lists", "storm")]
+tools += [{"name": f"t{i}", "description": "d" * 500, "inputSchema": {"type": "object"}} for i in range(2000)]
+def send(m):
+    with lock: sys.stdout.write(json.dumps({"jsonrpc": "2.0", **m}) + "\n"); sys.stdout.flush()
+def storm():
+    while True: time.sleep(0.002); send({"method": "notifications/tools/list_changed"})
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m: continue
+    name = m.get("params", {}).get("name") if m["method"] == "tools/call" else ""
+    if m["method"] == "tools/list":
+        lists += 1
+        if lists == 3: tools.append({"name": "late", "inputSchema": {"type": "object"}})
+    if name == "storm": threading.Thread(target=storm, daemon=True).start()
+    r = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {"listChanged": True}},
+                        "serverInfo": {"name": "s", "version": "1"}},
+         "tools/list": {"tools": tools}, "tools/call": {"content": [{"type": "text", "text": str(lists)}]}}.get(m["method"], {})
+    send({"id": m["id"], "result": r})
+"""
+
+
+def test_a_storm_of_news_is_read_now_and_then(make_loader):
+    storm = {"command": sys.executable, "args": ["-c", STORM], "protocol": "legacy", "timeout": LONG}
+    loader = make_loader({"s": storm, "other": server()})
+    published = []
+    publish = loader._fleet._on_tools
+    loader._fleet._on_tools = lambda: (published.append(1), publish())
+    loader.call("s.storm")
+    eventually(lambda: "s__late" in loader.tools, "what is new is seen in the end")
+    connection = loader._fleet.connections["s"]
+    assert connection._news.not_before > 0
+    eventually(lambda: int(loader.call("s.lists").text) >= 4)
+    assert len(published) == 1, "what has not changed is not made anew"
+    assert loader.call("other.good").text == "fine"
+
+
+FREEZES = ["^(a+)+$", "^(a|a)*$", "(x+x+)+y", "^(([a-z])+.)+[A-Z]([a-z])+$"]
+
+
+@pytest.mark.parametrize("pattern", FREEZES)
+def test_a_pattern_that_would_freeze_the_interpreter(pattern):
+    text = "a" * 5000 + "!" if "x" not in pattern else "x" * 5000
+    tool = Tool("t", input_schema={"type": "object", "properties": {"s": {"type": "string", "pattern": pattern}}})
+    with pytest.raises(ArgumentsError, match="s: expected string that matches"):
+        tool.validate({"s": text})
+    names = Tool(
+        "t", input_schema={"type": "object", "patternProperties": {pattern: {}}, "additionalProperties": False}
+    )
+    with pytest.raises(ArgumentsError):
+        names.validate({text: 1})
+    with pytest.raises(ArgumentsError):
+        names.coerce({text: "1"})
+
+
+def test_patterns_mean_what_they_mean():
+    tool = Tool(
+        "t",
+        input_schema={
+            "type": "object",
+            "properties": {"s": {"type": "string", "pattern": "b+"}},
+            "patternProperties": {"^n_": {"type": "integer"}},
+            "additionalProperties": {"type": "string"},
+        },
+    )
+    tool.validate({"s": "abba", "n_1": 5, "other": "x"})
+    for wrong in ({"s": "aa"}, {"n_1": "x"}, {"other": 1}):
+        with pytest.raises(ArgumentsError):
+            tool.validate(wrong)
+
+
+def test_a_pattern_that_cannot_be_told_in_bounded_time_is_the_servers():
+    tool = Tool(
+        "t", input_schema={"type": "object", "properties": {"s": {"type": "string", "pattern": r"^(?!x)(a+)+\1$"}}}
+    )
+    tool.validate({"s": "a" * 5000 + "!"})
+    none = Tool("t", input_schema={"type": "object", "properties": {"s": {"type": "string", "pattern": "("}}})
+    with pytest.raises(ToolSchemaError):
+        none.validate({"s": "x"})

@@ -30,6 +30,7 @@ from ..transport.process import ServerProcess
 from ..transport.tail import Tail
 from .callbacks import Callbacks, log
 from .link import CLOSE_TIMEOUT, Link, Listening
+from .news import News
 from .request import LATER, Request
 from .status import ServerStatus, State
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from ..config import ServerConfig
 
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the n-th attempt after a failure, with jitter
-DEBOUNCE = 0.1  # seconds between the news that a list has changed and its reading
 UNKNOWN_TRANSPORT = (400, 404, 405)  # what an HTTP server says that has only the older transport
 OLDER_TRANSPORT = 10.0  # seconds that the attempt with it may take at most
 
@@ -82,7 +82,7 @@ class Connection:
         self._next_attempt = 0.0
         self._ending: set[asyncio.Task[Any]] = set()  # attempts that nobody waits for
         self._leaving: set[asyncio.Task[Any]] = set()  # sessions that were given up
-        self._refresh: asyncio.Task[None] | None = None
+        self._news = News(self._read_again)
         self._opening: asyncio.Task[None] | None = None
         self._waking: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -144,26 +144,22 @@ class Connection:
             log.warning("server %r: %s", self.name, for_log(one))
 
     def _tools_changed(self) -> None:
-        if self._refresh is None and not self.closing:
-            self._refresh = asyncio.ensure_future(self._read_again())
+        if not self.closing:
+            self._news.told()
 
     async def _read_again(self) -> None:
-        try:
-            await asyncio.sleep(DEBOUNCE)
-        finally:
-            self._refresh = None  # news from now on want another reading
         link = self.link
         try:
             if link is not None and link.is_open:
                 await asyncio.wait_for(link.guard(link.read_tools()), self.config.timeout)
-                self._take_tools(link)
-                self.on_change(self)
+                if (link.tools, link.left_out) != (self.tools, self.status.left_out):
+                    self._take_tools(link)
+                    self.on_change(self)
         except Exception as exc:  # the next reading, or reconnecting, makes up for it
             if self.closing:
                 return
-            log.warning(
-                "server %r: its tools could not be read again: %s", self.name, for_log(self.secrets.hide(str(exc)))
-            )
+            why = for_log(self.secrets.hide(str(exc)))
+            log.warning("server %r: its tools could not be read again: %s", self.name, why)
 
     # -- connecting
 
@@ -382,8 +378,7 @@ class Connection:
         self.closing = True
         if not self._ended.done():
             self._ended.set_result(None)
-        if self._refresh is not None:
-            self._refresh.cancel()
+        self._news.stop()
         if self.link is not None:
             self.link.end_calls("closed")
         async with self._lock:

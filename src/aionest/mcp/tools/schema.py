@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .patterns import has_patterns, safe
+
 DEPTH = 32  # references that are followed before a schema counts as circular
 
 
@@ -29,6 +31,8 @@ def validator_of(schema: dict[str, Any]) -> Any:
         except jsonschema.SchemaError as exc:
             first = first or exc
             continue
+        if has_patterns(schema):
+            draft = safe(draft, schema)
         return draft(schema, registry=REGISTRY)
     assert first is not None
     raise first

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .. import html
 from ..errors import ArgumentsError, ToolSchemaError, UsageError
 from .coerce import typed
+from .patterns import is_in
 from .schema import parts, quick_check, validator_of, without_nulls
 from .wording import did_you_mean, problems_of, short
 
@@ -223,7 +224,7 @@ class Tool:
         patterns = self.input_schema.get("patternProperties")
         for pattern, schema in patterns.items() if isinstance(patterns, dict) else ():
             try:
-                if re.search(pattern, name):
+                if is_in(pattern, name, False):
                     return schema
             except re.error:
                 continue

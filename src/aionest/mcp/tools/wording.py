@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .patterns import is_in
 from .schema import kinds, resolved, values_of
 
 _SHOWN = 120  # characters of a value that an error quotes
@@ -116,5 +116,5 @@ def _unknown(error: Any, schema: Mapping[str, Any], properties: Mapping[str, Any
     return [
         f"{path_of([*error.absolute_path, name])}: no such argument; {did_you_mean(name, known)}"
         for name in error.instance
-        if name not in properties and not any(re.search(pattern, name) for pattern in patterns)
+        if name not in properties and not any(is_in(pattern, name, True) for pattern in patterns)
     ]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .base import Streams, Watcher
     from .tail import Tail
 
+_CHANGED = b"/list_changed"
 LAST_WORDS = 0.2  # seconds without any from a process that has ended, when others hold its output
 
 
@@ -73,10 +74,14 @@ class _Server:
             size += len(head)
             if size > self.limit:
                 self.give_up()
+            before = b""
             for piece in more:
                 line, rest, size = b"".join(rest), [piece], len(piece)
                 if not line.strip() or self.incoming.take(line):
                     continue
+                if line == before and _CHANGED in line and len(line) < 200:
+                    continue  # that a list has changed is said as well by one message as by thousands
+                before = line
                 for message in self._messages(line):
                     if not await self.incoming.put(message):
                         return
