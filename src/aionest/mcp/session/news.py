@@ -24,6 +24,7 @@ class News:
     def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
         self._read = read
         self._task: asyncio.Task[None] | None = None
+        self._reading = asyncio.Lock()
         self.not_before = 0.0
 
     def told(self) -> None:
@@ -33,16 +34,19 @@ class News:
 
     async def _again(self) -> None:
         try:
-            await asyncio.sleep(max(DEBOUNCE, self.not_before - time.monotonic()))
+            await asyncio.sleep(DEBOUNCE)
+            async with self._reading:
+                await asyncio.sleep(max(0.0, self.not_before - time.monotonic()))
+                self._task = None  # news from now on want another reading
+                begin = time.monotonic()
+                try:
+                    await self._read()
+                finally:
+                    end = time.monotonic()
+                    self.not_before = end + min((end - begin) * SHARE, LONGEST)
         finally:
-            self._task = None  # news from now on want another reading
-        begin = time.monotonic()
-        self.not_before = begin + LONGEST  # while it goes on
-        try:
-            await self._read()
-        finally:
-            end = time.monotonic()
-            self.not_before = end + min((end - begin) * SHARE, LONGEST)
+            if self._task is asyncio.current_task():
+                self._task = None
 
     def stop(self) -> None:
         """There will be no reading that has not begun."""
