@@ -96,7 +96,7 @@ def state():
         "hosted": size("aionest._hosted.owner", "_owners"),
         # those for callbacks stay for some seconds, for the next one
         "threads": {(t.name, t.ident) for t in threading.enumerate() if t.name != "aionest-callback"},
-        "fds": len(os.listdir("/proc/self/fd")),
+        "fds": support.descriptors(),
         "sigint": signal.getsignal(signal.SIGINT),
         "running": asyncio._get_running_loop(),
         "asyncgen hooks": sys.get_asyncgen_hooks(),

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import gc
 import logging
+import selectors
 import sys
 import threading
 import time
@@ -1163,10 +1164,11 @@ def test_subclass_with_a_run_forever_of_its_own(applied):
         loop.close()
 
 
-@pytest.mark.parametrize("selector", ["SelectSelector", "PollSelector", "EpollSelector"])
-def test_selectors(applied, selector):
-    import selectors
+SELECTORS = [s for s in ("SelectSelector", "PollSelector", "EpollSelector", "KqueueSelector") if hasattr(selectors, s)]
 
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_selectors(applied, selector):
     loop = asyncio.SelectorEventLoop(getattr(selectors, selector)())
 
     async def caller(i):

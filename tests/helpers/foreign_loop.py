@@ -7,8 +7,8 @@ import collections
 import contextvars
 import heapq
 import itertools
-import os
 import selectors
+import socket
 import sys
 import threading
 import time
@@ -55,9 +55,9 @@ class ForeignLoop(asyncio.AbstractEventLoop):
         self.timers = []
         self.number = itertools.count()
         self.selector = selectors.DefaultSelector()
-        self.wake_in, self.wake_out = os.pipe()
-        os.set_blocking(self.wake_in, False)
-        os.set_blocking(self.wake_out, False)
+        self.wake_in, self.wake_out = socket.socketpair()
+        self.wake_in.setblocking(False)
+        self.wake_out.setblocking(False)
         self.selector.register(self.wake_in, selectors.EVENT_READ, None)
         self.thread = None
         self.stopping = self.closed = self.debug = False
@@ -101,7 +101,7 @@ class ForeignLoop(asyncio.AbstractEventLoop):
             if key.data is None:
                 while True:
                     try:
-                        if not os.read(self.wake_in, 4096):
+                        if not self.wake_in.recv(4096):
                             break
                     except BlockingIOError:
                         break
@@ -143,8 +143,8 @@ class ForeignLoop(asyncio.AbstractEventLoop):
         if not self.closed:
             self.closed = True
             self.selector.close()
-            os.close(self.wake_in)
-            os.close(self.wake_out)
+            self.wake_in.close()
+            self.wake_out.close()
 
     async def shutdown_asyncgens(self):
         agens, self.agens = list(self.agens), weakref.WeakSet()
@@ -165,7 +165,7 @@ class ForeignLoop(asyncio.AbstractEventLoop):
     def call_soon_threadsafe(self, callback, *args, context=None):
         handle = self.call_soon(callback, *args, context=context)
         try:
-            os.write(self.wake_out, b"\0")
+            self.wake_out.send(b"\0")
         except BlockingIOError:
             pass
         return handle

@@ -3,7 +3,7 @@
 Contract
   * The caller's stack is suspended on the outer loop; a handle of the outer loop (the pump) runs one iteration of the inner
     one at a time, so neither starves. Between pumps the outer loop watches the inner selector's own file descriptor and the
-    inner loop's next timer.
+    inner loop's next timer. Where there is no such descriptor a helper thread does (``watching``).
   * While the pump runs, the inner loop is the running loop and its asynchronous generator hooks are in place.
   * ``suspend``/``resume`` are called by the engine when code of the inner loop is put to sleep in the middle of a pump:
     the outer loop goes on meanwhile, and another pump with the inner.
@@ -18,7 +18,7 @@ from asyncio import events
 from typing import Any
 
 from .. import _core
-from . import foreign, signals
+from . import foreign, signals, watching
 from .bracket import check_not_running, cleanup, setup_nested
 
 
@@ -38,6 +38,7 @@ class Guest:
         self.handle: Any = None  # the pump's last one
         self.timer: Any = None
         self.fd = -1
+        self.watcher: Any = None  # in place of it
         self.armed = False
         self.inner_hooks: Any = None
         self.outer_hooks: Any = None
@@ -123,11 +124,18 @@ class Guest:
         if self.queued:
             return
         self.armed = True
-        self.outer.add_reader(self.fd, self.schedule)
+        if self.watcher is None:
+            self.outer.add_reader(self.fd, self.schedule)
+        else:
+            self.watcher.arm()
         scheduled = self.inner._scheduled
         if scheduled:
             delay = max(0.0, scheduled[0]._when - self.inner.time())
             self.timer = self.outer.call_later(delay, self.schedule, context=contextvars.Context())
+
+    def notify(self) -> None:
+        """Something has happened to the inner loop. Called in the helper thread, now and then in vain."""
+        self.outer.call_soon_threadsafe(self.schedule, context=contextvars.Context())
 
     def disarm(self) -> None:
         if self.timer is not None:
@@ -135,16 +143,17 @@ class Guest:
             self.timer = None
         if self.armed:
             self.armed = False
-            if not self.outer.is_closed():
+            if self.watcher is None and not self.outer.is_closed():
                 self.outer.remove_reader(self.fd)
 
     def run(self) -> None:
         inner, outer = self.inner, self.outer
         inner._check_closed()
         check_not_running(inner)
-        selector = check(inner, outer)
+        self.fd = check(inner, outer)
         hooks = self.inner_hooks = self.outer_hooks = sys.get_asyncgen_hooks()
-        self.fd = selector.fileno()
+        if self.fd < 0:
+            self.watcher = watching.watcher(inner, self.notify)
         guests[inner] = self
         _core.set_guest(inner, self)
         try:
@@ -162,6 +171,8 @@ class Guest:
                 if self.handle is not None:
                     self.handle.cancel()
                 self.disarm()
+                if self.watcher is not None:
+                    self.watcher.stop()
                 _core.set_guest(inner, None)
                 del guests[inner]
                 cleanup(inner)
@@ -177,14 +188,17 @@ guests: dict[Any, Guest] = signals.guests  # by the inner loop
 mains: dict[Any, Any] = {}  # what a loop that is about to run as a guest runs for: the future of its run_until_complete
 
 
-def check(inner: Any, outer: Any) -> Any:
-    """The selector by which ``inner`` can be watched from ``outer``; RuntimeError if there is none."""
+def check(inner: Any, outer: Any) -> int:
+    """The descriptor by which ``inner`` can be watched from ``outer``, -1 if a thread has to; RuntimeError if neither will do."""
     selector: Any = getattr(inner, "_selector", None)
-    if not foreign.supported(outer) or not hasattr(selector, "fileno"):
-        raise RuntimeError(
-            f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"
-        )
-    return selector
+    if foreign.supported(outer):
+        if hasattr(selector, "fileno"):
+            return int(selector.fileno())
+        if watching.can_watch(inner):
+            return -1
+    raise RuntimeError(
+        f"{inner!r} cannot run inside {outer!r}: a loop without a pollable selector needs a thread of its own"
+    )
 
 
 def run(inner: Any, outer: Any) -> None:

@@ -9,7 +9,8 @@ Thread: the loop's own, while it does not run.
 from __future__ import annotations
 
 import asyncio
-from asyncio import base_events, events, runners, selector_events, tasks, unix_events
+import sys
+from asyncio import base_events, events, runners, selector_events, tasks
 from typing import TYPE_CHECKING, Any
 
 from .closing import sealed
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROUNDS = 16  # how often what comes anew is ended, before it is left alone
-UnixLoop: Any = unix_events._UnixSelectorEventLoop
+UnixLoop: Any = None  # asyncio's own, where it has it
+if sys.platform != "win32":
+    from asyncio import unix_events
+
+    UnixLoop = unix_events._UnixSelectorEventLoop
 
 
 def cancel_all_tasks(loop: Any) -> None:

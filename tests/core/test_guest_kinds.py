@@ -1,0 +1,166 @@
+"""Loops of each kind inside loops of each kind: those without a descriptor that another loop could watch, too."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import socket
+import sys
+import threading
+
+import pytest
+from support import eventually_async
+
+import aionest
+
+KINDS = {
+    name: (lambda cls=getattr(selectors, cls): asyncio.SelectorEventLoop(cls()))
+    for name, cls in {"select": "SelectSelector", "poll": "PollSelector", "epoll": "EpollSelector", "kqueue": "KqueueSelector"}.items()
+    if hasattr(selectors, cls)
+}
+if sys.platform == "win32":
+    KINDS["proactor"] = asyncio.ProactorEventLoop
+every_kind = pytest.mark.parametrize("inner", KINDS)
+in_every_kind = pytest.mark.parametrize("outer", KINDS)
+
+
+def run(kind, main):
+    return aionest.run(main, loop_factory=KINDS[kind])
+
+
+async def echo_once():
+    async def serve(reader, writer):
+        writer.write(await reader.readexactly(5))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+    writer.write(b"hello")
+    got = await reader.readexactly(5)
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+    await server.wait_closed()
+    return got
+
+
+@every_kind
+@in_every_kind
+def test_timers_threads_and_sockets_wake_a_guest(applied, outer, inner):
+    async def guest():
+        loop = asyncio.get_running_loop()
+        assert await asyncio.sleep(0.001, "timer") == "timer"
+        future = loop.create_future()
+        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(future.set_result, "thread"))
+        thread.start()
+        assert await future == "thread"
+        thread.join()
+        return await echo_once()
+
+    async def main():
+        future, turns = asyncio.get_running_loop().create_future(), 0
+
+        async def tick():
+            nonlocal turns
+            while not future.done():
+                turns += 1
+                await asyncio.sleep(0)
+
+        ticker = asyncio.create_task(tick())
+        await asyncio.sleep(0)
+        before = turns
+        assert run(inner, guest()) == b"hello"
+        assert turns > before
+        assert run(inner, guest()) == b"hello"
+        future.set_result(None)
+        await ticker
+
+    run(outer, main())
+
+
+@every_kind
+@in_every_kind
+def test_a_guest_that_only_waits_is_woken_from_the_outer_loop(applied, outer, inner):
+    async def main():
+        got = []
+
+        async def guest():
+            got.append(asyncio.get_running_loop())
+            future = asyncio.get_running_loop().create_future()
+            got.append(future)
+            return await future
+
+        async def outside():
+            await eventually_async(lambda: len(got) == 2)
+            await asyncio.sleep(0.01)
+            got[0].call_soon_threadsafe(got[1].set_result, "woken")
+
+        task = asyncio.create_task(outside())
+        assert run(inner, guest()) == "woken"
+        await task
+
+    run(outer, main())
+
+
+@every_kind
+@in_every_kind
+def test_the_task_that_waits_for_a_guest_is_cancelled(applied, outer, inner):
+    async def main():
+        started, ended = [], []
+
+        async def guest():
+            try:
+                started.append(True)
+                await asyncio.get_running_loop().create_future()
+            finally:
+                await asyncio.sleep(0.001)
+                ended.append(True)
+
+        async def caller():
+            run(inner, guest())
+
+        task = asyncio.create_task(caller())
+        await eventually_async(lambda: started)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == [True]
+
+    run(outer, main())
+
+
+@every_kind
+def test_guests_in_guests(applied, inner):
+    async def depth(n):
+        await asyncio.sleep(0)
+        return n if n == 0 else 1 + run(inner, depth(n - 1))
+
+    assert run(inner, depth(3)) == 3
+
+
+@pytest.mark.parametrize("inner", [kind for kind in KINDS if kind != "proactor"])
+def test_a_reader_that_others_add_to_an_idle_guest(applied, inner):
+    a, b = socket.socketpair()
+
+    async def main():
+        got = []
+
+        async def guest():
+            got.append(asyncio.get_running_loop())
+            future = asyncio.get_running_loop().create_future()
+            got.append(future)
+            return await future
+
+        async def outside():
+            await eventually_async(lambda: len(got) == 2)
+            await asyncio.sleep(0.01)
+            got[0].add_reader(a, lambda: got[1].done() or got[1].set_result(a.recv(1)))
+            b.send(b"x")
+
+        task = asyncio.create_task(outside())
+        assert run(inner, guest()) == b"x"
+        await task
+
+    with a, b:
+        asyncio.run(main())
