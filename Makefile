@@ -13,6 +13,7 @@
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer, and each call of CPython's that the engine
 #                         makes failing once
 #   make generic          the engine's tests on what other systems than Linux get: no C paths for epoll, eventfd and sockets
+#   make windows          the tests on Windows Pythons 3.10 and 3.13, by mingw-w64 and wine; make windows-3.13 for one
 #   make macos-check | musl-check   the C module compiled and linked for these, warnings as errors; nothing is run
 #   make dist             source distribution and wheel, and the wheel tried out
 #   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
@@ -38,7 +39,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan generic macos-check musl-check lint dist docs bench bench-loader bench-app bench-portal clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan generic windows macos-check musl-check lint dist docs bench bench-loader bench-app bench-portal clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -143,6 +144,18 @@ macos-check: $(PY)
 
 musl-check: $(PY)
 	tools/cross.sh $(ENV) build/cross-$(TAG) x86_64-linux-musl aarch64-linux-musl
+
+# what is not run there, and why: tests/helpers/windows.py
+WINE := build/wine
+WINDOWS_TESTS := $(addprefix tests/core/test_,nested.py guest_kinds.py odd_loops.py bad_input.py foreign_greenlets.py runloop.py) \
+	tests/apply tests/portal/test_portal_calls.py tests/portal/test_portal_close.py tests/portal/test_gate.py \
+	tests/scopes/test_as_stock.py tests/scopes/test_generators.py
+windows: windows-3.10 windows-3.13
+
+windows-%:
+	PYTHON=$(PYTHON) tools/get-windows.sh $* $(WINE)
+	tools/build-windows.sh $* $(WINE)
+	$(abspath $(WINE))/$*/run -m pytest -p no:cacheprovider -o timeout=0 $(WINDOWS_TESTS) -m "not long" $(ARGS)
 
 lint: build/lint-$(TAG)/.ready
 	$(<D)/bin/python -m ruff check src tests benchmarks tools

@@ -13,6 +13,7 @@ import time
 
 import pytest
 import support
+import windows
 
 import aionest
 from aionest import _core
@@ -43,6 +44,11 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items if sys.platform == "win32" else ():
+        params = getattr(item, "callspec", None)
+        reason = windows.reason_not_to_run(item.nodeid, params.params.values() if params else ())
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
     if ONLY:
         with open(ONLY) as file:
             wanted = set(file.read().splitlines())

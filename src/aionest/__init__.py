@@ -14,6 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import _platform
+
+_platform.check()  # before what follows loads the engine
+
 from ._entry.apply import apply, is_applied, unapply
 from ._entry.run import await_, block_on, run
 from ._errors import AionestError, ForeignLoopError, NestedRunError, PortalClosed, ResourceLost

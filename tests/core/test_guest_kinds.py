@@ -13,11 +13,13 @@ from support import eventually_async
 
 import aionest
 
-KINDS = {
-    name: (lambda cls=getattr(selectors, cls): asyncio.SelectorEventLoop(cls()))
-    for name, cls in {"select": "SelectSelector", "poll": "PollSelector", "epoll": "EpollSelector", "kqueue": "KqueueSelector"}.items()
-    if hasattr(selectors, cls)
-}
+
+def on(selector):
+    return lambda: asyncio.SelectorEventLoop(getattr(selectors, selector)())
+
+
+SELECTORS = {"select": "SelectSelector", "poll": "PollSelector", "epoll": "EpollSelector", "kqueue": "KqueueSelector"}
+KINDS = {name: on(selector) for name, selector in SELECTORS.items() if hasattr(selectors, selector)}
 if sys.platform == "win32":
     KINDS["proactor"] = asyncio.ProactorEventLoop
 every_kind = pytest.mark.parametrize("inner", KINDS)

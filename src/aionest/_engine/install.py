@@ -75,6 +75,12 @@ def install() -> None:
         for name in ("run_forever", "run_until_complete", "close"):
             _patches.put(base, name, loop_methods[name])
         _patches.put(selector_events.BaseSelectorEventLoop, "close", selector_loop_close)
+        if sys.platform == "win32":
+            from asyncio import proactor_events
+
+            from .loop_methods import proactor_loop_close
+
+            _patches.put(proactor_events.BaseProactorEventLoop, "close", proactor_loop_close)
         for name, value in signals.replacements().items():
             _patches.put(signals.loop_class(), name, value)
         foreign.patch()

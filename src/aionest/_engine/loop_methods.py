@@ -164,9 +164,25 @@ def selector_close(self: Any) -> None:
             _stock_selector_close(self)
 
 
+def proactor_close(self: Any) -> None:
+    """End what is left before the completion port goes: a turn of the loop after that finds none."""
+    try:
+        if foreign.can_run_here():
+            closing.close_left_behind(self)
+    finally:
+        if not self.is_running() and not self.is_closed():
+            end_suspended(self, "Event loop was closed before Future completed.")
+        _stock_proactor_close(self)
+
+
 loop_methods: dict[str, Callable[..., Any]] = {
     "run_forever": functools.wraps(base_events.BaseEventLoop.run_forever)(run_forever),
     "run_until_complete": functools.wraps(base_events.BaseEventLoop.run_until_complete)(run_until_complete),
     "close": functools.wraps(base_events.BaseEventLoop.close)(close),
 }
+if sys.platform == "win32":
+    from asyncio import proactor_events
+
+    _stock_proactor_close: Any = proactor_events.BaseProactorEventLoop.close
+    proactor_loop_close = functools.wraps(_stock_proactor_close)(proactor_close)
 selector_loop_close = functools.wraps(selector_events.BaseSelectorEventLoop.close)(selector_close)

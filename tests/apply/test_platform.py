@@ -1,0 +1,29 @@
+"""Interpreters that cannot run aionest are told so by one sentence at import."""
+
+from __future__ import annotations
+
+import pytest
+
+PROGRAM = """
+import sys
+{setup}
+try:
+    import aionest
+except ImportError as exc:
+    print(exc)
+assert "aionest._core" not in sys.modules
+"""
+
+CASES = {
+    "sys.implementation.name = 'pypy'": "aionest needs CPython: it suspends C stacks, and pypy has none that could be switched",
+    "sys.platform = 'emscripten'": "aionest does not work on WebAssembly (Pyodide): it suspends C stacks, which cannot be "
+    "switched there",
+    "sys._is_gil_enabled = lambda: False; sys._xoptions['gil'] = '0'": "aionest needs the GIL, which this free-threaded Python was "
+    "told to do without: start it without PYTHON_GIL=0 and -X gil=0",
+}
+
+
+@pytest.mark.parametrize("setup", CASES)
+def test_import_says_what_is_missing(child, setup):
+    done = child(PROGRAM.format(setup=setup))
+    assert (done.stdout, done.stderr) == (CASES[setup] + "\n", "")
