@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STOPPED = "Event loop stopped before Future completed."
 
 _stock_close: Any = base_events.BaseEventLoop.close
+_stock_proactor_close: Any = None
 _stock_selector_close: Any = selector_events.BaseSelectorEventLoop.close
 stock_executor: Any = base_events.BaseEventLoop.shutdown_default_executor
 _cb: Any = base_events._run_until_complete_cb  # type: ignore[attr-defined]
@@ -183,6 +184,6 @@ loop_methods: dict[str, Callable[..., Any]] = {
 if sys.platform == "win32":
     from asyncio import proactor_events
 
-    _stock_proactor_close: Any = proactor_events.BaseProactorEventLoop.close
+    _stock_proactor_close = proactor_events.BaseProactorEventLoop.close
     proactor_loop_close = functools.wraps(_stock_proactor_close)(proactor_close)
 selector_loop_close = functools.wraps(selector_events.BaseSelectorEventLoop.close)(selector_close)

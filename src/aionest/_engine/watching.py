@@ -13,6 +13,7 @@ Thread: ``arm`` and ``stop`` the loop's; the helper calls nothing else of the lo
 
 from __future__ import annotations
 
+import importlib
 import selectors
 import socket
 import sys
@@ -22,9 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-if sys.platform == "win32":
-    import _overlapped
-
+_overlapped: Any = importlib.import_module("_overlapped") if sys.platform == "win32" else None
 LOOK = 0.5  # seconds after which what a selector has been given meanwhile, by others than its own loop, is seen
 _INFINITE = 0xFFFFFFFF
 _PLAIN = tuple(getattr(selectors, name) for name in ("SelectSelector", "PollSelector") if hasattr(selectors, name))
