@@ -10,6 +10,7 @@
 #define AN_BLOCK ((size_t)1 << 20)
 #define AN_CHUNKS_PER_BLOCK (AN_BLOCK / AN_CHUNK)
 #define AN_CHUNKS_SPARE 2
+#define AN_CHUNKS_FROM 10 /* fibers: more than are kept idle beside the active one, so they come and go */
 
 typedef struct block {
     struct block *prev, *next; /* in `room` */
@@ -184,9 +185,9 @@ chunk_free(void *ctx, void *p, size_t size)
 }
 
 void
-an_chunks_install(void)
+an_chunks_wanted(Py_ssize_t fibers)
 {
-    if (installed) {
+    if (installed || fibers < AN_CHUNKS_FROM) {
         return;
     }
     installed = 1;
@@ -204,7 +205,7 @@ an_chunks_blocks(void)
 #else
 
 void
-an_chunks_install(void)
+an_chunks_wanted(Py_ssize_t fibers)
 {
 }
 

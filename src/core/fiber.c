@@ -235,7 +235,7 @@ an_fiber_is_current(PyObject *fiber)
 PyObject *
 an_fiber_new(an_fibers *fs, PyObject *run, PyObject *parent, PyObject *like)
 {
-    an_chunks_install();
+    an_chunks_wanted(an_st->n_hubs);
     Py_hash_t hash = PyObject_Hash(like);
     PyObject *args[3] = {NULL, run, parent};
     PyObject *self =

@@ -43,6 +43,33 @@ def test_blocks_come_and_go_with_the_runs(applied):
     assert _core._counters()["chunk_blocks"] <= most // 4
 
 
+def test_a_process_that_nests_a_little_keeps_its_allocator(child):
+    r = child(
+        """
+        import asyncio
+        import aionest
+        from aionest import _core
+
+        aionest.apply()
+
+        async def nest(gate):
+            return asyncio.run(gate.wait())
+
+        async def main(count):
+            gate = asyncio.Event()
+            tasks = [asyncio.create_task(nest(gate)) for _ in range(count)]
+            await asyncio.sleep(0.01)
+            blocks = _core._counters()["chunk_blocks"]
+            gate.set()
+            await asyncio.gather(*tasks)
+            return blocks
+
+        print([asyncio.run(main(3)) for _ in range(10)], asyncio.run(main(100)) > 0)
+        """
+    )
+    assert (r.stdout, r.stderr) == (f"{[0] * 10} True\n", "")
+
+
 def test_frames_deeper_than_a_chunk(applied):
     asyncio.run(suspend(50, 200))
     assert _core._counters()["chunk_blocks"] < 50
