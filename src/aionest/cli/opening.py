@@ -67,7 +67,8 @@ def _accept(config: ToolsConfig, found: Path, yes: bool) -> None:
     except ValueError:
         return  # it cannot be read: what is wrong with it is told soon
     except OSError as exc:
-        raise UsageError(f"that it was accepted cannot be remembered: {exc}") from None
+        config.only_found = False  # accepted for this time
+        err.print(f"that it was accepted cannot be remembered: {exc.strerror or exc}", markup=False)
 
 
 def _ask_inputs(config: ToolsConfig, chosen: list[str], given: dict[str, str]) -> None:

@@ -18,14 +18,17 @@ import contextlib
 import html
 import importlib
 import inspect
+import logging
 import time
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from .._threads import in_own_thread, in_thread
 from ..errors import AuthError
 from ..sdk import V2, dump
+from ..sdk.line import HTTP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from .redact import Secrets
     from .tokens import KeyringTokenStore, TokenStore
 
+log = logging.getLogger("aionest.mcp")
 LOGIN_TIMEOUT = 300.0  # seconds for a person
 _PATH = "/callback"
 
@@ -47,6 +51,7 @@ class Storage:
         self.secrets = secrets
         self.given = given  # a registration made beforehand
         self.kept: dict[str, Any] = {}
+        self._told = False  # that nothing can be kept
 
     async def load(self) -> None:
         """Read what is kept."""
@@ -57,7 +62,13 @@ class Storage:
     async def _save(self, **values: Any) -> None:
         self.kept = {**self.kept, **values}
         self._learn()
-        self.kept = await in_thread(self._store, values)
+        try:
+            self.kept = await in_thread(self._store, values)
+        except Exception as exc:  # a full disk, a home that is read-only, a keyring that stays locked
+            if not self._told:
+                self._told = True
+                said = "tokens of %s cannot be kept, so the login lasts as long as this process: %s"
+                log.warning(said, self.store, self.secrets.hide(f"{type(exc).__name__}: {exc}"))
         self._learn()
 
     def _store(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +189,9 @@ def provider(
         storage = Storage(store, token_key(config), secrets, None)
         await storage.load()
         if wanted["type"] == "client_credentials":
-            return _client_credentials(config, wanted, storage, on_failed)
+            return await _client_credentials(config, wanted, storage, on_failed)
+        if wanted["type"] == "identity_assertion":
+            return _identity_assertion(config, wanted, storage, on_failed)
         return _code(config, wanted, storage, authorize, on_failed, on_asking)
 
     return make
@@ -194,12 +207,38 @@ def token_key(config: ServerConfig) -> str:
     return f"{wanted['type']} {wanted.get('client_id') or ''} {config.url}"
 
 
-def _followed(base: Any) -> Any:
-    """The SDK's provider, with stored expiry and metadata, and failures told at once."""
+def _told(base: Any) -> Any:
+    """The SDK's provider, with failures told at once."""
 
-    class Followed(base):  # type: ignore[misc, valid-type]
-        storage: Storage
+    class Told(base):  # type: ignore[misc, valid-type]
         on_failed: Callable[[BaseException], None]
+
+        async def _is_through(self) -> None: ...
+
+        async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+            flow = super().async_auth_flow(request)
+            try:
+                outgoing = await flow.__anext__()
+                while True:
+                    response = yield outgoing
+                    outgoing = await flow.asend(response)
+            except StopAsyncIteration:
+                await self._is_through()
+            except Exception as exc:
+                self.on_failed(exc)
+                raise
+            finally:
+                await flow.aclose()
+
+    return Told
+
+
+def _followed(base: Any) -> Any:
+    """The SDK's provider, with stored expiry and metadata, a way to say who one is, and failures told at once."""
+
+    class Followed(_told(base)):  # type: ignore[misc]
+        storage: Storage
+        method: str | None = None  # that the configuration wants, for the token endpoint
 
         async def _initialize(self) -> None:
             from mcp.shared.auth import OAuthMetadata
@@ -211,22 +250,29 @@ def _followed(base: Any) -> Any:
             if self.context.oauth_metadata is None:
                 self.context.oauth_metadata = self.storage._model(OAuthMetadata, kept.get("metadata"))
 
-        async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-            flow = super().async_auth_flow(request)
-            try:
-                outgoing = await flow.__anext__()
-                while True:
-                    response = yield outgoing
-                    outgoing = await flow.asend(response)
-            except StopAsyncIteration:
-                await self._keep_metadata()
-            except Exception as exc:
-                self.on_failed(exc)
-                raise
-            finally:
-                await flow.aclose()
+        async def _exchange_token_authorization_code(self, *args: Any, **keywords: Any) -> Any:
+            self._choose_method()
+            return await super()._exchange_token_authorization_code(*args, **keywords)
 
-        async def _keep_metadata(self) -> None:
+        async def _refresh_token(self) -> Any:
+            self._choose_method()
+            return await super()._refresh_token()
+
+        def _choose_method(self) -> None:
+            """Say who one is as the configuration wants, else, for what was registered beforehand, as the server takes it."""
+            client = self.context.client_info
+            if client is None or (self.method is None and self.storage.given is None):
+                return
+            method = self.method
+            if method is None:
+                supported = getattr(self.context.oauth_metadata, "token_endpoint_auth_methods_supported", None)
+                ways = supported or ["client_secret_basic"]  # which counts where the server does not say
+                order = ("client_secret_basic", "client_secret_post")
+                method = next((one for one in order if one in ways), order[0]) if client.client_secret else "none"
+            if client.token_endpoint_auth_method != method:
+                self.context.client_info = client.model_copy(update={"token_endpoint_auth_method": method})
+
+        async def _is_through(self) -> None:
             metadata = self.context.oauth_metadata
             if metadata is not None and self.context.current_tokens is not None:
                 found = dump(metadata)
@@ -236,30 +282,100 @@ def _followed(base: Any) -> Any:
     return Followed
 
 
-def _client_credentials(
+async def _client_credentials(
     config: ServerConfig, wanted: dict[str, Any], storage: Storage, on_failed: Callable[[BaseException], None]
 ) -> Any:
-    from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
-
-    taken = inspect.signature(ClientCredentialsOAuthProvider.__init__).parameters
-    options: dict[str, Any] = {}
+    extension: Any = importlib.import_module("mcp.client.auth.extensions.client_credentials")
+    options: dict[str, Any] = {"client_id": wanted["client_id"]}
+    if wanted.get("private_key") or wanted.get("private_key_file"):
+        base = extension.PrivateKeyJWTOAuthProvider
+        signed = extension.SignedJWTParameters(
+            issuer=wanted["client_id"],
+            subject=wanted["client_id"],
+            signing_key=wanted.get("private_key") or await _read_key(config, wanted["private_key_file"]),
+            signing_algorithm=wanted.get("signing_algorithm") or "RS256",
+        )
+        options["assertion_provider"] = signed.create_assertion_provider()
+    else:
+        base = extension.ClientCredentialsOAuthProvider
+        options["client_secret"] = wanted["client_secret"]
+        if wanted.get("token_endpoint_auth_method"):
+            options["token_endpoint_auth_method"] = wanted["token_endpoint_auth_method"]
+    taken = inspect.signature(base.__init__).parameters
     if wanted.get("scopes"):
         options["scopes" if "scopes" in taken else "scope"] = " ".join(wanted["scopes"])
     if wanted.get("issuer") and "issuer" in taken:
         options["issuer"] = wanted["issuer"]
-    if wanted.get("token_endpoint_auth_method"):
-        options["token_endpoint_auth_method"] = wanted["token_endpoint_auth_method"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Omitting `issuer`")  # it is the person's to give
-        made = _followed(ClientCredentialsOAuthProvider)(
-            server_url=config.url,
-            storage=storage,
-            client_id=wanted["client_id"],
-            client_secret=wanted["client_secret"],
-            **options,
-        )
+        made = _followed(base)(server_url=config.url, storage=storage, **options)
     made.storage, made.on_failed = storage, on_failed
     return made
+
+
+async def _read_key(config: ServerConfig, path: str) -> str:
+    try:
+        return await in_thread(Path(path).expanduser().read_text, "utf-8")
+    except (OSError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or type(exc).__name__
+        said = f"server {config.name!r}: the private key in {path!r} cannot be read: {why}"
+        raise AuthError(said, server=config.name) from None
+
+
+def _identity_assertion(
+    config: ServerConfig, wanted: dict[str, Any], storage: Storage, on_failed: Callable[[BaseException], None]
+) -> Any:
+    """An identity that one's own organisation vouches for, in place of a login (ID-JAG)."""
+    try:
+        extension: Any = importlib.import_module("mcp.client.auth.extensions.identity_assertion")
+    except ImportError:
+        said = f'server {config.name!r}: auth type identity_assertion needs a newer MCP SDK (pip install "mcp>=2")'
+        raise AuthError(said, server=config.name) from None
+
+    async def assertion(audience: str, resource: str) -> str:
+        if wanted.get("assertion"):
+            return str(wanted["assertion"])
+        found = await _exchanged(config, wanted, audience, resource)
+        storage.secrets.add(found)
+        return found
+
+    made = _told(extension.IdentityAssertionOAuthProvider)(
+        server_url=config.url,
+        storage=storage,
+        client_id=wanted["client_id"],
+        client_secret=wanted["client_secret"],
+        issuer=wanted["issuer"],
+        assertion_provider=assertion,
+        scope=" ".join(wanted["scopes"]) if wanted.get("scopes") else None,
+        token_endpoint_auth_method=wanted.get("token_endpoint_auth_method") or "client_secret_basic",
+    )
+    made.on_failed = on_failed
+    return made
+
+
+async def _exchanged(config: ServerConfig, wanted: dict[str, Any], audience: str, resource: str) -> str:
+    """What the organisation gives for its id token, for one server (RFC 8693)."""
+    kind = "urn:ietf:params:oauth:token-type:"
+    asked = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "requested_token_type": f"{kind}id-jag",
+        "subject_token": wanted["id_token"],
+        "subject_token_type": f"{kind}id_token",
+        "audience": audience,
+        "resource": resource,
+        **({"client_id": wanted["idp_client_id"]} if wanted.get("idp_client_id") else {}),
+        **({"scope": " ".join(wanted["scopes"])} if wanted.get("scopes") else {}),
+    }
+    async with HTTP.AsyncClient(timeout=30.0) as client:
+        response = await client.post(wanted["idp_token_endpoint"], data=asked)
+    try:
+        given = response.json() if response.status_code == 200 else {}
+        return str(given["access_token"])
+    except (ValueError, KeyError, TypeError):
+        said = (
+            f"server {config.name!r}: the identity provider gave nothing for the id token (HTTP {response.status_code})"
+        )
+        raise AuthError(said, server=config.name) from None
 
 
 def _free_port() -> int:
@@ -355,10 +471,14 @@ def _code(
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
         "scope": " ".join(wanted["scopes"]) if wanted.get("scopes") else None,
-        "token_endpoint_auth_method": "client_secret_post" if wanted.get("client_secret") else "none",
     }
+    method = wanted.get("token_endpoint_auth_method")
+    if method:
+        described["token_endpoint_auth_method"] = method
     if wanted.get("client_id"):
         known = {"client_id": wanted["client_id"], "client_secret": wanted.get("client_secret")}
+        if wanted.get("issuer"):
+            known["issuer"] = wanted["issuer"]
         storage.given = OAuthClientInformationFull.model_validate({**described, **known})
     login = _Login(config, wanted, port, authorize, on_asking)
     auth = _followed(OAuthClientProvider)(
@@ -367,6 +487,7 @@ def _code(
         storage=storage,
         redirect_handler=login.redirect,
         callback_handler=login.callback,
+        **({"client_metadata_url": wanted["client_metadata_url"]} if wanted.get("client_metadata_url") else {}),
     )
-    auth.storage, auth.on_failed = storage, on_failed
+    auth.storage, auth.on_failed, auth.method = storage, on_failed, method
     return auth

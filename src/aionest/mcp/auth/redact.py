@@ -142,7 +142,7 @@ def _worth_hiding(value: str) -> Iterator[str]:
 def _parts(auth: Any) -> Iterator[str]:
     if isinstance(auth, dict):
         for name, value in auth.items():
-            if isinstance(value, str) and token_like(name) and len(value) >= SHORTEST_NAMED:
+            if isinstance(value, str) and (token_like(name) or name == "assertion") and len(value) >= SHORTEST_NAMED:
                 yield value
 
 

@@ -34,19 +34,24 @@ TRANSPORTS = {
 }
 # what other hosts write there and what means nothing here
 IGNORED = set("description version metadata gallery dev sandbox icon autoApprove alwaysAllow roots $schema".split())
-AUTH_TYPES = ("oauth", "client_credentials", "bearer")
+AUTH_TYPES = ("oauth", "client_credentials", "identity_assertion", "bearer")
 _AUTH_ALIASES = {
     "clientId": "client_id",
     "clientSecret": "client_secret",
     "clientName": "client_name",
     "redirectPort": "redirect_port",
     "callbackPort": "redirect_port",
+    "clientMetadataUrl": "client_metadata_url",
+    "tokenEndpointAuthMethod": "token_endpoint_auth_method",
     "CLIENT_ID": "client_id",  # Cursor
     "CLIENT_SECRET": "client_secret",
 }
 _AUTH_FIELDS = set(
-    "type token client_id client_secret client_name scopes issuer redirect_port timeout token_endpoint_auth_method".split()
+    "type token client_id client_secret client_name scopes issuer redirect_port timeout token_endpoint_auth_method "
+    "client_metadata_url private_key private_key_file signing_algorithm "
+    "assertion id_token idp_token_endpoint idp_client_id".split()
 )
+AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 MAX_SECONDS = 7 * 86400
 _BOOL = TypeAdapter(bool)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .errors import Problem
-from .fields import AUTH_TYPES
+from .fields import AUTH_METHODS, AUTH_TYPES
 from .interpolate import has_reference
 from .text import SourceInt
 
@@ -114,14 +114,40 @@ def _labels(config: ServerConfig) -> list[Problem]:
     return found
 
 
+_AUTH_TEXTS = (
+    *("token", "client_id", "client_secret", "client_name", "issuer", "client_metadata_url", "private_key"),
+    *("private_key_file", "signing_algorithm", "assertion", "id_token", "idp_token_endpoint", "idp_client_id"),
+)
+_NEEDED: dict[str, list[tuple[str, ...]]] = {  # of each line one
+    "bearer": [("token",)],
+    "client_credentials": [("client_id",), ("client_secret", "private_key", "private_key_file")],
+    "identity_assertion": [("client_id",), ("client_secret",), ("issuer",), ("assertion", "id_token")],
+}
+
+
 def _auth(auth: Mapping[str, Any]) -> list[Problem]:
     found: list[Problem] = []
     kind = auth.get("type")
     if not isinstance(kind, str) or kind not in AUTH_TYPES:
         found.append(Problem("auth.type", f"Input should be one of {', '.join(map(repr, AUTH_TYPES))}"))
-    needed = {"bearer": ("token",), "client_credentials": ("client_id", "client_secret")}.get(str(kind), ())
-    found += [Problem(f"auth.{part}", f"type {kind} needs it") for part in needed if not auth.get(part)]
-    for part in ("token", "client_id", "client_secret", "client_name", "issuer"):
+    found += [
+        Problem(f"auth.{ways[0]}", f"type {kind} needs it" + "".join(f", or {way}" for way in ways[1:]))
+        for ways in _NEEDED.get(str(kind), ())
+        if not any(auth.get(way) for way in ways)
+    ]
+    if auth.get("id_token") and not auth.get("idp_token_endpoint"):
+        found.append(Problem("auth.idp_token_endpoint", "an id_token is exchanged there"))
+    method = auth.get("token_endpoint_auth_method")
+    if method is not None and method not in AUTH_METHODS:
+        hint = f"Input should be one of {', '.join(map(repr, AUTH_METHODS))}"
+        found.append(Problem("auth.token_endpoint_auth_method", hint))
+    return found + _auth_values(auth)
+
+
+def _auth_values(auth: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the single values."""
+    found: list[Problem] = []
+    for part in _AUTH_TEXTS:
         if auth.get(part) is not None and not isinstance(auth[part], str):
             found.append(Problem(f"auth.{part}", "Input should be text"))
     port = auth.get("redirect_port")
