@@ -90,7 +90,7 @@ build/mcp-%-$(TAG)/.ready: $(WHEEL)
 STREAMLIT := 1.40.0
 streamlit: build/streamlit-$(STREAMLIT)-$(TAG)/.ready
 	build/streamlit-$(STREAMLIT)-$(TAG)/bin/python -m pytest $(XDIST) \
-		$(addprefix tests/streamlit_app/test_,app.py edit.py runtime.py) $(ARGS)
+		$(addprefix tests/streamlit_app/test_,app.py edit.py pages.py runtime.py) $(ARGS)
 
 build/streamlit-$(STREAMLIT)-$(TAG)/.ready: $(WHEEL)
 	$(call READY,--group pytest playwright websockets langchain-mcp-adapters uvloop "mcp<2" streamlit==$(STREAMLIT) "$(WHEEL_FILE)[app]")

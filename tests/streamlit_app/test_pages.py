@@ -164,3 +164,41 @@ def test_the_list_has_names_where_titles_differ(drive):
         (box,) = [s for s in app.selectbox if s.label.startswith("Tool")]
         assert "x · Title of echo (echo)" in box.options, box.options
     """)
+
+
+NOTES = {"mcpServers": {"notes": {"command": sys.executable, "args": ["-m", "aionest.examples.notes"]}}}
+
+
+def test_resources_are_read_and_prompts_are_filled_in(drive, tmp_path):
+    (tmp_path / "mcp.json").write_text(json.dumps(NOTES))
+    drive("""
+        app = page("resources")
+        assert not app.exception, app.exception
+        listed = next(s for s in app.selectbox if s.label == "Resource (3)")
+        listed.select_index(1).run()
+        assert "Call Ada about the engine" in texts(app)
+        app.text_input[0].set_value("note://3")
+        press(app, "Read")
+        assert "Water the plants" in texts(app) and "Call Ada" not in texts(app).partition("note://3")[2]
+        app.text_input[0].set_value("note://99")
+        press(app, "Read")
+        assert any("there is no note 99" in e.value.replace(chr(92), "") for e in app.error), texts(app)
+
+        app = page("prompts")
+        press(app, "Show")
+        assert any("day: it is empty" in e.value for e in app.error)
+        app.text_input[0].set_value("Friday")
+        press(app, "Show")
+        assert not app.error and "Plan my Friday" in texts(app)
+    """)
+
+
+def test_the_servers_stand_beside_each_page(drive, tmp_path):
+    (tmp_path / "mcp.json").write_text(json.dumps(NOTES))
+    drive("""
+        app = AppTest.from_file(MAIN, default_timeout=100).run()
+        assert not app.exception and any("connected" in m.value for m in app.sidebar.markdown)
+        # another page of the same process: what is open is shown, and nothing is started for it
+        from aionest.app import state
+        assert state.opened() is not None and state.opened().status["notes"].connections == 1
+    """)

@@ -22,8 +22,28 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     from streamlit.web import cli
 
-    sys.argv = ["streamlit", "run", str(Path(__file__).with_name("main.py")), *sys.argv[1:]]
+    sys.argv = ["streamlit", "run", str(Path(__file__).with_name("main.py")), *sys.argv[1:], *_colors()]
     cli.main(prog_name="streamlit")
+
+
+def _colors() -> list[str]:
+    """Options for our accent, unless the person has chosen colours: Streamlit's own is that of failure here.
+
+    Only where light and dark have a colour each: one for both would take the choice between them from the browser.
+    """
+    from streamlit import config
+
+    names = ("theme.light.primaryColor", "theme.dark.primaryColor")
+    # not by its functions: they read the configuration, which is to be read once, with all options
+    known = getattr(config, "_config_options_template", {})
+    files = [folder / ".streamlit" / "config.toml" for folder in (Path.home(), Path.cwd())]
+    chosen = any(one.startswith("--theme") for one in sys.argv) or any(
+        one.startswith("STREAMLIT_THEME") for one in os.environ
+    )
+    chosen = chosen or any(file.is_file() and "[theme" in file.read_text("utf-8", "replace") for file in files)
+    if chosen or not all(name in known for name in names):
+        return []
+    return [f"--{name}={color}" for name, color in zip(names, ("#2f5fd0", "#7da2ff"))]
 
 
 if __name__ == "__main__":

@@ -179,7 +179,17 @@ def accept(file: Path) -> None:
 
 def ready(file: Path) -> ToolsLoader:
     """The loader of a file; the first time it opens all servers."""
-    return tools_loader(str(file), on_log=journal.log)
+    loader = tools_loader(str(file), on_log=journal.log)
+    _opened["last"] = loader
+    return loader
+
+
+def opened() -> ToolsLoader | None:
+    """The loader if it is there already; nothing is started for it."""
+    return _opened.get("last")
+
+
+_opened: weakref.WeakValueDictionary[str, ToolsLoader] = weakref.WeakValueDictionary()
 
 
 def loader() -> ToolsLoader | None:

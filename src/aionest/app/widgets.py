@@ -19,7 +19,7 @@ import streamlit as st
 from aionest._untrusted import for_cell, for_label, for_markdown, for_page
 
 if TYPE_CHECKING:
-    from aionest.mcp import ServerStatus, ToolResult
+    from aionest.mcp import ServerStatus, ToolResult, ToolsLoader
 
 COLORS = {
     "connected": "green",
@@ -104,6 +104,19 @@ def facts(status: ServerStatus) -> str:
     return " · ".join(found)
 
 
+def show_servers(loader: ToolsLoader) -> None:
+    """The state of each server, for the sidebar."""
+    st.caption("Servers")
+    for status in loader.status.values():
+        lines = [state(status), f":gray[{brief(status)}]" if brief(status) else ""]
+        if status.error and status.state != "connected":
+            lines.append(f":red[{for_label(status.error, 200)}]")
+        st.markdown("  \n".join(line for line in lines if line))
+    for name, text in loader.errors.items():
+        if name not in loader.status:
+            wrong(text)
+
+
 def code(text: str, language: str | None = "json") -> None:
     """A block of text that wraps, with a button that copies it."""
     st.code(for_page(text), language=language, wrap_lines=True)
@@ -169,7 +182,7 @@ def show_result(result: ToolResult, key: str) -> None:
     line = f"{'Failed' if result.is_error else 'Done'} in {ms(result.duration)}"
     st.markdown(f":{'red' if result.is_error else 'green'}[●] {line}")
     show_as(result, one_of("Show as", possible, f"view {key}"), key)
-    _links(result, key)
+    show_links(result, key)
 
 
 def _image(kind: str, data: bytes, key: str) -> None:
@@ -188,7 +201,7 @@ def _image(kind: str, data: bytes, key: str) -> None:
     )
 
 
-def _links(result: ToolResult, key: str) -> None:
+def show_links(result: ToolResult, key: str) -> None:
     """What a result refers to, and files in it that are no text and no picture: no view has them."""
     for number, block in enumerate(result.content):
         kind, inner = block.get("type"), block.get("resource")

@@ -90,8 +90,6 @@ def tools() -> None:
     past: Past = st.session_state.setdefault("past", Past())
     past.stop()
     _work(loader, past)
-    with st.sidebar:  # last, so that it tells of the call too
-        _servers(loader)
 
 
 def _work(loader: ToolsLoader, past: Past) -> None:
@@ -125,19 +123,6 @@ def _work(loader: ToolsLoader, past: Past) -> None:
         for problem in problems:
             widgets.wrong(problem, work)
     _history(past, available)
-
-
-def _servers(loader: ToolsLoader) -> None:
-    """The state of each server, for the sidebar."""
-    st.subheader("Servers")
-    for status in loader.status.values():
-        lines = [widgets.state(status), f":gray[{widgets.brief(status)}]" if widgets.brief(status) else ""]
-        if status.error and status.state != "connected":
-            lines.append(f":red[{for_label(status.error, 200)}]")
-        st.markdown("  \n".join(line for line in lines if line))
-    for name, text in loader.errors.items():
-        if name not in loader.status:
-            widgets.wrong(text)
 
 
 def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
