@@ -168,8 +168,8 @@ def _chosen(available: dict[str, Tool], past: Past) -> Tool | None:
 
 def _label(tool: Tool) -> str:
     """A tool in the list, which finds what is written there: its server, its title, and its name where that is another."""
-    name = "" if tool.title == tool.original_name else f" ({tool.original_name})"
-    return f"{for_cell(tool.server)} · {for_cell(tool.title, TITLE)}{for_cell(name, TITLE)}"
+    name = "" if tool.title == tool.original_name else f" ({for_cell(tool.original_name, TITLE)})"
+    return f"{for_cell(tool.server)} · {for_cell(tool.title, TITLE)}{name}"
 
 
 def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
