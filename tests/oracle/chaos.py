@@ -1,8 +1,9 @@
 """Random programs without an oracle: whatever they nest, cancel, drop and close, the process lives, nothing hangs, nothing is left.
 
-    python tests/oracle/chaos.py FIRST LAST [plain|debug|eager|adopted]
+    python tests/oracle/chaos.py FIRST LAST [plain|debug|eager|adopted|uvloop|foreign]
 
-"adopted" is a loop whose run_forever is asyncio's own, as where a loop ran before apply().
+"adopted" is a loop whose run_forever is asyncio's own, as where a loop ran before apply(). "uvloop" and "foreign" (the loop written
+for the tests) are all loops of the program, guests and those of other threads included.
 
 Run by test_chaos.py in a process of its own. Prints "clean", or what went wrong and for which seed.
 """
@@ -18,8 +19,12 @@ import random
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import greenlet
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "helpers"))
+import support
 
 import aionest
 from aionest import _core
@@ -310,6 +315,23 @@ def main():
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda info: check(info.exc_value)
     aionest.apply()
+    with support.loops_made_by(loop_factory()):
+        return programs()
+
+
+def loop_factory():
+    if MODE == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop
+    if MODE == "foreign":
+        import foreign_loop
+
+        return foreign_loop.ForeignLoop
+    return None
+
+
+def programs():
     for seed in range(int(sys.argv[1]), int(sys.argv[2])):
         faulthandler.dump_traceback_later(2 * LIMIT, exit=True)
         futures.clear()

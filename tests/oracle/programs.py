@@ -12,6 +12,8 @@ import contextvars
 import selectors
 import sys
 
+import foreign_loop
+
 import aionest
 
 VAR = contextvars.ContextVar("VAR", default="-")
@@ -66,6 +68,26 @@ class OverridingLoop(VirtualLoop):
 
     def _run_once(self):
         super()._run_once()
+
+
+class VirtualForeignLoop(foreign_loop.ForeignLoop):
+    """A loop that shares nothing with asyncio's own."""
+
+    def __init__(self):
+        self.now, self.made = 1000.0, 0
+        super().__init__()
+
+    def time(self):
+        return self.now
+
+    def call_at(self, when, callback, *args, context=None):
+        self.made += 1
+        return super().call_at(when + self.made * 1e-6, callback, *args, context=context)
+
+    def _turn(self):
+        if not self.queue and not self.stopping and self.timers:
+            self.now = max(self.now, self.timers[0][0])
+        super()._turn()
 
 
 class Machine:

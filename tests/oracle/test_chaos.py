@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-MODES = ["plain", "debug", "adopted", *(["eager"] if sys.version_info >= (3, 12) else [])]
+MODES = [
+    "plain",
+    "debug",
+    "adopted",
+    "foreign",
+    *(["eager"] if sys.version_info >= (3, 12) else []),
+    *(["uvloop"] if importlib.util.find_spec("uvloop") else []),
+]
 
 
 def run(first, last, mode):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import aionest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from programs import OverridingLoop, VirtualLoop, trace
+from programs import OverridingLoop, VirtualForeignLoop, VirtualLoop, trace
 
 NAMES = st.sampled_from("abc")
 # distinct sums: no two timers of a program are meant to fall together, but some do, and their order must agree then, too
@@ -77,20 +77,27 @@ def test_same_trace_on_a_loop_with_overrides(program):
     compare(program, OverridingLoop)
 
 
+@settings(common, max_examples=EXAMPLES // 3)
+@given(PROGRAMS)
+def test_same_trace_on_a_loop_that_is_not_asyncios_own(program):
+    compare(program, VirtualForeignLoop)
+
+
 @settings(common, max_examples=EXAMPLES // 6)
 @given(PROGRAMS)
 def test_same_trace_in_debug_mode(program):
     compare(program, VirtualLoop, debug=True)
 
 
+@pytest.mark.parametrize("loop_class", [VirtualLoop, VirtualForeignLoop])
 @settings(common, max_examples=EXAMPLES // 3)
 @given(PROGRAMS)
-def test_same_trace_without_nesting(program):
+def test_same_trace_without_nesting(loop_class, program):
     """What nests nothing is not changed by apply() either."""
-    expected = trace(program, nested=False, loop_class=VirtualLoop)
+    expected = trace(program, nested=False, loop_class=loop_class)
     aionest.apply()
     try:
-        got = trace(program, nested=False, loop_class=VirtualLoop)
+        got = trace(program, nested=False, loop_class=loop_class)
     finally:
         aionest.unapply()
     assert got == expected
