@@ -147,9 +147,7 @@ musl-check: $(PY)
 
 # what is not run there, and why: tests/helpers/windows.py
 WINE := build/wine
-WINDOWS_TESTS := $(addprefix tests/core/test_,nested.py guest_kinds.py odd_loops.py bad_input.py foreign_greenlets.py runloop.py) \
-	tests/apply tests/portal/test_portal_calls.py tests/portal/test_portal_close.py tests/portal/test_gate.py \
-	tests/scopes/test_as_stock.py tests/scopes/test_generators.py
+WINDOWS_TESTS := $(addprefix tests/core/test_,nested.py guest_kinds.py odd_loops.py bad_input.py)
 windows: windows-3.10 windows-3.13
 
 windows-%:
