@@ -25,7 +25,7 @@ CELL = 500  # of a table
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_MARKS = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&=-])")
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#+!|~$&=-])")
 # addresses and names of icons, which become links and pictures though their marks are escaped
 _ADDRESS = re.compile(r"(?<=:)(?=[\w+/-])|(?<=www)(?=\.)|(?<=@)(?=\w)", re.IGNORECASE)
 
