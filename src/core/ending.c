@@ -3,24 +3,10 @@
 #include "fiber.h"
 #include "runs.h"
 
-/* TASK ended by EXC, with which its loop's closing or its thread's end ended what it nested: whoever does that knows. */
-static void
-take_note(PyObject *task, PyObject *exc)
-{
-    PyObject *v = NULL;
-    if (task != NULL && exc != NULL && PyErr_GivenExceptionMatches(exc, PyExc_RuntimeError) &&
-        PyObject_GetOptionalAttr(task, an_st->s__exception, &v) > 0 && v == exc &&
-        PyObject_SetAttrString(task, "_log_traceback", Py_False) < 0) {
-        PyErr_WriteUnraisable(task);
-    }
-    PyErr_Clear();
-    Py_XDECREF(v);
-}
-
 static int
 drain(an_thread *th, an_block *b, PyObject *self)
 {
-    PyObject *loop = Py_NewRef(b->loop), *reason = Py_XNewRef(b->exc), *before = an_running_loop(), *task = NULL;
+    PyObject *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL;
     Py_INCREF(b);
     an_run *run = before == NULL ? NULL : an_run_push(th, AN_RUN_DRAINING, NULL, NULL, self);
     int rc = run == NULL ? -1 : 0;
@@ -41,8 +27,6 @@ drain(an_thread *th, an_block *b, PyObject *self)
     if (before != NULL && (an_set_running_loop(before) < 0 || (task != NULL && an_task_swap(before, task, NULL) < 0))) {
         PyErr_WriteUnraisable(loop);
     }
-    take_note(b->task, reason);
-    Py_XDECREF(reason);
     Py_XDECREF(task);
     Py_XDECREF(before);
     Py_DECREF(loop);

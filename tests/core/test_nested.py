@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import sys
 
 import pytest
@@ -653,21 +652,3 @@ def test_block_on(run):
             aionest.block_on(failed)
 
     run(main)
-
-
-def test_a_loop_that_closes_logs_nothing_of_the_runs_that_it_ends(applied, caplog):
-    async def nests():
-        asyncio.run(asyncio.sleep(60))
-
-    async def main():
-        tasks.append(asyncio.create_task(nests()))
-        await asyncio.sleep(0)
-
-    tasks: list[asyncio.Task[None]] = []
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(main())
-    loop.close()
-    assert tasks[0].done()
-    tasks.clear()
-    gc.collect()
-    assert not caplog.records
