@@ -254,6 +254,11 @@ call_soon_threadsafe(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         return stock_call(an_st->stock_call_soon_threadsafe, self, args, nargs, kwnames);
     }
     PyObject *h = threadsafe_handle(self, args[0], args + 1, nargs - 1, context);
+    if (AN_UNLIKELY(h != NULL && (rec->closed || (rec->overrides & AN_OVR_CALL_SOON)))) {
+        /* making it has run Python, and the loop's thread has closed the loop meanwhile */
+        Py_DECREF(h);
+        return stock_call(an_st->stock_call_soon_threadsafe, self, args, nargs, kwnames);
+    }
     if (h != NULL && an_ring_push(&rec->ready, h) < 0) {
         Py_CLEAR(h);
     }

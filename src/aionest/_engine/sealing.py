@@ -1,7 +1,8 @@
 """Closing a loop while other threads post to it: nothing that they post is lost unheard.
 
 Contract: what is posted before the loop counts as closed runs, and a task that comes of it begins, is cancelled and awaited;
-afterwards, who posts is told so. What slips in between is called on the closed loop, where whatever it starts is refused.
+afterwards, who posts is told so. Who posts on and on is told after a few rounds.
+What slips in between is called on the closed loop, where whatever it starts is refused.
 A sealed loop stands in ``closing.sealed`` and may only be closed.
 Thread: the loop's own, while it does not run.
 """
@@ -10,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from asyncio import base_events, events, runners, selector_events, tasks
 from typing import TYPE_CHECKING, Any
 
 from .closing import sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import contextvars
+    from collections.abc import Callable, Iterable
 
 ROUNDS = 16  # how often what comes anew is ended, before it is left alone
 UnixLoop: Any = None  # asyncio's own, where it has it
@@ -59,17 +62,37 @@ def seal(loop: Any, idle: bool = False) -> None:
     """
     if type(loop) is not UnixLoop or "close" in loop.__dict__ or loop.is_closed():
         return  # closing may mean anything there
-    for _ in range(ROUNDS):
-        # no other thread can post between these two lines and be neither refused nor seen
+    try:
+        for n in range(ROUNDS):
+            # no other thread can post between these two lines and be neither refused nor seen
+            loop._closed = True
+            if not loop._ready and (idle or not asyncio.all_tasks(loop)):
+                break
+            idle = False
+            loop._closed = False
+            if n == ROUNDS // 8:
+                loop.call_soon_threadsafe = _refusing_others(loop)
+            loop.run_until_complete(_turn())
+            cancel_all_tasks(loop)
+    finally:
+        loop.__dict__.pop("call_soon_threadsafe", None)
         loop._closed = True
-        if not loop._ready and (idle or not asyncio.all_tasks(loop)):
-            break
-        idle = False
-        loop._closed = False
-        loop.run_until_complete(_turn())
-        cancel_all_tasks(loop)
-    loop._closed = True
-    sealed[loop] = close_selector_loop, close_base_loop
+        sealed[loop] = close_selector_loop, close_base_loop
+
+
+def _refusing_others(loop: Any) -> Callable[..., asyncio.Handle]:
+    """call_soon_threadsafe() of a loop that is closed to other threads: who posts faster than the rounds go is told."""
+    own = threading.get_ident()
+
+    def call_soon_threadsafe(
+        callback: Callable[..., object], *args: object, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        if threading.get_ident() != own:
+            raise RuntimeError("Event loop is closed")
+        handle: asyncio.Handle = UnixLoop.call_soon_threadsafe(loop, callback, *args, context=context)
+        return handle
+
+    return call_soon_threadsafe
 
 
 async def _turn() -> None:
