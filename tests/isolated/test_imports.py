@@ -346,3 +346,44 @@ def test_pytest_starts_with_warnings_as_errors(tmp_path):
     )
     assert r.returncode == 0, r.stdout + r.stderr
     assert "2 passed" in r.stdout and "warning" not in r.stdout
+
+
+def test_a_finalizer_amid_the_first_run_s_imports_waits_for_their_end():
+    """The first run imports a part of aionest. What the collector ends meanwhile may run something, too."""
+    program = """
+import asyncio, gc, sys
+import aionest
+
+aionest.apply()
+results = []
+
+
+class Nests:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        results.append(asyncio.run(asyncio.sleep(0, "finalizer")))
+
+
+class Collects:
+    found = 0
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.startswith("aionest._runs"):
+            cls.found += 1
+            for _ in range(2000):
+                [[] for _ in range(3)]
+
+
+sys.meta_path.insert(0, Collects)
+gc.set_threshold(20)
+Nests()
+results.append(asyncio.run(asyncio.sleep(0, "run")))
+gc.collect()
+assert Collects.found > 1, Collects.found
+print(sorted(results))
+"""
+    r = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (r.stdout, r.stderr) == ("['finalizer', 'run']\n", "")

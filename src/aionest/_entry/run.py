@@ -7,6 +7,7 @@ Thread: any.
 
 from __future__ import annotations
 
+import gc
 import sys
 from asyncio import events, runners
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -110,8 +111,13 @@ def _runs() -> Any:
     """The package of top-level runs, imported at the first of them."""
     global _loaded
     if _loaded is None:
-        from .. import _runs
-
+        collected = gc.isenabled()
+        gc.disable()  # a finalizer that comes here amid the import would find half of it
+        try:
+            from .. import _runs
+        finally:
+            if collected:
+                gc.enable()
         _loaded = _runs
     return _loaded
 
