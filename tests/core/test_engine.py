@@ -105,6 +105,8 @@ def test_from_a_finalizer(run):
 
         use()
         assert got == ["closed"]
+        if sys.version_info < (3, 11) and asyncio.get_running_loop().get_debug():
+            return  # the collector's cannot nest there: tests/core/test_amid_a_switch.py
         r = Resource()
         r.me = r
         del r
