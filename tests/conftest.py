@@ -161,8 +161,10 @@ def _foreign():
     return ForeignLoop
 
 
-# loops whose run_forever is not asyncio's own, by what gives their factory
+# loops whose run_forever is not asyncio's own, by what gives their factory; AIONEST_LOOPS=asyncio leaves them out
 FOREIGN = {"foreign": _foreign, **({"uvloop": _uvloop} if importlib.util.find_spec("uvloop") else {})}
+if os.environ.get("AIONEST_LOOPS") == "asyncio":
+    FOREIGN.clear()
 MODES = ["applied", "debug", *(["eager"] if sys.version_info >= (3, 12) else []), *FOREIGN]
 
 

@@ -809,7 +809,7 @@ def test_sqlalchemy_on_such_a_loop_with_runs_beside_and_inside_its_greenlets(chi
         pytest.skip("uvloop, SQLAlchemy or aiosqlite is missing")
     r = child(
         """
-        import asyncio
+        import asyncio, threading
         import aionest
         aionest.apply()
         import uvloop
@@ -837,6 +837,8 @@ def test_sqlalchemy_on_such_a_loop_with_runs_beside_and_inside_its_greenlets(chi
             engine = create_async_engine("sqlite+aiosqlite://")
             results = await asyncio.gather(queries(engine), queries(engine), *(bystander(i) for i in range(5)))
             await engine.dispose()
+            while threading.active_count() > 1:  # aiosqlite's threads post to the loop until they end
+                await asyncio.sleep(0.01)
             return results[:2]
 
         print(uvloop.run(main()))

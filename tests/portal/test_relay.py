@@ -6,11 +6,10 @@ import threading
 import time
 
 import pytest
-from support import eventually
+from support import GUARD, eventually
 
 from aionest import PortalClosed, _core
 
-GUARD = 60
 CROWD = 8
 
 
