@@ -80,6 +80,8 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
         PyErr_Clear(); /* the thread's bottom context, current without having been entered */
     }
     int rc;
+    struct an_job aside;
+    an_job_set_aside(th, &aside);
     long long waited_for = th->job.number;
     PyObject *before = th->idle_base, *result_before = th->job.result;
     th->idle_base = Py_NewRef(self);
@@ -105,6 +107,7 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
         rc = wake_ready(th, self);
     }
     PyObject *result = th->job.result;
+    an_job_put_back(th, &aside);
     th->job.number = waited_for;
     th->job.result = result_before;
     Py_XSETREF(th->idle_base, before);

@@ -29,6 +29,22 @@ an_job_drop(an_thread *th)
 }
 
 void
+an_job_set_aside(an_thread *th, struct an_job *aside)
+{
+    *aside = th->job;
+    th->job.callback = th->job.args = th->job.kwnames = th->job.context = NULL;
+}
+
+void
+an_job_put_back(an_thread *th, struct an_job *aside)
+{
+    th->job.callback = aside->callback;
+    th->job.args = aside->args;
+    th->job.kwnames = aside->kwnames;
+    th->job.context = aside->context;
+}
+
+void
 an_job_fail(an_thread *th)
 {
     PyObject *exc = PyErr_GetRaisedException();

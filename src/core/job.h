@@ -4,7 +4,8 @@
  * it. Nothing of the loop's stack is used by the hub: the two may stand at the same addresses.
  *
  * Invariants
- *   J1  there is a job only between an_job_put() and the switch to the hub that takes it at once
+ *   J1  there is a job only between an_job_put() and the switch to the hub that takes it at once. If that hub, or what is
+ *       ready before, runs another loop of this kind first, the job is set aside until that one's callback has returned
  *   J2  number is that of the job for which the loop's own stack waits, if it does; only that one's result is kept
  *   J3  error and result are set only between the end of a hub's handle and the return of the loop's own stack to the loop
  * Owns     all its members: strong
@@ -20,6 +21,8 @@
 int an_job_put(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                PyObject *context);
 void an_job_drop(an_thread *th);
+void an_job_set_aside(an_thread *th, struct an_job *aside); /* ASIDE owns it meanwhile */
+void an_job_put_back(an_thread *th, struct an_job *aside);
 
 /* Take the job and run it on this stack. 0 | -1+exc. MAY SWITCH */
 int an_job_run(an_thread *th);

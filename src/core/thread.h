@@ -75,7 +75,7 @@ typedef struct an_thread {
     long long seq;
     long long slept_ns; /* total time that stacks of this thread were suspended inside their handles */
     PyObject *corpse;   /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
-    struct {
+    struct an_job {
         PyObject *callback, *args, *kwnames, *context, *error, *result;
         long long number, since; /* since: callbacks made later have a higher number */
     } job;                       /* see job.h */

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from asyncio import base_events, events, runners, selector_events, tasks
+from asyncio import base_events, selector_events, tasks
 from typing import TYPE_CHECKING, Any
 
 from .closing import sealed
@@ -30,15 +30,12 @@ if sys.platform != "win32":
 
 
 def cancel_all_tasks(loop: Any) -> None:
-    """Cancel the loop's tasks and wait for their end; their errors go to the exception handler."""
-    if events._get_running_loop() is None:
-        runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
-        return
+    """Cancel the loop's tasks and wait for their end; their errors go to the exception handler. As asyncio.Runner does it."""
     some = tasks.all_tasks(loop)
     for task in some:
         task.cancel()
     if some:
-        loop.run_until_complete(gathered(some))
+        loop.run_until_complete(ended(some))
     for task in some:
         exc = None if task.cancelled() else task.exception()
         if exc is not None:
@@ -46,9 +43,10 @@ def cancel_all_tasks(loop: Any) -> None:
             loop.call_exception_handler({"message": message, "exception": exc, "task": task})
 
 
-async def gathered(some: Iterable[asyncio.Future[Any]]) -> None:
-    """Wait for all of them, in their own loop: where another one runs, gather() takes that one for theirs since 3.14."""
-    await tasks.gather(*some, return_exceptions=True)
+async def ended(some: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait for all of them. gather() would wait for ever if a finalizer amid its call ran them to their end."""
+    while pending := [one for one in some if not one.done()]:
+        await tasks.wait(pending)
 
 
 def report(loop: Any, message: str, exception: BaseException | None, **details: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .._engine import closing
 from .._engine.loop_methods import stock_executor
-from .._engine.sealing import UnixLoop, cancel_all_tasks, gathered, report, seal
+from .._engine.sealing import UnixLoop, cancel_all_tasks, ended, report, seal
 from .._scopes import asyncgens
 
 _TIMEOUT: tuple[Any, ...] = (constants.THREAD_JOIN_TIMEOUT,) if hasattr(constants, "THREAD_JOIN_TIMEOUT") else ()
@@ -79,9 +79,7 @@ def end_some(loop: Any, some: list[Any], generators: Any = ()) -> None:
         for task in some:
             task._log_destroy_pending = False  # a further Ctrl-C ends the waiting
             task.cancel()
-        loop.run_until_complete(
-            gathered(some) if events._get_running_loop() else tasks.gather(*some, return_exceptions=True)
-        )
+        loop.run_until_complete(ended(some))
         for task in some:
             if not task.cancelled() and task.exception() is not None:
                 report(loop, "unhandled exception during asyncio.run() shutdown", task.exception(), task=task)
