@@ -124,6 +124,10 @@ PROGRAM = """
 @pytest.mark.parametrize(("start", "step"), [(1, 1), (5, 3), (17, 11)], ids=["first", "early", "late"])
 def test_a_tracer_or_finalizer_nests(how, what, adopted, start, step):
     """At each of several places: in a switch, and where a hub begins and ends."""
+    if how != "switches" and start == 1 and hasattr(sys, "gettotalrefcount") and sys.version_info >= (3, 14):
+        pytest.skip(
+            "CPython's debug builds assert that no tracer comes or goes while a traced function is under way elsewhere"
+        )
     program = textwrap.dedent(PROGRAM).format(how=how, what=what, adopted=adopted, start=start, step=step)
     r = subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True)
     assert (r.returncode, r.stdout, r.stderr) == (0, "over True\n", ""), r.stdout + r.stderr[-3000:]
