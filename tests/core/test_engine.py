@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import gc
 import logging
+import re
 import selectors
 import sys
 import threading
@@ -328,19 +329,20 @@ def test_slow_callback_time_does_not_count_suspension(applied, caplog, asyncios_
     caplog.set_level(logging.WARNING, logger="asyncio")
 
     async def main():
-        asyncio.get_running_loop().slow_callback_duration = 0.2
-        sync(1, 0.4)
+        asyncio.get_running_loop().slow_callback_duration = 1
+        sync(1, 1.5)
 
     asyncio.run(main(), debug=True)
     assert [r for r in caplog.records if "took" in r.getMessage()] == []
 
     async def slow():
         asyncio.get_running_loop().slow_callback_duration = 0.05
-        sync(1, 0.1)
+        sync(1, 1.5)
         time.sleep(0.1)
 
     asyncio.run(slow(), debug=True)
-    assert len([r for r in caplog.records if "took 0.1" in r.getMessage()]) == 1
+    took = [float(m[1]) for r in caplog.records if (m := re.search(r"took ([0-9.]+) seconds", r.getMessage()))]
+    assert took and 0.1 <= max(took) < 1.5, took
 
 
 # ---- exceptions that end the program --------------------------------------------------------------------------------------
