@@ -10,6 +10,8 @@ keyboard_interrupt(void)
     return NULL;
 }
 
+static int n_holding = 0; /* suspended runs of the main thread with b->signals: to look for one would take long among many */
+
 /* The newest run that holds the handler: what was begun in it, in whatever task, is reached by cancellation. */
 static an_block *
 front(an_thread *th)
@@ -154,9 +156,10 @@ an_signals_enter(an_block *b)
     }
     PyObject *h = get_handler();
     /* ours, but nobody holds it: somebody saw it, and put it back when its time was over */
-    int take = h == st->o_default_int_handler || (h == st->sigint_handler && front(b->th) == NULL);
+    int take = h == st->o_default_int_handler || (h == st->sigint_handler && n_holding == 0);
     if (take && (h == st->sigint_handler || set_handler(st->sigint_handler) == 0)) {
         b->signals = 1;
+        n_holding++;
     }
     Py_XDECREF(h);
     PyErr_Clear(); /* no signals in this interpreter: Ctrl-C stays what it is */
@@ -183,6 +186,7 @@ an_signals_leave(an_block *b)
         return;
     }
     b->signals = 0;
+    n_holding--;
     an_st->interrupted = 0;
     give_back();
 }
@@ -198,6 +202,7 @@ an_signals_release(an_thread *th)
         held |= b->signals;
         b->signals = 0;
     }
+    n_holding = 0;
     if (held) {
         an_st->interrupted = 0;
         give_back();
