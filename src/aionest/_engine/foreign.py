@@ -260,7 +260,7 @@ def _make_run_forever(stock: Callable[..., Any]) -> Callable[..., Any]:
     def run_forever(self: Any) -> None:
         running: Any = events._get_running_loop()
         if running is self:
-            _wait_for_stop(self)
+            owners.wait_for_stop(self)
         elif running is not None:
             Guest(self, running, stock).run()
         else:
@@ -271,20 +271,6 @@ def _make_run_forever(stock: Callable[..., Any]) -> Callable[..., Any]:
 
     run_forever._aionest_foreign = True  # type: ignore[attr-defined]
     return run_forever
-
-
-def _wait_for_stop(loop: Any) -> None:
-    """A nested run_forever on the loop that runs: until stop() is called."""
-    stopped = loop.create_future()
-    waiters = _core.stop_waiters(loop)
-    call = owners.own(loop, stopped)
-    waiters.append(stopped)
-    try:
-        _core.block_on(stopped)
-    finally:
-        owners.release(call)
-        if stopped in waiters:
-            waiters.remove(stopped)
 
 
 def _make_run_until_complete(stock: Callable[..., Any]) -> Callable[..., Any]:

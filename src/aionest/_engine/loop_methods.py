@@ -50,16 +50,7 @@ def run_forever(self: Any) -> None:
             cleanup(self)
     elif running is self:
         self._check_closed()
-        stopped = self.create_future()
-        waiters = _core.stop_waiters(self)
-        call = owners.own(self, stopped)
-        waiters.append(stopped)
-        try:
-            _core.block_on(stopped)
-        finally:
-            owners.release(call)
-            if stopped in waiters:
-                waiters.remove(stopped)
+        owners.wait_for_stop(self)
     else:
         from . import guest
 

@@ -33,8 +33,22 @@ class _Call:
 _owner: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("aionest run_forever", default=None)
 
 
-def own(loop: Any, stopped: Any) -> _Call:
-    """Let what is scheduled on the loop belong to the run_forever that waits for ``stopped``; it has to ``release`` it."""
+def wait_for_stop(loop: Any) -> None:
+    """A nested run_forever on the loop that runs: the caller's stack is suspended until stop() is called."""
+    stopped = loop.create_future()
+    waiters = _core.stop_waiters(loop)
+    call = _own(loop, stopped)
+    waiters.append(stopped)
+    try:
+        _core.block_on(stopped)
+    finally:
+        call.contexts.clear()  # those that live on keep no others
+        if stopped in waiters:
+            waiters.remove(stopped)
+
+
+def _own(loop: Any, stopped: Any) -> _Call:
+    """Let what is scheduled on the loop belong to the run_forever that waits for ``stopped``."""
     call, around = _Call(stopped), _owner.get()
     for callback, context in _waiting(loop):
         task = getattr(callback, "__self__", None)
@@ -57,11 +71,6 @@ def _waiting(loop: Any) -> Iterable[tuple[Any, Any]]:
     before = (_core.loop_info(loop) or {}).get("todo", 0)
     handles = [*list(loop._ready)[before:], *loop._scheduled]  # type: ignore[attr-defined]
     return [(getattr(handle, "_callback", None), getattr(handle, "_context", None)) for handle in handles]
-
-
-def release(call: _Call) -> None:
-    """The call is over: contexts that live on keep no others."""
-    call.contexts.clear()
 
 
 def _none() -> None:
