@@ -19,7 +19,7 @@ from .closing import sealed
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 ROUNDS = 16  # how often what comes anew is ended, before it is left alone
 UnixLoop: Any = None  # asyncio's own, where it has it
@@ -31,19 +31,22 @@ if sys.platform != "win32":
 
 def cancel_all_tasks(loop: Any) -> None:
     """Cancel the loop's tasks and wait for their end; their errors go to the exception handler. As asyncio.Runner does it."""
-    some = tasks.all_tasks(loop)
+    cancel_some(loop, tasks.all_tasks(loop))
+
+
+def cancel_some(loop: Any, some: Collection[asyncio.Task[Any]]) -> None:
+    """The same for these tasks."""
     for task in some:
         task.cancel()
     if some:
-        loop.run_until_complete(ended(some))
+        loop.run_until_complete(_ended(some))
     for task in some:
         exc = None if task.cancelled() else task.exception()
         if exc is not None:
-            message = "unhandled exception during asyncio.run() shutdown"
-            loop.call_exception_handler({"message": message, "exception": exc, "task": task})
+            report(loop, "unhandled exception during asyncio.run() shutdown", exc, task=task)
 
 
-async def ended(some: Iterable[asyncio.Future[Any]]) -> None:
+async def _ended(some: Iterable[asyncio.Future[Any]]) -> None:
     """Wait for all of them. gather() would wait for ever if a finalizer amid its call ran them to their end."""
     while pending := [one for one in some if not one.done()]:
         await tasks.wait(pending)

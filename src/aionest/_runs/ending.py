@@ -16,7 +16,7 @@ from typing import Any
 
 from .._engine import closing
 from .._engine.loop_methods import stock_executor
-from .._engine.sealing import UnixLoop, cancel_all_tasks, ended, report, seal
+from .._engine.sealing import UnixLoop, cancel_all_tasks, cancel_some, report, seal
 from .._scopes import asyncgens
 
 _TIMEOUT: tuple[Any, ...] = (constants.THREAD_JOIN_TIMEOUT,) if hasattr(constants, "THREAD_JOIN_TIMEOUT") else ()
@@ -75,14 +75,9 @@ def end_executor(loop: Any) -> None:
 
 def end_some(loop: Any, some: list[Any], generators: Any = ()) -> None:
     """Cancel these tasks, close these generators, and wait for their end."""
-    if some:
-        for task in some:
-            task._log_destroy_pending = False  # a further Ctrl-C ends the waiting
-            task.cancel()
-        loop.run_until_complete(ended(some))
-        for task in some:
-            if not task.cancelled() and task.exception() is not None:
-                report(loop, "unhandled exception during asyncio.run() shutdown", task.exception(), task=task)
+    for task in some:
+        task._log_destroy_pending = False  # a further Ctrl-C ends the waiting
+    cancel_some(loop, some)
     if generators:
         results = loop.run_until_complete(_close(generators))
         for agen, result in zip(generators, results):
