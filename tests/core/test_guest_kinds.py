@@ -81,17 +81,19 @@ def test_timers_threads_and_sockets_wake_a_guest(applied, outer, inner):
     run(outer, main())
 
 
+async def waits(got):
+    """A guest that waits for a future; the loop and that are put into ``got``."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    got += [loop, future]
+    return await future
+
+
 @every_kind
 @in_every_kind
 def test_a_guest_that_only_waits_is_woken_from_the_outer_loop(applied, outer, inner):
     async def main():
         got = []
-
-        async def guest():
-            got.append(asyncio.get_running_loop())
-            future = asyncio.get_running_loop().create_future()
-            got.append(future)
-            return await future
 
         async def outside():
             await eventually_async(lambda: len(got) == 2)
@@ -99,7 +101,7 @@ def test_a_guest_that_only_waits_is_woken_from_the_outer_loop(applied, outer, in
             got[0].call_soon_threadsafe(got[1].set_result, "woken")
 
         task = asyncio.create_task(outside())
-        assert run(inner, guest()) == "woken"
+        assert run(inner, waits(got)) == "woken"
         await task
 
     run(outer, main())
@@ -148,12 +150,6 @@ def test_a_reader_that_others_add_to_an_idle_guest(applied, inner):
     async def main():
         got = []
 
-        async def guest():
-            got.append(asyncio.get_running_loop())
-            future = asyncio.get_running_loop().create_future()
-            got.append(future)
-            return await future
-
         async def outside():
             await eventually_async(lambda: len(got) == 2)
             await asyncio.sleep(0.01)
@@ -161,7 +157,7 @@ def test_a_reader_that_others_add_to_an_idle_guest(applied, inner):
             b.send(b"x")
 
         task = asyncio.create_task(outside())
-        assert run(inner, guest()) == b"x"
+        assert run(inner, waits(got)) == b"x"
         await task
 
     with a, b:
