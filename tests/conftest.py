@@ -70,7 +70,7 @@ def pytest_collection_finish(session):
     # what Hypothesis makes at its first use it looks for among the objects that are not frozen
     settings(max_examples=1, database=None)(given(strategies.none())(lambda _: None))()
     # descriptors that uvloop keeps for the whole process come with its first loop
-    for make in FOREIGN.values():
+    for make in INSTALLED.values():
         loop = make()()
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
@@ -161,10 +161,10 @@ def _foreign():
     return ForeignLoop
 
 
-# loops whose run_forever is not asyncio's own, by what gives their factory; AIONEST_LOOPS=asyncio leaves them out
-FOREIGN = {"foreign": _foreign, **({"uvloop": _uvloop} if importlib.util.find_spec("uvloop") else {})}
-if os.environ.get("AIONEST_LOOPS") == "asyncio":
-    FOREIGN.clear()
+# loops whose run_forever is not asyncio's own, by what gives their factory; AIONEST_LOOPS=asyncio runs only the tests that
+# are about them
+INSTALLED = {"foreign": _foreign, **({"uvloop": _uvloop} if importlib.util.find_spec("uvloop") else {})}
+FOREIGN = {} if os.environ.get("AIONEST_LOOPS") == "asyncio" else INSTALLED
 MODES = ["applied", "debug", *(["eager"] if sys.version_info >= (3, 12) else []), *FOREIGN]
 
 
