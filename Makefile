@@ -30,6 +30,9 @@ WHEEL := build/wheel-$(TAG)/.built
 C_SOURCES := $(wildcard src/core/*.[ch]) src/core/meson.build meson.build meson.options
 SOURCES := $(C_SOURCES) $(shell find src/aionest -name '*.py' -o -name '*.pyi' -o -name py.typed) pyproject.toml tools/backend.py
 INSTALL := tools/install.sh
+# where it is set, as in many images of containers, each process compiles every module that it imports: a test of the
+# command line takes twice as long
+unexport PYTHONDONTWRITEBYTECODE
 # most tests wait more than they compute
 WORKERS ?= 4
 XDIST = -n $(WORKERS) --dist worksteal
