@@ -112,17 +112,25 @@ int an_loop_refresh(an_loop *rec, PyObject *loop);
 /* The same, but its selector is left for the next poll: it may be in use. 0 | -1+exc; runs Python */
 int an_loop_look_again(an_loop *rec, PyObject *loop);
 
+/* 1 if the loop's own __dict__ has changed, as far as nothing tells of it */
+static inline int
+an_loop_dict_is_stale(an_loop *rec)
+{
+#if AN_DICTS_HAVE_VERSIONS
+    return rec->dict_tag != an_watch_tag(*rec->dict_at) + an_watch_tag(an_st->o_base_events_dict);
+#elif AN_DICTS_MAY_BE_SILENT
+    return rec->dict_tag != an_watch_tag(*rec->dict_at);
+#else
+    return 0;
+#endif
+}
+
 /* 1 if something that overrides depends on has changed since they were looked up */
 static inline int
 an_loop_is_stale(an_loop *rec, PyObject *loop)
 {
-    return AN_UNLIKELY(rec->epoch != an_watch_epoch || rec->class_tag != an_watch_class(Py_TYPE(loop))
-#if AN_DICTS_HAVE_VERSIONS
-                       || rec->dict_tag != an_watch_tag(*rec->dict_at) + an_watch_tag(an_st->o_base_events_dict)
-#elif AN_DICTS_MAY_BE_SILENT
-                       || rec->dict_tag != an_watch_tag(*rec->dict_at)
-#endif
-    );
+    return AN_UNLIKELY(
+        rec->epoch != an_watch_epoch || rec->class_tag != an_watch_class(Py_TYPE(loop)) || an_loop_dict_is_stale(rec));
 }
 
 static inline int

@@ -60,14 +60,20 @@ extern an_clock an_the_clock;
 int an_clock_look_again(void);
 
 static inline int
+an_clock_dicts_are_unchanged(an_clock *c)
+{
+#if AN_DICTS_HAVE_VERSIONS
+    return c->tags == AN_DICT_VERSION(an_st->o_time_dict) + AN_DICT_VERSION(an_st->o_base_events_dict);
+#else
+    return 1;
+#endif
+}
+
+static inline int
 an_clock_is_stock(void)
 {
     an_clock *c = &an_the_clock;
-    if (AN_LIKELY(c->state == 0 && c->def->ml_meth == c->function
-#if AN_DICTS_HAVE_VERSIONS
-                  && c->tags == AN_DICT_VERSION(an_st->o_time_dict) + AN_DICT_VERSION(an_st->o_base_events_dict)
-#endif
-                      )) {
+    if (AN_LIKELY(c->state == 0 && c->def->ml_meth == c->function && an_clock_dicts_are_unchanged(c))) {
         return 1;
     }
     return an_clock_look_again();
