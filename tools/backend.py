@@ -95,7 +95,11 @@ def _hopeless(config_settings):
     """Why no build can succeed here, or None."""
     if sys.implementation.name != "cpython":
         return f"CPython 3.10 to 3.15 is needed, and this is {sys.implementation.name}: it has no C stacks that could be switched."
-    if sys.platform == "win32" or os.environ.get("CC") or any("-file" in str(v) for v in (config_settings or {}).values()):
+    if (
+        sys.platform == "win32"
+        or os.environ.get("CC")
+        or any("-file" in str(v) for v in (config_settings or {}).values())
+    ):
         return None  # where the compiler is, meson knows from elsewhere
     if any(map(shutil.which, COMPILERS)):
         return None
