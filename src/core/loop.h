@@ -129,8 +129,8 @@ an_loop_dict_is_stale(an_loop *rec)
 static inline int
 an_loop_is_stale(an_loop *rec, PyObject *loop)
 {
-    return AN_UNLIKELY(
-        rec->epoch != an_watch_epoch || rec->class_tag != an_watch_class(Py_TYPE(loop)) || an_loop_dict_is_stale(rec));
+    return AN_UNLIKELY(rec->epoch != an_watch_epoch || rec->class_tag != an_watch_class(Py_TYPE(loop)) ||
+                       an_loop_dict_is_stale(rec));
 }
 
 static inline int
