@@ -74,6 +74,9 @@ def wait_nested(future: Any, /) -> Any: ...
 def block_on(future: asyncio.Future[_T], /) -> _T:
     """Suspend the caller until ``future`` is done and give its result."""
 
+def wake_waiters(future: Any, /) -> None:
+    """Let this thread's runs go on that sleep until ``future`` is done, though it has not called them back."""
+
 def await_(awaitable: Awaitable[_T], /) -> _T:
     """Await in the caller's own task, from synchronous code."""
 

@@ -52,6 +52,18 @@ block_dealloc(PyObject *self)
     Py_DECREF(tp);
 }
 
+/* The future is done, and its loop has no memory for the callback: the stack must not sleep for ever. */
+static void
+not_queued(PyObject *callback)
+{
+    if (!Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_block)) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    an_block_wake((an_block *)callback);
+    PyErr_SetRaisedException(exc);
+}
+
 static PyObject *
 block_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -205,6 +217,16 @@ an_block_wake_missed(an_thread *th, an_loop *rec)
 }
 
 void
+an_block_wake_waiters(an_thread *th, PyObject *future)
+{
+    for (an_block *b = th->first; b != NULL; b = b->next) {
+        if (b->future == future) {
+            an_block_wake(b);
+        }
+    }
+}
+
+void
 an_block_interrupt(an_block *b, PyObject *exc)
 {
     if (b->state != AN_BLOCK_WAITING) {
@@ -315,6 +337,7 @@ static PyType_Spec block_spec = {
 int
 an_block_init(PyObject *module)
 {
+    an_sched_not_queued = not_queued;
     an_st->type_block = PyType_FromSpec(&block_spec);
     return an_st->type_block == NULL ? -1 : 0;
 }

@@ -48,6 +48,7 @@ typedef struct an_block {
     int early;      /* its future called back before the stack had left */
     int missed;     /* its future called back while another thread carried the loop; still WAITING */
     int signals;    /* it holds the SIGINT handler (signals.h) */
+    int left;       /* KeyboardInterrupt or SystemExit has ended the run of the loop that it sleeps in (exits.h) */
     long long number;
     PyObject *carrier; /* the stack of ours under it: fiber itself, or what a foreign stack was started from */
     an_anchor anchor;  /* the frame it sleeps on */
@@ -68,6 +69,9 @@ void an_block_wake(an_block *b);                     /* never fails; does not sw
 void an_block_interrupt(an_block *b, PyObject *exc); /* EXC is stolen; the future loses its callback; runs Python */
 
 void an_block_end(an_block *b, const char *message); /* the same with NestedRunError(MESSAGE) */
+
+/* FUTURE is done, but what it called back may not have come through: wake the runs of TH that wait for it. */
+void an_block_wake_waiters(an_thread *th, PyObject *future);
 
 /* TH carries REC again: wake the blocks that missed their wake-up meanwhile. */
 void an_block_wake_missed(an_thread *th, an_loop *rec);

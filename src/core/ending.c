@@ -3,10 +3,27 @@
 #include "fiber.h"
 #include "runs.h"
 
+/* B ended with EXC, which was made for that. Who interrupts a run and closes its loop knows that what slept there was not
+ * completed: a task that is left with just that says nothing. */
+static void
+keep_quiet(an_block *b, PyObject *exc)
+{
+    PyObject *outcome = NULL;
+    if (!b->left || b->task == NULL || exc == NULL) {
+        return;
+    }
+    if (PyObject_GetOptionalAttr(b->task, an_st->s__exception, &outcome) > 0 && outcome == exc &&
+        PyObject_SetAttr(b->task, an_st->s__log_traceback, Py_False) < 0) {
+        PyErr_WriteUnraisable(b->task);
+    }
+    Py_XDECREF(outcome);
+    PyErr_Clear();
+}
+
 static int
 drain(an_thread *th, an_block *b, PyObject *self)
 {
-    PyObject *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL;
+    PyObject *loop = Py_NewRef(b->loop), *before = an_running_loop(), *task = NULL, *made = Py_XNewRef(b->exc);
     Py_INCREF(b);
     an_run *run = before == NULL ? NULL : an_run_push(th, AN_RUN_DRAINING, NULL, NULL, self);
     int rc = run == NULL ? -1 : 0;
@@ -27,6 +44,8 @@ drain(an_thread *th, an_block *b, PyObject *self)
     if (before != NULL && (an_set_running_loop(before) < 0 || (task != NULL && an_task_swap(before, task, NULL) < 0))) {
         PyErr_WriteUnraisable(loop);
     }
+    keep_quiet(b, made);
+    Py_XDECREF(made);
     Py_XDECREF(task);
     Py_XDECREF(before);
     Py_DECREF(loop);

@@ -16,11 +16,17 @@ has_result(PyObject *future, PyObject *exc)
     return r;
 }
 
+static int
+is_exit(PyObject *exc)
+{
+    return PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt) || PyErr_GivenExceptionMatches(exc, PyExc_SystemExit);
+}
+
 static void
 mark_raised(an_loop *rec, PyObject *exc)
 {
     static long long n = 0;
-    if (!(PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt) || PyErr_GivenExceptionMatches(exc, PyExc_SystemExit))) {
+    if (!is_exit(exc)) {
         return;
     }
     if (rec->raised_id == 0) {
@@ -33,11 +39,24 @@ mark_raised(an_loop *rec, PyObject *exc)
     Py_XDECREF(id);
 }
 
+/* EXC leaves the run of REC's (may be NULL): E1, E2 */
+static void
+leaves(an_thread *th, an_loop *rec, PyObject *exc)
+{
+    if (rec == NULL) {
+        return;
+    }
+    mark_raised(rec, exc);
+    for (an_block *b = th->first; b != NULL && is_exit(exc); b = b->next) {
+        b->left |= b->rec == rec;
+    }
+}
+
 void
-an_exits_mark(an_loop *rec)
+an_exits_mark(an_thread *th, an_loop *rec)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    mark_raised(rec, exc);
+    leaves(th, rec, exc);
     PyErr_SetRaisedException(exc);
 }
 
@@ -95,9 +114,7 @@ an_exits_place(an_thread *th, an_run *run)
         return 0;
     }
     if (run != NULL && run->kind != AN_RUN_ADOPTED) {
-        if (run->rec != NULL) {
-            mark_raised(run->rec, exc);
-        }
+        leaves(th, run->rec, exc);
         Py_XSETREF(run->exc, exc);
         Py_XDECREF(b);
         return 1;

@@ -7,6 +7,8 @@
  * Invariants
  *   E1  what came out of a loop's run once does not come out of a later one: a task that raised it keeps it as its outcome,
  *       and a task that awaits that one raises it again, whenever it wakes up
+ *   E2  a block has `left` set exactly if such an exception came out of a run of its loop while it slept: that it cannot be
+ *       completed when the loop closes is no news then (ending.c)
  * Thread   the loop's
  */
 #ifndef AN_EXITS_H
@@ -22,8 +24,8 @@ int an_exits_has_place(an_thread *th, an_loop *rec);
 /* An exception came out of a handle or of the poll. 1 RUN's base shall raise it, 0 it has found its place. Runs Python */
 int an_exits_place(an_thread *th, an_run *run);
 
-/* The current exception comes out of a run of REC's (E1). */
-void an_exits_mark(an_loop *rec);
+/* The current exception comes out of a run of REC's (E1, E2). */
+void an_exits_mark(an_thread *th, an_loop *rec);
 
 /* The current exception came out of a foreign loop's callback, or of the hub that was to run it: to its place, else to the
  * loop. */

@@ -73,6 +73,7 @@ extern PyMethodDef an_faults_methods[];
 #define PyContext_New(...) AN_FAULT(NULL, PyContext_New, __VA_ARGS__)
 #define PyContext_CopyCurrent(...) AN_FAULT(NULL, PyContext_CopyCurrent, __VA_ARGS__)
 #define PyContext_Enter(...) AN_FAULT(-1, PyContext_Enter, __VA_ARGS__)
+#undef PyCFunction_NewEx /* a macro in CPython itself */
 #define PyCFunction_NewEx(...) AN_FAULT(NULL, PyCFunction_NewEx, __VA_ARGS__)
 /* of an expression that ends with it, such as (an_gate *)type->tp_alloc(type, 0) */
 #define tp_alloc(type, n) \

@@ -468,6 +468,9 @@ method_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwna
     if (all != small) {
         PyMem_Free(all);
     }
+    if (AN_UNLIKELY(r == NULL)) {
+        an_sched_not_queued(args[at]);
+    }
     return r;
 }
 

@@ -502,7 +502,7 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     }
     int guest = rec->guest != NULL;
     if (!(guest && rec->todo > 0)) {
-        if (an_loop_poll(rec, loop, !guest) < 0) {
+        if (an_loop_poll(rec, loop, !guest && th->pending.len == 0) < 0) {
             return -1;
         }
     }
@@ -547,7 +547,7 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     }
     rec->iterating--;
     if (AN_UNLIKELY(rc < 0) && (base || guest)) {
-        an_exits_mark(rec); /* else a loop's own _run_once called us, and the hub under that sees to it */
+        an_exits_mark(th, rec); /* else a loop's own _run_once called us, and the hub under that sees to it */
     }
     Py_DECREF(rec); /* (the loop has another one) */
     if (rc == 0 && base && !guest && rec->stopping == AN_STOP_USER) {

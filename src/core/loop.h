@@ -184,6 +184,8 @@ int an_loop_set_scheduled(an_loop *rec, PyObject *value);
 /* sched.c: replacement methods for BaseEventLoop */
 extern PyMethodDef an_sched_methods[];
 extern PyMethodDef an_mixin_methods[]; /* for asyncio.mixins._LoopBoundMixin */
+/* A call_soon() has failed: CALLBACK will not be called. Keeps the exception, does not switch (set by block.c) */
+extern void (*an_sched_not_queued)(PyObject *callback);
 /* push a handle for CALLBACK(ARG) in CONTEXT. 0 | -1+exc */
 int an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, PyObject *context);
 /* what is left to be done, without the GIL, to wake a loop up; fd -1: nothing */

@@ -300,6 +300,16 @@ task_factories(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+wake_waiters(PyObject *module, PyObject *future)
+{
+    an_thread *th = an_thread_peek();
+    if (th != NULL) {
+        an_block_wake_waiters(th, future);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"run_nested", an_py_run_nested, METH_O,
      "run_nested($module, main, /)\n--\n\n"
@@ -307,6 +317,9 @@ static PyMethodDef functions[] = {
      "main is no plain coroutine."},
     {"block_on", an_py_block_on, METH_O,
      "block_on($module, future, /)\n--\n\nSuspend the caller until future is done and give its result."},
+    {"wake_waiters", wake_waiters, METH_O,
+     "wake_waiters($module, future, /)\n--\n\nLet this thread's runs go on that sleep until future is done, though it has not "
+     "called them back."},
     {"wait_nested", an_py_wait_nested, METH_O,
      "wait_nested($module, future, /)\n--\n\nThe same, for a future of the run's own: Ctrl-C cancels it."},
     {"await_", an_py_await, METH_O,

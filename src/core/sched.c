@@ -76,29 +76,42 @@ kick_guest(an_loop *rec)
     }
 }
 
+void (*an_sched_not_queued)(PyObject *callback) = NULL;
+
+static AN_NOINLINE PyObject *
+not_queued(PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs > 0 && an_sched_not_queued != NULL) {
+        an_sched_not_queued(args[0]);
+    }
+    return NULL;
+}
+
 static PyObject *
 call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *context;
     an_loop *rec = an_loop_get(self);
     if (AN_UNLIKELY(rec == NULL || an_loop_keep_up(rec, self) < 0)) {
-        return NULL;
+        return not_queued(args, nargs);
     }
     if (AN_UNLIKELY(parse(args, nargs, 1, kwnames, &context) || rec->closed || rec->debug ||
                     (rec->overrides & AN_OVR_CALL_SOON))) {
         PyObject *r = stock_call(an_st->stock_call_soon, self, args, nargs, kwnames);
-        if (r != NULL) {
-            kick_guest(rec);
+        if (r == NULL) {
+            return not_queued(args, nargs);
         }
+        kick_guest(rec);
         return r;
     }
     PyObject *h = an_handle_new(self, args[0], args + 1, nargs - 1, context);
     if (h != NULL && AN_UNLIKELY(an_ring_push(&rec->ready, h) < 0)) {
         Py_CLEAR(h);
     }
-    if (h != NULL) {
-        kick_guest(rec);
+    if (AN_UNLIKELY(h == NULL)) {
+        return not_queued(args, nargs);
     }
+    kick_guest(rec);
     return h;
 }
 

@@ -215,10 +215,10 @@ def attempt(program, n, exception):
         outcome = exc
     _, *where = _core._faults()
     said, hung, outcome = repr(outcome), isinstance(outcome, Hang), None
-    gc.collect()  # a task that failed while nobody waited for it says so now
     wrong = []
     if hung and not told:
         wrong.append("it hangs, and nothing was told")
+    gc.collect()  # a task that failed while nobody waited for it says so now
     wrong += [one for one in (said, *told) if "SystemError" in one or "AssertionError" in one]
     if asyncio._get_running_loop() is not None:
         wrong.append("a running loop is left")

@@ -17,6 +17,14 @@ from .. import _core
 _HAS_SETUP = hasattr(base_events.BaseEventLoop, "_run_forever_setup")
 
 
+def agen_hooks() -> tuple[Any, Any]:
+    """The thread's hooks for asynchronous generators, which refer to a loop, in a form that the garbage collector follows:
+    what sys.get_asyncgen_hooks() gives is not.
+    """
+    firstiter, finalizer = sys.get_asyncgen_hooks()
+    return firstiter, finalizer
+
+
 def setup(loop: Any) -> None:
     """What asyncio does before a loop runs, on every version."""
     if _HAS_SETUP:
@@ -25,7 +33,7 @@ def setup(loop: Any) -> None:
     loop._check_closed()
     loop._check_running()
     loop._set_coroutine_origin_tracking(loop._debug)
-    loop._aionest_agen_hooks = sys.get_asyncgen_hooks()
+    loop._aionest_agen_hooks = agen_hooks()
     loop._thread_id = threading.get_ident()
     sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)
     events._set_running_loop(loop)
@@ -59,7 +67,7 @@ def cleanup(loop: Any) -> None:
 
 def end_suspended(loop: Any, message: str) -> None:
     """Runs that are suspended on this loop, or on any, end with RuntimeError."""
-    hooks = sys.get_asyncgen_hooks()
+    hooks = agen_hooks()
     try:
         _core.end_suspended(loop, message)
     finally:

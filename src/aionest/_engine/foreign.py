@@ -27,6 +27,7 @@ from typing import Any
 
 from .. import _core
 from . import closing, owners
+from .bracket import agen_hooks
 from .patches import Patches
 
 _CALLBACK_AT = {
@@ -244,7 +245,7 @@ def _own(cls: type[Any], name: str) -> Any:
 
 
 def _bracketed(stock: Callable[..., Any], loop: Any) -> None:
-    hooks = sys.get_asyncgen_hooks()
+    hooks = agen_hooks()
     before = _core.foreign_begin(loop, _on_begin(loop, hooks))
     try:
         stock(loop)
@@ -430,6 +431,18 @@ class Done(futures.Future):  # type: ignore[type-arg]
             return super().cancel(msg)
         return bool(self.main.cancel(msg))
 
+    def finish(self, exc: BaseException | None) -> None:
+        """The guest's run is over: its caller raises ``exc``. What comes in between (Ctrl-C, no memory) does not keep the
+        caller asleep.
+        """
+        if self.done():
+            return
+        try:
+            self.set_result(exc)
+        except BaseException:
+            _core.wake_waiters(self)
+            raise
+
 
 class Guest:
     """Runs a foreign loop inside a running one, an iteration at a time.
@@ -514,15 +527,14 @@ class Guest:
         try:
             busy = self.iterate()
         except BaseException as exc:
-            if not self.done.done():
-                self.done.set_result(exc)
+            self.done.finish(exc)
             return
         finally:
             self.iterating = False
         if self.done.done():
             return
         if self.stopping:
-            self.done.set_result(None)
+            self.done.finish(None)
         elif busy:
             self.kick()
         else:
@@ -539,7 +551,7 @@ class Guest:
 
     def iterate(self) -> bool:
         """One iteration of the inner loop that waits for nothing; True if it called something."""
-        hooks = sys.get_asyncgen_hooks()
+        hooks = agen_hooks()
         main = threading.current_thread() is threading.main_thread()
         wakeup = signal.set_wakeup_fd(-1) if main else -1
         events._set_running_loop(None)

@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import _core
 from . import foreign, signals, watching
-from .bracket import check_not_running, cleanup, setup_nested
+from .bracket import agen_hooks, check_not_running, cleanup, setup_nested
 
 
 class Guest:
@@ -46,13 +46,13 @@ class Guest:
     # -- brackets: which loop is the running one
 
     def enter(self) -> None:
-        self.outer_hooks = sys.get_asyncgen_hooks()
+        self.outer_hooks = agen_hooks()
         sys.set_asyncgen_hooks(*self.inner_hooks)
         events._set_running_loop(self.inner)
 
     def leave(self) -> None:
         if events._get_running_loop() is self.inner:
-            self.inner_hooks = sys.get_asyncgen_hooks()
+            self.inner_hooks = agen_hooks()
         sys.set_asyncgen_hooks(*self.outer_hooks)
         events._set_running_loop(self.outer)
 
@@ -90,15 +90,22 @@ class Guest:
 
     def pump(self) -> None:
         self.queued = False
+        error: BaseException | None = None
         try:
             self.disarm()
-            if not self.done.done():
-                self.turn()
+            if self.done.done() or not self.turn():
+                return
         except BaseException as exc:
             # of the inner loop's run, or of its selector or clock: the caller gets it, whoever else would only log it
-            self.finish(exc)
+            error = exc
+        try:
+            self.done.finish(error)
+        finally:
+            error = None  # this frame is in its traceback
+            self.disarm()
 
-    def turn(self) -> None:
+    def turn(self) -> bool:
+        """One iteration of the inner loop; True if that was its last."""
         inner = self.inner
         try:
             self.enter()
@@ -106,18 +113,14 @@ class Guest:
         finally:
             self.leave()
         if self.done.done():
-            return
+            return False
         if inner._stopping:
-            self.finish(None)
-        elif inner._ready:
+            return True
+        if inner._ready:
             self.schedule()
         else:
             self.arm()
-
-    def finish(self, exc: BaseException | None) -> None:
-        if not self.done.done():
-            self.done.set_result(exc)
-        self.disarm()
+        return False
 
     def arm(self) -> None:
         """Nothing to do now: come back when the inner selector or timer says so."""
@@ -151,14 +154,14 @@ class Guest:
         inner._check_closed()
         check_not_running(inner)
         self.fd = check(inner, outer)
-        hooks = self.inner_hooks = self.outer_hooks = sys.get_asyncgen_hooks()
+        hooks = self.inner_hooks = self.outer_hooks = agen_hooks()
         if self.fd < 0:
             self.watcher = watching.watcher(inner, self.notify)
         guests[inner] = self
         _core.set_guest(inner, self)
         try:
             setup_nested(inner)
-            self.inner_hooks = sys.get_asyncgen_hooks()
+            self.inner_hooks = agen_hooks()
             sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(outer)
             self.schedule()

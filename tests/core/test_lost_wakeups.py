@@ -1,0 +1,178 @@
+"""What waits to be told that something is done goes on, too, where the loop cannot queue that message."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from foreign_loop import ForeignLoop
+
+import aionest
+from aionest import _core
+
+
+class Full(Exception):
+    pass
+
+
+def refuse(loop, callback):
+    """``loop.full``: the next message to a suspended run cannot be queued."""
+    if loop.full and type(callback).__name__ in ("SuspendedRun", "ForeignCallback"):
+        loop.full = False
+        raise Full
+
+
+class Refusing(asyncio.SelectorEventLoop):
+    full = False
+
+    def call_soon(self, callback, *args, context=None):
+        refuse(self, callback)
+        return super().call_soon(callback, *args, context=context)
+
+
+class ForeignRefusing(ForeignLoop):
+    full = False
+
+    def call_soon(self, callback, *args, context=None):
+        refuse(self, callback)
+        return super().call_soon(callback, *args, context=context)
+
+
+async def value():
+    await asyncio.sleep(0)
+    return 1
+
+
+def reports():
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(type(context["exception"])))
+    return told
+
+
+def test_a_nested_run_whose_loop_cannot_queue_its_end_goes_on(applied):
+    async def fills(loop):
+        await asyncio.sleep(0)
+
+        def check_closed():
+            del loop._check_closed
+            raise Full
+
+        loop._check_closed = check_closed
+        return 1
+
+    async def main():
+        told = reports()
+        assert asyncio.run(fills(asyncio.get_running_loop())) == 1
+        assert told == [Full]
+        assert asyncio.run(value()) == 1
+        return "done"
+
+    assert asyncio.run(main()) == "done"
+    _core._check()
+
+
+def test_the_same_on_a_foreign_loop(applied):
+    async def fills(loop):
+        await asyncio.sleep(0)
+        loop.full = True
+        return 1
+
+    async def main():
+        told = reports()
+        loop = asyncio.get_running_loop()
+        assert asyncio.run(fills(loop)) == 1
+        await asyncio.sleep(0)
+        assert told == [Full]
+        assert not loop.full and asyncio.run(value()) == 1
+        return "done"
+
+    assert aionest.run(main(), loop_factory=ForeignRefusing) == "done"
+
+
+@pytest.mark.parametrize("inner", [asyncio.SelectorEventLoop, ForeignLoop])
+@pytest.mark.parametrize("ends", ["returns", "raises"])
+def test_a_guest_whose_end_cannot_be_queued_lets_its_caller_go_on(applied, inner, ends):
+    """The caller slept for ever, and where the guest had failed, nobody was told of that either."""
+
+    async def guest(outer):
+        await asyncio.sleep(0)
+        outer.full = True
+        if ends == "raises":
+            raise KeyboardInterrupt
+        return 1
+
+    async def main():
+        told = reports()
+        outer, loop = asyncio.get_running_loop(), inner()
+        try:
+            if ends == "raises":
+                with pytest.raises(KeyboardInterrupt):
+                    loop.run_until_complete(guest(outer))
+            else:
+                assert loop.run_until_complete(guest(outer)) == 1
+            assert not outer.full
+            assert loop.run_until_complete(value()) == 1
+        finally:
+            loop.close()
+        await asyncio.sleep(0)
+        assert told == [Full]
+        return "done"
+
+    assert aionest.run(main(), loop_factory=Refusing) == "done"
+    _core._check()
+
+
+def test_an_interrupted_run_and_the_end_of_its_loop_leave_no_word_in_the_log(applied, caplog):
+    """asyncio.run() is quiet about what Ctrl-C has ended; so is a loop that is closed by hand."""
+    ended = []
+
+    async def sleeps():
+        try:
+            asyncio.run(asyncio.sleep(60))
+        finally:
+            ended.append(1)
+
+    async def fails():
+        try:
+            asyncio.run(asyncio.sleep(60))
+        except RuntimeError:
+            raise ValueError from None
+
+    def stop():
+        raise KeyboardInterrupt
+
+    async def main(others):
+        left.extend(asyncio.create_task(one()) for one in (sleeps, sleeps, *others))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(stop)
+        await asyncio.sleep(60)
+
+    for others, said in ((), []), ((fails,), [ValueError]):
+        left: list[asyncio.Task[None]] = []
+        caplog.clear()
+        loop = asyncio.new_event_loop()
+        with caplog.at_level(logging.ERROR, "asyncio"):
+            with pytest.raises(KeyboardInterrupt):
+                loop.run_until_complete(main(others))
+            loop.close()
+            left.clear()
+        assert [type(record.exc_info[1]) for record in caplog.records] == said
+    assert ended == [1] * 4
+
+
+def test_a_loop_that_is_closed_without_an_interrupt_tells_of_what_it_ends(applied, caplog):
+    async def sleeps():
+        asyncio.run(asyncio.sleep(60))
+
+    async def main():
+        left.append(asyncio.create_task(sleeps()))
+        await asyncio.sleep(0)
+
+    left: list[asyncio.Task[None]] = []
+    loop = asyncio.new_event_loop()
+    with caplog.at_level(logging.ERROR, "asyncio"):
+        loop.run_until_complete(main())
+        loop.close()
+        left.clear()
+    assert [type(record.exc_info[1]) for record in caplog.records] == [aionest.NestedRunError]
