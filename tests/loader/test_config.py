@@ -1064,9 +1064,10 @@ def test_known_host_files(monkeypatch, tmp_path, platform):
     monkeypatch.setenv("APPDATA", str(tmp_path / "roaming"))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     found = ToolsConfig.known_host_files(tmp_path)
-    assert {host for host, _ in found} == {"Claude Desktop", "Claude Code", "Cursor", "VS Code"}
+    others = {"Cline", "Windsurf", "Codex", "Gemini CLI", "Zed", "opencode", "Goose"}
+    assert {host for host, _ in found} == {"Claude Desktop", "Claude Code", "Cursor", "VS Code", *others}
     part = {"linux": ".config/Claude", "darwin": "Application Support/Claude", "win32": "roaming/Claude"}[platform]
-    assert part in found[0].path.as_posix() and found[-1].path == tmp_path / ".vscode" / "mcp.json"
+    assert part in found[0].path.as_posix() and found[-1].path == tmp_path / "opencode.json"
 
 
 def test_import(tmp_path):

@@ -144,7 +144,8 @@ def remove(
 @app.command(
     "import",
     examples="""aionest mcp config import
-        aionest mcp config import ~/.cursor/mcp.json""",
+        aionest mcp config import ~/.codex/config.toml
+        aionest mcp config import server.json""",
 )
 def import_(
     source: Path | None = typer.Argument(
@@ -153,7 +154,7 @@ def import_(
     config: Path | None = ConfigOption,
     json_: bool = JsonOption,
 ) -> None:
-    """Take over servers from other hosts' files (Claude, Cursor, VS Code)."""
+    """Take over servers from other hosts' files (Claude, Cursor, VS Code, Codex, Gemini, Zed and more) or from a server.json."""
     State.json = json_
     settings, accepted = _to_change(config)
     own = settings.config_file.resolve() if settings.config_file is not None else None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import text as texts
+from .dialects import translated
 from .errors import ConfigError, Errors, Source, make_error
 from .files import read_text
 from .hosts import workspace_of
@@ -51,6 +52,7 @@ class Content:
         self.format = fmt
         self.root: dict[Any, Any] = {}
         self.at: tuple[str, ...] = ()  # the path to the servers
+        self.host = ""  # whose own way to write servers this is, which is only read
         self.raw: dict[Any, Any] = {}
         self.servers: dict[str, ServerConfig] = {}
         self.errors: Errors = []
@@ -84,7 +86,9 @@ class Content:
         self._tree = tree
         self.root = dict(root)
         self.at = wrapper(root) if root else default_wrapper(self.format)
-        found = self._found(tree)
+        found = self._translated()
+        if found is None:
+            found = self._found(tree)
         if found is None:
             return
         self.raw = dict(found)
@@ -97,6 +101,18 @@ class Content:
             self.warnings += warned
             if made is not None:
                 self.servers[name] = self._overridden(made)
+
+    def _translated(self) -> Mapping[Any, Any] | None:
+        """The servers of a host that writes them in a way of its own; None if it is none of these."""
+        found = translated(texts.plain(self.root), self.place.file)
+        if found is None:
+            return None
+        self.host, self.at = found.host, found.at
+        for name, why in found.left_out.items():
+            self.warnings.append(ConfigError(f"left out: {why}", file=self.place.file, server=name))
+        if found.inputs:
+            self.root = {**self.root, "inputs": found.inputs}
+        return found.servers
 
     def _found(self, tree: Tree | None) -> Mapping[Any, Any] | None:
         """The entries under the servers' key; None if they can't be told."""
@@ -277,6 +293,9 @@ class Content:
         :param own: it is the file that this was read from, whose text may be another by now.
         :param force: lose comments, or what cannot be read.
         """
+        if own and self.host:
+            said = f"{self.host} writes this file, in its own way"
+            raise FormatError(said, hint="import it into another: aionest mcp config import")
         if own and target.exists():
             text, newline = read_text(target)
             quick = self._by_sections(text, force)
@@ -294,7 +313,7 @@ class Content:
                     raise
             return texts.render(self._whole(fmt), fmt), newline
         fmt = texts.format_of(target, "")
-        if self.text is not None and fmt == self.format:
+        if self.text is not None and fmt == self.format and not self.host:
             return self._edited_whole(self.text, fmt, self.at, texts.parse(self.text, fmt).data, force), "\n"
         return texts.render(self._whole(fmt), fmt), "\n"
 
@@ -351,6 +370,9 @@ class Content:
 
     def _whole(self, fmt: str) -> dict[Any, Any]:
         """All content, in the shape that it has."""
+        if self.host:
+            asked = {"inputs": self.root["inputs"]} if isinstance(self.root.get("inputs"), list) else {}
+            return {**asked, **texts.put({}, default_wrapper(fmt), dict(self.raw))}
         at = self.at if self.root.keys() - {"inputs"} else default_wrapper(fmt)
         servers = dict(self.raw)
         if not at:

@@ -17,6 +17,7 @@ from .text import SourceFloat, SourceInt
 ALIASES = {
     "type": "transport",
     "envFile": "env_file",
+    **dict.fromkeys(("serverUrl", "httpUrl"), "url"),  # Windsurf; Gemini
     **dict.fromkeys(("allow", "allowedTools", "includeTools", "enabledTools"), "include"),
     **dict.fromkeys(("deny", "excludeTools", "deniedTools", "disabledTools"), "exclude"),
     **dict.fromkeys(("connectTimeout", "connectionTimeout", "startup_timeout", "startupTimeout"), "connect_timeout"),
@@ -33,7 +34,9 @@ TRANSPORTS = {
     **dict.fromkeys(("http", "streamable-http", "streamable_http", "streamableHttp"), "streamable_http"),
 }
 # what other hosts write there and what means nothing here
-IGNORED = set("description version metadata gallery dev sandbox icon autoApprove alwaysAllow roots $schema".split())
+IGNORED = set(
+    "description version metadata gallery dev sandbox icon autoApprove alwaysAllow roots trust authProviderType $schema".split()
+)
 AUTH_TYPES = ("oauth", "client_credentials", "identity_assertion", "bearer")
 _AUTH_ALIASES = {
     "clientId": "client_id",
@@ -158,6 +161,8 @@ _NOTHING: Any = object()
 
 def normalize(data: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], list[Problem], list[Problem]]:
     """Fields under their own names (``names``); problems; and warnings for what is not known."""
+    if data.get("httpUrl"):  # for Gemini, the other is an older transport's
+        data = {"type": "http", **{key: value for key, value in data.items() if key != "url"}}
     reading = _Reading(names)
     for key, value in data.items():
         reading.take(key, value)

@@ -23,7 +23,7 @@ _LOOK = ("mcp.yaml", "mcp.yml", "mcp.json", "mcp.toml", ".mcp.json", ".cursor/mc
 
 def workspace_of(file: Path) -> Path:
     folder = Path(os.path.abspath(file)).parent
-    return folder.parent if folder.name in (".vscode", ".cursor") else folder
+    return folder.parent if folder.name in (".vscode", ".cursor", ".gemini", ".codex", ".zed") else folder
 
 
 def find(start: str | Path | None = None) -> Path | None:
@@ -50,7 +50,9 @@ def find(start: str | Path | None = None) -> Path | None:
 
 
 def known_host_files(start: str | Path | None = None) -> list[HostFile]:
-    """Where Claude Desktop, Claude Code, Cursor and VS Code keep theirs on this system, those of the user first.
+    """Where the known hosts keep theirs on this system, those of the user first.
+
+    They are Claude Desktop, Claude Code, Cursor, VS Code, Cline, Windsurf, Codex, Gemini CLI, Zed, opencode and Goose.
 
     Parameters:
         start: the project's folder, the working directory unless given.
@@ -63,12 +65,27 @@ def known_host_files(start: str | Path | None = None) -> list[HostFile]:
         apps = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
     else:
         apps = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    # these keep to ~/.config on macOS too
+    unix = apps if sys.platform == "win32" else Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    cline = Path("saoudrizwan.claude-dev", "settings", "cline_mcp_settings.json")
+    goose = Path("Block", "goose", "config") if sys.platform == "win32" else Path("goose")
     return [
         HostFile("Claude Desktop", apps / "Claude" / "claude_desktop_config.json"),
         HostFile("Claude Code", home / ".claude.json"),
         HostFile("Cursor", home / ".cursor" / "mcp.json"),
         HostFile("VS Code", apps / "Code" / "User" / "mcp.json"),
+        HostFile("Cline", apps / "Code" / "User" / "globalStorage" / cline),
+        HostFile("Windsurf", home / ".codeium" / "windsurf" / "mcp_config.json"),
+        HostFile("Codex", Path(os.environ.get("CODEX_HOME") or home / ".codex") / "config.toml"),
+        HostFile("Gemini CLI", home / ".gemini" / "settings.json"),
+        HostFile("Zed", unix / ("Zed" if sys.platform == "win32" else "zed") / "settings.json"),
+        HostFile("opencode", (unix if sys.platform != "win32" else home / ".config") / "opencode" / "opencode.json"),
+        HostFile("Goose", unix / goose / "config.yaml"),
         HostFile("Claude Code", folder / ".mcp.json"),
         HostFile("Cursor", folder / ".cursor" / "mcp.json"),
         HostFile("VS Code", folder / ".vscode" / "mcp.json"),
+        HostFile("Codex", folder / ".codex" / "config.toml"),
+        HostFile("Gemini CLI", folder / ".gemini" / "settings.json"),
+        HostFile("Zed", folder / ".zed" / "settings.json"),
+        HostFile("opencode", folder / "opencode.json"),
     ]

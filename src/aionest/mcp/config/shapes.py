@@ -16,7 +16,9 @@ NO_SERVERS = {"$schema", "inputs", "version"}
 
 
 def _is_server(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(value.get(key), str) for key in ("command", "url"))
+    return isinstance(value, Mapping) and any(
+        isinstance(value.get(key), str) for key in ("command", "url", "serverUrl", "httpUrl")
+    )
 
 
 def wrapper(root: Mapping[Any, Any]) -> tuple[str, ...]:
