@@ -188,3 +188,37 @@ def test_a_pattern_that_cannot_be_told_in_bounded_time_is_the_servers():
     none = Tool("t", input_schema={"type": "object", "properties": {"s": {"type": "string", "pattern": "("}}})
     with pytest.raises(ToolSchemaError):
         none.validate({"s": "x"})
+
+
+ANSWERS = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    number, method = message.get("id"), message["method"]
+    if method == "initialize":
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+    elif method == "tools/list":
+        schema = {"type": "object", "properties": {"s": {"type": "string", "pattern": sys.argv[1]}}}
+        result = {"tools": [{"name": "t", "inputSchema": {"type": "object"}, "outputSchema": schema}]}
+    elif method == "tools/call":
+        result = {"content": [], "structuredContent": message["params"]["arguments"]}
+    else:
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": number, "result": result}), flush=True)
+"""
+
+
+def test_a_result_whose_pattern_would_freeze_the_interpreter(make_loader):
+    one = {"command": sys.executable, "args": ["-c", ANSWERS, "^(a+)+$"], "timeout": 60, "protocol": "legacy"}
+    loader = make_loader({"one": one})
+    assert not loader.errors, loader.errors
+    for _ in range(2):  # the second with what the first has made
+        assert loader.call("one.t", {"s": "a" * 5000}).structured == {"s": "a" * 5000}
+        with pytest.raises(ProtocolError, match="Invalid structured content returned by tool t"):
+            loader.call("one.t", {"s": "a" * 5000 + "!"})
+
+
+def test_a_result_whose_schema_is_none(make_loader):
+    one = {"command": sys.executable, "args": ["-c", ANSWERS, "("], "timeout": 60, "protocol": "legacy"}
+    with pytest.raises(ProtocolError, match="Invalid schema for tool t"):
+        make_loader({"one": one}).call("one.t", {"s": "a"})

@@ -177,6 +177,16 @@ def test_a_server_of_the_newest_protocol_only_over_http(make_loader, modern_url)
     assert loader.status["one"].protocol == "2026-07-28" and loader.call("one.echo").text == "here"
 
 
+def test_refused_credentials_are_told_whatever_comes_after_them(make_loader, modern_url, monkeypatch):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.reply(403 if body["method"] == "server/discover" or not sdk.V2 else 400, b"")
+
+    monkeypatch.setattr(Modern, "do_POST", do_POST)
+    loader = make_loader({"one": {"url": modern_url}})
+    assert "HTTP 403" in loader.errors["one"], loader.errors
+
+
 @pytest.mark.skipif(sdk.V2, reason="2.x speaks it")
 def test_the_line_that_does_not_speak_it_says_so_over_http(make_loader, modern_url):
     loader = make_loader({"one": {"url": modern_url}})
@@ -193,3 +203,85 @@ def test_the_line_that_does_not_speak_it_says_so(make_loader, protocol):
 def test_without_it(make_loader):
     loader = make_loader({"one": {**ONE["one"], "protocol": "legacy"}})
     assert "Method not found" in loader.errors["one"]
+
+
+# Takes what it does not know without a word, as some do, and keeps a record of what it was asked
+PLAIN_SERVER = """
+import json, os, sys
+with open(sys.argv[1], "a") as asked:
+    def send(number, **answer):
+        print(json.dumps({"jsonrpc": "2.0", "id": number, **answer}), flush=True)
+    for line in sys.stdin:
+        message = json.loads(line)
+        asked.write(f"{os.getpid()} {message['method']}\\n")
+        asked.flush()
+        number, method = message.get("id"), message["method"]
+        if method == "initialize":
+            if sys.argv[2] == "late":  # slow to start, and modern only: it has read both by now
+                about = {"capabilities": {}, "supportedVersions": ["2026-07-28"], "resultType": "complete"}
+                send(discover, result={**about, "cacheScope": "private", "ttlMs": 0})
+                send(number, error={"code": -32601, "message": "Method not found"})
+                continue
+            about = {"capabilities": {"tools": {}}, "serverInfo": {"name": "plain", "version": "1"}}
+            send(number, result={"protocolVersion": "2025-11-25", **about})
+        elif method == "tools/list":
+            kept = {"cacheScope": "private", "ttlMs": 0, "resultType": "complete"}
+            send(number, result={"tools": [{"name": "t", "inputSchema": {"type": "object"}}], **kept})
+        elif method == "server/discover":
+            discover = number
+        elif method == "tools/call":
+            send(number, result={"content": [{"type": "text", "text": "done"}]})
+"""
+
+
+def plain(tmp_path, kind):
+    """The settings of that server, and what each process of it was asked."""
+    file = tmp_path / "asked"
+    file.touch()
+
+    def asked():
+        found = {}
+        for line in file.read_text().splitlines():
+            pid, _, method = line.partition(" ")
+            found.setdefault(pid, []).append(method)
+        return list(found.values())
+
+    return {"one": {"command": sys.executable, "args": ["-c", PLAIN_SERVER, str(file), kind], "timeout": 60}}, asked
+
+
+@needs_2
+def test_a_server_that_ignores_the_question_what_it_speaks_is_asked_once(make_loader, tmp_path, monkeypatch):
+    import mcp.client.session as of_sdk
+
+    assert sdk.of_line.PROBE < of_sdk.DISCOVER_TIMEOUT_SECONDS / 4
+    monkeypatch.setattr(sdk.of_line, "PROBE", 0.05)
+    monkeypatch.setattr(of_sdk, "DISCOVER_TIMEOUT_SECONDS", 600)  # whoever waits that long for it fails here
+    config, asked = plain(tmp_path, "silent")
+    loader = make_loader(config)
+    assert not loader.errors and loader.status["one"].protocol == "2025-11-25"
+    loader.restart("one")
+    assert loader.call("one.t").text == "done"
+    first, second = asked()
+    assert first[:3] == ["server/discover", "initialize", "notifications/initialized"]
+    assert second[:2] == ["initialize", "notifications/initialized"] and "server/discover" not in second
+
+
+@needs_2
+def test_a_server_of_the_newest_protocol_that_is_slow_to_start(make_loader, tmp_path, monkeypatch):
+    monkeypatch.setattr(sdk.of_line, "PROBE", 0.05)
+    config, asked = plain(tmp_path, "late")
+    loader = make_loader(config)
+    assert not loader.errors and loader.status["one"].protocol == "2026-07-28"
+    assert loader.call("one.t").text == "done"  # its result does not say that it is complete, and is
+    assert asked()[0][:2] == ["server/discover", "initialize"]
+
+
+@needs_2
+def test_who_asks_for_the_newest_protocol_only_waits_as_the_sdk_does(make_loader, tmp_path, monkeypatch):
+    import mcp.client.session as of_sdk
+
+    monkeypatch.setattr(sdk.of_line, "PROBE", 0.0)
+    monkeypatch.setattr(of_sdk, "DISCOVER_TIMEOUT_SECONDS", 0.2)
+    config, asked = plain(tmp_path, "silent")
+    loader = make_loader({"one": {**config["one"], "protocol": "modern"}})
+    assert set(loader.errors) == {"one"} and asked() == [["server/discover"]]

@@ -41,6 +41,8 @@ OURS = {
     "_give_up",
     "_held",
     "_waiting",
+    "_validators",
+    "_assume_complete",
 }
 
 

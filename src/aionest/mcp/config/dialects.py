@@ -170,7 +170,7 @@ class _Registry:
 
     @staticmethod
     def _list(one: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
-        found = next((one[name] for name in names if isinstance(one.get(name), list)), [])
+        found: list[Any] = next((one[name] for name in names if isinstance(one.get(name), list)), [])
         return [part for part in found if isinstance(part, Mapping)]
 
     @staticmethod

@@ -61,6 +61,11 @@ def refused_hint(status: int) -> str:
     return f"if it speaks no older protocol than {MODERN}: {of_line.NEEDS_2}" if status == 400 and not V2 else ""
 
 
+def ignores_probe(session: Any) -> bool:
+    """Has the server left the question unanswered that ``auto`` asks first, so that the handshake was made after some time?"""
+    return of_line.ignores_probe(session)
+
+
 def has_ping(session: Any) -> bool:
     """Does the protocol that was agreed on have a ping?"""
     return of_line.protocol_of(session) < MODERN
@@ -158,6 +163,7 @@ __all__ = [
     "explain",
     "get_prompt",
     "has_ping",
+    "ignores_probe",
     "initialize",
     "is_cancellation",
     "notification",

@@ -76,6 +76,7 @@ _DISPATCHER = "mcp.shared.jsonrpc_dispatcher:"
 _AUTH = "mcp.client.auth:"
 _SLOWER = "calls over pipes go the SDK's own way, which takes several times as long"
 _REFUSED = "a list of tools is refused as a whole if one of them is described wrongly"
+_SLOW_PATTERNS = "patterns in the schemas of results are looked for by Python's own engine, which may take for ever"
 _NO_LOGIN = "servers that want a login are unavailable"
 _FAILS = "that request fails"
 
@@ -144,6 +145,11 @@ SURFACE: tuple[Name, ...] = (
     *_names(1, "mcp.types:", "ClientRequest Result", "lists", _REFUSED),
     *_names(1, _SESSION, "send_request _tool_output_schemas", "lists", _REFUSED),
     *_names(2, _SESSION, "_dispatcher _stamp _absorb_tool_listing", "lists", _REFUSED),
+    # results: their type, and the patterns in their schemas
+    *_names(2, _SESSION, "_dispatcher", "results", "a result that does not say that it is complete is refused"),
+    *_names(2, _SESSION, "_output_schema_validator _tool_output_validators", "patterns", _SLOW_PATTERNS),
+    *_names(1, _SESSION, "_validate_tool_result _tool_output_schemas", "patterns", _SLOW_PATTERNS),
+    *_names(2, _SESSION, "send_discover adopt", "probe", "a server that ignores server/discover takes ten seconds"),
     # 1.x answers a server's questions before it reads on
     *_names(
         1,

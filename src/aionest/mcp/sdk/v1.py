@@ -18,6 +18,7 @@ from .convert import dump
 from .failures import briefly, rpc_code
 from .lenient import LenientSession
 from .line import SessionMessage, log
+from .outputs import check, compiled
 from .shortcut_v1 import Direct
 from .surface import absent, step_aside
 
@@ -30,6 +31,7 @@ class Session(LenientSession):
     def __init__(self, read: Any, write: Any, *, log_level: str = "warning", **keywords: Any) -> None:
         super().__init__(read, write, **keywords)
         self.direct = Direct.of(self, read, write)
+        self._validators: dict[str, tuple[Any, Any]] = {}  # of tools' results, with the schemas that they are made of
 
     async def _received_request(self, responder: Any) -> None:
         if absent("answers beside", self):
@@ -43,6 +45,16 @@ class Session(LenientSession):
             await super()._received_request(responder)
         except Exception:  # such as a session that is gone: nobody is there to answer to
             log.debug("a request of the server was not answered", exc_info=True)
+
+    async def _validate_tool_result(self, name: str, result: Any) -> None:
+        schema = getattr(self, "_tool_output_schemas", {}).get(name)
+        if schema is None or result.structuredContent is None:
+            return await super()._validate_tool_result(name, result)
+        made, of = self._validators.get(name, (None, None))
+        if of is not schema:
+            made = compiled(name, schema)
+            self._validators[name] = made, schema
+        check(made, name, result.structuredContent)
 
     async def list_as_it_is(self, params: Any) -> dict[str, Any]:
         request = types.ClientRequest(types.ListToolsRequest(params=params))
@@ -77,6 +89,11 @@ async def negotiate(session: Any) -> dict[str, Any]:
         if rpc_code(exc) not in _MAY_BE_MODERN:
             raise
         raise Unanswerable(f"it does not take the handshake ({exc}): {NEEDS_2}") from exc
+
+
+def ignores_probe(session: Any) -> bool:
+    """(There is none on this line.)"""
+    return False
 
 
 async def discover(session: Any) -> dict[str, Any]:

@@ -13,13 +13,17 @@ from typing import Any
 from ..errors import Unanswerable
 from .convert import dump
 from .lenient import LenientSession
-from .line import SessionMessage, log
+from .line import SDKError, SessionMessage, log
 from .line import types as _types
-from .surface import step_aside
+from .outputs import bounded
+from .surface import absent, step_aside
 
 types: Any = _types  # it is checked with the other line's
 NEEDS_2 = ""  # this is it
 ROUNDS = 10  # questions of the server within one request, as in the SDK
+PROBE = 2.0  # seconds for a server on a pipe to say what it speaks, before the handshake is made as well; the SDK gives it ten
+MODERN = "2026-07-28"
+_REQUEST_TIMEOUT = -32001
 
 try:
     from .shortcut_v2 import PipeDispatcher
@@ -38,6 +42,46 @@ class Session(LenientSession):
             super().__init__(read, write, **keywords)
         else:
             super().__init__(dispatcher=self.direct, **keywords)
+        self.probing = False  # is it asked first what it speaks?
+        self.probe: asyncio.Future[Any] | None = None  # the answer, on a pipe
+        lacking = absent("results", self)
+        if lacking:
+            step_aside("results", f"no {lacking[0].attribute}")
+        else:
+            self._assume_complete()
+
+    def _assume_complete(self) -> None:
+        """A result that does not say so is complete, as the protocol has it; the SDK refuses it."""
+        dispatcher: Any = self._dispatcher  # type: ignore[attr-defined]
+        send = dispatcher.send_raw_request
+
+        async def send_raw_request(*args: Any, **keywords: Any) -> Any:
+            raw = await send(*args, **keywords)
+            if type(raw) is dict and "resultType" not in raw and protocol_of(self) >= MODERN:
+                raw["resultType"] = "complete"
+            return raw
+
+        dispatcher.send_raw_request = send_raw_request
+
+    async def send_discover(self, version: str) -> dict[str, Any]:
+        """As the SDK's; on a pipe, where some servers leave it unanswered, it is soon given up, but the answer still taken."""
+        sending = super().send_discover(version)  # type: ignore[misc]
+        if not self.probing or self.direct is None or self.probe is not None:
+            return await sending  # type: ignore[no-any-return]
+        self.probe = asyncio.ensure_future(sending)
+        self.probe.add_done_callback(_is_known)
+        await asyncio.wait({self.probe}, timeout=PROBE)
+        if not self.probe.done():
+            raise SDKError(code=_REQUEST_TIMEOUT, message="server/discover is not answered")
+        return self.probe.result()  # type: ignore[no-any-return]
+
+    def _output_schema_validator(self, name: str, output_schema: Any) -> Any:
+        known = self._tool_output_validators.get(name)  # type: ignore[attr-defined]
+        if known is not None:
+            return known
+        made = bounded(super()._output_schema_validator(name, output_schema), output_schema)  # type: ignore[misc]
+        self._tool_output_validators[name] = made  # type: ignore[attr-defined]
+        return made
 
     async def list_as_it_is(self, params: Any) -> dict[str, Any]:
         request = types.ListToolsRequest(params=params)
@@ -72,9 +116,35 @@ async def discover(session: Any) -> dict[str, Any]:
     return {"protocolVersion": session.protocol_version, "serverInfo": info, **found}
 
 
+def _is_known(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
+
+
+def ignores_probe(session: Any) -> bool:
+    """Has the server left the question unanswered what it speaks, and made the handshake?"""
+    return session.probe is not None and (session.probe.cancelled() or not session.probe.done())
+
+
 async def negotiate(session: Any) -> dict[str, Any]:
     """Agree on a protocol as the SDK's own client does: without a handshake if the server knows that, else with one."""
-    await _negotiate_auto(session)
+    session.probing = True
+    try:
+        await _negotiate_auto(session)
+    except SDKError:
+        # one that was slow to start has read both, and may take the handshake amiss
+        if session.probe is None or session.discover_result is not None:
+            raise
+        try:
+            session.adopt(types.DiscoverResult.model_validate(await session.probe))
+        except (SDKError, ValueError, RuntimeError):
+            session.probe = None
+        if session.discover_result is None:
+            raise
+    finally:
+        session.probing = False
+        if session.probe is not None:
+            session.probe.cancel()
     return await discover(session) if session.discover_result is not None else dump(session.initialize_result)
 
 

@@ -31,7 +31,7 @@ from ..sdk import Failure, classify, status_of
 from ..transport import http, sse, stdio
 from ..transport.process import ServerProcess, raise_if_ended
 from ..transport.sent import Sent
-from .callbacks import AnsweringClock, Callbacks, Notifier, call_back
+from .callbacks import AnsweringClock, Callbacks, Notifier, call_back, log
 
 if TYPE_CHECKING:
     from ... import Hosted
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from ..transport.tail import Tail
 
 R = TypeVar("R")
+# servers of this process that leave unanswered what ``auto`` asks first, by what they are started with
+_ignore_probe: set[str] = set()
+MOST_KEPT = 10_000
 LEAVE_TIMEOUT = 2.0  # seconds for an HTTP server to take note of the end of a session
 CLOSE_TIMEOUT = 10.0  # seconds; the steps of ending a process are bounded by less
 _LEVELS = {
@@ -152,7 +155,7 @@ class Link:
                 dropped.watch(session)
                 self.session = session
                 try:
-                    self.about = await self._asked(sdk.initialize(session, config.protocol))
+                    self.about = await self._agreed(session, config.protocol)
                 except Exception as exc:
                     # a server that ends at its start may be noticed first by what cannot be written to it any more
                     if self.process is not None and classify(exc)[0] in (Failure.UNSENT, Failure.LOST):
@@ -161,6 +164,24 @@ class Link:
                 yield session
         finally:
             dropped.close()
+
+    async def _agreed(self, session: Any, protocol: str) -> dict[str, Any]:
+        """Agree on a protocol; what the server says of itself. What it has ignored once, it is not asked again."""
+        mine = self.config.content_hash()
+        if protocol == "auto" and mine in _ignore_probe:
+            try:
+                return await self._asked(sdk.initialize(session, "legacy"))
+            except BaseException:
+                _ignore_probe.discard(mine)  # it may be another by now
+                raise
+        about = await self._asked(sdk.initialize(session, protocol))
+        if sdk.ignores_probe(session) and len(_ignore_probe) < MOST_KEPT:
+            _ignore_probe.add(mine)
+            said = (
+                "server %r ignores server/discover, which takes time at its first start; `protocol: legacy` saves that"
+            )
+            log.info(said, self.config.name)
+        return about
 
     async def _streams(self, config: ServerConfig, dropped: sdk.DroppedStreamWatch) -> Transport:
         if self.transport == "stdio":

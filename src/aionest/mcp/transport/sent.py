@@ -66,10 +66,13 @@ class Sent:
         return self.channel is not None and self.channel.unreached(self._marks[0])
 
     def status(self) -> int:
-        """The HTTP status that said no to the latest request, or 0."""
+        """The HTTP status that said no to the latest request, or 0. One that refuses the credentials says more than what follows it."""
         if self.channel is None:
             return 0
-        return self.channel.status(self._marks[-1]) if self._marks else 0
+        found = [self.channel.status(mark) for mark in self._marks]
+        if not found or not found[-1]:
+            return 0
+        return next((one for one in found if one in (401, 403)), found[-1])
 
     def forget(self) -> None:
         """The call is over."""

@@ -1,0 +1,61 @@
+"""Results of tools against the schemas that they declare: as the SDK checks them, but for patterns, which the server writes.
+
+The SDK's validators look for a pattern with Python's own engine, which may take hours for a few letters and holds the interpreter
+meanwhile. And 1.x makes a validator for each result, which takes longer than the call.
+
+Contract
+  * What is wrong is told as ``Unanswerable``, or on 2.x by the SDK itself, in the same words.
+  * No reference of a schema is fetched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import Unanswerable
+from ..tools.patterns import has_patterns, safe
+
+_NO_REGISTRY: dict[str, Any] = {}
+
+
+def _registry() -> dict[str, Any]:
+    """The option that makes a validator fetch nothing; the SDK's schemas refer to nothing outside of them."""
+    if not _NO_REGISTRY:
+        from referencing import Registry
+
+        _NO_REGISTRY["registry"] = Registry()  # type: ignore[var-annotated]
+    return _NO_REGISTRY
+
+
+def bounded(validator: Any, schema: Any) -> Any:
+    """In place of the SDK's validator, one that takes linear time for patterns; that itself where there are none."""
+    return safe(type(validator), schema)(schema, **_registry()) if has_patterns(schema) else validator
+
+
+def compiled(name: str, schema: dict[str, Any]) -> Any:
+    """A validator for a tool's results. Raises ``Unanswerable`` for what is no schema."""
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    draft = validator_for(schema)
+    try:
+        draft.check_schema(schema)
+    except SchemaError as exc:
+        raise Unanswerable(f"Invalid schema for tool {name}: {exc}") from None
+    return bounded(draft(schema, **_registry()), schema)
+
+
+def check(validator: Any, name: str, value: Any) -> None:
+    """Raise ``Unanswerable`` if a tool's structured content is not what its schema says."""
+    from jsonschema.exceptions import best_match
+    from referencing.exceptions import Unresolvable
+
+    try:
+        error = best_match(validator.iter_errors(value))
+    except Unresolvable as exc:
+        raise Unanswerable(f"Invalid schema for tool {name}: {exc}") from exc
+    if error is not None:
+        raise Unanswerable(f"Invalid structured content returned by tool {name}: {error}") from error
+
+
+__all__ = ["bounded", "check", "compiled"]
