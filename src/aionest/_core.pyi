@@ -86,8 +86,8 @@ def carry(loop: asyncio.AbstractEventLoop, /) -> None:
 def end_suspended(loop: asyncio.AbstractEventLoop | None, message: str, /) -> int:
     """End this thread's runs suspended on ``loop`` (None: any) with RuntimeError; how many could not be ended."""
 
-def set_guest(loop: asyncio.AbstractEventLoop, guest: Any, /) -> None:
-    """Name the object that pumps ``loop`` inside another one, or None."""
+def set_guest(loop: asyncio.AbstractEventLoop, guest: Any, outer: asyncio.AbstractEventLoop | None, /) -> None:
+    """Name the object that pumps ``loop`` inside ``outer``, or None and None."""
 
 def set_eventfd(loop: asyncio.AbstractEventLoop, fd: int, /) -> None:
     """Wake ``loop`` up by this descriptor, which its epoll object watches edge-triggered; -1: by its pipe again, -2: as -1, in a forked child."""

@@ -35,6 +35,11 @@ block_clear(PyObject *self)
     Py_CLEAR(b->task);
     Py_CLEAR(b->exc);
     an_anchor_drop(&b->anchor, NULL);
+    if (b->step != NULL) { /* its stack was cut off: so is what was held for it */
+        an_step *step = b->step;
+        b->step = NULL;
+        an_steps_leave(step, NULL);
+    }
     while (b->contexts.n > 0) {
         Py_DECREF(b->contexts.items[--b->contexts.n]);
     }
@@ -157,13 +162,18 @@ an_block_unlink(an_block *b)
 
 /* Another thread's hub may sleep: let its loop look. */
 static void
-nudge(an_thread *th)
+nudge(an_thread *th, an_block *b)
 {
     if (th == an_thread_peek() || th->run == NULL || th->run->loop == NULL) {
         return;
     }
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *r = PyObject_CallMethodNoArgs(th->run->loop, an_st->s__write_to_self);
+    PyObject *exc = PyErr_GetRaisedException(), *r;
+    if (th->run->kind == AN_RUN_FOREIGN) {
+        r = PyObject_CallMethodOneArg(th->run->loop, an_st->s_call_soon_threadsafe, (PyObject *)b);
+    }
+    else {
+        r = PyObject_CallMethodNoArgs(th->run->loop, an_st->s__write_to_self);
+    }
     if (r == NULL) {
         PyErr_WriteUnraisable(th->run->loop);
     }
@@ -203,7 +213,7 @@ an_block_wake(an_block *b)
         PyErr_WriteUnraisable((PyObject *)b);
         return;
     }
-    nudge(b->th);
+    nudge(b->th, b);
 }
 
 void
@@ -226,27 +236,109 @@ an_block_wake_waiters(an_thread *th, PyObject *future)
     }
 }
 
-void
-an_block_interrupt(an_block *b, PyObject *exc)
+/* The loop in whose run it goes on: its own, or the one that that is a guest of. borrowed */
+static an_loop *
+carrying(an_block *b)
+{
+    an_loop *rec = b->rec;
+    while (rec->outer != NULL) {
+        rec = rec->outer;
+    }
+    return rec;
+}
+
+/* B4 */
+static int
+may_go_on(an_run *run, an_block *b)
+{
+    an_loop *rec = carrying(b);
+    return run == NULL || run->rec == rec || (run->kind != AN_RUN_FOREIGN && !rec->foreign);
+}
+
+an_block *
+an_block_next(an_thread *th)
+{
+    size_t i = 0;
+    while (i < th->pending.len) {
+        an_block *b = (an_block *)an_ring_at(&th->pending, i);
+        if (AN_UNLIKELY(b->state != AN_BLOCK_READY)) {
+            (void)an_ring_take(&th->pending, i);
+            Py_DECREF(b);
+            i = 0;
+        }
+        else if (AN_LIKELY(may_go_on(th->run, b))) {
+            return (an_block *)an_ring_take(&th->pending, i);
+        }
+        else {
+            i++;
+        }
+    }
+    return NULL;
+}
+
+int
+an_block_is_pending(an_thread *th)
+{
+    for (size_t i = 0; i < th->pending.len; i++) {
+        an_block *b = (an_block *)an_ring_at(&th->pending, i);
+        if (b->state == AN_BLOCK_READY && may_go_on(th->run, b)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Have the loop that carries B's wake it by a callback. 1 it will | 0 it cannot */
+static int
+ask_its_loop(an_block *b)
+{
+    PyObject *loop = an_loop_of(carrying(b));
+    PyObject *r = loop == NULL ? NULL : PyObject_CallMethodOneArg(loop, an_st->s_call_soon_threadsafe, (PyObject *)b);
+    if (r == NULL && loop != NULL) {
+        PyErr_WriteUnraisable(loop);
+    }
+    Py_XDECREF(r);
+    Py_XDECREF(loop);
+    return r != NULL;
+}
+
+static void
+interrupt(an_block *b, PyObject *exc, int at_once)
 {
     if (b->state != AN_BLOCK_WAITING) {
         Py_DECREF(exc);
         return;
     }
     Py_INCREF(b);
-    Py_XSETREF(b->exc, exc);
-    an_block_wake(b);
     PyObject *saved = PyErr_GetRaisedException();
+    if (b->exc == NULL) {
+        b->exc = exc;
+    }
+    else {
+        Py_DECREF(exc);
+    }
+    an_run *run = b->th == NULL ? NULL : b->th->run;
+    /* another loop runs now; and a foreign one comes to it by a callback only */
+    int elsewhere = run != NULL && run->kind != AN_RUN_DRAINING && (carrying(b)->foreign || !may_go_on(run, b));
+    if (at_once || !elsewhere || !ask_its_loop(b)) {
+        an_block_wake(b);
+    }
     an_block_detach(b);
     PyErr_SetRaisedException(saved);
     Py_DECREF(b);
 }
 
 void
+an_block_interrupt(an_block *b, PyObject *exc)
+{
+    interrupt(b, exc, 0);
+}
+
+void
 an_block_end(an_block *b, const char *message)
 {
     an_err("NestedRunError", "%s", message);
-    an_block_interrupt(b, PyErr_GetRaisedException());
+    interrupt(b, PyErr_GetRaisedException(), 1);
 }
 
 void

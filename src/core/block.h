@@ -17,6 +17,8 @@
  *       handed over to (in the midst of that switch its stack may nest anew)
  *   B2  fiber is the stack that an_suspend() left; nobody else switches to it meanwhile
  *   B3  th is NULL once the block is over; a thread that ends leaves none of its blocks behind that is not
+ *   B4  a stack that slept in a foreign loop's run goes on in a run of that loop, and while such a loop's run is the newest no
+ *       other loop's does: what it runs next is that loop's business, and goes back to its stack
  * Owns     fiber, carrier, loop, rec, future, task, exc, contexts: strong. th, prev, next: borrowed.
  * Thread   its own; an_block_wake by any with the GIL
  */
@@ -24,6 +26,7 @@
 #define AN_BLOCK_H
 
 #include "loop.h"
+#include "steps.h"
 #include "task.h"
 #include "thread.h"
 
@@ -49,9 +52,11 @@ typedef struct an_block {
     int missed;     /* its future called back while another thread carried the loop; still WAITING */
     int signals;    /* it holds the SIGINT handler (signals.h) */
     int left;       /* KeyboardInterrupt or SystemExit has ended the run of the loop that it sleeps in (exits.h) */
+    int told;       /* the task waits for the future */
     long long number;
     PyObject *carrier; /* the stack of ours under it: fiber itself, or what a foreign stack was started from */
     an_anchor anchor;  /* the frame it sleeps on */
+    an_step *step;     /* it is a step of the task's that sleeps, not its coroutine (steps.h) | NULL */
     PyObject *fiber, *loop, *future, *task, *exc;
     an_loop *rec;
     an_contexts contexts;
@@ -65,10 +70,15 @@ an_block *an_block_new(an_thread *th, an_loop *rec, PyObject *loop, PyObject *fu
 void an_block_link(an_block *b);   /* NEW -> WAITING */
 void an_block_unlink(an_block *b); /* -> OVER */
 
-void an_block_wake(an_block *b);                     /* never fails; does not switch */
-void an_block_interrupt(an_block *b, PyObject *exc); /* EXC is stolen; the future loses its callback; runs Python */
+void an_block_wake(an_block *b); /* never fails; does not switch */
+/* B goes on with EXC (stolen), when the loop that carries its own comes to it; the future loses its callback. Runs Python */
+void an_block_interrupt(an_block *b, PyObject *exc);
+/* The same at once, with NestedRunError(MESSAGE): for who hands over to it himself. Runs Python */
+void an_block_end(an_block *b, const char *message);
 
-void an_block_end(an_block *b, const char *message); /* the same with NestedRunError(MESSAGE) */
+/* The first of the pending ones that may go on here (B4), taken out. new ref | NULL: there is none. Runs Python (decref) */
+an_block *an_block_next(an_thread *th);
+int an_block_is_pending(an_thread *th); /* 1 there is one */
 
 /* FUTURE is done, but what it called back may not have come through: wake the runs of TH that wait for it. */
 void an_block_wake_waiters(an_thread *th, PyObject *future);

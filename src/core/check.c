@@ -80,6 +80,19 @@ check_fibers(an_thread *th)
 }
 
 static int
+check_foreign_run(an_thread *th)
+{
+    if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN || !th->place.in_hub) {
+        return 0;
+    }
+    if (th->idle_base == NULL) {
+        return broken("F1: a callback runs, and its loop's own stack is not known");
+    }
+    const void *rec = an_fiber_serves(th->fibers.carrier);
+    return rec == NULL || rec == th->run->rec ? 0 : broken("F5: a callback of one loop goes on in the run of another");
+}
+
+static int
 check_thread(an_thread *th)
 {
     for (size_t i = 0; i < th->idle.len; i++) {
@@ -102,7 +115,7 @@ check_thread(an_thread *th)
             return broken("H3: a run without a base");
         }
     }
-    return check_blocks(th) < 0 ? -1 : check_fibers(th);
+    return check_blocks(th) < 0 || check_fibers(th) < 0 ? -1 : check_foreign_run(th);
 }
 
 static int

@@ -13,6 +13,7 @@ typedef struct {
     PyObject *like;   /* the same */
     Py_hash_t hash;
     struct an_link *link; /* a hub's, while it has one */
+    const void *serves;   /* compared, never followed */
     PyObject *heir;       /* strong until it has ended: see an_fiber_set_over() */
     int over, dismissed;
 } an_fiber;
@@ -67,6 +68,18 @@ int
 an_fiber_is_over(PyObject *fiber)
 {
     return an_fiber_is_ours(fiber) && own(fiber)->over;
+}
+
+void
+an_fiber_set_serves(PyObject *fiber, const void *rec)
+{
+    own(fiber)->serves = rec;
+}
+
+const void *
+an_fiber_serves(PyObject *fiber)
+{
+    return an_fiber_is_ours(fiber) ? own(fiber)->serves : NULL;
 }
 
 void

@@ -75,7 +75,9 @@ struct an_link *an_fiber_link(PyObject *fiber);
 void an_fiber_set_link(PyObject *fiber, struct an_link *link);
 void an_fiber_set_over(PyObject *fiber, PyObject *heir);
 int an_fiber_is_over(PyObject *fiber);
-void an_fiber_dismiss(PyObject *fiber); /* it shall end when it wakes up */
+void an_fiber_set_serves(PyObject *fiber, const void *rec); /* a foreign loop whose callback is under way there | NULL */
+const void *an_fiber_serves(PyObject *fiber);               /* compared only */
+void an_fiber_dismiss(PyObject *fiber);                     /* it shall end when it wakes up */
 int an_fiber_is_dismissed(PyObject *fiber);
 
 int an_fiber_set_parent(PyObject *fiber, PyObject *parent); /* 0 | -1+exc */

@@ -34,12 +34,10 @@ static int
 wake_ready(an_thread *th, PyObject *self)
 {
     int rc = 0;
-    while (rc == 0 && th->pending.len > 0) {
-        an_block *b = (an_block *)an_ring_pop(&th->pending);
-        if (b->state == AN_BLOCK_READY) {
-            b->handed = 1;
-            rc = an_hub_switch(th, self, b->fiber, b->carrier);
-        }
+    an_block *b;
+    while (rc == 0 && (b = an_block_next(th)) != NULL) {
+        b->handed = 1;
+        rc = an_hub_switch(th, self, b->fiber, b->carrier);
         Py_DECREF(b);
     }
     return rc;
@@ -65,6 +63,28 @@ run_on_hub(an_thread *th, PyObject *self)
 
 static long long n_jobs = 0, n_calls = 0; /* n_calls: of wrappers, and wrappers made: whether an iteration did anything */
 
+/* Do what the loop has called back for, and let the stacks go on that become ready by it. 0 | -1+exc. MAY SWITCH */
+static int
+carry_out(an_thread *th, PyObject *self, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+          PyObject *context)
+{
+    int rc = 0;
+    if (callback == NULL ||
+        (AN_UNLIKELY(an_steps_open != NULL) && kwnames == NULL && an_steps_hold(callback, args, nargs, context))) {
+        /* nothing */
+    }
+    else if (Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_block)) {
+        an_block_wake((an_block *)callback);
+    }
+    else {
+        rc = an_job_put(th, callback, args, nargs, kwnames, context);
+        if (rc == 0) {
+            rc = run_on_hub(th, self);
+        }
+    }
+    return rc == 0 ? wake_ready(th, self) : rc;
+}
+
 /* The loop calls CALLBACK(ARGS); NULL: there may be stacks that are ready. Its result, None if it sleeps | NULL+exc.
  * MAY SWITCH */
 static PyObject *
@@ -79,7 +99,6 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
     if (context != NULL && !entered) {
         PyErr_Clear(); /* the thread's bottom context, current without having been entered */
     }
-    int rc;
     struct an_job aside;
     an_job_set_aside(th, &aside);
     long long waited_for = th->job.number;
@@ -90,22 +109,7 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
     th->job.number = ++n_jobs;
     th->job.since = n_calls;
     th->job.result = NULL;
-    if (callback == NULL) {
-        rc = 0;
-    }
-    else if (Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_block)) {
-        an_block_wake((an_block *)callback);
-        rc = 0;
-    }
-    else {
-        rc = an_job_put(th, callback, args, nargs, kwnames, own_context != NULL ? own_context : context);
-        if (rc == 0) {
-            rc = run_on_hub(th, self);
-        }
-    }
-    if (rc == 0) {
-        rc = wake_ready(th, self);
-    }
+    int rc = carry_out(th, self, callback, args, nargs, kwnames, own_context != NULL ? own_context : context);
     PyObject *result = th->job.result;
     an_job_put_back(th, &aside);
     th->job.number = waited_for;

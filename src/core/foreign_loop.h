@@ -15,6 +15,8 @@
  *   F3  the loop calls wrappers in an empty context of its own, which is left while a hub runs the callback in the context
  *       that it was given with
  *   F4  every wrapper is linked from its making to its end, in that order
+ *   F5  a stack on which a callback of such a loop is under way runs only while that loop's run is the newest (B4): what comes
+ *       next on it goes back to idle_base, and its code asks which loop runs, and which task
  * Owns     a wrapper: the callback; a method: the one that it stands for
  * Thread   methods: any (call_soon_threadsafe). Wrappers: the loop's; called anywhere else they are the callback
  */

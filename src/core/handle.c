@@ -1,6 +1,7 @@
 #include "handle.h"
 #include "err.h"
 #include "loop.h"
+#include "steps.h"
 
 #include <structmember.h>
 
@@ -376,7 +377,11 @@ an_handle_run(PyObject *h)
     Py_INCREF(context);
     Py_INCREF(callback);
     Py_INCREF(args);
-    if (PyContext_Enter(context) == 0) {
+    if (AN_UNLIKELY(an_steps_open != NULL) &&
+        an_steps_hold(callback, &PyTuple_GET_ITEM(args, 0), PyTuple_GET_SIZE(args), context)) {
+        r = Py_NewRef(Py_None);
+    }
+    else if (PyContext_Enter(context) == 0) {
         Py_ssize_t n = PyTuple_GET_SIZE(args);
         r = n == 0 ? PyObject_CallNoArgs(callback) : PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0), (size_t)n, NULL);
         if (AN_LIKELY(r != NULL)) {

@@ -108,6 +108,7 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
 {
     for (;;) {
         an_run *run = th->run;
+        an_block *b = NULL;
         if (AN_UNLIKELY(th->fibers.carrier != self)) {
             an_fiber_take(&th->fibers, self); /* foreign code left another stack amid a handle, and came back to this one */
             th->place = (an_place){.in_hub = 1};
@@ -127,11 +128,12 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
             return MOVE_END;
         }
         if (AN_UNLIKELY(th->pending.len > 0)) {
-            an_block *b = (an_block *)an_ring_pop(&th->pending);
-            if (b->state != AN_BLOCK_READY) {
-                Py_DECREF(b);
+            b = an_block_next(th);
+            if (b == NULL && th->run != run) {
                 continue;
             }
+        }
+        if (AN_UNLIKELY(b != NULL)) {
             if (AN_UNLIKELY(b->fiber != b->carrier)) {
                 an_foreign_release(b->fiber, b->carrier, self);
                 *carrier = Py_NewRef(b->carrier);
@@ -148,9 +150,11 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
         }
         if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
             if (th->job.callback != NULL) {
+                an_fiber_set_serves(self, run->rec);
                 if (AN_UNLIKELY(an_job_run(th) < 0)) {
                     an_exits_to_foreign(th);
                 }
+                an_fiber_set_serves(self, NULL);
                 continue;
             }
             *target = Py_NewRef(th->idle_base);
@@ -443,12 +447,8 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
 static int
 lend_base(an_thread *th)
 {
-    while (th->pending.len > 0) {
-        an_block *b = (an_block *)an_ring_pop(&th->pending);
-        if (b->state != AN_BLOCK_READY) {
-            Py_DECREF(b);
-            continue;
-        }
+    an_block *b;
+    while ((b = an_block_next(th)) != NULL) {
         an_contexts contexts;
         PyObject *self = an_fiber_current();
         if (self == NULL || an_contexts_leave(&contexts) < 0) {
@@ -519,7 +519,7 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     int rc;
     do {
         PyObject *due = NULL;
-        if (th->pending.len > 0) {
+        if (an_block_is_pending(th)) {
             if (!base || guest) {
                 rc = 0; /* the hub under us hands over; what is left of the batch is run in the next call */
                 break;

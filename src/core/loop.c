@@ -43,6 +43,7 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(rec->fdmap);
     Py_VISIT(rec->sighandlers);
     Py_VISIT(rec->guest);
+    Py_VISIT(rec->outer);
     Py_VISIT(rec->context);
     Py_VISIT(rec->stop_waiters);
     return 0;
@@ -77,6 +78,7 @@ loop_clear(PyObject *self)
     Py_CLEAR(rec->fdmap);
     Py_CLEAR(rec->sighandlers);
     Py_CLEAR(rec->guest);
+    Py_CLEAR(rec->outer);
     Py_CLEAR(rec->context);
     Py_CLEAR(rec->stop_waiters);
     rec->epfd = -1;
@@ -249,14 +251,22 @@ fail:
 }
 
 PyObject *
+an_loop_of(an_loop *rec)
+{
+    PyObject *loop = rec->loop_ref == NULL ? Py_None : ((PyWeakReference *)rec->loop_ref)->wr_object;
+    return loop != Py_None && Py_REFCNT(loop) > 0 ? Py_NewRef(loop) : NULL;
+}
+
+PyObject *
 an_loop_all(void)
 {
     PyObject *list = PyList_New(0);
     for (an_loop *rec = all_records; list != NULL && rec != NULL; rec = rec->next) {
-        PyObject *loop = rec->loop_ref == NULL ? Py_None : ((PyWeakReference *)rec->loop_ref)->wr_object;
-        if (loop != Py_None && Py_REFCNT(loop) > 0 && PyList_Append(list, loop) < 0) {
+        PyObject *loop = an_loop_of(rec);
+        if (loop != NULL && PyList_Append(list, loop) < 0) {
             Py_CLEAR(list);
         }
+        Py_XDECREF(loop);
     }
     return list;
 }

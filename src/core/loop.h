@@ -81,6 +81,7 @@ typedef struct an_loop {
     void *evbuf;
     int evcap;
     PyObject *guest;        /* strong or NULL: the object that pumps it inside another loop */
+    struct an_loop *outer;  /* strong or NULL: the record of that one */
     PyObject *stop_waiters; /* strong or NULL: list of futures of nested run_forever calls, newest last */
     Py_ssize_t n_blocks;    /* runs suspended on it */
     long long raised_id;    /* marks the KeyboardInterrupt and SystemExit that came out of a run of it; 0: none yet */
@@ -93,6 +94,8 @@ int an_loop_init(PyObject *module);
 an_loop *an_loop_peek(PyObject *loop);
 /* the same, made if missing; NULL+exc: TypeError if LOOP is not a BaseEventLoop */
 an_loop *an_loop_get(PyObject *loop);
+
+PyObject *an_loop_of(an_loop *rec); /* its loop: new ref | NULL, no exception: that is gone */
 
 /* new list of the loops that have a record | NULL+exc */
 PyObject *an_loop_all(void);

@@ -138,16 +138,20 @@ loop_info(PyObject *module, PyObject *loop)
 static PyObject *
 set_guest(PyObject *module, PyObject *args)
 {
-    PyObject *loop, *guest;
-    if (!PyArg_ParseTuple(args, "OO:set_guest", &loop, &guest)) {
+    PyObject *loop, *guest, *in;
+    if (!PyArg_ParseTuple(args, "OOO:set_guest", &loop, &guest, &in)) {
         return NULL;
     }
-    an_loop *rec = an_loop_get(loop);
-    if (rec == NULL) {
+    an_loop *rec = an_loop_get(loop), *outer = rec == NULL || in == Py_None ? NULL : an_loop_get(in);
+    if (rec == NULL || (in != Py_None && outer == NULL)) {
         return NULL;
     }
-    Py_XSETREF(rec->guest, guest == Py_None ? NULL : Py_NewRef(guest));
     rec->todo = 0;
+    PyObject *old_guest = rec->guest, *old_outer = (PyObject *)rec->outer;
+    rec->guest = guest == Py_None ? NULL : Py_NewRef(guest);
+    rec->outer = (an_loop *)Py_XNewRef((PyObject *)outer);
+    Py_XDECREF(old_guest);
+    Py_XDECREF(old_outer);
     Py_RETURN_NONE;
 }
 
@@ -329,7 +333,7 @@ static PyMethodDef functions[] = {
      "end_suspended($module, loop, message, /)\n--\n\n"
      "End this thread's runs that are suspended on loop (None: on any) with RuntimeError; how many could not be ended."},
     {"set_guest", set_guest, METH_VARARGS,
-     "set_guest($module, loop, guest, /)\n--\n\nName the object that pumps loop inside another one, or None."},
+     "set_guest($module, loop, guest, outer, /)\n--\n\nName the object that pumps loop inside outer, or None and None."},
     {"set_eventfd", set_eventfd, METH_VARARGS,
      "set_eventfd($module, loop, fd, /)\n--\n\n"
      "Wake loop up by this descriptor, which its epoll object watches edge-triggered; -1: by its pipe again,\n"

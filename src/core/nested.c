@@ -64,7 +64,9 @@ step_in_place(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future)
     if (an_task_swap(loop, NULL, &task) < 0) {
         return -1;
     }
-    if (task != NULL && an_task_wait_for(task, future) < 0) {
+    int told = task != NULL && an_task_runs(task);
+    an_step *step = task == NULL || told ? NULL : an_steps_enter(task); /* the step that is run here may sleep */
+    if (told ? an_task_wait_for(task, future) < 0 : task != NULL && step == NULL) {
         rc = -1;
         goto back;
     }
@@ -99,8 +101,11 @@ step_in_place(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future)
         }
     }
 over:
-    if (task != NULL) {
+    if (told) {
         an_task_wait_over(task, future);
+    }
+    if (AN_UNLIKELY(step != NULL)) {
+        an_steps_leave(step, loop);
     }
 back:
     if (task != NULL) {

@@ -51,9 +51,9 @@ interrupt(an_block *b)
         return NULL;
     }
     an_run *run = b->th->run;
-    PyObject *loop = run == NULL ? NULL : Py_XNewRef(run->loop), *r = NULL;
+    PyObject *loop = run == NULL || run->kind == AN_RUN_FOREIGN ? NULL : Py_XNewRef(run->loop), *r = NULL;
     an_block_interrupt(b, exc);
-    if (loop != NULL) { /* it may be about to sleep */
+    if (loop != NULL) { /* it may be about to sleep (a foreign one has got a callback) */
         r = PyObject_CallMethodNoArgs(loop, an_st->s__write_to_self);
         Py_DECREF(loop);
         if (r == NULL) {
@@ -69,7 +69,7 @@ on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     an_thread *th = an_thread_peek();
     an_block *b = front(th);
-    if (b == NULL || (b->state != AN_BLOCK_WAITING && b->exc != NULL)) {
+    if (b == NULL || b->exc != NULL) {
         if (b != NULL) {
             th->sigint_raised = 1; /* code that does not give way */
         }

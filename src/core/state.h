@@ -26,13 +26,13 @@
     X(get_debug) X(context) X(name) X(loop) X(coro) X(cancel) X(_cancelled) X(_run) X(select) X(fileno) X(run)         \
     X(add_done_callback) X(remove_done_callback) X(result) X(done) X(cancelled) X(exception) X(get_loop) X(_loop)      \
     X(_asyncio_future_blocking) X(_fut_waiter) X(_must_cancel) X(_make_cancelled_error) X(_cancel_message)             \
-    X(_exception) X(_log_traceback) X(_aionest_raised)                                                                 \
+    X(_exception) X(_log_traceback) X(_aionest_raised) X(get_coro) X(cr_running)                                       \
     X(uncancel) X(close) X(send) X(__await__) X(_source_traceback) X(eager_start)                                      \
     X(suspend) X(resume) X(kick) X(_log_destroy_pending) X(set_name) X(default_int_handler) X(func) X(_on_sigint)      \
     X(is_running) X(task) X(start) X(_csock) X(args) X(throw) X(_check_running) X(Task) X(Future) X(_sock)  \
     X(_read_ready_cb) X(_conn_lost) X(max_size) X(_protocol) X(data_received) X(_buffer) X(_eof) X(_empty_waiter)      \
     X(_ssock) X(_process_self_data) X(_read_from_self) X(_read_ready__data_received) X(write) X(_get_loop) X(__self__)  \
-    X(append) X(popleft) X(run_forever)  \
+    X(append) X(popleft) X(run_forever) X(__name__)                                                                    \
     X(monotonic) X(MAXIMUM_SELECT_TIMEOUT) X(_MIN_SCHEDULED_TIMER_HANDLES) X(_MIN_CANCELLED_TIMER_HANDLES_FRACTION)
 /* clang-format on */
 

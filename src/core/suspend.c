@@ -113,8 +113,16 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
         goto undo_task;
     }
     an_anchor_set(&b->anchor);
-    if (task != NULL && future != NULL && an_task_wait_for(task, future) < 0) {
-        goto undo_listen;
+    if (task != NULL && AN_UNLIKELY(!an_task_runs(task))) {
+        if ((b->step = an_steps_enter(task)) == NULL) {
+            goto undo_listen;
+        }
+    }
+    else if (task != NULL && future != NULL) {
+        if (an_task_wait_for(task, future) < 0) {
+            goto undo_listen;
+        }
+        b->told = 1;
     }
     if (rec->guest != NULL) {
         if (guest_call(rec, an_st->s_suspend) < 0) {
@@ -188,8 +196,12 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
         if (an_task_swap(loop, task, NULL) < 0) {
             keep_first(&error);
         }
-        if (b->future != NULL) {
+        if (b->told) {
             an_task_wait_over(task, b->future);
+        }
+        if (AN_UNLIKELY(b->step != NULL)) {
+            an_steps_leave(b->step, loop);
+            b->step = NULL;
         }
     }
     an_hub_settle(th);
@@ -226,8 +238,12 @@ undo_guest:
     }
 undo_wait:
     keep_first(&error);
-    if (task != NULL && future != NULL) {
+    if (b->told) {
         an_task_wait_over(task, future);
+    }
+    if (b->step != NULL) {
+        an_steps_leave(b->step, loop);
+        b->step = NULL;
     }
 undo_listen:
     keep_first(&error);

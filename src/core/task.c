@@ -146,6 +146,21 @@ graph(PyObject *f, PyObject *future, PyObject *task)
 }
 
 int
+an_task_runs(PyObject *task)
+{
+    PyObject *exc = PyErr_GetRaisedException(), *running = NULL;
+    PyObject *coro = PyObject_CallMethodNoArgs(task, an_st->s_get_coro);
+    if (coro != NULL && PyCoro_CheckExact(coro)) { /* of others than Python's own coroutines it is not known */
+        running = PyObject_GetAttr(coro, an_st->s_cr_running);
+    }
+    int r = running != Py_False;
+    Py_XDECREF(running);
+    Py_XDECREF(coro);
+    PyErr_SetRaisedException(exc); /* a task of somebody's own making may have no get_coro() */
+    return r;
+}
+
+int
 an_task_wait_for(PyObject *task, PyObject *future)
 {
     if (is_c_task(task)) {
@@ -193,7 +208,7 @@ an_task_wait_over(PyObject *task, PyObject *future)
 int
 an_task_honour_cancel(PyObject *task)
 {
-    if (!must_cancel(task)) {
+    if (!must_cancel(task) || !an_task_runs(task)) {
         return 0;
     }
     clear_must_cancel(task);

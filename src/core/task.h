@@ -15,13 +15,17 @@ int an_set_running_loop(PyObject *loop);
 /* Make TASK (NULL: none) the current task of LOOP; *OLD gets the one before (new ref or NULL). 0 | -1+exc */
 int an_task_swap(PyObject *loop, PyObject *task, PyObject **old);
 
-/* Tell TASK that it waits for FUTURE, as its own step does after a yield: a cancellation that is due already goes to
- * FUTURE at once. 0 | -1+exc, and it waits for nothing; runs Python (future.cancel) */
+/* Is it TASK's coroutine that runs? Not while its step begins or ends around that, where a finalizer or a loop's own
+ * call_soon() may nest: what waits there is not the task. That is about to run, or waits for what it has yielded, and a
+ * cancellation is for that. Runs Python. Keeps the current exception. */
+int an_task_runs(PyObject *task);
+/* Tell TASK, whose coroutine runs, that it waits for FUTURE, as its own step does after a yield: a cancellation that is due
+ * already goes to FUTURE at once. 0 | -1+exc, and it waits for nothing; runs Python (future.cancel) */
 int an_task_wait_for(PyObject *task, PyObject *future);
 /* The wait is over. Keeps the current exception. */
 void an_task_wait_over(PyObject *task, PyObject *future);
 
-/* If TASK must be cancelled: clear that and raise CancelledError. 0 not due | -1+exc */
+/* If TASK, whose coroutine runs, must be cancelled: clear that and raise CancelledError. 0 not due | -1+exc */
 int an_task_honour_cancel(PyObject *task);
 
 /* The contexts that the current stack has entered, innermost first. */

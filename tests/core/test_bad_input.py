@@ -222,7 +222,7 @@ def test_core_functions_check_their_arguments():
 
     for call in (
         lambda: _core.carry(5),
-        lambda: _core.set_guest(5, None),
+        lambda: _core.set_guest(5, None, None),
         lambda: _core.stop_waiters(None),
         lambda: _core.end_suspended(5),
         lambda: _core._probe(1, 2, 3, 4),

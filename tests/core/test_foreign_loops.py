@@ -10,9 +10,12 @@ import socket
 import sys
 import threading
 import weakref
+from pathlib import Path
 
 import foreign_loop
+import greenlet
 import pytest
+import support
 
 import aionest
 from aionest import _core
@@ -528,6 +531,104 @@ def test_a_guests_error_and_its_callers_cancellation_arrive(factory):
             await asyncio.wait_for(outer(), 0.05)
 
     asyncio.run(main())
+
+
+class Boom(Exception):
+    pass
+
+
+@pytest.mark.parametrize("sleeps_on", ["outer", "inner"])
+@pytest.mark.parametrize(("outer", "inner"), [*OUTER_AND_INNER, ("asyncio", "asyncio")])
+def test_what_is_thrown_into_a_greenlet_of_another_loop_is_raised_on_its_own(applied, outer, inner, sleeps_on):
+    """It sleeps in a nested run, and the code that throws runs inside the guest, or between two iterations of that."""
+    factories = {"asyncio": asyncio.SelectorEventLoop, **FACTORIES}
+    seen = {}
+
+    async def sleeps(begun):
+        def body():
+            begun()
+            try:
+                asyncio.run(value(1, 60))
+            except Boom:
+                seen["raised"] = asyncio.get_running_loop(), asyncio.current_task()
+
+        seen["greenlet"] = greenlet.greenlet(body)
+        seen["greenlet"].switch()
+        assert seen["raised"] == (asyncio.get_running_loop(), asyncio.current_task())
+        _core._check()
+        return asyncio.get_running_loop()
+
+    async def throws():
+        here = asyncio.get_running_loop(), asyncio.current_task()
+        seen["greenlet"].throw(Boom())
+        assert here == (asyncio.get_running_loop(), asyncio.current_task())
+        assert "raised" not in seen
+        _core._check()
+
+    async def main():
+        loop, guest = asyncio.get_running_loop(), factories[inner]()
+        try:
+            if sleeps_on == "outer":
+                task = loop.create_task(sleeps(int))
+                await asyncio.sleep(0)
+                guest.run_until_complete(throws())
+                return await task is loop
+            begun = asyncio.Event()
+
+            async def throws_then():
+                await begun.wait()
+                await throws()
+
+            task = loop.create_task(throws_then())
+            found = guest.run_until_complete(sleeps(begun.set))
+            await task
+            return found is guest
+        finally:
+            guest.close()
+
+    assert aionest.run(main(), loop_factory=factories[outer])
+
+
+# ---- Ctrl-C -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["in a callback", "while the loop waits"])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_ctrl_c_wakes_a_run_that_cannot_be_cancelled(child, name, how):
+    """block_on() of a future: nobody's task is cancelled, the caller gets KeyboardInterrupt."""
+    r = child(
+        """
+        import asyncio, os, signal, sys, threading
+        import aionest
+        aionest.apply()
+        if sys.argv[1] == "uvloop":
+            from uvloop import new_event_loop
+        else:
+            sys.path.insert(0, sys.argv[3])
+            from foreign_loop import ForeignLoop as new_event_loop
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            if sys.argv[2] == "in a callback":
+                loop.call_soon(signal.raise_signal, signal.SIGINT)
+            else:
+                timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+                timer.start()
+            try:
+                aionest.block_on(loop.create_future())
+            except KeyboardInterrupt:
+                print("interrupted", flush=True)
+            return asyncio.run(asyncio.sleep(0.01, "goes on"))
+
+        loop = new_event_loop()
+        print(loop.run_until_complete(main()))
+        loop.close()
+        """,
+        name,
+        how,
+        str(Path(foreign_loop.__file__).parent),
+    )
+    assert support.lines_of(r) == ["interrupted", "goes on"]
 
 
 # ---- classes ----------------------------------------------------------------------------------------------------------------

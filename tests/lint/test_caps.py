@@ -31,7 +31,6 @@ BIGGER: dict[str, set[str]] = {
         "an_loop_look_at_selector",
         "an_suspend",
         "carry",
-        "deliver",
         "step_in_place",
     },
     "class": set(),

@@ -158,7 +158,7 @@ class Guest:
         if self.fd < 0:
             self.watcher = watching.watcher(inner, self.notify)
         guests[inner] = self
-        _core.set_guest(inner, self)
+        _core.set_guest(inner, self, outer)
         try:
             setup_nested(inner)
             self.inner_hooks = agen_hooks()
@@ -176,7 +176,7 @@ class Guest:
                 self.disarm()
                 if self.watcher is not None:
                     self.watcher.stop()
-                _core.set_guest(inner, None)
+                _core.set_guest(inner, None, None)
                 del guests[inner]
                 cleanup(inner)
                 signals.guest_ended(outer)
