@@ -263,7 +263,10 @@ async def work(rng, depth):
             if hasattr(task, "uncancel"):
                 task.uncancel()
     elif kind == 17:
-        others = [t for t in asyncio.all_tasks() if t.get_name() != "main"]
+        # not the ones that asyncio.run() shuts a loop down with
+        others = [
+            t for t in asyncio.all_tasks() if getattr(t.get_coro(), "cr_code", None) in (work.__code__, worker.__code__)
+        ]
         if others:
             rng.choice(others).cancel()
     elif kind == 18:

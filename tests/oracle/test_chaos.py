@@ -34,8 +34,7 @@ def test_nothing_breaks(mode):
     run(0, 15, mode)
 
 
-# On other loops than asyncio's some of so many programs fail: see docs/limits.md
 @pytest.mark.long
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ("foreign", "uvloop")])
+@pytest.mark.parametrize("mode", MODES)
 def test_nothing_breaks_in_many_programs(mode):
     run(1000, 1400, mode)
