@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import mimetypes
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aionest._untrusted import for_cell
 from aionest.mcp import UsageError
 
 from .output import err, show_data
@@ -106,5 +108,11 @@ def show_result(result: ToolResult, how_to_save: str = "--save FILE writes it", 
     parts = parts_of(result.content)
     for part in parts if not saved else ():
         err.print(f"({part.kind}, {len(part.data)} bytes; {how_to_save})", style="dim", markup=False)
+    for block in result.content:
+        if block.get("type") == "resource_link":
+            about = [str(block[key]) for key in ("title", "name", "description") if block.get(key)]
+            said = for_cell(": ".join(dict.fromkeys(about))) or "a resource"
+            how = f"aionest mcp read {shlex.quote(result.server)} {shlex.quote(for_cell(block.get('uri', ''), 2_000))}"
+            err.print(f"({said}; {how})", style="dim", markup=False, emoji=False, soft_wrap=True)
     if not text and not parts:
         err.print("(the result is empty)", style="dim")

@@ -27,7 +27,7 @@ from .options import (
     YesOption,
     pairs,
 )
-from .output import STYLE, State, err, out, show_json, show_nothing, show_rows
+from .output import STYLE, State, err, out, show_data, show_json, show_nothing, show_rows
 from .suggest import no_server
 
 
@@ -42,6 +42,7 @@ def status_json(status: ServerStatus) -> dict[str, Any]:
         "protocol": status.protocol,
         "tools": status.tools,
         "seconds": status.connect_seconds,
+        "instructions": status.instructions,
         "error": {"code": status.error_code, "message": status.error} if status.error else None,
     }
 
@@ -117,6 +118,9 @@ def check(
         else:
             show_servers(loader)
             show_errors(loader, whole=True)
+            for name, text in loader.instructions.items():
+                out.print(f"{name} says of itself:", markup=False, style="dim", soft_wrap=True)
+                show_data(text)
             for warning in loader.config.warnings:
                 err.print(f"[yellow]{escape(str(warning))}[/]", soft_wrap=True)
     raise typer.Exit(code)

@@ -52,6 +52,8 @@ def tools(
         for tool in found:
             arguments = " ".join(name if name in tool.required else f"[{name}]" for name in tool.properties)
             first = tool.description.strip().splitlines()[0] if tool.description.strip() else tool.title
+            if tool.task_support == "required":
+                first = f"(only as a task, which is not supported) {first}"
             rows.append((f"{tool.server}.{tool.original_name}", arguments, first))
         if rows:
             show_rows(("tool", "arguments", "what it does"), rows)

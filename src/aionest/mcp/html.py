@@ -72,6 +72,12 @@ def media(kind: object, data: object) -> str | None:
     return f'<audio controls src="{source}"></audio>'
 
 
+def icon(kind: str, data: bytes) -> str:
+    """A small picture, which came with what it stands for."""
+    source = f"data:{escape(kind)};base64,{base64.b64encode(data).decode()}"
+    return f'<img src="{source}" alt="" style="height: 1.2em; max-width: 3em">'
+
+
 def content_block(one: dict[str, Any]) -> str:
     """A block of a result."""
     kind, inner = one.get("type"), one.get("resource")
@@ -83,7 +89,9 @@ def content_block(one: dict[str, Any]) -> str:
         shown = block(inner["text"]) if "text" in inner else media(inner.get("mimeType"), inner.get("blob"))
         return f"<div>{dim(inner.get('uri', ''))}</div>{shown or dim(inner.get('mimeType') or 'binary')}"
     if kind == "resource_link":
-        return f"<div>{text_of(one.get('name', ''))} <code>{text_of(one.get('uri', ''))}</code></div>"
+        about = [one[key] for key in ("title", "name", "mimeType", "description") if one.get(key)]
+        said = " \u00b7 ".join(dict.fromkeys(map(str, about)))
+        return f"<div>{text_of(said)} <code>{text_of(one.get('uri', ''))}</code></div>"
     return dim(f"[{kind}]")
 
 
@@ -103,7 +111,11 @@ def tool(one: Any) -> str:
     hints = (
         [] if one.annotations.get("readOnlyHint") is None else ["reads only" if one.read_only else "may change things"]
     )
-    parts = [f"<div><b>{text_of(one.title)}</b> <code>{text_of(one.name)}</code> {dim(', '.join(hints))}</div>"]
+    hints += ["only as a task"] if one.task_support == "required" else []
+    picture = f"{icon(*one.icon)} " if one.icon is not None else ""
+    parts = [
+        f"<div>{picture}<b>{text_of(one.title)}</b> <code>{text_of(one.name)}</code> {dim(', '.join(hints))}</div>"
+    ]
     if one.description:
         parts.append(block(one.description))
     rows = []

@@ -16,7 +16,7 @@ from .config import ServerConfig
 from .errors import ToolsError, UsageError
 from .session.calls import PROMPTS, RESOURCES, TEMPLATES, Blocks, Calls
 from .session.fleet import Fleet
-from .session.status import ServerStatus
+from .session.status import ServerStatus, State
 
 if TYPE_CHECKING:
     from .config import ToolsConfig
@@ -47,6 +47,15 @@ class ServersMethods:
     def failures(self) -> dict[str, ToolsError]:
         """The errors of servers that could not be opened, as ``load`` would raise them with ``strict``."""
         return self._fleet.failures()
+
+    @property
+    def instructions(self) -> dict[str, str]:
+        """What connected servers say of how they are to be used, by server: for a model's prompt. It is the servers' text, not yours."""
+        return {
+            name: one.instructions
+            for name, one in self.status.items()
+            if one.instructions and one.state == State.CONNECTED
+        }
 
     def resources(self, server: str | None = None) -> dict[str, Blocks]:
         """Resources of one or all servers, by server. Of all, those that are unavailable, do not answer, or have none are left out."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from aionest._untrusted import for_label, for_markdown
+from aionest._untrusted import for_label, for_markdown, for_page
 from aionest.app import edit, state, widgets
 from aionest.mcp import ToolsConfig, ToolsError
 from aionest.mcp.auth import would_start
@@ -155,6 +155,9 @@ def _server(file: Path, loader: ToolsLoader, name: str, status: ServerStatus) ->
     if st.session_state.get(shown):
         _form(file, name)
     logged = state.journal.logs(name)
+    if status.instructions:
+        with st.expander("What it says of itself"):
+            st.text(for_page(status.instructions, 20_000))
     if status.stderr or logged:
         with st.expander("What it wrote"):
             if status.stderr:

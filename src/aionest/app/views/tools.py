@@ -5,6 +5,7 @@ Contract: a call ends with its result, or by any rerun of the script; either is 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -103,6 +104,11 @@ def _work(loader: ToolsLoader, past: Past) -> None:
     about = "reads only" if tool.read_only else "may change things" if tool.destructive else ""
     said = f" :gray[{about}, as its server says]" if about else ""
     st.markdown(f"**{for_label(tool.name)}** of server **{for_label(tool.server)}**{said}")
+    if tool.task_support == "required":
+        st.caption("Its server wants it to be called as a task, which is not supported here.")
+    if tool.icon is not None:
+        with contextlib.suppress(Exception):  # what Pillow makes of bytes that are no picture
+            st.image(tool.icon[1], width=32)
     if tool.description.strip():
         st.text(for_page(tool.description.strip(), DESCRIPTION))
     else:

@@ -287,6 +287,7 @@ class Connection:
         status.transport = link.transport
         status.server, status.version = info.get("name"), info.get("version")
         status.protocol = link.about.get("protocolVersion")
+        status.instructions = link.about.get("instructions") or None
         status.since, status.connect_seconds = time.time(), seconds
         status.connections += 1
         self._take_tools(link)

@@ -53,6 +53,7 @@ class ServerStatus:
     connections: int = 0
     stderr: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)  # tools that are described wrongly
+    instructions: str | None = None  # how its tools are meant to be used, for a model or a person
 
     def _repr_html_(self) -> str:
         return html.servers([self], {})

@@ -104,6 +104,8 @@ def _tool(name: str, server: str, raw: Mapping[str, Any], caller: ToolCaller) ->
         output_schema=raw.get("outputSchema"),
         annotations=raw.get("annotations") or {},
         meta=raw.get("_meta") or {},
+        icons=raw.get("icons") or [],
+        task_support=(raw.get("execution") or {}).get("taskSupport") or "forbidden",
         caller=caller,
     )
 

@@ -5,6 +5,7 @@ Contract: immutable. ``caller`` is what carries a call out: a ``ToolsLoader``, o
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .result import ToolResult
 
 _BY_KEYWORD: Any = object()
+# pictures only, of kinds that hold no script and no address
+_DATA_ICON = re.compile(r"data:(image/(?:png|jpeg|gif|webp));base64,([A-Za-z0-9+/=]{4,200000})")
 
 
 class ToolCaller(Protocol):
@@ -60,12 +63,14 @@ class Tool:
         "annotations",
         "caller",
         "description",
+        "icons",
         "input_schema",
         "meta",
         "name",
         "original_name",
         "output_schema",
         "server",
+        "task_support",
         "title",
     )
 
@@ -78,6 +83,8 @@ class Tool:
     output_schema: dict[str, Any] | None
     annotations: dict[str, Any]
     meta: dict[str, Any]
+    icons: list[dict[str, Any]]
+    task_support: str
     caller: Any
 
     # Written out: a dataclass cannot have both defaults and __slots__ with a weak reference slot before Python 3.11.
@@ -93,6 +100,8 @@ class Tool:
         annotations: dict[str, Any] | None = None,
         meta: dict[str, Any] | None = None,
         caller: ToolCaller | Any = None,
+        icons: list[dict[str, Any]] | None = None,
+        task_support: str = "forbidden",
     ) -> None:
         values = {
             "name": name,
@@ -104,6 +113,8 @@ class Tool:
             "output_schema": output_schema,
             "annotations": annotations or {},
             "meta": meta or {},
+            "icons": icons or [],
+            "task_support": task_support,
             "caller": caller,
             "_checker": None,
         }
@@ -136,6 +147,18 @@ class Tool:
     def destructive(self) -> bool:
         """May it destroy something? Unless the server says otherwise, what is not read-only may."""
         return not self.read_only and bool(self.annotations.get("destructiveHint", True))
+
+    @property
+    def icon(self) -> tuple[str, bytes] | None:
+        """The first of its icons that came with it: (media type, data). Those that would have to be fetched are in ``icons`` only."""
+        for one in self.icons:
+            found = _DATA_ICON.fullmatch(str(one.get("src", ""))) if isinstance(one, dict) else None
+            try:
+                if found is not None:
+                    return found[1], base64.b64decode(found[2], validate=True)
+            except ValueError:
+                continue
+        return None
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -277,5 +300,7 @@ class Tool:
             "inputSchema": self.input_schema,
             "outputSchema": self.output_schema,
             "annotations": self.annotations,
+            **({"icons": self.icons} if self.icons else {}),
+            **({"execution": {"taskSupport": self.task_support}} if self.task_support != "forbidden" else {}),
             **({"_meta": self.meta} if self.meta else {}),
         }

@@ -1,0 +1,116 @@
+"""What servers say of themselves and of their tools beside what a call needs: it is kept, and shown as text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("mcp")
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+SAID = "Call look first. **Not markup** <b>x</b>"
+FAR = {"src": "https://evil.example.com/beacon.png", "mimeType": "image/png"}
+NEAR = {"src": f"data:image/png;base64,{base64.b64encode(PNG).decode()}", "mimeType": "image/png", "sizes": ["1x1"]}
+TOOLS = [
+    {"name": "look", "inputSchema": {"type": "object"}, "icons": [FAR, NEAR]},
+    {"name": "long", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "required"}, "icons": [FAR]},
+    {"name": "maybe", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "optional"}},
+]
+CONTENT = [
+    {"type": "resource_link", "uri": "note://7", "name": "seven", "title": "Seven", "mimeType": "text/plain"},
+    {"type": "resource", "resource": {"uri": "note://8", "mimeType": "text/plain", "text": "eight"}},
+    {
+        "type": "resource",
+        "resource": {"uri": "note://9", "mimeType": "image/png", "blob": NEAR["src"].rpartition(",")[2]},
+    },
+]
+SERVER = """
+import json, sys
+known = json.loads(sys.argv[1])
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" in message and message["method"] in known:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": known[message["method"]]}), flush=True)
+"""
+KNOWN = {
+    "initialize": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "s", "version": "1"},
+        "instructions": SAID,
+    },
+    "tools/list": {"tools": TOOLS},
+    "tools/call": {"content": CONTENT},
+}
+ONE = {"command": sys.executable, "args": ["-c", SERVER, json.dumps(KNOWN)], "timeout": 60, "protocol": "legacy"}
+
+
+def test_the_loader_keeps_it(make_loader):
+    loader = make_loader({"one": ONE, "quiet": {**ONE, "disabled": True}})
+    assert loader.instructions == {"one": SAID} and loader.status["one"].instructions == SAID
+    look, long, maybe = (loader.find(f"one.{name}") for name in ("look", "long", "maybe"))
+    assert [icon["src"] for icon in look.icons] == [FAR["src"], NEAR["src"]]
+    assert look.icon == ("image/png", PNG) and long.icon is None
+    assert [tool.task_support for tool in (look, long, maybe)] == ["forbidden", "required", "optional"]
+    assert look.to_json()["icons"] == look.icons and maybe.to_json()["execution"] == {"taskSupport": "optional"}
+    assert "execution" not in look.to_json() and "icons" not in maybe.to_json()
+    result = loader.call(look)
+    assert result.content == CONTENT and result.text == "eight" and result.images == [("image/png", PNG)]
+    loader.cleanup()
+    assert loader.instructions == {}
+
+
+def test_notebooks_show_it_and_fetch_nothing(make_loader):
+    loader = make_loader({"one": ONE})
+    look, long = (loader.find(f"one.{name}")._repr_html_() for name in ("look", "long"))
+    assert NEAR["src"] in look and "evil.example.com" not in look + long and "only as a task" in long
+    assert "Seven" in loader.call("one.look")._repr_html_()
+
+
+def test_the_command_line_shows_it(tmp_path):
+    pytest.importorskip("typer")
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": ONE}}))
+    environ = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
+
+    def run(*words):
+        command = [sys.executable, "-m", "aionest", "mcp", *words]
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        )
+
+    checked = run("check")
+    assert checked.returncode == 0 and SAID in checked.stdout, checked.stdout + checked.stderr
+    called = run("call", "one.look")
+    assert "eight" in called.stdout and "Seven: seven; aionest mcp read one note://7" in called.stderr, called.stderr
+
+
+def test_the_app_shows_it(tmp_path):
+    pytest.importorskip("streamlit")
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": ONE}}))
+    environ = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
+    program = """
+        from streamlit.testing.v1 import AppTest
+        def page(name):
+            text = f"import aionest; aionest.apply(); from aionest.app import views; views.{name}()"
+            app = AppTest.from_string(text, default_timeout=100).run()
+            assert not app.exception, app.exception
+            return app
+        app = page("servers")
+        assert any(one.value == SAID for one in app.text), [one.value for one in app.text]
+        app = page("tools")
+        next(s for s in app.selectbox if s.label.startswith("Tool")).select("one__long").run()
+        assert not app.exception and any("as a task" in one.value for one in app.caption), app.caption
+        next(s for s in app.selectbox if s.label.startswith("Tool")).select("one__look").run()
+        assert not app.exception, app.exception
+    """
+    words = [sys.executable, "-c", f"SAID = {SAID!r}\n{textwrap.dedent(program)}"]
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
