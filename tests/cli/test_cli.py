@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 from support import eventually
 
@@ -48,17 +49,13 @@ def environment(home):
     }
 
 
-def aionest(home, *args, stdin="", cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "aionest", *args],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(home),
-        cwd=cwd or home.parent,
-        check=False,
-    )
+def aionest(home, *args, stdin="", cwd=None, really=False):
+    """A command; really: in an interpreter of its own."""
+    command = [sys.executable, "-m", "aionest", *args]
+    options = {"input": stdin, "timeout": 60, "env": environment(home), "cwd": cwd or home.parent}
+    if really:
+        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    return forked.COMMANDS.run(command, **options)
 
 
 def mcp(home, *args, **more):
@@ -66,7 +63,7 @@ def mcp(home, *args, **more):
 
 
 def test_list_and_check(home):
-    r = mcp(home, "list")
+    r = mcp(home, "list", really=True)
     assert r.returncode == 0 and "connected" in r.stdout and "no-such-command" in r.stdout
     r = mcp(home, "list", "--json")
     states = {s["name"]: s["state"] for s in json.loads(r.stdout)["servers"]}
@@ -76,7 +73,7 @@ def test_list_and_check(home):
 
 
 def test_call(home):
-    r = mcp(home, "call", "a.add", "a=2", "b=0.5")
+    r = mcp(home, "call", "a.add", "a=2", "b=0.5", really=True)
     assert (r.returncode, r.stdout, r.stderr) == (0, "2.5\n", "")
     r = mcp(home, "call", "a.add", "--args", "-", "--json", stdin='{"a": 1}')
     assert json.loads(r.stdout)["structuredContent"] == {"sum": 2}
@@ -175,10 +172,10 @@ def test_a_tool_that_fails(home):
 
 def test_tools_resources_prompts_and_ping(home):
     assert json.loads(mcp(home, "tools", "add numbers", "--json").stdout)["tools"][0]["tool"] == "add"
-    assert "memo://one" in mcp(home, "resources").stdout
-    assert mcp(home, "read", "a", "memo://one").stdout == "the first memo\n"
-    assert "greet" in mcp(home, "prompts").stdout
-    assert json.loads(mcp(home, "ping", "a", "--json").stdout)["seconds"] > 0
+    assert "memo://one" in mcp(home, "resources", really=True).stdout
+    assert mcp(home, "read", "a", "memo://one", really=True).stdout == "the first memo\n"
+    assert "greet" in mcp(home, "prompts", really=True).stdout
+    assert json.loads(mcp(home, "ping", "a", "--json", really=True).stdout)["seconds"] > 0
 
 
 def test_tools_are_found_by_name_and_title(odd):
@@ -198,12 +195,12 @@ def test_a_name_that_several_servers_may_be_meant_by(home):
 
 
 def test_shell(home):
-    r = mcp(home, "shell", stdin="a.count\na.count\nwhat\ntools\nquit\n")
+    r = mcp(home, "shell", stdin="a.count\na.count\nwhat\ntools\nquit\n", really=True)
     assert r.returncode == 0 and "2" in r.stdout.split() and "no tool 'what'" in r.stderr
 
 
 def test_the_configuration(home):
-    r = mcp(home, "config", "show")
+    r = mcp(home, "config", "show", really=True)
     assert "secret" not in r.stdout + r.stderr and "hidden" in r.stdout
     assert mcp(home, "config", "add", "b", sys.executable, "x.py").returncode == 0
     assert json.loads((home / "mcp.json").read_text())["mcpServers"]["b"] == {
@@ -315,7 +312,7 @@ def test_interrupted_it_leaves_nothing(home, number):
 
 
 def test_doctor(home):
-    report = json.loads(aionest(home, "doctor", "--json").stdout)
+    report = json.loads(aionest(home, "doctor", "--json", really=True).stdout)
     assert report["self-test"] == "ok"
 
 
@@ -442,7 +439,7 @@ def test_a_login(home, oauth):
     assert r.returncode == 3 and json.loads(r.stderr)["error"]["code"] == "auth" and "login web" in r.stderr
     os.environ["BROWSER"] = f"{sys.executable} {browser} %s"
     try:
-        r = mcp(home, "login", "web")
+        r = mcp(home, "login", "web", really=True)
     finally:
         del os.environ["BROWSER"]
     assert r.returncode == 0 and "logged in" in r.stderr and oauth.rsplit("/", 1)[0] in r.stderr
@@ -471,15 +468,8 @@ def test_a_login_at_a_server_that_says_nothing(home):
 def complete(home, line, **more):
     """What the shell is offered for a line."""
     env = {**environment(home), "_AIONEST_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line, **more}
-    r = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv[0] = 'aionest'; from aionest.cli import main; main()"],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=home,
-        check=False,
-    )
+    program = "import sys; sys.argv[0] = 'aionest'; from aionest.cli import main; main()"
+    r = forked.COMMANDS.run([sys.executable, "-c", program], env=env, timeout=60, cwd=home)
     assert "Traceback" not in r.stderr, r
     return r.stdout
 
@@ -534,7 +524,7 @@ def test_what_was_named_may_be_found_and_what_is_written_is_accepted(home):
 
 
 def test_the_doctor_tells_loops_and_patches(home):
-    report = json.loads(aionest(home, "doctor", "--mcp", "--json").stdout)
+    report = json.loads(aionest(home, "doctor", "--mcp", "--json", really=True).stdout)
     assert "asyncio.run" in report["apply() patches"] and report["unapply() takes it back"] == "yes"
     assert set(report["loops"]) == {"policy", "loop"}
     assert list(report["mcp names"]) == ["SDK"] and report["mcp"] in report["mcp names"]["SDK"]  # and none is missing
@@ -555,19 +545,17 @@ class Terminal:
             "TERM": "xterm",
             "COLUMNS": "300",
         }  # no line is folded, however long the path of the temporary folder
-        self.process = subprocess.Popen(
-            command, stdin=follower, stdout=follower, stderr=follower, env=env, start_new_session=True,
-            preexec_fn=self._control, cwd=None if named else home,
-        )  # fmt: skip
+        self.process = forked.COMMANDS.popen(
+            command,
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            env=env,
+            terminal=True,
+            cwd=None if named else home,
+        )
         os.close(follower)
         self.seen = ""
-
-    @staticmethod
-    def _control():
-        import fcntl
-        import termios
-
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def until(self, text, seconds=60):
         end = time.monotonic() + seconds

@@ -10,8 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
-from support import eventually
+from support import GUARD, eventually
 
 for name in ("mcp", "typer", "rich"):
     pytest.importorskip(name)
@@ -32,33 +33,32 @@ def command(home, *args, columns="80"):
     env = {key: value for key, value in os.environ.items() if key != "MCP_FILE"}
     env |= {"HOME": str(home), "XDG_STATE_HOME": str(home), "XDG_CACHE_HOME": str(home), "COLUMNS": columns}
     where = () if "--help" in args or args[0] != "mcp" else ("--config", str(home / "mcp.json"))
-    return {"args": [sys.executable, "-m", "aionest", *map(str, args), *where], "env": env, "cwd": home}
+    return [sys.executable, "-m", "aionest", *map(str, args), *where], {"env": env, "cwd": home}
 
 
 def aionest(home, *args, stdin="", columns="80"):
-    return subprocess.run(
-        **command(home, *args, columns=columns), input=stdin, capture_output=True, text=True, timeout=110, check=False
-    )
+    arguments, options = command(home, *args, columns=columns)
+    return forked.COMMANDS.run(arguments, input=stdin, timeout=110, **options)
 
 
 def on_terminal(home, *args, columns):
     """What a terminal shows."""
     leader, follower = pty.openpty()
-    env_and_all = command(home, *args, columns=columns)
-    env_and_all["env"]["TERM"] = "dumb"  # no colours in the text
-    with subprocess.Popen(**env_and_all, stdin=follower, stdout=follower, stderr=follower) as process:
-        os.close(follower)
-        seen = b""
-        while True:
-            try:
-                piece = os.read(leader, 65536)
-            except OSError:  # nobody has it open any more
-                break
-            if not piece:
-                break
-            seen += piece
+    arguments, options = command(home, *args, columns=columns)
+    options["env"]["TERM"] = "dumb"  # no colours in the text
+    process = forked.COMMANDS.popen(arguments, stdin=follower, stdout=follower, stderr=follower, **options)
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # nobody has it open any more
+            break
+        if not piece:
+            break
+        seen += piece
     os.close(leader)
-    return process.returncode, seen.decode().replace("\r\n", "\n")
+    return process.wait(GUARD), seen.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture
@@ -184,8 +184,8 @@ def test_a_file_that_the_app_is_to_use_must_be_there(home):
 @pytest.mark.parametrize("moment", ["started", "importing", "ready for it"])
 def test_ctrl_c_in_the_first_moments_of_the_app_is_clean(home, moment):
     pytest.importorskip("streamlit")
-    options = command(home, "app", "--no-browser", "--port", "0", "--config", str(home / "mcp.json"))
-    with subprocess.Popen(**options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    arguments, options = command(home, "app", "--no-browser", "--port", "0", "--config", str(home / "mcp.json"))
+    with subprocess.Popen(arguments, **options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         proc = Path(f"/proc/{process.pid}")
 
         def has_come():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import forked
 import hostile
 import pytest
 from support import GUARD
@@ -67,14 +67,8 @@ def on_a_terminal(arguments, tmp_path, typed=b""):
     """All that a program writes on one."""
     master, slave = pty.openpty()
     environ = {**os.environ, "TERM": "xterm-256color", "XDG_CACHE_HOME": str(tmp_path), "COLUMNS": "150", "LINES": "50"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aionest", *arguments],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=environ,
-        start_new_session=True,
-    )
+    command = [sys.executable, "-m", "aionest", *arguments]
+    process = forked.COMMANDS.popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ)
     os.close(slave)
     written = bytearray()
 
@@ -141,12 +135,9 @@ def test_json_on_a_terminal(config, tmp_path, arguments):
 
 
 def test_what_is_redirected_is_what_the_server_gave(config):
-    done = subprocess.run(
-        [sys.executable, "-m", "aionest", "mcp", "read", "evil", "file:///x", "--config", str(config)],
-        capture_output=True,
-        timeout=GUARD,
-    )
-    assert done.stdout.decode().replace("\r\n", "\n") == f"{hostile.ALL}\n"
+    command = [sys.executable, "-m", "aionest", "mcp", "read", "evil", "file:///x", "--config", str(config)]
+    done = forked.COMMANDS.run(command, timeout=GUARD)
+    assert done.stdout == f"{hostile.ALL}\n"
 
 
 def test_completion_offers_no_names_that_a_terminal_obeys(config, tmp_path):

@@ -12,6 +12,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import forked
 import pytest
 from support import eventually
 
@@ -34,8 +35,8 @@ def config(tmp_path):
     return file
 
 
-def drive(config, body):
-    """Run a program with the app under Streamlit's test driver in a process of its own."""
+def drive(config, body, really=False):
+    """Run a program with the app under Streamlit's test driver in a process of its own; really: in a new interpreter."""
     program = """
         import aionest.app, os, warnings
         from pathlib import Path
@@ -45,9 +46,11 @@ def drive(config, body):
     """
     program = textwrap.dedent(program) + textwrap.dedent(body)
     env = {**os.environ, "MCP_FILE": str(config), "HOME": str(config.parent)}
-    r = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=env, check=False
-    )
+    command = [sys.executable, "-c", program]
+    if really:
+        r = subprocess.run(command, capture_output=True, text=True, timeout=115, env=env, check=False)
+    else:
+        r = forked.PAGES.run(command, timeout=115, env=env)
     assert r.returncode == 0, r.stdout + r.stderr
     assert not [word for word in BAD_WORDS if word in r.stderr], r.stderr
     for pid in (config.parent / "pids").read_text().split():
@@ -68,6 +71,7 @@ def test_a_tool_is_called_from_its_form(config):
             app.run()
         assert not app.exception
         """,
+        really=True,
     )
     assert json.loads(output) == {"sum": 5.0}
 

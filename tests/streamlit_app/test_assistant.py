@@ -15,6 +15,7 @@ import textwrap
 import threading
 from pathlib import Path
 
+import forked
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -331,9 +332,7 @@ def drive(tmp_path):
         env = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
         env.update(environ, MCP_FILE=str(config), HOME=str(tmp_path))
         program = textwrap.dedent(program) + textwrap.dedent(body)
-        r = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, env=env, check=False
-        )
+        r = forked.PAGES.run([sys.executable, "-c", program], timeout=100, env=env)
         assert r.returncode == 0, r.stdout + r.stderr
         assert not [word for word in BAD_WORDS if word in r.stderr], r.stderr
         assert KEY not in r.stdout + r.stderr

@@ -6,11 +6,11 @@ import http.server
 import json
 import os
 import re
-import subprocess
 import sys
 import textwrap
 import threading
 
+import forked
 import hostile
 import pytest
 
@@ -94,14 +94,7 @@ def drive(tmp_path, body, **env):
         "ESCAPES": json.dumps(hostile.ESCAPES),
         **env,
     }
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER + textwrap.dedent(body)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=environ,
-        check=False,
-    )
+    done = forked.PAGES.run([sys.executable, "-c", DRIVER + textwrap.dedent(body)], timeout=115, env=environ)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     assert "Verified" in done.stdout
     return done.stdout

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import sys
 import textwrap
 
+import forked
 import pytest
 
 pytest.importorskip("streamlit")
@@ -70,7 +70,7 @@ def drive(tmp_path):
     def run(body):
         env = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
         program = textwrap.dedent(BEGIN) + textwrap.dedent(body)
-        r = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=115, env=env)
+        r = forked.PAGES.run([sys.executable, "-c", program], timeout=115, env=env)
         assert r.returncode == 0, r.stdout + r.stderr
         return r.stdout
 

@@ -1,0 +1,278 @@
+"""Programs without the second that their libraries take to import: forked from a process that has imported them already.
+
+Contract: what runs is a process of its own, with its own arguments, environment, folder, descriptors and session, that ends as
+an interpreter ends. Only libraries are imported ahead; aionest never is: each program imports of it what it
+wants, in its own order. An environment with other variables that an interpreter reads at its start (PYTHON...) gets a new
+interpreter, and so does everything on systems without pidfd, and where a library starts threads or has work for the exit when
+it is imported, as some releases do. A server has one thread, and ends with the one who asked for it.
+
+For a test that is about the start of the interpreter, or about what is imported when, this is not the place.
+
+On the path of all tests, as ``support``. Run as a program it is the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.util
+import io
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import types
+import weakref
+
+_HEAD = 10  # bytes: the length of a request
+FORKS = hasattr(os, "pidfd_open") and hasattr(socket, "send_fds")
+
+
+# ---- the tests' side
+
+
+class Program:
+    """One that runs, as far as tests need it as subprocess.Popen has it."""
+
+    def __init__(self, report):
+        self._report = report  # its pid comes by this, and in the end its exit status
+        self.returncode = None
+        self.pid = self._next(None)
+
+    def _next(self, timeout):
+        if not select.select([self._report], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("a forked program", timeout)
+        line = os.read(self._report, 12)
+        if not line:
+            raise AssertionError("the process that programs are forked from has ended")
+        return int(line)
+
+    def poll(self):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            self.returncode = self._next(timeout)
+            os.close(self._report)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+class Server:
+    """Where programs are forked: started at the first one, ended by close()."""
+
+    def __init__(self, *modules):
+        self._modules = modules
+        self._process = None
+        self._forks = False
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def there(self):
+        """For a fixture of a session: what it has open is there before each test, so that none leaves it behind."""
+        if FORKS and all(importlib.util.find_spec(name.partition(".")[0]) for name in self._modules):
+            self.start()
+        try:
+            yield
+        finally:
+            self.close()
+
+    def start(self):
+        self._environ = _of_the_interpreter(os.environ)
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno()), *self._modules],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                start_new_session=True,  # no Ctrl-C of the terminal is for it
+            )
+        answer = self._socket.recv(1)
+        assert answer, "the libraries cannot be imported: see above"
+        self._forks = answer == b"+"
+
+    def close(self):
+        if self._process is not None:
+            self._socket.shutdown(socket.SHUT_RDWR)  # also if a child of this process has it
+            self._socket.close()
+            self._process.wait()
+            self._process = None
+
+    def popen(self, command, *, stdin, stdout, stderr, env=None, cwd=None, terminal=False):
+        """Start [sys.executable, "-m" MODULE or "-c" PROGRAM, arguments...]; terminal: stdin is the one that controls it."""
+        env = dict(os.environ if env is None else env)
+        with self._lock:
+            if FORKS and self._process is None:
+                self.start()
+        if not self._forks or _of_the_interpreter(env) != self._environ:
+            return subprocess.Popen(
+                command, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True,
+                preexec_fn=_control if terminal else None,
+            )  # fmt: skip
+        program, kind, *arguments = command
+        assert program == sys.executable and kind in ("-c", "-m"), command
+        request = {
+            "kind": kind,
+            "args": arguments,
+            "env": env,
+            "cwd": os.path.abspath(cwd or "."),
+            "terminal": terminal,
+        }
+        data = json.dumps(request).encode()
+        with self._lock:
+            report, theirs = os.pipe()
+            try:
+                streams = [one if isinstance(one, int) else one.fileno() for one in (stdin, stdout, stderr)]
+                socket.send_fds(self._socket, [b"%*d" % (_HEAD, len(data))], [*streams, theirs])
+                self._socket.sendall(data)
+            finally:
+                os.close(theirs)
+            return Program(report)
+
+    def run(self, command, *, input="", env=None, cwd=None, timeout):
+        """As subprocess.run() with capture_output and text."""
+        read, write = os.pipe()
+        with open(read, "rb") as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            with open(write, "wb") as typed:
+                assert len(input) < select.PIPE_BUF, "more than a pipe holds for sure"
+                typed.write(input.encode())
+            process = self.popen(command, stdin=stdin, stdout=out, stderr=err, env=env, cwd=cwd)
+            try:
+                code = process.wait(timeout)
+            except BaseException:
+                process.kill()
+                process.wait()
+                err.seek(0)
+                print(err.read().decode("utf-8", "replace"), file=sys.stderr)
+                raise
+            texts = [_text(file) for file in (out, err)]
+        return subprocess.CompletedProcess(command, code, *texts)
+
+
+# what reaches MCP servers imports; then what the command line does, and what the app under Streamlit's test driver does
+_CLIENT = ("mcp.client.stdio", "mcp.client.sse", "mcp.client.streamable_http", "mcp.client.auth", "anyio._backends._asyncio",
+           "jsonschema", "platformdirs")  # fmt: skip
+COMMANDS = Server(*_CLIENT, "typer", "rich.console", "rich.table", "rich.progress")
+PAGES = Server(*_CLIENT, "streamlit")  # (its test driver makes a folder when it is imported: each has its own)
+
+
+def _text(file):
+    file.seek(0)
+    return file.read().decode().replace("\r\n", "\n")
+
+
+def _of_the_interpreter(env):
+    return {name: value for name, value in env.items() if name.startswith(("PYTHON", "LC_", "LANG"))}
+
+
+# ---- the server's side
+
+
+def _control():
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _exactly(control, size):
+    data = b""
+    while len(data) < size:
+        data += control.recv(size - len(data))
+    return data
+
+
+def _tell(report, number):
+    with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
+        os.write(report, b"%11d\n" % number)
+
+
+def _serve(control):
+    """Fork as it is asked to, and report ends. Returns in what was forked, with the request and its streams, and at the end."""
+    running = {}  # pidfd: (pid, where to report its end)
+    while True:
+        for ready in select.select([control, *running], [], [])[0]:
+            if ready is not control:
+                pid, report = running.pop(ready)
+                _tell(report, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                os.close(report)
+                os.close(ready)
+                continue
+            head, fds, _, _ = socket.recv_fds(control, _HEAD, 4)
+            if not head:
+                return None
+            request = json.loads(_exactly(control, int(head + _exactly(control, _HEAD - len(head)))))
+            *streams, report = fds
+            pid = os.fork()
+            if pid == 0:
+                for fd, (_, other) in running.items():
+                    os.close(fd)
+                    os.close(other)
+                os.close(report)
+                control.close()
+                return request, streams
+            _tell(report, pid)
+            running[os.pidfd_open(pid)] = pid, report
+            for fd in streams:
+                os.close(fd)
+
+
+def _become(request, streams):
+    """What an interpreter has made of its arguments when it runs the first line of a program."""
+    os.setsid()
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+        os.close(fd)
+    if request["terminal"]:
+        _control()
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        mine = getattr(sys, name)
+        buffer = open(number, "wb" if number else "rb", closefd=False)
+        stream = io.TextIOWrapper(
+            buffer, mine.encoding, mine.errors, "\n", buffer.raw.isatty() or number == 2, mine.write_through
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.path[0] = request["cwd"] if request["kind"] == "-m" else ""
+    sys.argv[:] = request["args"]
+
+
+def _run(kind, what):
+    sys.argv[0] = kind
+    if kind == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(what, "<string>", "exec"), main.__dict__)
+
+
+if __name__ == "__main__":
+    itself = sys.modules["__main__"]  # its names stay
+    control = socket.socket(fileno=int(sys.argv[1]))
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # what is shared stays so
+    # what a library does at the exit would be done by the first that ends
+    alone = len(os.listdir("/proc/self/task")) == 1 and not weakref.finalize._registry
+    control.send(b"+" if alone else b"-")
+    if (found := _serve(control)) is not None:
+        _become(*found)
+        _run(found[0]["kind"], sys.argv[0])
