@@ -74,6 +74,9 @@ def wait_nested(future: Any, /) -> Any: ...
 def block_on(future: asyncio.Future[_T], /) -> _T:
     """Suspend the caller until ``future`` is done and give its result."""
 
+def has_slept() -> bool:
+    """True if the caller's stack may have been asleep since its loop's last turn: other tasks have run meanwhile."""
+
 def wake_waiters(future: Any, /) -> None:
     """Let this thread's runs go on that sleep until ``future`` is done, though it has not called them back."""
 

@@ -617,7 +617,7 @@ an_py_foreign_begin(PyObject *module, PyObject *args)
 PyObject *
 an_py_foreign_end(PyObject *module, PyObject *args)
 {
-    an_place place;
+    an_place place = {.slept = 1};
     long long calls;
     PyObject *loop;
     if (!PyArg_ParseTuple(args, "O(iiiL):foreign_end", &loop, &place.in_hub, &place.in_base_iter, &place.inplace_depth,

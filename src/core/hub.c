@@ -187,6 +187,7 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
             }
             if (rc == 0) {
                 run->polled = 1;
+                th->place.slept = 0;             /* no handle is under way on this stack */
                 rc = an_loop_keep_up(rec, loop); /* whose iteration it is, is asked when it begins */
             }
             if (AN_UNLIKELY(rc == 0 && (rec->overrides & AN_OVR_RUN_ONCE))) {
@@ -492,6 +493,7 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     if (!th->place.in_hub || !rec->carried) {
         if (!th->place.in_base_iter) {
             rec->inflight = 0;
+            th->place.slept = 0;
         }
         if (rec->n_blocks > 0) {
             an_block_wake_missed(th, rec);

@@ -150,6 +150,7 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     long long t0 = rec->debug ? (long long)(an_loop_now() * 1e9) : 0;
     an_block_set_anchor(b);
     b->place = th->place;
+    b->place.slept = 1;
 
     /* ---- commit and switch */
     int rc = 0;

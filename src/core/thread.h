@@ -52,6 +52,7 @@ typedef struct {
     int in_hub;        /* the stack stands on a hub */
     int in_base_iter;  /* a C _run_once of an adopted loop is on it and looks at pending itself */
     int inplace_depth; /* steps that run in place on it */
+    int slept;         /* it may have been asleep since the loop's last turn: other tasks have run amid what runs on it */
     int collecting;    /* garbage is being collected on it (CPython 3.10 only, see suspend.c) */
 } an_place;
 

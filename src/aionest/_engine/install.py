@@ -16,7 +16,7 @@ from asyncio import base_events, events, selector_events
 from typing import Any
 
 from .. import _core, _errors
-from . import factories, foreign, frames, owners, probe, reports, signals
+from . import factories, foreign, frames, gathering, owners, probe, reports, signals
 from .checks import refuse_loop
 from .loop_methods import loop_methods, selector_loop_close
 from .patches import Patches
@@ -81,6 +81,7 @@ def install() -> None:
             from .loop_methods import proactor_loop_close
 
             _patches.put(proactor_events.BaseProactorEventLoop, "close", proactor_loop_close)
+        _patches.put(gathering.gathering_future, "__init__", gathering.make)
         for name, value in signals.replacements().items():
             _patches.put(signals.loop_class(), name, value)
         foreign.patch()
