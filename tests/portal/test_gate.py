@@ -117,7 +117,7 @@ def test_a_signal_that_came_just_before_the_wait(portal):
     assert _core.loop_info(loop) is None or _core.loop_info(loop)["waiting"] == 0
 
 
-def test_a_loop_that_cannot_is_left_alone():
+def test_a_loop_that_cannot_is_left_alone(applied):
     stock = asyncio.SelectorEventLoop()  # runs nowhere
     try:
         coro, work = value(1), Work()
