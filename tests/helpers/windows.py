@@ -11,9 +11,17 @@ import sys
 
 POSIX_SIGNALS = "Windows has no signals but Ctrl-C"
 PROGRAMS = "its programs patch EpollSelector and use signals"
+HANDED = "threads hand work to a loop directly where it has an eventfd, on Linux; elsewhere by call_soon_threadsafe"
+NO_READERS = "add_reader: a proactor has none"
 NO_UVLOOP = "uvloop is not made for Windows"
+SLOW_DEBUG = "in debug mode each task looks at the files of its traceback: seconds for each under wine"
 
 WINDOWS = {
+    "tests/apply/test_run_ends.py::test_a_loop_stays_open_while_it_holds[descriptor]": NO_READERS,
+    "tests/apply/test_run_ends.py::test_a_task_that_waits_for_a_socket_by_itself_keeps_no_loop": NO_READERS,
+    "tests/apply/test_run_ends.py::test_looking_runs_nobody_s_code": NO_READERS,
+    "tests/apply/test_run_ends.py::test_what_other_threads_post_while_a_loop_closes_runs_or_is_told": "a proactor that closes loses what "
+    "is posted in the last moment, as on stock asyncio: only asyncio's Unix loop is sealed",
     "tests/core/test_chunks.py": "the allocator for frames is Linux only",
     "tests/core/test_engine.py::test_from_the_garbage_collector_at_any_allocation": "a proactor is Python code, in which finalizers "
     "run too: those still asleep at the end of the run are ended with it",
@@ -23,13 +31,20 @@ WINDOWS = {
     "tests/core/test_frames.py::test_frames_are_as_on_stock[frame_of_a_signal_handler]": POSIX_SIGNALS,
     "tests/core/test_guest_signals.py": POSIX_SIGNALS,
     "tests/core/test_patched.py": PROGRAMS,
-    "tests/core/test_runloop.py::test_order_of_everything": "add_reader: a proactor has none",
+    "tests/core/test_runloop.py::test_order_of_everything": NO_READERS,
     "tests/core/test_runloop.py::test_signal_handlers": POSIX_SIGNALS,
     "tests/core/test_runloop.py::test_subprocess_and_pipes": "lines end otherwise",
     "tests/core/test_runloop.py::test_transport_errors_reach_the_protocol": "a proactor's transport reports a reset otherwise",
+    "tests/portal/test_gate.py::test_a_signal_that_came_just_before_the_wait": HANDED,
+    "tests/portal/test_gate.py::test_a_task_is_made_here_and_runs_there": HANDED,
+    "tests/portal/test_gate.py::test_a_wait_that_is_over_in_time_or_not": HANDED,
+    "tests/portal/test_gate.py::test_work_that_cannot_be_queued": HANDED,
+    "tests/portal/test_portal_close.py::test_a_loop_that_breaks_tells_everybody": "it breaks the loop's selector: a proactor has none",
+    "tests/portal/test_relay.py": HANDED,
 }
 WINE = {
-    "debug": "in debug mode each task looks at the files of its traceback: seconds for each under wine",
+    "tests/apply/test_run_ends.py::test_a_plain_program_sees_no_difference": SLOW_DEBUG,
+    "debug": SLOW_DEBUG,
     "tests/core/test_runloop.py::test_timers_against_a_model": "wine's clock stands still for up to 16 ms",
 }
 on_wine = sys.platform == "win32" and os.environ.get("AIONEST_WINE") != "no"

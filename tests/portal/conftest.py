@@ -52,7 +52,8 @@ from aionest._portal.portal import Portal
 from aionest import hosted
 def interrupt_when(event, number=signal.SIGINT):
     def wait():
-        event.wait(); time.sleep(0.05); os.kill(os.getpid(), number)
+        event.wait(); time.sleep(0.05)
+        os.kill(os.getpid(), number) if os.name == "posix" else signal.raise_signal(number)
     threading.Thread(target=wait, daemon=True).start()
 """
 

@@ -1,7 +1,7 @@
 """What a loop holds at the end of a run that is meant to outlive it, and what goes with it.
 
 Something is meant to outlive its run if it was opened in it, is not closed, and can be used later: a scope or task group whose task
-is done, a hosted resource, and what is registered with the selector (a connection, a server, a child process, a
+is done, a hosted resource, and what is registered with the selector or proactor (a connection, a server, a child process, a
 descriptor of the caller's) and held by somebody else than the loop. A task or asynchronous generator *stays* if it runs inside one
 of these, holds it, or is held or woken by it. Everything else ends with the run.
 
@@ -142,7 +142,7 @@ def _registered(loop: Any) -> list[tuple[Any, ...]]:
     """
     table = getattr(getattr(loop, "_selector", None), "_fd_to_key", None)
     if not isinstance(loop, selector_events.BaseSelectorEventLoop) or not isinstance(table, dict):
-        return []
+        return _pending(loop)
     found: list[tuple[Any, ...]] = []
     if len(table) > 1:
         own = getattr(getattr(loop, "_ssock", None), "fileno", int)()
@@ -157,6 +157,26 @@ def _registered(loop: Any) -> list[tuple[Any, ...]]:
     if threading.active_count() > 1:
         found += _watched_by_threads(loop)
     return found
+
+
+def _pending(loop: Any) -> list[tuple[Any, ...]]:
+    """The same of a proactor: whose operations are under way. It does not know of a connection that neither reads nor writes."""
+    cache = getattr(getattr(loop, "_proactor", None), "_cache", None)
+    found: list[tuple[Any, ...]] = []
+    for operation in list(cache.values()) if isinstance(cache, dict) else ():
+        future = operation[0]
+        for callback, _ in (not future.done() and future._callbacks) or ():
+            near = _near(callback)
+            found += ((one, operation, future) for one in near if _is_a(one, (transports.BaseTransport, _Server)))
+    return found
+
+
+def _near(callback: Any) -> list[Any]:
+    """Whose method it is, or what it encloses: that which accepts connections is a function inside a method of the loop."""
+    if type(callback) in _METHODS:
+        return [callback.__self__]
+    cells = (type(callback) is types.FunctionType and callback.__closure__) or ()
+    return [one for cell in cells for one in gc.get_referents(cell)]
 
 
 def _things(loop: Any, handle: Any, key: Any) -> list[Any]:
