@@ -291,27 +291,66 @@ addressee(an_fibers *fs, PyObject *self)
     return first_active(an_fiber_parent(self)); /* the code that ran the loop, and goes on after it */
 }
 
+/* F7. 1 it is kept | 0 there is no memory for that */
+static int
+keep_passed(an_fibers *fs, PyObject *args)
+{
+    if (fs->passed == NULL) {
+        fs->passed = PyList_New(0);
+    }
+    if (fs->passed == NULL || PyList_Append(fs->passed, args) < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    return 1;
+}
+
+void
+an_fiber_forget(an_fibers *fs)
+{
+    PyObject *passed = fs->passed;
+    fs->passed = NULL;
+    Py_XDECREF(passed);
+}
+
 /* Hand what came here, R or the current exception, to TO, and sleep on. Steals TO. What comes back next. MAY SWITCH */
 static PyObject *
 pass_on(an_fibers *fs, PyObject *r, PyObject *fiber)
 {
     PyGreenlet *to = (PyGreenlet *)fiber;
     fs->expected = NULL; /* the carrier is in a switch of foreign code */
-    if (r != NULL) {
-        PyObject *args = PyTuple_Pack(1, r);
-        Py_DECREF(r);
-        r = args == NULL ? NULL : PyGreenlet_Switch(to, args, NULL);
-        Py_XDECREF(args);
+    PyObject *exc = r == NULL ? PyErr_GetRaisedException() : NULL, *tb = exc == NULL ? NULL : PyException_GetTraceback(exc);
+    PyObject *args = exc == NULL ? PyTuple_Pack(1, r) : PyTuple_Pack(2, exc, tb == NULL ? Py_None : tb);
+    int kept = args != NULL && keep_passed(fs, args); /* greenlet takes references of its own at once */
+    if (args == NULL) {
+        PyErr_Clear();
+    }
+    if (kept) {
+        Py_CLEAR(r); /* args keeps it, and so does exc, and tb */
+        Py_DECREF(args);
+        if (exc != NULL) {
+            Py_DECREF(exc);
+            Py_XDECREF(tb);
+        }
+    }
+    PyObject *got = NULL;
+    if (exc != NULL) {
+        got = PyGreenlet_Throw(to, (PyObject *)Py_TYPE(exc), exc, tb);
+    }
+    else if (args != NULL) {
+        got = PyGreenlet_Switch(to, args, NULL);
     }
     else {
-        PyObject *exc = PyErr_GetRaisedException();
-        PyObject *tb = PyException_GetTraceback(exc);
-        r = PyGreenlet_Throw(to, (PyObject *)Py_TYPE(exc), exc, tb);
+        PyErr_NoMemory();
+    }
+    if (!kept) {
+        Py_XDECREF(args);
+        Py_XDECREF(r);
+        Py_XDECREF(exc);
         Py_XDECREF(tb);
-        Py_DECREF(exc);
     }
     Py_DECREF(to);
-    return r;
+    return got;
 }
 
 /* R, or an exception, came back to SELF. 0 it was expected | -1+exc | AN_FIBER_THROWN+exc. MAY SWITCH */

@@ -19,7 +19,9 @@
  *   F5  but an exception that is thrown into a foreign stack asleep in a nested run is meant for it: it interrupts that run,
  *       and is raised when the loop hands over (AN_FIBER_THROWN), so that who threw it goes on, too
  *   F6  no foreign greenlet that runs has a stranded stack (foreign.h) between itself and the carrier
- * Owns     an_fibers: carrier, stranded, tracer_before strong; expected is compared, never followed
+ *   F7  a stack that sleeps on after it has handed something on keeps nothing of it alive: `passed` does, until a hub that
+ *       has nothing on its hands lets go of it
+ * Owns     an_fibers: carrier, stranded, tracer_before, passed strong; expected is compared, never followed
  * Thread   a fiber belongs to the thread that made it: only that one may switch to it or set its parent
  * Rules    an_fiber_switch may run anything before it returns, or never return: nothing borrowed is valid after it, and
  *          no address of a local may be known to another stack while it is away
@@ -37,6 +39,7 @@ typedef struct {
     PyObject *carrier;
     PyObject *stranded;      /* foreign.c: dict {address of a stranded stack: how often} or NULL */
     PyObject *tracer_before; /* foreign.c: the tracer that ours stands in front of, or NULL */
+    PyObject *passed;        /* list or NULL: what was handed on (F4), F7 */
 } an_fibers;
 
 #define AN_FIBER_THROWN 1
@@ -66,6 +69,9 @@ int an_fiber_sleep_on(an_fibers *fs, PyObject *self, PyObject *carrier, PyObject
 
 /* SELF starts, or goes on after foreign code came back to it: it carries the loop from now on. Keeps the current exception. */
 void an_fiber_take(an_fibers *fs, PyObject *self);
+/* Let go of what was handed on. Runs Python */
+void an_fiber_forget(an_fibers *fs);
+
 /* SELF is about to end: who gets control by that is expected. It is the last thing that SELF does. */
 void an_fiber_end(an_fibers *fs, PyObject *self);
 

@@ -107,6 +107,9 @@ static AN_NOINLINE hub_move
 carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject **carrier)
 {
     for (;;) {
+        if (AN_UNLIKELY(th->fibers.passed != NULL)) {
+            an_fiber_forget(&th->fibers);
+        }
         an_run *run = th->run;
         an_block *b = NULL;
         if (AN_UNLIKELY(th->fibers.carrier != self)) {

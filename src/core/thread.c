@@ -25,6 +25,7 @@ thread_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(th->fibers.carrier);
     Py_VISIT(th->fibers.stranded);
     Py_VISIT(th->fibers.tracer_before);
+    Py_VISIT(th->fibers.passed);
     Py_VISIT(th->job.callback);
     Py_VISIT(th->job.args);
     Py_VISIT(th->job.context);
@@ -46,6 +47,7 @@ thread_clear(PyObject *self)
     Py_CLEAR(th->corpse);
     Py_CLEAR(th->fibers.stranded);
     Py_CLEAR(th->fibers.tracer_before);
+    Py_CLEAR(th->fibers.passed);
     Py_CLEAR(th->job.callback);
     Py_CLEAR(th->job.args);
     Py_CLEAR(th->job.kwnames);

@@ -533,6 +533,53 @@ def test_a_guests_error_and_its_callers_cancellation_arrive(factory):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("name", ["asyncio", *FACTORIES])
+def test_what_a_greenlet_of_somebody_s_own_gives_or_raises_is_nowhere_kept(applied, name):
+    """It hangs below a stack that is idle by then: that hands on what comes to it, and sleeps on."""
+    refs = []
+
+    class Outcome(Exception):
+        def __init__(self):
+            refs.append(weakref.ref(self))
+
+    async def spawn(function):
+        """As SQLAlchemy's greenlet_spawn."""
+        g = greenlet.greenlet(function, greenlet.getcurrent())
+        r = g.switch()
+        while not g.dead:
+            r = g.switch(await r)
+        return r
+
+    def body(raises):
+        for _ in range(3):
+            greenlet.getcurrent().parent.switch(asyncio.sleep(0.001))
+        if raises:
+            raise Outcome
+        return Outcome()
+
+    async def one(raises):
+        try:
+            await spawn(lambda: body(raises))
+        except Outcome:
+            pass
+
+    async def nests(i):
+        for _ in range(6):
+            asyncio.run(asyncio.sleep(0.0005 * (i % 4)))
+
+    async def main():
+        gc.disable()
+        try:
+            await asyncio.gather(*(x for i in range(8) for x in (one(i % 2), nests(i), nests(i + 1))))
+            await asyncio.sleep(0.01)
+            return [r() for r in refs]
+        finally:
+            gc.enable()
+
+    factory = {"asyncio": asyncio.SelectorEventLoop, **FACTORIES}[name]
+    assert aionest.run(main(), loop_factory=factory) == [None] * 8
+
+
 class Boom(Exception):
     pass
 
