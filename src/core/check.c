@@ -1,4 +1,5 @@
 #include "check.h"
+#include "chunks.h"
 #include "fiber.h"
 #include "foreign.h"
 #include "handle.h"
@@ -8,6 +9,21 @@ broken(const char *what)
 {
     PyErr_Format(PyExc_AssertionError, "aionest: invariant %s", what);
     return -1;
+}
+
+/* RING (ring-inl.h) holds LEN items in a power of two of places, none of them empty */
+static int
+check_ring(an_ring *ring)
+{
+    if ((ring->cap & (ring->cap - 1)) != 0 || ring->len > ring->cap) {
+        return broken("R1: a queue's places are no power of two, or fewer than its items");
+    }
+    for (size_t i = 0; i < ring->len; i++) {
+        if (an_ring_at(ring, i) == NULL) {
+            return broken("R1: a queue has an empty place");
+        }
+    }
+    return 0;
 }
 
 static int
@@ -27,6 +43,9 @@ check_blocks(an_thread *th)
         }
         if (b->signals && !th->is_main) {
             return broken("G1: a run of another thread holds the SIGINT handler");
+        }
+        if (b->left && b->rec->raised_id == 0) {
+            return broken("E2: a run was left by one that ended, but none has");
         }
         if (!an_anchor_check(&b->anchor)) {
             return broken("R1: a hub's frames do not lead to the stack that they are linked to");
@@ -95,9 +114,17 @@ check_foreign_run(an_thread *th)
 static int
 check_thread(an_thread *th)
 {
+    if (check_ring(&th->idle) < 0 || check_ring(&th->pending) < 0) {
+        return -1;
+    }
     for (size_t i = 0; i < th->idle.len; i++) {
-        if (!an_fiber_active(an_ring_at(&th->idle, i))) {
-            return broken("N1: an idle hub's stack has ended");
+        PyObject *hub = an_ring_at(&th->idle, i);
+        if (!an_fiber_active(hub) || an_fiber_is_current(hub) || an_fiber_is_over(hub)) {
+            return broken("N1: an idle hub's stack runs or has ended");
+        }
+        an_link *link = an_fiber_link(hub);
+        if (link != NULL && link->to != NULL) {
+            return broken("R3: the frames of an idle hub lead somewhere");
         }
     }
     if (th->place.in_base_iter < 0 || th->place.inplace_depth < 0 || th->preparing < 0) {
@@ -119,10 +146,20 @@ check_thread(an_thread *th)
 }
 
 static int
-check_loop(an_loop *rec)
+check_loop(an_loop *rec, PyObject *loop)
 {
     if (rec->todo < 0 || rec->carried < 0 || rec->n_blocks < 0) {
         return broken("L1: a count below zero");
+    }
+    if (check_ring(&rec->ready) < 0) {
+        return -1;
+    }
+    if (an_loop_peek(loop) != rec || rec->loop_ref == NULL || ((PyWeakReference *)rec->loop_ref)->wr_object != loop) {
+        return broken("L4: a loop's record does not lead to the loop");
+    }
+    if ((rec->own_ready != NULL || rec->own_scheduled != NULL) && !an_loop_is_stale(rec, loop) &&
+        !(rec->overrides & AN_OVR_CALL_SOON)) {
+        return broken("L5: a loop has a queue of its own, but ours is filled");
     }
     PyObject *heap = rec->scheduled;
     for (Py_ssize_t i = 1; i < PyList_GET_SIZE(heap); i++) {
@@ -154,10 +191,17 @@ an_py_check(PyObject *module, PyObject *noargs)
     }
     int rc = 0;
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(loops); i++) {
-        an_loop *rec = an_loop_peek(PyList_GET_ITEM(loops, i));
-        rc = rec == NULL ? 0 : check_loop(rec);
+        PyObject *loop = PyList_GET_ITEM(loops, i);
+        an_loop *rec = an_loop_peek(loop);
+        rc = rec == NULL ? 0 : check_loop(rec, loop);
     }
     Py_DECREF(loops);
+    if (rc == 0 && !an_handle_free_check()) {
+        rc = broken("D2: a handle that is kept for later owns something, or the collector knows it");
+    }
+    if (rc == 0 && !an_chunks_check()) {
+        rc = broken("C1, C2: a block of chunks is full and said to have room, or too many are mapped without use");
+    }
     if (rc == 0 && (st->n_records < 0 || st->n_blocks < 0 || st->n_hubs < 0 || st->n_threads < 0 || st->n_handles < 0)) {
         rc = broken("S1: fewer than no objects");
     }

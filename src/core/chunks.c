@@ -202,6 +202,22 @@ an_chunks_blocks(void)
     return (Py_ssize_t)n_blocks;
 }
 
+int
+an_chunks_check(void)
+{
+    size_t spare = 0;
+    int right = 1;
+    lock();
+    for (block *b = room, *prev = NULL; b != NULL; prev = b, b = b->next) {
+        block **e = entry(b->base, 0);
+        right &= b->prev == prev && b->used < AN_CHUNKS_PER_BLOCK && b->fresh <= AN_CHUNKS_PER_BLOCK && e != NULL && *e == b;
+        spare += b->used == 0;
+    }
+    right &= spare == n_spare && n_spare <= AN_CHUNKS_SPARE;
+    unlock();
+    return right;
+}
+
 #else
 
 void
@@ -213,6 +229,12 @@ Py_ssize_t
 an_chunks_blocks(void)
 {
     return 0;
+}
+
+int
+an_chunks_check(void)
+{
+    return 1;
 }
 
 #endif

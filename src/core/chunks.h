@@ -23,5 +23,6 @@ void an_chunks_wanted(Py_ssize_t fibers);
 
 /* blocks mapped now, for tests */
 Py_ssize_t an_chunks_blocks(void);
+int an_chunks_check(void); /* 1 C1 and C2 hold, 0 not */
 
 #endif

@@ -126,6 +126,24 @@ timer_dealloc(PyObject *h)
     Py_DECREF(tp);
 }
 
+int
+an_handle_free_check(void)
+{
+    const Py_ssize_t slots[] = {an_hl.callback,         an_hl.args, an_hl.cancelled, an_hl.loop,
+                                an_hl.source_traceback, an_hl.repr, an_hl.context,   an_hl.weaklist};
+    for (int i = 0; i < n_free_handles; i++) {
+        if (PyObject_GC_IsTracked(free_handles[i])) {
+            return 0;
+        }
+        for (size_t j = 0; j < sizeof slots / sizeof slots[0]; j++) {
+            if (*(PyObject **)((char *)free_handles[i] + slots[j]) != NULL) {
+                return 0;
+            }
+        }
+    }
+    return 1;
+}
+
 static PyObject *
 handle_alloc(void)
 {

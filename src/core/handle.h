@@ -66,6 +66,8 @@ int an_handle_cancelled(PyObject *h);
  * 0 | -1 with KeyboardInterrupt or SystemExit set (or an error of a foreign handle's own _run). May switch. */
 int an_handle_run(PyObject *h);
 
+int an_handle_free_check(void); /* 1 D2 holds, 0 not */
+
 /* A handle that is cancelled already: padding for stock frames that pop a fixed number. new ref | NULL+exc */
 PyObject *an_handle_cancelled_one(void);
 
