@@ -1,8 +1,8 @@
 """Programs without the second that their libraries take to import: forked from a process that has imported them already.
 
 Contract: what runs is a process of its own, with its own arguments, environment, folder, descriptors and session, that ends as
-an interpreter ends. Only libraries are imported ahead; aionest never is: each program imports of it what it
-wants, in its own order. An environment with other variables that an interpreter reads at its start (PYTHON...) gets a new
+an interpreter ends. Only libraries are imported ahead; aionest never is: each program imports of it
+what it wants, in its own order. An environment with other variables that an interpreter reads at its start (PYTHON...) gets a new
 interpreter, and so does everything on systems without pidfd, and where a library starts threads or has work for the exit when
 it is imported, as some releases do. A server has one thread, and ends with the one who asked for it.
 
@@ -28,6 +28,7 @@ import sys
 import tempfile
 import threading
 import types
+import warnings
 import weakref
 
 _HEAD = 10  # bytes: the length of a request
@@ -75,8 +76,8 @@ class Program:
 class Server:
     """Where programs are forked: started at the first one, ended by close()."""
 
-    def __init__(self, *modules):
-        self._modules = modules
+    def __init__(self, *modules, options=()):
+        self._modules, self._options = modules, options  # the interpreter's
         self._process = None
         self._forks = False
         self._lock = threading.Lock()
@@ -96,7 +97,7 @@ class Server:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno()), *self._modules],
+                [sys.executable, *self._options, __file__, str(theirs.fileno()), *self._modules],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 start_new_session=True,  # no Ctrl-C of the terminal is for it
@@ -120,7 +121,7 @@ class Server:
                 self.start()
         if not self._forks or _of_the_interpreter(env) != self._environ:
             return subprocess.Popen(
-                command, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True,
+                [command[0], *self._options, *command[1:]], stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True,
                 preexec_fn=_control if terminal else None,
             )  # fmt: skip
         program, kind, *arguments = command
@@ -266,8 +267,10 @@ def _run(kind, what):
 if __name__ == "__main__":
     itself = sys.modules["__main__"]  # its names stay
     control = socket.socket(fileno=int(sys.argv[1]))
-    for module in sys.argv[2:]:
-        importlib.import_module(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in sys.argv[2:]:
+            importlib.import_module(module)
     gc.collect()
     gc.freeze()  # what is shared stays so
     # what a library does at the exit would be done by the first that ends

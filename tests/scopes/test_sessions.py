@@ -10,15 +10,40 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
-from support import eventually
+import support
+from support import DEV, SLOW, eventually
 
 pytest.importorskip("mcp")
 pytest.importorskip("langchain_mcp_adapters")
 
 SERVERS = Path(__file__).parent.parent.parent / "examples" / "servers"
 GUARD = 60  # seconds: against hanging, never an expectation
+LIBRARIES = ("langchain_mcp_adapters.client", "mcp.client.streamable_http", "anyio._backends._asyncio", "psutil")
+FORKS = {dev: forked.Server(*LIBRARIES, options=DEV if dev else ()) for dev in (False, True)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked_programs():
+    with FORKS[False].there(), FORKS[True].there():
+        yield
+
+
+@pytest.fixture
+def child():
+    """Programs are forked; really: by a new interpreter, for tests of exits: their order depends on what is imported when."""
+
+    def child(source, *, timeout=100, dev=True, really=False):
+        if really:
+            return support.child(source, timeout=timeout, dev=dev)
+        done = FORKS[dev].run([sys.executable, "-c", source], timeout=timeout)
+        done.stderr = SLOW.sub("", done.stderr)
+        return done
+
+    return child
+
 
 # ``run(function, *args)`` is an asyncio.run at top level: of this thread, or of a new one each time
 SETUP = """
@@ -110,8 +135,18 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def http_server():
+    """One for all tests that leave it running."""
+    yield from a_server()
+
+
+@pytest.fixture
+def http_server_of_its_own():
+    yield from a_server()
+
+
+def a_server():
     port = free_port()
     server = server_at(port)
     yield port, server
@@ -231,7 +266,7 @@ print("done")
 
 
 @each_mode
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.timeout(5 * GUARD)
 def test_random_orders(child, mode, seed):
     r = child(
@@ -371,7 +406,7 @@ def test_never_left_ends_cleanly(child, is_alive, how, loop, tmp_path):
     pids = tmp_path / "pids"
     options, body = ENDS[how]
     connection = {**STDIO, "args": [*STDIO["args"], "--pid-file", str(pids)]}
-    r = child(setup(options, connection, loop=loop) + MAIN + body)
+    r = child(setup(options, connection, loop=loop) + MAIN + body, really="exit" in how and loop == "asyncio")
     assert (r.returncode, r.stdout, r.stderr) == (5 if how == "error" else 0, "", ""), r
     numbers = [int(line) for line in pids.read_text().split()]
     assert len(numbers) == 3
@@ -382,7 +417,7 @@ def test_never_left_ends_cleanly(child, is_alive, how, loop, tmp_path):
 def test_http_sessions_that_are_never_left_end_cleanly(child, http_server, how):
     options, body = ENDS[how]
     source = setup(options, http(http_server[0])) + MAIN + body
-    r = child(source, dev=False)
+    r = child(source, dev=False, really=how == "interpreter exit")
     assert (r.returncode, r.stdout, r.stderr) == (0, "", ""), r
 
 
@@ -394,7 +429,7 @@ def cleanup():
     print("cleaned up", len(servers()))
 atexit.register(cleanup)
 """
-    r = child(early + program(MAIN + "main()"))
+    r = child(early + program(MAIN + "main()"), really=True)
     assert (r.returncode, r.stdout, r.stderr) == (0, "cleaned up 0\n", ""), r
 
 
@@ -506,8 +541,8 @@ print(len(servers()), idle())
 
 
 @each_mode
-def test_an_http_server_that_is_killed(child, mode, http_server):
-    port, server = http_server
+def test_an_http_server_that_is_killed(child, mode, http_server_of_its_own):
+    port, server = http_server_of_its_own
     r = child(
         program(
             IDLE

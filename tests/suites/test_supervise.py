@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tools.suites import compare, supervise
 
+# of plugins that are here by chance: they take most of the time
+PLAIN = [word for name in ("xdist", "langsmith_plugin", "hypothesispytest") for word in ("-p", f"no:{name}")]
 APPLIED = "import sys; ON = getattr(sys.modules.get('aionest'), 'on', False)\n"
 
 
@@ -37,7 +39,7 @@ def bench(tmp_path):
             return supervise.Setup(
                 sys.executable,
                 folder,
-                ["-p", "no:xdist"],
+                PLAIN,
                 {},
                 package.parent,
                 **more,
@@ -164,7 +166,7 @@ def test_only_what_is_asked_for_is_run(bench):
 
 def test_what_pytests_own_options_leave_out_is_not_asked_for(bench):
     bench.file("test_a.py", "def test_a(): pass\ndef test_b(): pass")
-    setup = dataclasses.replace(bench.setup(), args=["-p", "no:xdist", "-k", "not test_b"])
+    setup = dataclasses.replace(bench.setup(), args=[*PLAIN, "-k", "not test_b"])
     asked = supervise.collect(setup)
     assert asked == ["test_a.py::test_a"]
     assert outcomes(supervise.run(setup, False, asked)) == {"test_a": "pass"}
