@@ -27,28 +27,37 @@ check_ring(an_ring *ring)
 }
 
 static int
+check_block(an_thread *th, an_block *b, an_block *before)
+{
+    if (b->state != AN_BLOCK_WAITING && b->state != AN_BLOCK_READY) {
+        return broken("B1: a block in the list neither waits nor is ready");
+    }
+    if (b->th != th || b->prev != before) {
+        return broken("B3: a block in the list is not linked to its thread and to the one before it");
+    }
+    if (b->fiber == NULL || b->loop == NULL || b->rec == NULL || b->rec->n_blocks <= 0) {
+        return broken("B2: a suspended run without a stack, or on a loop that does not count it");
+    }
+    if (b->signals && !th->is_main) {
+        return broken("G1: a run of another thread holds the SIGINT handler");
+    }
+    if (b->left && b->rec->raised_id == 0) {
+        return broken("E2: a run was left by one that ended, but none has");
+    }
+    if (!an_anchor_check(&b->anchor)) {
+        return broken("R1: a hub's frames do not lead to the stack that they are linked to");
+    }
+    return 0;
+}
+
+static int
 check_blocks(an_thread *th)
 {
     Py_ssize_t n = 0, ready = 0, pending = 0;
     an_block *before = NULL;
     for (an_block *b = th->first; b != NULL; before = b, b = b->next) {
-        if (b->state != AN_BLOCK_WAITING && b->state != AN_BLOCK_READY) {
-            return broken("B1: a block in the list neither waits nor is ready");
-        }
-        if (b->th != th || b->prev != before) {
-            return broken("B3: a block in the list is not linked to its thread and to the one before it");
-        }
-        if (b->fiber == NULL || b->loop == NULL || b->rec == NULL || b->rec->n_blocks <= 0) {
-            return broken("B2: a suspended run without a stack, or on a loop that does not count it");
-        }
-        if (b->signals && !th->is_main) {
-            return broken("G1: a run of another thread holds the SIGINT handler");
-        }
-        if (b->left && b->rec->raised_id == 0) {
-            return broken("E2: a run was left by one that ended, but none has");
-        }
-        if (!an_anchor_check(&b->anchor)) {
-            return broken("R1: a hub's frames do not lead to the stack that they are linked to");
+        if (check_block(th, b, before) < 0) {
+            return -1;
         }
         n++;
         ready += b->state == AN_BLOCK_READY && !b->handed;
@@ -112,7 +121,7 @@ check_foreign_run(an_thread *th)
 }
 
 static int
-check_thread(an_thread *th)
+check_idle(an_thread *th)
 {
     if (check_ring(&th->idle) < 0 || check_ring(&th->pending) < 0) {
         return -1;
@@ -126,6 +135,15 @@ check_thread(an_thread *th)
         if (link != NULL && link->to != NULL) {
             return broken("R3: the frames of an idle hub lead somewhere");
         }
+    }
+    return 0;
+}
+
+static int
+check_thread(an_thread *th)
+{
+    if (check_idle(th) < 0) {
+        return -1;
     }
     if (th->place.in_base_iter < 0 || th->place.inplace_depth < 0 || th->preparing < 0) {
         return broken("N6: what a stack had entered was left twice");
