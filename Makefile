@@ -6,6 +6,7 @@
 #                         MODE=apply-close: with apply(close_loop=True)
 #   make suites           other projects' own tests, on stock asyncio and with aionest applied, compared by test id (an hour);
 #                         SUITES="anyio starlette" for some; make suites-ci for a choice that takes five minutes
+#   make conformance      the protocol's official conformance suite, with the loader and the command line as its clients (needs npm)
 #   make streamlit        the app on the oldest Streamlit that is supported
 #   make sdk              the loader on the oldest, the first 2.x and the newest MCP SDK
 #   make refs             references counted, with a debug build as PYTHON
@@ -44,7 +45,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci long asan generic windows macos-check musl-check msvc-check lint dist wheels docs bench bench-loader bench-app bench-portal clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic windows macos-check musl-check msvc-check lint dist wheels docs bench bench-loader bench-app bench-portal clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -125,6 +126,21 @@ build/suites/aionest-$(TAG)/.ready: $(ENV)/.installed
 	mkdir -p $(@D)
 	cp -r $(ENV)/lib/python*/site-packages/aionest $(ENV)/lib/python*/site-packages/aionest-*.dist-info $(@D)
 	$(PY) -c "import tomllib" 2>/dev/null || $(INSTALL) $(ENV) tomli
+	touch $@
+
+# the suite and the Node.js that it wants come from npm, into one folder for all Pythons
+CONFORMANCE := 0.2.0-alpha.12
+conformance: build/conformance/.ready-$(CONFORMANCE) build/conformance-1-$(TAG)/.ready build/conformance-2-$(TAG)/.ready
+	@rc=0; for v in 1 2; do $(PY) -m tools.conformance --node build/conformance \
+		--python build/conformance-$$v-$(TAG)/bin/python $(ARGS) || rc=1; done; exit $$rc
+
+build/conformance/.ready-%:
+	mkdir -p $(@D)
+	npm install --no-audit --no-fund --silent --prefix $(@D) @modelcontextprotocol/conformance@$* node@22
+	touch $@
+
+build/conformance-%-$(TAG)/.ready: $(WHEEL)
+	$(call READY,"mcp>=$*$(comma)<$(if $(filter 1,$*),2,3)" "$(WHEEL_FILE)[mcp$(comma)cli]")
 	touch $@
 
 # they measure memory and time: fewer at once
