@@ -17,11 +17,13 @@ import argparse
 import asyncio
 import contextlib
 import importlib.util
+import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from importlib import metadata
@@ -45,6 +47,9 @@ MIXED = "load of it and 7 quick ones"
 ASLEEP = "load of 8 slow ones"
 RELOAD = "reload, nothing changed"
 STARTED = "processes that a reload starts"
+MANY = 5_000
+SAVE = f"ToolsConfig.set and save, one of {MANY} servers"
+REWRITE = "the whole file by json.loads, json.dumps"
 
 TARGETS = [
     # what, against, its name, "<=" or ">=", the target
@@ -56,12 +61,14 @@ TARGETS = [
     (CALL, ANYIO, "loader.call, to anyio's portal with a bare session", "<=", 0.85),
     (PER_CALL, CALL, "a session per call (SDK), to loader.call", ">=", 50),
     (ADAPTERS, CALL, "a session per call (langchain-mcp-adapters), to the same", ">=", 50),
+    (SAVE, REWRITE, f"a change saved in a file of {MANY} servers, to json alone", "<=", 1.5),
     (GATHER, CROWD, f"throughput of {THREADS} threads, to gather with a bare session", ">=", 0.9),
 ]
 ABSOLUTE = [
     # what, its name, factor and unit, less than
     (RELOAD, "reload with nothing changed", 1e3, " ms", 1.0),
     (STARTED, "processes started by it", 1, "", 1),
+    (SAVE, f"a change saved in a file of {MANY} servers", 1e3, " ms", 300.0),
 ]
 NEEDS = {ADAPTERS: "langchain_mcp_adapters", ANYIO: "anyio"}
 
@@ -256,6 +263,47 @@ def reload(turns: Turns, count: bool = False) -> None:
             turns.took(started if count else statistics.median(times))
 
 
+@contextlib.contextmanager
+def many_servers():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "mcp.json"
+        servers = {f"server{number}": {"command": "npx", "args": ["-y", f"p{number}"]} for number in range(MANY)}
+        file.write_text(json.dumps({"mcpServers": servers}, indent=2), "utf-8")
+        yield file
+
+
+def save(turns: Turns) -> None:
+    from aionest.mcp import ToolsConfig
+
+    with many_servers() as file:
+        config = ToolsConfig(file)
+
+        def operations(n):
+            for number in range(n):
+                config.set(f"server{number * 37 % MANY}", {"command": "uvx", "args": [f"q{time.perf_counter_ns()}"]})
+                if not config.save():
+                    raise SystemExit(config.get_errors())
+
+        take(turns, operations)
+
+
+def rewrite(turns: Turns) -> None:
+    with many_servers() as file:
+
+        def operations(n):
+            for number in range(n):
+                found = json.loads(file.read_text("utf-8"))
+                found["mcpServers"][f"server{number * 37 % MANY}"]["args"] = [f"q{time.perf_counter_ns()}"]
+                new = file.with_suffix(".new")
+                with new.open("w", encoding="utf-8") as stream:
+                    stream.write(json.dumps(found, indent=2))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                os.replace(new, file)
+
+        take(turns, operations)
+
+
 SLOW, QUICK = server("--fault", "slow"), server()
 GROUPS = [
     # rounds, calls in each, {name: (what it does, how many times the calls)}
@@ -281,6 +329,7 @@ GROUPS = [
             ASLEEP: (load_of(*[SLOW] * 8), 1),
         },
     ),
+    (15, 3, {SAVE: (save, 1), REWRITE: (rewrite, 1)}),
     (7, 100, {RELOAD: (reload, 1), STARTED: (lambda turns: reload(turns, count=True), 1)}),
 ]
 CONTENDERS = {name: contender for _, _, group in GROUPS for name, contender in group.items()}
