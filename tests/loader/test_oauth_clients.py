@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -126,6 +127,28 @@ def test_the_identity_of_an_organisation(tmp_path):
     store = TokenStore(tmp_path / "tokens.json")
     made = asyncio.run(oauth.provider(config, store, Secrets(), None, print, print)())
     assert asyncio.run(made._assertion_provider(AS, URL)) == "jag"
+
+
+@pytest.mark.skipif(not sdk.V2, reason="1.x has no such flow")
+def test_a_workload_has_no_secret_and_a_file_that_changes(tmp_path):
+    file = tmp_path / "token"
+    config = ServerConfig(
+        name="web",
+        url=URL,
+        auth={"type": "identity_assertion", "client_id": "me", "issuer": AS, "assertion_file": str(file)},
+    )
+    store = TokenStore(tmp_path / "tokens.json")
+    made = asyncio.run(oauth.provider(config, store, Secrets(), None, print, print)())
+    made._token_endpoint = f"{AS}/token"
+    for token in ("first", "second"):
+        file.write_text(f"{token}\n")
+        request = made._build_token_request("a b", asyncio.run(made._assertion_provider(AS, URL)))
+        sent = dict(parse_qsl(request.content.decode()))
+        assert sent["assertion"] == token and sent["client_id"] == "me" and sent["scope"] == "a b"
+        assert "client_secret" not in sent and "Authorization" not in request.headers
+    file.unlink()
+    with pytest.raises(Exception, match="the assertion in .* cannot be read"):
+        asyncio.run(made._assertion_provider(AS, URL))
 
 
 @pytest.mark.skipif(sdk.V2, reason="2.x has it")

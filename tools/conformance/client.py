@@ -62,6 +62,9 @@ def auth() -> Any:
             "idp_token_endpoint": CONTEXT["idp_token_endpoint"],
             "idp_client_id": CONTEXT["idp_client_id"],
         }
+    if "valid_jwt" in CONTEXT:
+        token = {"issuer": _issuer(sys.argv[-1]), "assertion": CONTEXT["valid_jwt"]}
+        return {"type": "identity_assertion", **client, **token}
     if SCENARIO.startswith("auth/client-credentials"):
         return {"type": "client_credentials", **client, "client_secret": CONTEXT["client_secret"]}
     if "client_secret" in CONTEXT:

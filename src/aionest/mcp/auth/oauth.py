@@ -23,7 +23,7 @@ import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from .._threads import in_own_thread, in_thread
 from ..errors import AuthError
@@ -292,7 +292,7 @@ async def _client_credentials(
         signed = extension.SignedJWTParameters(
             issuer=wanted["client_id"],
             subject=wanted["client_id"],
-            signing_key=wanted.get("private_key") or await _read_key(config, wanted["private_key_file"]),
+            signing_key=wanted.get("private_key") or await _read(config, wanted["private_key_file"], "the private key"),
             signing_algorithm=wanted.get("signing_algorithm") or "RS256",
         )
         options["assertion_provider"] = signed.create_assertion_provider()
@@ -313,13 +313,30 @@ async def _client_credentials(
     return made
 
 
-async def _read_key(config: ServerConfig, path: str) -> str:
+async def _read(config: ServerConfig, path: str, what: str) -> str:
     try:
         return await in_thread(Path(path).expanduser().read_text, "utf-8")
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or type(exc).__name__
-        said = f"server {config.name!r}: the private key in {path!r} cannot be read: {why}"
+        said = f"server {config.name!r}: {what} in {path!r} cannot be read: {why}"
         raise AuthError(said, server=config.name) from None
+
+
+_NO_SECRET = "none"  # the SDK wants one; it is taken out of the request
+
+
+def _public(base: Any) -> Any:
+    """The SDK's provider for a client that has no secret, such as a workload whose platform vouches for it (RFC 7523)."""
+
+    class Public(base):  # type: ignore[misc, valid-type]
+        def _build_token_request(self, *args: Any, **keywords: Any) -> Any:
+            request = super()._build_token_request(*args, **keywords)
+            fields = dict(parse_qsl(request.content.decode()))
+            if fields.pop("client_secret", None) != _NO_SECRET:
+                raise AuthError("this release of the MCP SDK cannot log in without a client_secret")
+            return HTTP.Request("POST", request.url, data=fields)
+
+    return Public
 
 
 def _identity_assertion(
@@ -335,19 +352,26 @@ def _identity_assertion(
     async def assertion(audience: str, resource: str) -> str:
         if wanted.get("assertion"):
             return str(wanted["assertion"])
+        if wanted.get("assertion_file"):  # each time anew: platforms replace it
+            found = (await _read(config, wanted["assertion_file"], "the assertion")).strip()
+            storage.secrets.add(found)
+            return found
         found = await _exchanged(config, wanted, audience, resource)
         storage.secrets.add(found)
         return found
 
-    made = _told(extension.IdentityAssertionOAuthProvider)(
+    secret = wanted.get("client_secret")
+    base = extension.IdentityAssertionOAuthProvider
+    made = _told(base if secret else _public(base))(
         server_url=config.url,
         storage=storage,
         client_id=wanted["client_id"],
-        client_secret=wanted["client_secret"],
+        client_secret=secret or _NO_SECRET,
         issuer=wanted["issuer"],
         assertion_provider=assertion,
         scope=" ".join(wanted["scopes"]) if wanted.get("scopes") else None,
-        token_endpoint_auth_method=wanted.get("token_endpoint_auth_method") or "client_secret_basic",
+        token_endpoint_auth_method=(wanted.get("token_endpoint_auth_method") if secret else "client_secret_post")
+        or "client_secret_basic",
     )
     made.on_failed = on_failed
     return made

@@ -52,7 +52,7 @@ _AUTH_ALIASES = {
 _AUTH_FIELDS = set(
     "type token client_id client_secret client_name scopes issuer redirect_port timeout token_endpoint_auth_method "
     "client_metadata_url private_key private_key_file signing_algorithm "
-    "assertion id_token idp_token_endpoint idp_client_id".split()
+    "assertion assertion_file id_token idp_token_endpoint idp_client_id".split()
 )
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 MAX_SECONDS = 7 * 86400

@@ -116,12 +116,20 @@ def _labels(config: ServerConfig) -> list[Problem]:
 
 _AUTH_TEXTS = (
     *("token", "client_id", "client_secret", "client_name", "issuer", "client_metadata_url", "private_key"),
-    *("private_key_file", "signing_algorithm", "assertion", "id_token", "idp_token_endpoint", "idp_client_id"),
+    *(
+        "private_key_file",
+        "signing_algorithm",
+        "assertion",
+        "assertion_file",
+        "id_token",
+        "idp_token_endpoint",
+        "idp_client_id",
+    ),
 )
 _NEEDED: dict[str, list[tuple[str, ...]]] = {  # of each line one
     "bearer": [("token",)],
     "client_credentials": [("client_id",), ("client_secret", "private_key", "private_key_file")],
-    "identity_assertion": [("client_id",), ("client_secret",), ("issuer",), ("assertion", "id_token")],
+    "identity_assertion": [("client_id",), ("issuer",), ("assertion", "assertion_file", "id_token")],
 }
 
 

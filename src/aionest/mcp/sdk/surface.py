@@ -208,6 +208,13 @@ SURFACE: tuple[Name, ...] = (
         "servers with client_credentials are unavailable",
     ),
     *_names(
+        2,
+        "mcp.client.auth.extensions.identity_assertion:",
+        "IdentityAssertionOAuthProvider IdentityAssertionOAuthProvider._build_token_request",
+        "login of organisations",
+        "servers with identity_assertion are unavailable",
+    ),
+    *_names(
         0,
         _AUTH + "OAuthClientProvider.",
         "_initialize context",
