@@ -173,10 +173,11 @@ msvc-check:
 	PYTHON=$(PYTHON) tools/msvc.sh $(abspath $(WINE))/3.13/py build/msvc
 
 # What is not run there, and why: tests/helpers/windows.py. A thread for each test's timeout is one too many for those that count them.
-WINDOWS_TESTS := tests/core tests/apply tests/portal tests/scopes
+WINDOWS_TESTS := tests/core tests/apply \
+	$(addprefix tests/portal/test_,gate.py portal_calls.py portal_close.py portal_enter.py portal_random.py portal_streamlit.py portal_submit.py)
 windows: windows-3.13 windows-3.10
 
-# a choice for each change: wine takes a hundred times as long for what asks the system for something
+# a choice for each change: under wine what a program asks of the system goes through a server, one thing at a time
 WINDOWS_CI := $(addprefix tests/core/test_,engine.py runloop.py nested.py guest_kinds.py odd_loops.py bad_input.py) \
 	tests/apply/test_run_ends.py tests/apply/test_platform.py $(addprefix tests/portal/test_portal_,calls.py close.py enter.py)
 windows-ci:
