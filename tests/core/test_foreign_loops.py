@@ -161,6 +161,68 @@ def test_a_protocol_nests_and_is_freed_with_its_connection(factory):
     assert aionest.run(main(), loop_factory=factory) == b"HELLO"
 
 
+def test_a_protocol_of_datagrams_nests_in_each_of_its_methods(factory):
+    if factory is foreign_loop.ForeignLoop:
+        pytest.skip("it has no datagrams")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        calls, got, lost = [], loop.create_future(), loop.create_future()
+
+        class Protocol(asyncio.DatagramProtocol):
+            def connection_made(self, transport):
+                calls.append(asyncio.run(value("made")))
+
+            def datagram_received(self, data, address):
+                got.set_result(asyncio.run(value(data.upper())))
+
+            def connection_lost(self, exc):
+                lost.set_result(asyncio.run(value("lost")))
+
+        transport, _ = await loop.create_datagram_endpoint(Protocol, local_addr=("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"hello", transport.get_extra_info("sockname"))
+            calls.append(await asyncio.wait_for(got, support.GUARD))
+        transport.close()
+        calls.append(await asyncio.wait_for(lost, support.GUARD))
+        return calls
+
+    assert aionest.run(main(), loop_factory=factory) == ["made", b"HELLO", "lost"]
+
+
+def test_a_protocol_of_a_process_nests_in_each_of_its_methods(factory):
+    if factory is foreign_loop.ForeignLoop:
+        pytest.skip("it has no processes")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        calls, output, lost = [], [], loop.create_future()
+
+        class Protocol(asyncio.SubprocessProtocol):
+            def connection_made(self, transport):
+                calls.append(asyncio.run(value("made")))
+
+            def pipe_data_received(self, fd, data):
+                output.append(asyncio.run(value(data)))
+
+            def pipe_connection_lost(self, fd, exc):
+                calls.append(asyncio.run(value("pipe lost")))
+
+            def process_exited(self):
+                calls.append(asyncio.run(value("exited")))
+
+            def connection_lost(self, exc):
+                lost.set_result(asyncio.run(value("lost")))
+
+        program = sys.executable, "-c", "print('hello', flush=True)"
+        transport, _ = await loop.subprocess_exec(Protocol, *program, stdin=None, stderr=None)
+        calls.append(await asyncio.wait_for(lost, support.GUARD))
+        transport.close()
+        return b"".join(output).strip(), sorted(calls)
+
+    assert aionest.run(main(), loop_factory=factory) == (b"hello", ["exited", "lost", "made", "pipe lost"])
+
+
 @pytest.mark.parametrize("wrapped", ["before it is handed over", "while it is connected", False])
 def test_methods_that_stand_on_a_protocol_itself_nest_and_stand_there_afterwards(factory, wrapped):
     if factory is foreign_loop.ForeignLoop:
@@ -441,6 +503,52 @@ def test_close_ends_what_sleeps(factory):
     assert seen == ["Event loop was closed before Future completed."]
     del loop
     gc.collect()
+
+
+@pytest.mark.parametrize("how", ["at its end", "by sys.exit"])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_an_interpreter_that_exits_ends_what_sleeps(child, name, how):
+    r = child(
+        """
+        import asyncio, sys
+        import aionest
+        aionest.apply()
+        if sys.argv[1] == "uvloop":
+            from uvloop import new_event_loop
+        else:
+            sys.path.insert(0, sys.argv[3])
+            from foreign_loop import ForeignLoop as new_event_loop
+
+        async def sleeps():
+            begun.set()
+            await asyncio.sleep(60)
+
+        async def nests():
+            try:
+                asyncio.run(sleeps())
+            except aionest.NestedRunError as exc:
+                print(exc, flush=True)
+
+        async def main():
+            global task
+            task = asyncio.ensure_future(nests())
+            await begun.wait()
+            if sys.argv[2] == "by sys.exit":
+                sys.exit(3)
+
+        begun = asyncio.Event()
+        loop = new_event_loop()
+        loop.run_until_complete(main())
+        print("over", flush=True)
+        """,
+        name,
+        how,
+        str(Path(foreign_loop.__file__).parent),
+        dev=False,
+    )
+    told = "the interpreter exits: this nested run cannot be completed\n"
+    expected = (0, "over\n" + told) if how == "at its end" else (3, told)
+    assert (r.returncode, r.stdout) == expected, r.stderr
 
 
 def test_a_nested_run_forever_ends_by_stop(run):
