@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import importlib.util
+import os
 import socket
 import sys
 import threading
@@ -393,6 +394,52 @@ def test_two_runs_that_need_each_other_and_five_thousand_at_once(run):
         return len(await asyncio.gather(*(nest(gate.wait()) for _ in range(5000))))
 
     assert run(main) == 5000
+
+
+MANY = """
+    import asyncio, sys
+    import aionest
+    from aionest import _core
+    aionest.apply()
+    if sys.argv[1] == "uvloop":
+        from uvloop import new_event_loop
+    elif sys.argv[1] == "foreign":
+        sys.path.insert(0, sys.argv[2])
+        from foreign_loop import ForeignLoop as new_event_loop
+    else:
+        from asyncio import SelectorEventLoop as new_event_loop
+
+    def pages():
+        with open("/proc/self/statm") as f:
+            return int(f.read().split()[1])
+
+    async def main(n):
+        gate = asyncio.Event()
+
+        async def nests():
+            return asyncio.run(gate.wait())
+
+        before = pages()
+        tasks = [asyncio.create_task(nests()) for _ in range(n)]
+        while _core._counters()["suspended"] < n:
+            await asyncio.sleep(0)
+        taken = pages() - before
+        gate.set()
+        assert await asyncio.gather(*tasks) == [True] * n
+        assert _core._counters()["suspended"] == 0
+        return taken
+
+    print(aionest.run(main(20_000), loop_factory=new_event_loop))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.skipif("AIONEST_SANITIZED" in os.environ, reason="memory is not what it is otherwise")
+def test_twenty_thousand_that_sleep_take_no_more_memory_than_on_asyncio(child):
+    helpers = str(Path(foreign_loop.__file__).parent)
+    taken = {name: int(support.lines_of(child(MANY, name, helpers, dev=False))[0]) for name in ("asyncio", *FACTORIES)}
+    assert max(taken.values()) <= 1.2 * taken["asyncio"], taken
 
 
 def test_a_cancellation_reaches_the_inner_run_and_a_timeout_ends_it(run):
@@ -840,6 +887,34 @@ def test_a_class_that_hands_calls_on_to_another_loop_is_left_alone(applied):
 
     assert not _foreign.is_patched(Proxy)
     assert type(vars(Proxy)["add_reader"]) is type(lambda: None)
+
+
+def test_a_class_that_cannot_be_patched_is_left_alone_and_what_nests_on_it_is_told_so():
+    class Immutable(type):
+        """As types of C extensions are."""
+
+        def __setattr__(cls, name, value):
+            raise TypeError(f"cannot set {name!r} attribute of immutable type {cls.__name__!r}")
+
+    names = {k: v for k, v in vars(foreign_loop.ForeignLoop).items() if k not in ("__dict__", "__weakref__")}
+    Sealed = Immutable("Sealed", (asyncio.AbstractEventLoop,), names)
+
+    async def main():
+        coro = value(1)
+        with pytest.raises(aionest.ForeignLoopError, match="Sealed"):
+            asyncio.run(coro)
+        coro.close()
+        return await value(2)
+
+    aionest.apply()
+    try:
+        assert not _foreign.is_patched(Sealed)
+        assert dict(vars(Sealed)).items() >= names.items()
+        loop = Sealed()
+        assert loop.run_until_complete(main()) == 2
+        loop.close()
+    finally:
+        aionest.unapply()
 
 
 def test_what_a_loop_refuses_it_refuses_as_before(factory):
