@@ -142,6 +142,8 @@ class ForeignLoop(asyncio.AbstractEventLoop):
             raise RuntimeError("Cannot close a running event loop")
         if not self.closed:
             self.closed = True
+            self.queue.clear()
+            self.timers.clear()
             self.selector.close()
             self.wake_in.close()
             self.wake_out.close()
