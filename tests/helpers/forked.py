@@ -30,6 +30,7 @@ import threading
 import types
 import warnings
 import weakref
+from typing import ClassVar
 
 _HEAD = 10  # bytes: the length of a request
 FORKS = hasattr(os, "pidfd_open") and hasattr(socket, "send_fds")
@@ -76,6 +77,8 @@ class Program:
 class Server:
     """Where programs are forked: started at the first one, ended by close()."""
 
+    pids: ClassVar[set[int]] = set()  # of all that run: children of this process that are no test's
+
     def __init__(self, *modules, options=()):
         self._modules, self._options = modules, options  # the interpreter's
         self._process = None
@@ -102,6 +105,7 @@ class Server:
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 start_new_session=True,  # no Ctrl-C of the terminal is for it
             )
+        self.pids.add(self._process.pid)
         answer = self._socket.recv(1)
         assert answer, "the libraries cannot be imported: see above"
         self._forks = answer == b"+"
@@ -111,6 +115,7 @@ class Server:
             self._socket.shutdown(socket.SHUT_RDWR)  # also if a child of this process has it
             self._socket.close()
             self._process.wait()
+            self.pids.discard(self._process.pid)
             self._process = None
 
     def popen(self, command, *, stdin, stdout, stderr, env=None, cwd=None, terminal=False):

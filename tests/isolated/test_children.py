@@ -283,9 +283,9 @@ def test_ctrl_c_in_a_busy_nested_run(child):
         PRELUDE
         + """
 async def inner():
+    await asyncio.sleep(0)
     print("ready", flush=True)
     signal.setitimer(signal.ITIMER_REAL, 0.3)
-    await asyncio.sleep(0)
     end = time.monotonic() + 30
     while time.monotonic() < end:
         pass

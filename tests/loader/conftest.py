@@ -6,14 +6,23 @@ import gc
 import os
 import warnings
 
+import forked
 import psutil
 import pytest
 
 
+def descendants(process):
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:  # it has just ended
+        return []
+
+
 def running():
-    """Server processes below this one that run."""
+    """Server processes below this one that run; what other tests' programs are forked from is none."""
+    below = [child for child in psutil.Process().children() if child.pid not in forked.Server.pids]
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in [*below, *(p for child in below for p in descendants(child))]:
         try:
             if process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
