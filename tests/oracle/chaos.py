@@ -18,6 +18,7 @@ import gc
 import random
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -332,8 +333,13 @@ def loop_factory():
 def join_threads():
     """Who has started one may have been cancelled: it goes on, with hubs and sleeping runs of its own."""
     while threads:
-        thread = threads.pop()
-        thread.join(LIMIT)
+        thread = threads.pop(0)  # after the one that was to start it
+        end = time.monotonic() + LIMIT
+        # its start() may have been interrupted: before it began, or just after
+        while not thread.is_alive() and thread in threading.enumerate() and time.monotonic() < end:
+            time.sleep(0.001)
+        if thread.ident is not None:
+            thread.join(LIMIT)
         if thread.is_alive():
             faults.append("a thread hangs")
 
