@@ -106,16 +106,20 @@ def test_the_pytest_fixtures():
     assert "2 passed" in result.stdout
 
 
-@pytest.mark.skipif(find_spec("streamlit") is None, reason="Streamlit is not there for this Python")
-def test_the_streamlit_app():
-    program = """
+# what a Streamlit app writes at its second run
+SHOWN = """
+import sys
 from streamlit.testing.v1 import AppTest
-app = AppTest.from_file("streamlit_app.py", default_timeout=60).run()
+app = AppTest.from_file(sys.argv[1], default_timeout=60).run()
 app.run()
 assert not app.exception, app.exception
 print(*(m.value for m in app.markdown))
 """
-    result = run([sys.executable, "-c", program], cwd=PROGRAMS / "recipes")
+
+
+@pytest.mark.skipif(find_spec("streamlit") is None, reason="Streamlit is not there for this Python")
+def test_the_streamlit_app():
+    result = run([sys.executable, "-c", SHOWN, "streamlit_app.py"], cwd=PROGRAMS / "recipes")
     assert result.returncode == 0, result.stderr
     assert "ONE" in result.stdout
 
@@ -145,7 +149,7 @@ root.destroy()
     assert result.stdout.split() == ["ONE", "session", "closed"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/quickstart.md"])
 def test_the_first_example(page):
     block = re.search(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S).group(1)
     result = run([sys.executable, "-X", "dev", "-c", block])
@@ -153,10 +157,28 @@ def test_the_first_example(page):
 
 
 @pytest.mark.skipif(find_spec("mcp") is None, reason="the MCP SDK is not there for this Python")
-def test_the_example_with_tools():
-    block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_example_with_tools(page):
+    block = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)[1]
     result = run([sys.executable, "-c", block])
     assert (result.returncode, result.stdout, result.stderr) == (0, "Buy milk and bread\n", "")
+
+
+@pytest.mark.skipif(find_spec("streamlit") is None, reason="Streamlit is not there for this Python")
+def test_the_example_with_streamlit(tmp_path):
+    app = tmp_path / "app.py"
+    app.write_text(re.findall(r"```python\n(.*?)```", (ROOT / "docs/index.md").read_text(), re.S)[2])
+    result = run([sys.executable, "-c", SHOWN, app.name], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "Buy milk and bread\n"
+
+
+def test_the_order_of_nested_runs():
+    """That each returns when it is done is for tests/core to say; here, that the program is one and prints all three."""
+    result = run([sys.executable, "order.py"], cwd=PROGRAMS / "why")
+    assert (result.returncode, result.stderr) == (0, "")
+    delays = re.findall(r"^(0\.\d) returns after \d+\.\d s$", result.stdout, re.M)
+    assert sorted(delays) == ["0.1", "0.2", "0.3"], result.stdout
 
 
 def test_programs_about_tools_need_nothing_of_this_repository():
