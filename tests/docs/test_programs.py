@@ -38,6 +38,58 @@ EXPECTED = {
     "recipes/sync_callback.py": ["ONE", "others went on", "session closed"],
 }  # fmt: skip
 NEEDS = {"recipes/celery_task.py": "celery", "recipes/django_view.py": "django", "recipes/flask_view.py": "flask"}
+
+# programs that end in an error: what it says, what cures it (a line at the top, or another program), and what is printed then
+APPLY = "aionest.apply()"
+ERRORS = {
+    "already_running": ("RuntimeError: This event loop is already running", APPLY, "fetched"),
+    "async_to_sync": (
+        "RuntimeError: You cannot use AsyncToSync in the same thread as an async event loop",
+        "async_to_sync_cured", "fetched",
+    ),
+    "await_outside_loop": (
+        "aionest._errors.NestedRunError: await_() needs a running event loop in this thread: use aionest.run() or "
+        "asyncio.run() where none runs",
+        "await_outside_loop_cured", "fetched",
+    ),
+    "bound_lock": ("is bound to a different event loop", "aionest.apply(close_loop=False)", "both done"),
+    "cancel_scope": (
+        "RuntimeError: Attempted to exit cancel scope in a different task than it was entered in", APPLY, "closed",
+    ),
+    "destroyed": ("Task was destroyed but it is pending!", "destroyed_cured", "work ended"),
+    "different_loop": ("attached to a different loop", APPLY, "fetched"),
+    "enter_task": ("RuntimeError: Cannot enter into task <Task pending name='Task-2'", "enter_task_cured", "fetched"),
+    "future_elsewhere": (
+        "belongs to another event loop than the one that runs here: wait for it on its own loop, for instance with "
+        "asyncio.run_coroutine_threadsafe()",
+        "future_of_other_loop_cured", "fetched",
+    ),
+    "future_of_other_loop": (
+        "ValueError: The future belongs to a different loop than the one specified as the loop argument",
+        "future_of_other_loop_cured", "fetched",
+    ),
+    "loop_closed": ("RuntimeError: Event loop is closed", APPLY, "closed"),
+    "loop_in_loop": ("RuntimeError: Cannot run the event loop while another loop is running", APPLY, "fetched"),
+    "never_awaited": (
+        "RuntimeWarning: coroutine 'on_message' was never awaited", "never_awaited_cured", "got hello",
+    ),
+    "no_running_loop": ("RuntimeError: no running event loop", "no_running_loop_cured", "fetched"),
+    "patch_uvloop": (
+        "ValueError: Can't patch loop of type <class 'uvloop.Loop'>", f"{APPLY}; aionest.install_shim()", "fetched",
+    ),
+    "portal_closed": ("aionest._errors.PortalClosed: portal 'aionest-portal-1' is closed", None, ""),
+    "run_in_run": ("RuntimeError: asyncio.run() cannot be called from a running event loop", APPLY, "fetched"),
+    "stopped": ("aionest._errors.NestedRunError: Event loop stopped before Future completed.", None, ""),
+    "thread_without_loop": (
+        "RuntimeError: There is no current event loop in thread 'ScriptRunner.scriptThread'.",
+        "thread_without_loop_cured", "fetched",
+    ),
+    "timeout_outside_task": (
+        "RuntimeError: Timeout should be used inside a task", "timeout_outside_task_cured", "fetched",
+    ),
+}  # fmt: skip
+ERRORS_NEED = {"async_to_sync": ["asgiref"], "patch_uvloop": ["nest_asyncio", "uvloop"]}
+ERRORS_SINCE = {"timeout_outside_task": (3, 11)}
 ELSEWHERE = {
     "recipes/fastapi_app.py",
     "recipes/gui_callback.py",
@@ -61,6 +113,8 @@ def run(command, **options):
 def test_no_program_is_left_out():
     there = {p.relative_to(PROGRAMS).as_posix() for p in PROGRAMS.glob("*/*.py")}
     assert {p for p in there if p.split("/")[0] in ("hosted", "portal", "recipes")} == set(EXPECTED) | ELSEWHERE
+    cured = {cure for _, cure, _ in ERRORS.values() if cure is not None and "aionest." not in cure}
+    assert {p.stem for p in PROGRAMS.glob("errors/*.py")} == {*ERRORS, *cured, "servers"}
 
 
 def test_each_is_shown_in_the_documentation():
@@ -78,6 +132,38 @@ def test_program(name):
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert result.stdout.splitlines() == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", sorted(ERRORS))
+def test_error_message_and_its_cure(name):
+    missing = [module for module in ERRORS_NEED.get(name, ()) if find_spec(module) is None]
+    if missing or sys.version_info < ERRORS_SINCE.get(name, (3, 10)):
+        pytest.skip(f"not for this Python: {', '.join(missing) or name}")
+    folder = PROGRAMS / "errors"
+    message, cure, printed = ERRORS[name]
+    assert message in (ROOT / "docs" / "errors.md").read_text()
+    failed = run([sys.executable, f"{name}.py"], cwd=folder)
+    assert message in failed.stderr
+    assert failed.stdout == ""
+    if cure is None:
+        return
+    if "aionest." in cure:
+        program = (folder / f"{name}.py").read_text()
+        cured = run([sys.executable, "-c", f"import aionest\n{cure}\n{program}"], cwd=folder)
+    else:
+        cured = run([sys.executable, f"{cure}.py"], cwd=folder)
+    assert (cured.returncode, cured.stdout, cured.stderr) == (0, f"{printed}\n", "")
+
+
+@pytest.mark.skipif(find_spec("mcp") is None, reason="the MCP SDK is not there for this Python")
+def test_error_messages_about_servers():
+    table = (ROOT / "docs" / "errors.md").read_text().split("| it prints |")[1]
+    messages = re.findall(r"^\| `(.*?)` \|", table, re.M)
+    result = run([sys.executable, "servers.py"], cwd=PROGRAMS / "errors")
+    assert result.returncode == 0, result.stderr
+    assert len(messages) == 8
+    for message in messages:
+        assert f"\n{message}" in f"\n{result.stdout}"
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

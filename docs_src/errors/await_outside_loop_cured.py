@@ -1,0 +1,11 @@
+import asyncio
+
+import aionest
+
+
+async def fetch():
+    await asyncio.sleep(0)
+    return "fetched"
+
+
+print(aionest.run(fetch()))

@@ -1,0 +1,17 @@
+import asyncio
+
+
+async def fetch():
+    await asyncio.sleep(0)
+    return "fetched"
+
+
+def sync_code():
+    return asyncio.run(fetch())
+
+
+async def main():
+    print(sync_code())
+
+
+asyncio.run(main())
