@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import support
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAMS = ROOT / "docs_src"
@@ -31,13 +32,24 @@ EXPECTED = {
     "recipes/at_exit.py": ["end of the program", "BYE", "session closed"],
     "recipes/cached_property.py": ["ONE TWO", "session closed", "THREE", "session closed"],
     "recipes/celery_task.py": ["ONE", "session closed"],
+    "recipes/django_async_view.py": ["apple: 5", "fig: 3", "plum: 4, plum: 4", "pear: 4"],
     "recipes/django_view.py": ["ONE", "session closed"],
     "recipes/flask_view.py": ["ONE TWO THREE", "session closed"],
     "recipes/notebook.py": ["ONE", "TWO THREE", "session closed"],
+    "recipes/playwright_page.py": ["ONE", "['TWO', 'THREE']", "CLOSED"],
     "recipes/session.py": [],
+    "recipes/sqlalchemy_events.py": ["apple 5 10", "fig 3 6", "6"],
     "recipes/sync_callback.py": ["ONE", "others went on", "session closed"],
 }  # fmt: skip
-NEEDS = {"recipes/celery_task.py": "celery", "recipes/django_view.py": "django", "recipes/flask_view.py": "flask"}
+NEEDS = {
+    "recipes/celery_task.py": ["celery"],
+    "recipes/django_async_view.py": ["django"],
+    "recipes/django_view.py": ["django"],
+    "recipes/flask_view.py": ["flask"],
+    "recipes/playwright_page.py": ["playwright"],
+    "recipes/sqlalchemy_events.py": ["sqlalchemy", "aiosqlite"],
+}
+LONG = {"recipes/playwright_page.py"}  # starts a browser
 
 # programs that end in an error: what it says, what cures it (a line at the top, or another program), and what is printed then
 APPLY = "aionest.apply()"
@@ -95,6 +107,7 @@ ELSEWHERE = {
     "recipes/gui_callback.py",
     "recipes/pytest_fixture.py",
     "recipes/streamlit_app.py",
+    "recipes/streamlit_workers.py",
 }
 
 
@@ -123,10 +136,15 @@ def test_each_is_shown_in_the_documentation():
         assert f"docs_src/{path.relative_to(PROGRAMS).as_posix()}" in pages, path
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in sorted(EXPECTED)]
+)
 def test_program(name):
-    if name in NEEDS and find_spec(NEEDS[name]) is None:
-        pytest.skip(f"{NEEDS[name]} is not there for this Python")
+    for module in NEEDS.get(name, ()):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not there for this Python")
+    if name == "recipes/playwright_page.py" and shutil.which("chromium") is None:
+        pytest.skip("no chromium here: apt-get install chromium")
     path = PROGRAMS / name
     result = run([sys.executable, path.name], cwd=path.parent)
     assert result.returncode == 0, result.stderr
@@ -192,6 +210,16 @@ def test_the_pytest_fixtures():
     assert "2 passed" in result.stdout
 
 
+@pytest.mark.skipif(find_spec("pytest_asyncio") is None, reason="pytest-asyncio is not there for this Python")
+def test_the_async_tests(tmp_path):
+    # by a configuration of their own: this repository's keeps the plugin out
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    options = ["-q", "-c", str(tmp_path / "pytest.ini"), "-p", "no:cacheprovider", "-p", "no:langsmith_plugin"]
+    result = run([sys.executable, "-m", "pytest", *options, "."], cwd=PROGRAMS / "async_tests")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 passed" in result.stdout
+
+
 # what a Streamlit app writes at its second run
 SHOWN = """
 import sys
@@ -208,6 +236,38 @@ def test_the_streamlit_app():
     result = run([sys.executable, "-c", SHOWN, "streamlit_app.py"], cwd=PROGRAMS / "recipes")
     assert result.returncode == 0, result.stderr
     assert "ONE" in result.stdout
+
+
+WORKER = """
+import sys
+from streamlit.testing.v1 import AppTest
+
+def visit(app):
+    app.run()
+    assert not app.exception, app.exception
+    print(app.markdown[0].value)
+
+one, other = (AppTest.from_file(sys.argv[1], default_timeout=60) for _ in range(2))
+visit(one)
+one.button[0].click()
+visit(one)
+visit(other)
+assert one.caption[0].value == other.caption[0].value
+print(one.caption[0].value.split()[-1])
+"""
+
+
+@pytest.mark.skipif(
+    find_spec("streamlit") is None or find_spec("mcp") is None, reason="Streamlit or the MCP SDK is not there"
+)
+def test_streamlit_workers_share_nothing_and_the_browsers_of_one_share_its_server():
+    command = [sys.executable, "-c", WORKER, str(PROGRAMS / "recipes" / "streamlit_workers.py")]
+    results = [run(command) for _ in range(2)]
+    for result in results:
+        assert result.returncode == 0, result.stderr
+        *shown, server = result.stdout.splitlines()
+        assert shown == ["3 notes, 0 of them yours", "4 notes, 1 of them yours", "4 notes, 0 of them yours"]
+        support.eventually(lambda pid=int(server): not support.is_alive(pid), "a worker's server is left")
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,35 @@
+"""Playwright's synchronous API keeps a loop running beneath the script: asyncio.run works beside it, and in its callbacks."""
+
+import asyncio
+import shutil
+
+import aionest
+
+aionest.apply()
+
+from playwright.sync_api import sync_playwright  # noqa: E402
+
+
+async def translate(word):
+    await asyncio.sleep(0.01)
+    return word.upper()
+
+
+def translated(word):  # synchronous, and deep in a library
+    return asyncio.run(translate(word))
+
+
+def main():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))  # None is Playwright's own
+        page = browser.new_page()
+        page.set_content("<h1>one</h1>")
+        print(translated(page.inner_text("h1")))  # between two of Playwright's calls
+        page.expose_function("translated", translated)
+        print(page.evaluate("Promise.all([translated('two'), translated('three')])"))  # in a callback from the page
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
+    print(translated("closed"))
