@@ -336,8 +336,10 @@ def test_pytest_starts_with_warnings_as_errors(tmp_path):
             """
         )
     )
+    # pytest-asyncio warns of its own settings when it is not configured
+    plugins = ["-p", "early", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     r = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "early", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", *plugins, str(tmp_path)],
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)},
         capture_output=True,
