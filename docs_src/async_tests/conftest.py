@@ -1,4 +1,4 @@
-"""Here, not in a fixture: modules that keep a reference to asyncio.run take it when the tests are collected."""
+"""Here, not in a fixture: before any module does ``from asyncio import run``."""
 
 import aionest
 

@@ -1,4 +1,4 @@
-"""A pool of processes: each worker opens its servers at its first task and keeps them for all the others."""
+"""A pool of processes: each worker opens servers of its own and keeps them for all tasks."""
 
 import multiprocessing
 import os
@@ -9,7 +9,7 @@ from aionest.mcp import ToolsLoader
 
 NOTES = {"command": sys.executable, "args": ["-m", "aionest.examples.notes"]}
 
-loader = ToolsLoader({"notes": NOTES})  # in every process that imports this; it starts nothing yet
+loader = ToolsLoader({"notes": NOTES})  # in each process; starts nothing yet
 
 
 def read(number):

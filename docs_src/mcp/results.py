@@ -28,14 +28,16 @@ with ToolsLoader({"notes": NOTES}) as loader, tempfile.TemporaryDirectory() as f
     chart = loader.call("notes.chart")
     print(chart, [(path.name, path.read_bytes()[1:4]) for path in save_images(chart, folder)])
 
-    for block in loader.call("notes.search", {"words": "milk"}).content:  # all of it, in the protocol's words
+    # all of it, in the protocol's words
+    for block in loader.call("notes.search", {"words": "milk"}).content:
         if block["type"] == "resource_link":
             print(block["uri"], loader.read_resource("notes", block["uri"])[0]["text"])
 
-    result = loader.call("notes.read", {"id": 9})  # a tool's error is a result, which a model can make sense of
+    # a tool's error is a result, which a model can make sense of
+    result = loader.call("notes.read", {"id": 9})
     print(result.is_error, result.text)
-    try:
-        loader.call("notes.read", {"id": 9}, check=True)  # ... and an exception for a program that cannot go on
+    try:  # ... or an exception, for a program that cannot go on
+        loader.call("notes.read", {"id": 9}, check=True)
     except ToolFailed as exc:
         print(exc.server, exc.result.text)
 

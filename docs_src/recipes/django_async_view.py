@@ -1,4 +1,4 @@
-"""Django's async views call synchronous code that runs coroutines; async_to_sync and sync_to_async work around it."""
+"""Async views that call synchronous code that runs coroutines; asgiref's adapters beside."""
 
 import asyncio
 
@@ -28,11 +28,11 @@ def price_by_asgiref(item):  # as Django's own synchronous code does it
 
 
 async def direct(request, item):
-    return HttpResponse(price(item))  # on the server's loop, which goes on with other requests
+    return HttpResponse(price(item))  # on the server's loop; other requests go on meanwhile
 
 
 async def in_a_thread(request, item):
-    # async_to_sync refuses to run on a loop's own thread; from sync_to_async's it comes back to the loop
+    # async_to_sync refuses a loop's own thread; from sync_to_async's it comes back to the loop
     return HttpResponse(await sync_to_async(price_by_asgiref)(item))
 
 
@@ -47,9 +47,9 @@ urlpatterns = [
 ]
 
 
-async def main():
+async def main():  # as under ASGI
     pages = ["/direct/apple", "/thread/fig", "/synchronous/plum"]
-    for answer in await asyncio.gather(*(AsyncClient().get(page) for page in pages)):  # as ASGI serves them
+    for answer in await asyncio.gather(*(AsyncClient().get(page) for page in pages)):
         print(answer.content.decode())
 
 
@@ -59,4 +59,5 @@ if __name__ == "__main__":
 
     django.setup()
     asyncio.run(main())
-    print(Client().get("/direct/pear").content.decode())  # as WSGI does: an async view under async_to_sync
+    # as under WSGI, where Django runs an async view by async_to_sync
+    print(Client().get("/direct/pear").content.decode())

@@ -1,4 +1,4 @@
-"""Playwright's synchronous API keeps a loop running beneath the script: asyncio.run works beside it, and in its callbacks."""
+"""asyncio.run beside Playwright's synchronous API, and in its callbacks."""
 
 import asyncio
 import shutil
@@ -21,12 +21,14 @@ def translated(word):  # synchronous, and deep in a library
 
 def main():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))  # None is Playwright's own
+        path = shutil.which("chromium")  # None is Playwright's own
+        browser = playwright.chromium.launch(executable_path=path)
         page = browser.new_page()
         page.set_content("<h1>one</h1>")
-        print(translated(page.inner_text("h1")))  # between two of Playwright's calls
+        print(translated(page.inner_text("h1")))  # between two calls
         page.expose_function("translated", translated)
-        print(page.evaluate("Promise.all([translated('two'), translated('three')])"))  # in a callback from the page
+        # twice at once, in callbacks from the page
+        print(page.evaluate("Promise.all([translated('two'), translated('three')])"))
         browser.close()
 
 

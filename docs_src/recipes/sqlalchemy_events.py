@@ -1,4 +1,4 @@
-"""SQLAlchemy asyncio: what it calls synchronously, such as event listeners and properties, may run coroutines."""
+"""SQLAlchemy asyncio: an event listener and a property that need coroutines."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ class Item(Base):
 
     @property
     def in_euro(self):
-        return self.price * asyncio.run(rate("EUR"))  # read anywhere: in a session, a task, plain code
+        return self.price * asyncio.run(rate("EUR"))  # in a session or outside
 
 
 async def rate(currency):
@@ -37,7 +37,7 @@ async def look_up(name):
 
 
 @event.listens_for(Item, "before_insert")
-def set_price(mapper, connection, item):  # called within flush(), in a greenlet of SQLAlchemy's
+def set_price(mapper, connection, item):  # by flush(), in a greenlet
     item.price = asyncio.run(look_up(item.name))
 
 

@@ -1,4 +1,4 @@
-"""A Streamlit app that runs in several processes: what each of them has, and what each browser session has."""
+"""Run it in several processes: it shows what is each process's, and what each browser's."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from aionest.streamlit import call, tools_loader
 NOTES = {"command": sys.executable, "args": ["-m", "aionest.examples.notes"]}
 
 loader = tools_loader({"notes": NOTES})  # one for each process, whichever browser comes
-mine = st.session_state.setdefault("mine", [])  # one for each browser session, in the process that serves it
+mine = st.session_state.setdefault("mine", [])  # one for each browser session
 
 text = st.text_input("Note", "Feed the cat")
 if st.button("Add"):
