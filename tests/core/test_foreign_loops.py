@@ -9,6 +9,7 @@ import importlib.util
 import os
 import socket
 import sys
+import textwrap
 import threading
 import weakref
 from pathlib import Path
@@ -25,6 +26,24 @@ from aionest._engine import foreign as _foreign
 uvloop = pytest.importorskip("uvloop") if sys.version_info < (3, 14) else None
 
 FACTORIES = {"foreign": foreign_loop.ForeignLoop, **({"uvloop": uvloop.new_event_loop} if uvloop else {})}
+
+CHOSEN = """
+import asyncio, sys
+import aionest
+aionest.apply()
+if sys.argv[1] == "uvloop":
+    from uvloop import new_event_loop
+elif sys.argv[1] == "foreign":
+    sys.path.insert(0, sys.argv[2])
+    from foreign_loop import ForeignLoop as new_event_loop
+else:
+    from asyncio import SelectorEventLoop as new_event_loop
+"""
+
+
+def child_on(child, name, source, *args, **options):
+    """Run a program with a new_event_loop() of this name; its own arguments begin at sys.argv[3]."""
+    return child(CHOSEN + textwrap.dedent(source), name, str(Path(foreign_loop.__file__).parent), *args, **options)
 
 
 @pytest.fixture(params=FACTORIES)
@@ -397,17 +416,7 @@ def test_two_runs_that_need_each_other_and_five_thousand_at_once(run):
 
 
 MANY = """
-    import asyncio, sys
-    import aionest
     from aionest import _core
-    aionest.apply()
-    if sys.argv[1] == "uvloop":
-        from uvloop import new_event_loop
-    elif sys.argv[1] == "foreign":
-        sys.path.insert(0, sys.argv[2])
-        from foreign_loop import ForeignLoop as new_event_loop
-    else:
-        from asyncio import SelectorEventLoop as new_event_loop
 
     def pages():
         with open("/proc/self/statm") as f:
@@ -437,8 +446,8 @@ MANY = """
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
 @pytest.mark.skipif("AIONEST_SANITIZED" in os.environ, reason="memory is not what it is otherwise")
 def test_twenty_thousand_that_sleep_take_no_more_memory_than_on_asyncio(child):
-    helpers = str(Path(foreign_loop.__file__).parent)
-    taken = {name: int(support.lines_of(child(MANY, name, helpers, dev=False))[0]) for name in ("asyncio", *FACTORIES)}
+    names = ("asyncio", *FACTORIES)
+    taken = {name: int(support.lines_of(child_on(child, name, MANY, dev=False))[0]) for name in names}
     assert max(taken.values()) <= 1.2 * taken["asyncio"], taken
 
 
@@ -555,17 +564,10 @@ def test_close_ends_what_sleeps(factory):
 @pytest.mark.parametrize("how", ["at its end", "by sys.exit"])
 @pytest.mark.parametrize("name", FACTORIES)
 def test_an_interpreter_that_exits_ends_what_sleeps(child, name, how):
-    r = child(
+    r = child_on(
+        child,
+        name,
         """
-        import asyncio, sys
-        import aionest
-        aionest.apply()
-        if sys.argv[1] == "uvloop":
-            from uvloop import new_event_loop
-        else:
-            sys.path.insert(0, sys.argv[3])
-            from foreign_loop import ForeignLoop as new_event_loop
-
         async def sleeps():
             begun.set()
             await asyncio.sleep(60)
@@ -580,7 +582,7 @@ def test_an_interpreter_that_exits_ends_what_sleeps(child, name, how):
             global task
             task = asyncio.ensure_future(nests())
             await begun.wait()
-            if sys.argv[2] == "by sys.exit":
+            if sys.argv[3] == "by sys.exit":
                 sys.exit(3)
 
         begun = asyncio.Event()
@@ -588,9 +590,7 @@ def test_an_interpreter_that_exits_ends_what_sleeps(child, name, how):
         loop.run_until_complete(main())
         print("over", flush=True)
         """,
-        name,
         how,
-        str(Path(foreign_loop.__file__).parent),
         dev=False,
     )
     told = "the interpreter exits: this nested run cannot be completed\n"
@@ -798,20 +798,15 @@ def test_what_is_thrown_into_a_greenlet_of_another_loop_is_raised_on_its_own(app
 @pytest.mark.parametrize("name", FACTORIES)
 def test_ctrl_c_wakes_a_run_that_cannot_be_cancelled(child, name, how):
     """block_on() of a future: nobody's task is cancelled, the caller gets KeyboardInterrupt."""
-    r = child(
+    r = child_on(
+        child,
+        name,
         """
-        import asyncio, os, signal, sys, threading
-        import aionest
-        aionest.apply()
-        if sys.argv[1] == "uvloop":
-            from uvloop import new_event_loop
-        else:
-            sys.path.insert(0, sys.argv[3])
-            from foreign_loop import ForeignLoop as new_event_loop
+        import os, signal, threading
 
         async def main():
             loop = asyncio.get_running_loop()
-            if sys.argv[2] == "in a callback":
+            if sys.argv[3] == "in a callback":
                 loop.call_soon(signal.raise_signal, signal.SIGINT)
             else:
                 timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
@@ -826,9 +821,7 @@ def test_ctrl_c_wakes_a_run_that_cannot_be_cancelled(child, name, how):
         print(loop.run_until_complete(main()))
         loop.close()
         """,
-        name,
         how,
-        str(Path(foreign_loop.__file__).parent),
     )
     assert support.lines_of(r) == ["interrupted", "goes on"]
 
