@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from . import text as texts
 from .dialects import translated
@@ -50,17 +49,17 @@ class Content:
         self.place = place
         self.text: str | None = None
         self.format = fmt
-        self.root: dict[Any, Any] = {}
+        self.root: dict[object, object] = {}
         self.at: tuple[str, ...] = ()  # the path to the servers
         self.host = ""  # whose own way to write servers this is, which is only read
-        self.raw: dict[Any, Any] = {}
+        self.raw: dict[object, object] = {}
         self.servers: dict[str, ServerConfig] = {}
         self.errors: Errors = []
         self.warnings: Errors = []
         self.overrides = dict(overrides or {})
-        self._changes: dict[str, Any] = {}
+        self._changes: dict[str, object] = {}
         self._tree: Tree | None = None  # of the text; None where it was not read since it was changed
-        self._edited: tuple[Sections, dict[str, Any]] | None = None  # the text to be written, and what it holds then
+        self._edited: tuple[Sections, dict[str, object]] | None = None  # the text to be written, and what it holds then
         self._sections: Sections | None = None
         self._new_inputs: Definitions = []  # definitions to be saved
 
@@ -73,7 +72,7 @@ class Content:
         self.text, self.format = text, fmt
         self.read(tree.data, tree)
 
-    def read(self, root: Any, tree: Tree | None = None) -> None:
+    def read(self, root: object, tree: Tree | None = None) -> None:
         """Take over what a file or mapping holds."""
         if root is None:
             self._complain("the file is empty")
@@ -100,9 +99,9 @@ class Content:
             self.errors += errors
             self.warnings += warned
             if made is not None:
-                self.servers[name] = self._overridden(made)
+                self.servers[made.name] = self._overridden(made)
 
-    def _translated(self) -> Mapping[Any, Any] | None:
+    def _translated(self) -> Mapping[object, object] | None:
         """The servers of a host that writes them in a way of its own; None if it is none of these."""
         found = translated(texts.plain(self.root), self.place.file)
         if found is None:
@@ -114,9 +113,9 @@ class Content:
             self.root = {**self.root, "inputs": found.inputs}
         return found.servers
 
-    def _found(self, tree: Tree | None) -> Mapping[Any, Any] | None:
+    def _found(self, tree: Tree | None) -> Mapping[object, object] | None:
         """The entries under the servers' key; None if they can't be told."""
-        found: Any = self.root
+        found: object = self.root
         for key in self.at:
             found = found.get(key) if isinstance(found, Mapping) else None
         if found is None:
@@ -151,7 +150,7 @@ class Content:
         self._complain(exc.message, line=exc.line, hint=exc.hint)
 
     def _source(self, located: bool) -> Source:
-        def line(server: str, keys: list[Any]) -> int | None:
+        def line(server: str, keys: list[object]) -> int | None:
             if not located or self.text is None:
                 return None
             if self._tree is None:
@@ -160,7 +159,7 @@ class Content:
 
         place = self.place
         workspace = workspace_of(place.file) if place.file is not None else place.base
-        defaults = {d["id"]: d["default"] for d in self.inputs() if isinstance(d.get("default"), str)}
+        defaults = {str(d["id"]): default for d in self.inputs() if isinstance(default := d.get("default"), str)}
         return Source(place.file, workspace, line, place.inputs, defaults)
 
     def inputs(self) -> Definitions:
@@ -177,7 +176,7 @@ class Content:
         self.overrides.update(fields)
         self.servers = {name: self._overridden(server) for name, server in self.servers.items()}
 
-    def set(self, name: str, value: Mapping[str, Any] | ServerConfig) -> bool:
+    def set(self, name: str, value: object) -> bool:
         """Add or replace a server; whether it is valid."""
         self._drop_problems(name)
         if isinstance(value, ServerConfig):
@@ -272,7 +271,7 @@ class Content:
         new = [one for one in definitions if one["id"] not in known]
         if new:
             path = (*self.at[:-1], "inputs")
-            self.root = texts.put(self.root, path, [*input_list(self.root, self.at), *new])
+            self.root = texts.put_member(self.root, path, [*input_list(self.root, self.at), *new])
         return new
 
     def _drop_inputs(self) -> None:
@@ -283,7 +282,7 @@ class Content:
             self._new_inputs = [one for one in self._new_inputs if one["id"] in wanted]
             there = input_list(self.root, self.at)
             kept = [one for one in there if not (isinstance(one, dict) and one.get("id") in gone)]
-            self.root = texts.put(self.root, (*self.at[:-1], "inputs"), kept or DELETE)
+            self.root = texts.put_member(self.root, (*self.at[:-1], "inputs"), kept or DELETE)
 
     # -- writing
 
@@ -327,7 +326,7 @@ class Content:
             self._sections = Sections.of(tree, self.format, self.at)
         if self._sections is None:
             return None
-        sections, held = copy.copy(self._sections), dict(texts.value_at(self.root, self.at) or {})
+        sections, held = copy.copy(self._sections), texts.mapping(texts.value_at(self.root, self.at))
         try:
             for name, value in self._changes.items():
                 if not _edit_section(sections, held, name, value, force):
@@ -346,7 +345,7 @@ class Content:
         self.text, self._tree, self._changes = text, None, {}
         source = self._source(True)
         for name, value in changes.items():
-            self.root = texts.put(self.root, (*self.at, name), value)
+            self.root = texts.put_member(self.root, (*self.at, name), value)
             if value is DELETE:
                 continue
             self.raw[name] = value
@@ -357,30 +356,34 @@ class Content:
                 self.servers[name] = self._overridden(made)
         return True
 
-    def _edited_whole(self, text: str, fmt: str, at: tuple[str, ...], root: Any, force: bool) -> str:
+    def _edited_whole(self, text: str, fmt: str, at: tuple[str, ...], content: object, force: bool) -> str:
         """The text of a file with what was changed."""
-        there = {one["id"]: one for one in input_definitions(root or {}, at)}
+        root = texts.mapping(content)
+        there = {one["id"]: one for one in input_definitions(root, at)}
         for one in self._new_inputs:
             if one["id"] in there and not texts.same(there[one["id"]], one):
                 raise FormatError(f"input {one['id']!r} has changed on disk", hint="reload, then import again")
         new = [one for one in self._new_inputs if one["id"] not in there]
         if new:
-            text = texts.edit(text, fmt, at[:-1], {"inputs": [*input_list(root or {}, at), *new]}, force)
+            text = texts.edit(text, fmt, at[:-1], {"inputs": [*input_list(root, at), *new]}, force)
         return texts.edit(text, fmt, at, self._changes, force)
 
-    def _whole(self, fmt: str) -> dict[Any, Any]:
+    def _whole(self, fmt: str) -> dict[object, object]:
         """All content, in the shape that it has."""
         if self.host:
-            asked = {"inputs": self.root["inputs"]} if isinstance(self.root.get("inputs"), list) else {}
-            return {**asked, **texts.put({}, default_wrapper(fmt), dict(self.raw))}
+            at = default_wrapper(fmt)
+            asked: dict[object, object] = (
+                {"inputs": self.root["inputs"]} if isinstance(self.root.get("inputs"), list) else {}
+            )
+            return {**asked, **(texts.put_member({}, at, dict(self.raw)) if at else self.raw)}
         at = self.at if self.root.keys() - {"inputs"} else default_wrapper(fmt)
         servers = dict(self.raw)
         if not at:
             return {**{k: v for k, v in self.root.items() if k in NO_SERVERS or str(k).startswith("x-")}, **servers}
-        return dict(texts.put(self.root, at, servers))
+        return texts.put_member(self.root, at, servers)
 
 
-def _edit_section(sections: Sections, held: dict[Any, Any], name: str, value: Any, force: bool) -> bool:
+def _edit_section(sections: Sections, held: dict[object, object], name: str, value: object, force: bool) -> bool:
     """Make one change, in the text and in what it holds; whether it could be made. Raises ``FormatError``."""
     names = sections.around(name, value)
     if names is None or (name in held) != (name in sections.spans):
@@ -390,7 +393,7 @@ def _edit_section(sections: Sections, held: dict[Any, Any], name: str, value: An
     if not texts.same(there, {one: held.get(one) for one in names}):
         return False  # some of it is elsewhere
     made = texts.edit(document, sections.format, sections.at, {name: value}, force)
-    new = texts.value_at(texts.parse(made, sections.format).data, sections.at) or {}
+    new = texts.mapping(texts.value_at(texts.parse(made, sections.format).data, sections.at))
     if not sections.replace(names, made, name, value is DELETE):
         return False
     if value is DELETE:
@@ -400,7 +403,7 @@ def _edit_section(sections: Sections, held: dict[Any, Any], name: str, value: An
     return True
 
 
-def fields_of(server: ServerConfig) -> dict[str, Any]:
+def fields_of(server: ServerConfig) -> dict[str, object]:
     """The fields to write for a server: those that were given."""
     data = server.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
     if "transport" in server.model_fields_set:

@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import overload
 
-Server = dict[str, Any]
+Server = dict[str, object]
 
 
 @dataclass
@@ -24,21 +24,27 @@ class Translation:
 
     host: str
     at: tuple[str, ...]  # where they stand in it
-    servers: dict[str, Server] = field(default_factory=dict)
+    servers: dict[object, Server] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)  # names of others, and why
     inputs: list[Server] = field(default_factory=list)  # definitions of what has to be asked for
 
 
-def _map(value: Any) -> Mapping[str, Any]:
+def _map(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _given(**fields: Any) -> Server:
+def _given(**fields: object) -> Server:
     """Those that say something."""
     return {key: value for key, value in fields.items() if value not in (None, {}, [])}
 
 
-def _over(value: Any, change: Callable[[str], str]) -> Any:
+@overload
+def _over(value: str, change: Callable[[str], str]) -> str: ...
+@overload
+def _over(value: Mapping[str, object], change: Callable[[str], str]) -> Server: ...
+@overload
+def _over(value: object, change: Callable[[str], str]) -> object: ...
+def _over(value: object, change: Callable[[str], str]) -> object:
     """A value with all its texts changed."""
     if isinstance(value, str):
         return change(value)
@@ -47,16 +53,20 @@ def _over(value: Any, change: Callable[[str], str]) -> Any:
     return [_over(part, change) for part in value] if isinstance(value, list) else value
 
 
-def _literal(value: Any) -> Any:
+@overload
+def _literal(value: str) -> str: ...
+@overload
+def _literal(value: Mapping[str, object]) -> Server: ...
+def _literal(value: object) -> object:
     return _over(value, lambda text: text.replace("${", "$${"))
 
 
-def _seconds(value: Any, unit: float) -> Any:
+def _seconds(value: object, unit: float) -> object:
     """A time that the host counts in other units."""
     return value / unit if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-def _codex(entry: Mapping[str, Any]) -> Server:
+def _codex(entry: Mapping[str, object]) -> Server:
     plain = _literal(entry)
     names = entry.get("env_vars")
     kept = {name: f"${{{name}:-}}" for name in (names if isinstance(names, list) else ()) if isinstance(name, str)}
@@ -77,7 +87,7 @@ def _codex(entry: Mapping[str, Any]) -> Server:
     )
 
 
-def _gemini(entry: Mapping[str, Any]) -> Server:
+def _gemini(entry: Mapping[str, object]) -> Server:
     one = _over(entry, lambda text: re.sub(r"(?<!\$)\$([A-Za-z_]\w*)", r"${\1}", text))
     streams = one.get("httpUrl")
     return _given(
@@ -91,7 +101,7 @@ def _gemini(entry: Mapping[str, Any]) -> Server:
     )
 
 
-def _zed(entry: Mapping[str, Any]) -> Server | str:
+def _zed(entry: Mapping[str, object]) -> Server | str:
     one = _literal(entry)
     command = one.get("command")
     if isinstance(command, Mapping):  # as it wrote them until 2025
@@ -102,7 +112,7 @@ def _zed(entry: Mapping[str, Any]) -> Server | str:
     return _given(**{key: one.get(key) for key in keys}, timeout=_seconds(one.get("timeout"), 1000))
 
 
-def _opencode(entry: Mapping[str, Any]) -> Server | str:
+def _opencode(entry: Mapping[str, object]) -> Server | str:
     if "{file:" in repr(entry):
         return "it has a {file:...} in it"
     one = _over(_literal(entry), lambda text: re.sub(r"\{env:(\w+)\}", r"${\1:-}", text))
@@ -122,7 +132,7 @@ def _opencode(entry: Mapping[str, Any]) -> Server | str:
     )
 
 
-def _goose(entry: Mapping[str, Any]) -> Server | str:
+def _goose(entry: Mapping[str, object]) -> Server | str:
     kinds = {"stdio": "stdio", "sse": "sse", "streamable_http": "http"}
     kind = kinds.get(str(entry.get("type")))
     if kind is None:
@@ -151,7 +161,7 @@ _RUNNERS = {"npm": ("npx", ["-y"]), "pypi": ("uvx", []), "oci": ("docker", ["run
 class _Registry:
     """One ``server.json``. What a person has to give becomes an input."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[str, object]) -> None:
         self._root = root
         self.inputs: dict[str, Server] = {}
 
@@ -164,20 +174,23 @@ class _Registry:
                 return self._package(package)
         if remotes:
             kind = "sse" if remotes[0].get("type") == "sse" else "http"
-            url = self._filled(remotes[0]["url"], _map(remotes[0].get("variables")))
+            url = self._filled(str(remotes[0]["url"]), _map(remotes[0].get("variables")))
             return _given(type=kind, url=url, headers=self._values(self._list(remotes[0], "headers")))
         return "it has no package that can be started, and no remote"
 
     @staticmethod
-    def _list(one: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
-        found: list[Any] = next((one[name] for name in names if isinstance(one.get(name), list)), [])
-        return [part for part in found if isinstance(part, Mapping)]
+    def _list(one: Mapping[str, object], *names: str) -> list[Mapping[str, object]]:
+        for name in names:
+            found = one.get(name)
+            if isinstance(found, list):
+                return [part for part in found if isinstance(part, Mapping)]
+        return []
 
     @staticmethod
-    def _kind(package: Mapping[str, Any]) -> str:
+    def _kind(package: Mapping[str, object]) -> str:
         return str(package.get("registryType") or package.get("registry_type") or package.get("registry_name"))
 
-    def _package(self, package: Mapping[str, Any]) -> Server:
+    def _package(self, package: Mapping[str, object]) -> Server:
         kind = self._kind(package)
         command, first = _RUNNERS[kind]
         name, version = str(package.get("identifier") or package.get("name")), package.get("version")
@@ -193,7 +206,7 @@ class _Registry:
         hint = package.get("runtimeHint") or package.get("runtime_hint")
         return _given(command=hint or command, args=[*first, *before, what, *after], env=env)
 
-    def _arguments(self, described: list[Mapping[str, Any]]) -> list[str]:
+    def _arguments(self, described: list[Mapping[str, object]]) -> list[str]:
         words: list[str] = []
         for one in described:
             name = str(one.get("name") or "")
@@ -202,30 +215,31 @@ class _Registry:
                 words += [name, value] if one.get("type") == "named" and name else [value]
         return words
 
-    def _values(self, described: list[Mapping[str, Any]]) -> dict[str, str]:
+    def _values(self, described: list[Mapping[str, object]]) -> dict[str, str]:
         found = {str(one.get("name")): self._value(one, str(one.get("name"))) for one in described if one.get("name")}
         return {name: value for name, value in found.items() if value is not None}
 
-    def _value(self, one: Mapping[str, Any], name: str) -> str | None:
+    def _value(self, one: Mapping[str, object], name: str) -> str | None:
         """What is written for it; None where it need not be there."""
-        if isinstance(one.get("value"), str):
-            return self._filled(one["value"], _map(one.get("variables")))
+        value = one.get("value")
+        if isinstance(value, str):
+            return self._filled(value, _map(one.get("variables")))
         if isinstance(one.get("default"), (str, int, float)):
-            return str(_literal(str(one["default"])))
+            return _literal(str(one["default"]))
         if one.get("isRequired") or one.get("is_required"):
             return self._asked(name, one)
         return None
 
-    def _filled(self, text: str, variables: Mapping[str, Any]) -> str:
+    def _filled(self, text: str, variables: Mapping[str, object]) -> str:
         """A text with its {variables}."""
 
         def replace(found: re.Match[str]) -> str:
             one = _map(variables.get(found[1]))
             return self._value({**one, "isRequired": True}, found[1]) or ""
 
-        return re.sub(r"\{(\w[\w-]*)\}", replace, str(_literal(text)))
+        return re.sub(r"\{(\w[\w-]*)\}", replace, _literal(text))
 
-    def _asked(self, name: str, one: Mapping[str, Any]) -> str:
+    def _asked(self, name: str, one: Mapping[str, object]) -> str:
         id_ = re.sub(r"\W+", "-", name).strip("-") or "value"
         secret = one.get("isSecret") or one.get("is_secret")
         said = _given(description=one.get("description"), password=True if secret else None)
@@ -233,17 +247,18 @@ class _Registry:
         return f"${{input:{id_}}}"
 
 
-def _registry(root: Mapping[str, Any]) -> Translation | None:
+def _registry(root: Mapping[str, object]) -> Translation | None:
     inner = root.get("server")
     if isinstance(inner, Mapping) and isinstance(inner.get("name"), str):  # as the registry's API answers
         root = inner
     described = any(isinstance(root.get(key), list) for key in ("packages", "remotes"))
-    if not described or not isinstance(root.get("name"), str):
+    full = root.get("name")
+    if not described or not isinstance(full, str):
         return None
     made = Translation("the registry", ())
     reading = _Registry(root)
     found = reading.server()
-    name = root["name"].rpartition("/")[2]
+    name = full.rpartition("/")[2]
     if isinstance(found, str):
         made.left_out[name] = found
     else:
@@ -253,7 +268,7 @@ def _registry(root: Mapping[str, Any]) -> Translation | None:
 
 # -- which is which
 
-_TRANSLATE: dict[str, tuple[str, Callable[[Mapping[str, Any]], Server | str]]] = {
+_TRANSLATE: dict[str, tuple[str, Callable[[Mapping[str, object]], Server | str]]] = {
     "mcp_servers": ("Codex", _codex),
     "context_servers": ("Zed", _zed),
     "extensions": ("Goose", _goose),
@@ -270,21 +285,21 @@ _SETTINGS = {
 }
 
 
-def _is_opencode(value: Any) -> bool:
+def _is_opencode(value: object) -> bool:
     """Are these servers as opencode has them? Others have ``mcp`` too, with the servers one level deeper."""
     return isinstance(value, Mapping) and any(
         isinstance(one, Mapping) and one.get("type") in ("local", "remote") for one in value.values()
     )
 
 
-def _is_goose(value: Any) -> bool:
+def _is_goose(value: object) -> bool:
     return isinstance(value, Mapping) and any(
         isinstance(one, Mapping) and ("cmd" in one or one.get("type") in ("builtin", "platform")) or "uri" in _map(one)
         for one in value.values()
     )
 
 
-def _key_of(root: Mapping[str, Any], file: Path | None) -> str | None:
+def _key_of(root: Mapping[str, object], file: Path | None) -> str | None:
     """Where a host's servers are, if they are written in its own way."""
     if file is not None:
         if file.name in ("opencode.json", "opencode.jsonc"):
@@ -301,11 +316,12 @@ def _key_of(root: Mapping[str, Any], file: Path | None) -> str | None:
     return "extensions" if _is_goose(root.get("extensions")) else None
 
 
-def translated(root: Mapping[str, Any], file: Path | None) -> Translation | None:
+def translated(content: Mapping[object, object], file: Path | None) -> Translation | None:
     """The servers of a host's own way to write them; None if it is none of these.
 
     :param file: where it was read, which tells hosts apart that write alike.
     """
+    root = _map(content)
     key = _key_of(root, file)
     if key is None:
         return _registry(root)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import UsageError
 from .interpolate import Inputs
@@ -50,7 +50,7 @@ class ConfigError(UsageError):
         text = f"{where}{', '.join(what)}{': ' if what else ''}{self.message}"
         return f"{text}. {self.hint}" if self.hint else text
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return make_error, (self.message, self.file, self.server, self.field, self.line, self.hint)
 
 

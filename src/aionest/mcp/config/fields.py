@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
@@ -59,20 +59,20 @@ MAX_SECONDS = 7 * 86400
 _BOOL = TypeAdapter(bool)
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     """Numbers as they were written, as people write ports without quotes."""
     if isinstance(value, (SourceInt, SourceFloat)):
         return value.text
     return str(value) if type(value) is int else value
 
 
-def no_bool(value: Any) -> Any:
+def no_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("Input should be a number of seconds")
     return value
 
 
-def _name_list(value: Any) -> Any:
+def _name_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -93,12 +93,12 @@ class _Reading:
     def __init__(self, names: Collection[str]) -> None:
         self.names = names
         self.known = {*names, *ALIASES, "enabled"}
-        self.fields: dict[str, Any] = {}
+        self.fields: dict[str, object] = {}
         self.given: dict[str, str] = {}  # as it was written
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
 
-    def take(self, key: str, value: Any) -> None:
+    def take(self, key: str, value: object) -> None:
         """Read one field."""
         name = "disabled" if key == "enabled" else ALIASES.get(key, key)
         if name not in self.names:
@@ -121,7 +121,7 @@ class _Reading:
         self.given[name] = key
         self.fields[name] = value
 
-    def _flag(self, key: str, value: Any) -> Any:
+    def _flag(self, key: str, value: object) -> object:
         try:
             return _BOOL.validate_python(value) is (key == "disabled")
         except ValidationError:
@@ -130,14 +130,14 @@ class _Reading:
             self.problems.append(Problem(key, "Input should be true or false"))
             return _NOTHING
 
-    def _transport(self, key: str, value: Any) -> Any:
+    def _transport(self, key: str, value: object) -> object:
         if isinstance(value, str) and value in TRANSPORTS:
             return TRANSPORTS[value]
         allowed = "'stdio', 'http' (the same as 'streamable_http') or 'sse'"
         self.problems.append(Problem(key, f"Input should be {allowed}", suggestion(value, TRANSPORTS)))
         return _NOTHING
 
-    def _auth(self, key: str, value: Any) -> Any:
+    def _auth(self, key: str, value: object) -> object:
         if not isinstance(value, dict):
             return value
         if key == "oauth" or "CLIENT_ID" in value:
@@ -156,10 +156,12 @@ class _Reading:
                 self.warnings.append(Problem(self.given[name], said, "divide it by 1000"))
 
 
-_NOTHING: Any = object()
+_NOTHING: object = object()
 
 
-def normalize(data: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], list[Problem], list[Problem]]:
+def normalize(
+    data: Mapping[str, object], names: Collection[str]
+) -> tuple[dict[str, object], list[Problem], list[Problem]]:
     """Fields under their own names (``names``); problems; and warnings for what is not known."""
     if data.get("httpUrl"):  # for Gemini, the other is an older transport's
         data = {"type": "http", **{key: value for key, value in data.items() if key != "url"}}

@@ -59,7 +59,7 @@ class ToolsConfig:
 
     @classmethod
     def from_dict(
-        cls, mapping: Mapping[str, Any], base_dir: str | Path | None = None, *, inputs: Inputs = None
+        cls, mapping: Mapping[str, object], base_dir: str | Path | None = None, *, inputs: Inputs = None
     ) -> ToolsConfig:
         """A configuration without a file, of any of the shapes.
 
@@ -120,8 +120,7 @@ class ToolsConfig:
     def raw(self) -> dict[Any, Any]:
         """A copy of everything under the servers' key as it was written, invalid entries included."""
         with self._lock:
-            copied: dict[Any, Any] = texts.plain(self._content.raw)
-            return copied
+            return texts.plain(self._content.raw)
 
     @property
     def inputs(self) -> Definitions:
@@ -146,7 +145,7 @@ class ToolsConfig:
 
     # -- changing
 
-    def set(self, name: str, value: Mapping[str, Any] | ServerConfig) -> bool:
+    def set(self, name: str, value: Mapping[str, object] | ServerConfig) -> bool:
         """Add or replace a server, in memory until ``save``.
 
         Parameters:

@@ -9,22 +9,21 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-Definitions = list[dict[str, Any]]
+Definitions = list[dict[str, object]]
 
 
-def input_list(root: Mapping[Any, Any], at: tuple[str, ...]) -> list[Any]:
-    holder: Any = root.get("mcp") if at[:1] == ("mcp",) else root
+def input_list(root: Mapping[object, object], at: tuple[str, ...]) -> list[object]:
+    holder: object = root.get("mcp") if at[:1] == ("mcp",) else root
     found = holder.get("inputs") if isinstance(holder, Mapping) else None
     return found if isinstance(found, list) else []
 
 
-def input_definitions(root: Mapping[Any, Any], at: tuple[str, ...]) -> Definitions:
+def input_definitions(root: Mapping[object, object], at: tuple[str, ...]) -> Definitions:
     return [dict(d) for d in input_list(root, at) if isinstance(d, Mapping) and isinstance(d.get("id"), str)]
 
 
-def with_inputs(value: Any, renamed: Mapping[str, str]) -> Any:
+def with_inputs(value: object, renamed: Mapping[str, str]) -> object:
     """A server's fields with other ids of inputs."""
     if isinstance(value, str):
         return re.sub(
@@ -35,11 +34,11 @@ def with_inputs(value: Any, renamed: Mapping[str, str]) -> Any:
     return [with_inputs(part, renamed) for part in value] if isinstance(value, list) else value
 
 
-def rebased(value: Any, workspace: Path) -> Any:
+def rebased(value: object, workspace: Path) -> object:
     """A server's fields that mean the same in a file elsewhere."""
     here = str(workspace).replace("${", "$${")
 
-    def replace(one: Any) -> Any:
+    def replace(one: object) -> object:
         if isinstance(one, str):
             one = re.sub(r"(?<!\$)\$\{workspaceFolder\}", lambda _: here, one)
             return re.sub(r"(?<!\$)\$\{workspaceFolderBasename\}", lambda _: workspace.name, one)
@@ -48,6 +47,8 @@ def rebased(value: Any, workspace: Path) -> Any:
         return [replace(part) for part in one] if isinstance(one, list) else one
 
     made = replace(value)
+    if not isinstance(made, dict):
+        return made
     for key in ("cwd", "env_file", "envFile"):
         text = made.get(key)
         if isinstance(text, str) and text and not text.startswith(("~", "${")) and not os.path.isabs(text):
@@ -55,7 +56,7 @@ def rebased(value: Any, workspace: Path) -> Any:
     return made
 
 
-def input_ids(value: Any) -> set[str]:
+def input_ids(value: object) -> set[str]:
     """The ids of all ``${input:id}`` in a value and its parts."""
     if isinstance(value, str):
         return set(re.findall(r"(?<!\$)\$\{input:([^}]*)\}", value))

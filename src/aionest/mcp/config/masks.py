@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any
 
 HIDDEN = "***"
 _TOKEN_LIKE = re.compile(
@@ -81,12 +80,12 @@ def _without_json_secrets(text: str, hide: Callable[[str], str]) -> str | None:
     if not text.lstrip().startswith(("{", "[")):
         return None
 
-    def replaced(value: Any) -> Any:
+    def replaced(value: object) -> object:
         if isinstance(value, dict):
             return {key: hidden(one) if token_like(key) else replaced(one) for key, one in value.items()}
         return [replaced(one) for one in value] if isinstance(value, list) else value
 
-    def hidden(value: Any) -> Any:
+    def hidden(value: object) -> object:
         if isinstance(value, dict):
             return {key: hidden(one) for key, one in value.items()}
         if isinstance(value, list):
@@ -101,7 +100,7 @@ def _without_json_secrets(text: str, hide: Callable[[str], str]) -> str | None:
         return None
 
 
-def mask_auth(auth: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+def mask_auth(auth: str | dict[str, object] | None) -> str | dict[str, object] | None:
     """The auth setting with everything hidden but its type."""
     if isinstance(auth, dict):
         return {key: value if key == "type" else HIDDEN for key, value in auth.items()}

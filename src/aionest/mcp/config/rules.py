@@ -9,13 +9,12 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .errors import Problem
 from .fields import AUTH_METHODS, AUTH_TYPES
 from .interpolate import has_reference
-from .text import SourceInt
 
 if TYPE_CHECKING:
     from .server import ServerConfig
@@ -133,7 +132,7 @@ _NEEDED: dict[str, list[tuple[str, ...]]] = {  # of each line one
 }
 
 
-def _auth(auth: Mapping[str, Any]) -> list[Problem]:
+def _auth(auth: Mapping[str, object]) -> list[Problem]:
     found: list[Problem] = []
     kind = auth.get("type")
     if not isinstance(kind, str) or kind not in AUTH_TYPES:
@@ -152,14 +151,14 @@ def _auth(auth: Mapping[str, Any]) -> list[Problem]:
     return found + _auth_values(auth)
 
 
-def _auth_values(auth: Mapping[str, Any]) -> list[Problem]:
+def _auth_values(auth: Mapping[str, object]) -> list[Problem]:
     """What is wrong with the single values."""
     found: list[Problem] = []
     for part in _AUTH_TEXTS:
         if auth.get(part) is not None and not isinstance(auth[part], str):
             found.append(Problem(f"auth.{part}", "Input should be text"))
     port = auth.get("redirect_port")
-    if port is not None and not (type(port) in (int, SourceInt) and 0 < port < 65536):
+    if port is not None and not (isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536):
         found.append(Problem("auth.redirect_port", "Input should be a port number"))
     scopes = auth.get("scopes")
     if scopes is not None and not (isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)):

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -21,7 +21,7 @@ from .fields import ALIASES, Globs, Seconds, Text, no_bool, normalize, translate
 from .interpolate import Inputs, Scope, Unresolved, has_reference, interpolate, read_env_file
 from .masks import HIDDEN, mask_args, mask_auth, mask_url, token_like
 from .rules import check, name_problem
-from .text import plain
+from .text import mapping, plain
 
 
 class ServerConfig(BaseModel):
@@ -60,16 +60,16 @@ class ServerConfig(BaseModel):
     cache_ttl: Annotated[float, BeforeValidator(no_bool), Field(ge=0, allow_inf_nan=False)] = 0.0
     max_message_mb: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=4096, allow_inf_nan=False)] = 64.0
     max_listed: Annotated[int, BeforeValidator(no_bool), Field(gt=0)] = 10_000
-    auth: Literal["oauth"] | dict[str, Any] | None = None
+    auth: Literal["oauth"] | dict[str, object] | None = None
     protocol: Literal["auto", "legacy", "modern"] = "auto"
 
     _source: Source = PrivateAttr(default_factory=Source)
     # of a resolved one: what was written, to be shown in place of the values of variables
-    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _written: dict[str, object] = PrivateAttr(default_factory=dict)
     # of a resolved one: values of variables in its arguments, and in its URL those that look like secrets by their names
     _used: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    def __init__(self, **data: Any) -> None:
+    def __init__(self, **data: object) -> None:
         fields, problems, _ = normalize(data, ServerConfig.model_fields)
         try:
             super().__init__(**fields)
@@ -84,7 +84,7 @@ class ServerConfig(BaseModel):
             raise combined([Source().error(name if isinstance(name, str) else None, problem) for problem in problems])
 
     @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> ServerConfig:
+    def model_validate(cls, obj: object, **options: object) -> ServerConfig:
         """As the constructor, from a mapping with the name among the fields."""
         if isinstance(obj, ServerConfig):
             return obj
@@ -93,7 +93,7 @@ class ServerConfig(BaseModel):
         return cls(**{str(key): value for key, value in obj.items()})
 
     @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> ServerConfig:
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: object) -> ServerConfig:
         """As ``model_validate``, from JSON text."""
         try:
             data = json.loads(json_data)
@@ -148,7 +148,11 @@ class ServerConfig(BaseModel):
         }
         return made
 
-    def _replaced(self, value: Any, where: str, scope: Scope) -> Any:
+    @overload
+    def _replaced(self, value: str, where: str, scope: Scope) -> str: ...
+    @overload
+    def _replaced(self, value: object, where: str, scope: Scope) -> object: ...
+    def _replaced(self, value: object, where: str, scope: Scope) -> object:
         """A value with the references in all its parts replaced."""
         if isinstance(value, str):
             try:
@@ -222,7 +226,7 @@ class ServerConfig(BaseModel):
         for key, written in self._written.items():
             if isinstance(written, list):
                 data[key] = [then if has_reference(then) else now for then, now in zip(written, data[key])]
-            elif written is not None and has_reference(written):
+            elif isinstance(written, str) and has_reference(written):
                 data[key] = written
         data["args"] = mask_args(data["args"])
         data["env"] = dict.fromkeys(self.env, HIDDEN)
@@ -231,13 +235,13 @@ class ServerConfig(BaseModel):
         data["url"] = None if self.url is None else mask_url(data["url"])
         return data
 
-    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
         for key, value in self.public().items():
             if key in ("name", "transport") or getattr(self, key) != type(self).model_fields[key].default:
                 yield key, value
 
 
-def _strings(value: Any) -> Iterable[str]:
+def _strings(value: object) -> Iterable[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (Mapping, list)):
@@ -252,7 +256,7 @@ def infer_transport(command: str | None, url: str | None) -> str:
 
 
 def build(
-    name: Any, value: Any, source: Source, literal: bool = False
+    name: object, value: object, source: Source, literal: bool = False
 ) -> tuple[ServerConfig | None, list[ConfigError], list[ConfigError]]:
     """The server, or the errors; and warnings."""
     label = name if isinstance(name, str) else str(name)
@@ -282,7 +286,7 @@ def build(
     return (None if errors else made), errors, [source.error(label, warning) for warning in warned]
 
 
-def _without_effect(transport: str | None, fields: Mapping[str, Any]) -> list[Problem]:
+def _without_effect(transport: str | None, fields: Mapping[str, object]) -> list[Problem]:
     """Fields that another transport would want."""
     found: list[Problem] = []
     if transport == "stdio" and "headers" in fields:
@@ -304,7 +308,7 @@ class ToolsConfigValue(dict[str, Any]):
         ConfigError: they are not valid.
     """
 
-    def __init__(self, value: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+    def __init__(self, value: Mapping[str, object] | None = None, /, **fields: object) -> None:
         super().__init__({**(value or {}), **fields})
         self.server()
 
@@ -320,10 +324,10 @@ class ToolsConfigValue(dict[str, Any]):
         return made
 
     @classmethod
-    def of_valid(cls, fields: Mapping[Any, Any]) -> ToolsConfigValue:
+    def of_valid(cls, fields: object) -> ToolsConfigValue:
         """A copy of fields that were checked already."""
         value = cls.__new__(cls)
-        value.update({str(key): part for key, part in plain(fields).items()})
+        value.update({str(key): part for key, part in plain(mapping(fields)).items()})
         return value
 
     @property

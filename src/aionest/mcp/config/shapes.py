@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
 
 from .fields import ALIASES
 from .server import ServerConfig
@@ -15,13 +14,13 @@ from .server import ServerConfig
 NO_SERVERS = {"$schema", "inputs", "version"}
 
 
-def _is_server(value: Any) -> bool:
+def _is_server(value: object) -> bool:
     return isinstance(value, Mapping) and any(
         isinstance(value.get(key), str) for key in ("command", "url", "serverUrl", "httpUrl")
     )
 
 
-def wrapper(root: Mapping[Any, Any]) -> tuple[str, ...]:
+def wrapper(root: Mapping[object, object]) -> tuple[str, ...]:
     """The path to the servers."""
     if "mcpServers" in root:
         return ("mcpServers",)
@@ -35,7 +34,7 @@ def wrapper(root: Mapping[Any, Any]) -> tuple[str, ...]:
     return ()
 
 
-def looks_bare(root: Mapping[Any, Any]) -> bool:
+def looks_bare(root: Mapping[object, object]) -> bool:
     """Whether any member could be meant as a server, so that another program's file gives one error and not a hundred."""
     known = {*ServerConfig.model_fields, *ALIASES} - {"name", "version"}
     return any(

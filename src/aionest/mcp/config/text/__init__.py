@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from . import json, toml, yaml
 from .tree import (
@@ -23,8 +23,10 @@ from .tree import (
     SourceFloat,
     SourceInt,
     Tree,
+    mapping,
     plain,
     put,
+    put_member,
     same,
     value_at,
 )
@@ -37,9 +39,11 @@ __all__ = [
     "Tree",
     "edit",
     "format_of",
+    "mapping",
     "parse",
     "plain",
     "put",
+    "put_member",
     "render",
     "same",
     "value_at",
@@ -70,11 +74,11 @@ class Format(Protocol):
         """Read a text."""
         ...
 
-    def render(self, data: Any) -> str:
+    def render(self, data: object) -> str:
         """Write a new text."""
         ...
 
-    def storable(self, value: Any) -> Any:
+    def storable(self, value: object) -> object:
         """What the format can hold of a value."""
         ...
 
@@ -82,11 +86,11 @@ class Format(Protocol):
         """All comments of a text."""
         ...
 
-    def step(self, tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
+    def step(self, tree: Tree, path: KeyPath, value: object) -> tuple[str, bool]:
         """The text with one change in place, and whether comments are lost by it. Raises ``CannotEdit``."""
         ...
 
-    def rewrite(self, text: str, path: KeyPath, value: Any, wanted: Any) -> str:
+    def rewrite(self, text: str, path: KeyPath, value: object, wanted: object) -> str:
         """The text with one change, all of it anew."""
         ...
 
@@ -106,7 +110,7 @@ def parse(text: str, fmt: str) -> Tree:
         raise FormatError("the content is nested too deeply") from None
 
 
-def render(data: Any, fmt: str) -> str:
+def render(data: object, fmt: str) -> str:
     """A new text of that format.
 
     Raises:
@@ -115,7 +119,7 @@ def render(data: Any, fmt: str) -> str:
     return _FORMATS[fmt].render(data)
 
 
-def edit(text: str, fmt: str, at: KeyPath, changes: dict[str, Any], force: bool = False) -> str:
+def edit(text: str, fmt: str, at: KeyPath, changes: dict[str, object], force: bool = False) -> str:
     """The text with members of the mapping at that path set, or removed where the value is ``DELETE``.
 
     Comments inside a removed member go with it; no others are lost.
@@ -142,7 +146,7 @@ def edit(text: str, fmt: str, at: KeyPath, changes: dict[str, Any], force: bool 
     return text
 
 
-def _steps(old: Any, new: Any, path: KeyPath) -> list[tuple[KeyPath, Any]]:
+def _steps(old: object, new: object, path: KeyPath) -> list[tuple[KeyPath, object]]:
     """The single changes that make one value out of another."""
     if isinstance(old, dict) and isinstance(new, dict):
         gone = [((*path, key), DELETE) for key in old if key not in new]
@@ -153,7 +157,7 @@ def _steps(old: Any, new: Any, path: KeyPath) -> list[tuple[KeyPath, Any]]:
     return [] if same(old, new) else [(path, new)]
 
 
-def _step(text: str, fmt: str, path: KeyPath, value: Any, force: bool) -> str:
+def _step(text: str, fmt: str, path: KeyPath, value: object, force: bool) -> str:
     """One change, in place if the layout is one that we know, else by writing the whole text anew."""
     form = _FORMATS[fmt]
     tree = parse(text, fmt)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import Any
 
 from .tree import (
     DELETE,
@@ -20,6 +19,7 @@ from .tree import (
     Tree,
     find_node,
     indent_of,
+    item,
     line_end,
     line_of,
     line_start,
@@ -30,7 +30,7 @@ from .tree import (
 )
 
 
-def load(text: str) -> Any:
+def load(text: str) -> object:
     """The data alone."""
     if not text.strip():
         return None
@@ -139,12 +139,12 @@ class Scanner:
         return node
 
 
-def _value(value: Any, outer: str, unit: str) -> str:
+def _value(value: object, outer: str, unit: str) -> str:
     made = json.dumps(simple(value), indent=unit, ensure_ascii=False, default=str)
     return made.replace("\n", "\n" + outer)
 
 
-def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
+def step(tree: Tree, path: KeyPath, value: object) -> tuple[str, bool]:
     """The text with one change in place, and whether comments are lost by it."""
     text = tree.text
     if tree.root is None:
@@ -155,7 +155,7 @@ def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
     unit = (indent_of(text, first) if first is not None and "\n" in text[tree.root.start : first] else "") or "  "
     parent = find_node(tree, path[:-1])
     if parent.kind == "list":
-        spot = parent.items[path[-1]]
+        spot = item(parent, path[-1])
         made = text[: spot.start] + _value(value, indent_of(text, spot.start), unit) + text[spot.end :]
         return made, any(spot.start <= a < spot.end for a, _ in scanner.comments)
     if parent.kind != "map":
@@ -170,7 +170,7 @@ def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
     return _insert(text, parent, path[-1], value, unit, scanner.comments), False
 
 
-def _insert(text: str, parent: Node, key: Any, value: Any, unit: str, comments: list[tuple[int, int]]) -> str:
+def _insert(text: str, parent: Node, key: object, value: object, unit: str, comments: list[tuple[int, int]]) -> str:
     outer = indent_of(text, parent.start)
     if not parent.members:
         inner = outer + unit
@@ -191,7 +191,7 @@ def _insert(text: str, parent: Node, key: Any, value: Any, unit: str, comments: 
     return text if last.comma is not None else text[: last.node.end] + "," + text[last.node.end :]
 
 
-def _delete(text: str, parent: Node, key: Any) -> str:
+def _delete(text: str, parent: Node, key: object) -> str:
     # of keys that are there twice, all go
     index = max(i for i, m in enumerate(parent.members) if m.key == key)
     gone = parent.members[index]
@@ -221,12 +221,12 @@ def parse(text: str) -> Tree:
     return Tree(text, plain(data), Scanner(text).document() if text.strip() and data is not None else None)
 
 
-def render(data: Any) -> str:
+def render(data: object) -> str:
     """A new text."""
     return json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
-def rewrite(text: str, path: KeyPath, value: Any, wanted: Any) -> str:
+def rewrite(text: str, path: KeyPath, value: object, wanted: object) -> str:
     """All of it anew."""
     return render(wanted)
 
@@ -241,6 +241,6 @@ def comments(text: str) -> Counter[str]:
     return Counter(text[start:end] for start, end in scanner.comments)
 
 
-def storable(value: Any) -> Any:
+def storable(value: object) -> object:
     """What the format can hold of a value: all of it."""
     return value

@@ -12,7 +12,6 @@ Not thread-safe.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from . import parse, toml
 from .tree import DELETE, KeyPath, Member, Node, Tree, indent_of, line_end, line_start
@@ -28,7 +27,7 @@ class Sections:
     :param head, tail: what makes a document of a section.
     """
 
-    def __init__(self, text: str, fmt: str, at: KeyPath, head: str, tail: str, spans: dict[Any, Span]) -> None:
+    def __init__(self, text: str, fmt: str, at: KeyPath, head: str, tail: str, spans: dict[object, Span]) -> None:
         self.text = text
         self.format = fmt
         self.at = at
@@ -63,12 +62,12 @@ class Sections:
         spans = {member.key: (line_start(text, member.start), member.node.end) for member in servers.members}
         return cls(text, fmt, at, head, tail, spans) if _ends_plainly(text, servers) else None
 
-    def document(self, *names: Any) -> str:
+    def document(self, *names: object) -> str:
         """A text with neighbouring servers only."""
         start, end = self.spans[names[0]][0], self.spans[names[-1]][1]
         return self.head + self.text[start:end] + self.tail
 
-    def around(self, name: Any, value: Any) -> list[Any] | None:
+    def around(self, name: object, value: object) -> list[object] | None:
         """The names of the section that a change is made in; None for the whole text."""
         names = list(self.spans)
         if name in self.spans:
@@ -78,7 +77,7 @@ class Sections:
             return names[max(index - 1, 0) : index + 1] if index else names[:2] if len(names) > 1 else None
         return None if value is DELETE or not names else names[-1:]
 
-    def replace(self, names: list[Any], made: str, changed: Any, removed: bool) -> bool:
+    def replace(self, names: list[object], made: str, changed: object, removed: bool) -> bool:
         """Put the edited document of ``names`` in its place; whether that could be done.
 
         :param changed: the name of the server that was set or removed.
@@ -96,7 +95,7 @@ class Sections:
             shift = start - len(self.head)
             inner = {name: (first + shift, last + shift) for name, (first, last) in found.spans.items()}
         delta = len(new) - (end - start)
-        spans: dict[Any, Span] = {}
+        spans: dict[object, Span] = {}
         for name, (first, last) in self.spans.items():
             if first == start:
                 spans.update(inner)
@@ -120,7 +119,7 @@ def _chain(root: Node | None, at: KeyPath) -> list[Node]:
     return found
 
 
-def _member(node: Node, key: Any) -> Member:
+def _member(node: Node, key: object) -> Member:
     found = node.member(key)
     assert found is not None
     return found
@@ -140,7 +139,7 @@ def _ends_plainly(text: str, servers: Node) -> bool:
     return last.comma is None and not text[last.node.end : servers.end - 1].strip()
 
 
-def _of_lines(text: str, servers: Node) -> dict[Any, Span]:
+def _of_lines(text: str, servers: Node) -> dict[object, Span]:
     """Of YAML: whole lines, from a key to the next one."""
     members = servers.members
     if any(not _begins_line(text, member.start) for member in members):
@@ -150,10 +149,10 @@ def _of_lines(text: str, servers: Node) -> dict[Any, Span]:
     return {member.key: span for member, span in zip(members, zip(starts, ends))}
 
 
-def _of_tables(text: str, at: KeyPath) -> dict[Any, Span]:
+def _of_tables(text: str, at: KeyPath) -> dict[object, Span]:
     """Of TOML: a server's tables, where they stand together."""
-    found: dict[Any, Span] = {}
-    broken: set[Any] = set()
+    found: dict[object, Span] = {}
+    broken: set[object] = set()
     depth, before = len(at), None
     for path, start, end in toml.headers(text):
         name = path[depth] if len(path) > depth and path[:depth] == at else None

@@ -11,7 +11,7 @@ import importlib
 import json
 import re
 import sys
-from typing import Any
+from types import ModuleType
 
 from .tree import (
     DELETE,
@@ -30,15 +30,14 @@ from .tree import (
 )
 
 
-def load(text: str) -> dict[str, Any]:
+def load(text: str) -> dict[str, object]:
     """The data alone."""
-    tomllib: Any
     try:
         tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ImportError:
         raise missing("tomli") from None
     try:
-        data: dict[str, Any] = tomllib.loads(text)
+        data: dict[str, object] = tomllib.loads(text)
         return data
     except tomllib.TOMLDecodeError as exc:
         found = re.search(r"line (\d+)", str(exc))
@@ -57,7 +56,7 @@ def _key(text: str) -> KeyPath | None:
     except FormatError:
         return None
     parts: list[str] = []
-    value: Any = data
+    value: object = data
     while isinstance(value, dict) and len(value) == 1:
         (key,) = value
         parts.append(key)
@@ -103,7 +102,7 @@ def line_of_key(text: str, path: KeyPath) -> int | None:
 
 def _name(path: KeyPath) -> str:
     return ".".join(
-        key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False) for key in path
+        key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False) for key in map(str, path)
     )
 
 
@@ -115,7 +114,7 @@ def _trimmed(text: str) -> str:
     return "\n".join(lines)
 
 
-def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
+def step(tree: Tree, path: KeyPath, value: object) -> tuple[str, bool]:
     """Whole tables only: a comment before a header belongs to the table behind it, which tomlkit sees differently."""
     text = tree.text
     if value is DELETE:
@@ -140,7 +139,7 @@ def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
             raise CannotEdit
         # comments at the end of a table are about the next one
         end = span[0] + len(_trimmed(text[slice(*span)]))
-        return f"{text[:end]}\n{tomlkit.dumps({path[-1]: value}).rstrip()}{text[end:]}", False
+        return f"{text[:end]}\n{tomlkit.dumps({str(path[-1]): value}).rstrip()}{text[end:]}", False
     body = tomlkit.dumps(value)
     quoted = _name(path)
     body = re.sub(r"^\[(?!\[)", lambda _: f"[{quoted}.", body, flags=re.MULTILINE)
@@ -153,7 +152,7 @@ def parse(text: str) -> Tree:
     return Tree(text, plain(load(text)), None, functools.partial(line_of_key, text))
 
 
-def _library() -> Any:
+def _library() -> ModuleType:
     try:
         import tomlkit
     except ImportError:
@@ -161,12 +160,12 @@ def _library() -> Any:
     return tomlkit
 
 
-def render(data: Any) -> str:
+def render(data: object) -> str:
     """A new text."""
     return str(_library().dumps(without_none(data))).lstrip("\n")
 
 
-def rewrite(text: str, path: KeyPath, value: Any, wanted: Any) -> str:
+def rewrite(text: str, path: KeyPath, value: object, wanted: object) -> str:
     """All of it anew, as the library keeps it."""
     tomlkit = _library()
     document = tomlkit.parse(text)

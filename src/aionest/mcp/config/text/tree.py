@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol, TypeVar, overload
 
-KeyPath = tuple[Any, ...]
+K = TypeVar("K")
+K_contra = TypeVar("K_contra", contravariant=True)
+KeyPath = tuple[object, ...]  # names, which YAML lets be any scalar, and indexes of lists
 MAX_NODES = 200_000
 MAX_DEPTH = 100
 DELETE = object()
@@ -55,7 +57,7 @@ class Node:
     members: list[Member] = field(default_factory=list)
     items: list[Node] = field(default_factory=list)
 
-    def member(self, key: Any) -> Member | None:
+    def member(self, key: object) -> Member | None:
         """The last member of that name, as it is the one that counts."""
         return next((m for m in reversed(self.members) if m.key == key), None)
 
@@ -64,7 +66,7 @@ class Node:
 class Member:
     """A key of a mapping and its value. ``after`` is the index behind the key's colon, ``comma`` that of its comma."""
 
-    key: Any
+    key: object
     start: int
     after: int
     node: Node
@@ -79,14 +81,14 @@ class Tree:
     """
 
     def __init__(
-        self, text: str, data: Any, root: Node | None, locate: Callable[[KeyPath], int | None] | None = None
+        self, text: str, data: object, root: Node | None, locate: Callable[[KeyPath], int | None] | None = None
     ) -> None:
         self.text = text
         self.data = data
         self.root = root
         self._locate = locate
 
-    def line(self, *path: Any) -> int | None:
+    def line(self, *path: object) -> int | None:
         """The line of the key at that path, or of the nearest known one above it."""
         if self.root is None:
             return self._locate(path) if self._locate is not None else None
@@ -135,6 +137,13 @@ def find_node(tree: Tree, path: KeyPath) -> Node:
     return node
 
 
+def item(node: Node, index: object) -> Node:
+    """An entry of a list."""
+    if not isinstance(index, int):
+        raise CannotEdit
+    return node.items[index]
+
+
 def line_of(text: str, index: int) -> int:
     return text.count("\n", 0, index) + 1
 
@@ -162,7 +171,11 @@ def unquoted(text: str) -> str:
     return re.sub(r"(['\"])(?!<)(?:(?!\1).){2,}\1", "...", text)
 
 
-def plain(value: Any) -> Any:
+@overload
+def plain(value: dict[K, object]) -> dict[K, object]: ...
+@overload
+def plain(value: object) -> object: ...
+def plain(value: object) -> object:
     """A deep copy of plain lists and dictionaries.
 
     Raises:
@@ -170,7 +183,7 @@ def plain(value: Any) -> Any:
     """
     budget = MAX_NODES
 
-    def copy(one: Any, depth: int) -> Any:
+    def copy(one: object, depth: int) -> object:
         nonlocal budget
         budget -= 1
         if budget < 0 or depth > MAX_DEPTH:
@@ -184,7 +197,7 @@ def plain(value: Any) -> Any:
     return copy(value, 0)
 
 
-def simple(value: Any) -> Any:
+def simple(value: object) -> object:
     """Without the number classes that only reading needs."""
     if isinstance(value, dict):
         return {key: simple(part) for key, part in value.items()}
@@ -195,7 +208,7 @@ def simple(value: Any) -> Any:
     return float(value) if isinstance(value, SourceFloat) else value
 
 
-def without_none(value: Any) -> Any:
+def without_none(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): without_none(part) for key, part in value.items() if part is not None}
     if isinstance(value, list):
@@ -203,7 +216,7 @@ def without_none(value: Any) -> Any:
     return simple(value)
 
 
-def same(one: Any, other: Any) -> bool:
+def same(one: object, other: object) -> bool:
     """Equal, with True and 1, or 1 and 1.0, being different."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
@@ -212,40 +225,73 @@ def same(one: Any, other: Any) -> bool:
     return type(simple(one)) is type(simple(other)) and bool(one == other)
 
 
-def value_at(data: Any, path: KeyPath) -> Any:
+def mapping(value: object) -> dict[object, object]:
+    """A copy of what is one, and nothing for anything else."""
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def value_at(data: object, path: KeyPath) -> object:
     for key in path:
         if isinstance(data, list):
-            data = data[key]
+            data = data[key] if isinstance(key, int) else None
         else:
             data = data.get(key) if isinstance(data, dict) else None
     return data
 
 
-def put(data: Any, path: KeyPath, value: Any) -> Any:
+def put(data: object, path: KeyPath, value: object) -> object:
     """A changed copy."""
     if not path:
         return value
-    data = dict(data or {}) if not isinstance(data, list) else list(data)
+    if not isinstance(data, list):
+        return put_member(data if isinstance(data, Mapping) else {}, path, value)
+    at, made = path[0], list(data)
+    if not isinstance(at, int):
+        raise FormatError("a list has no names")
     if len(path) == 1 and value is DELETE:
-        del data[path[0]]
-    elif isinstance(data, list):
-        data[path[0]] = put(data[path[0]], path[1:], value)
+        del made[at]
     else:
-        data[path[0]] = put(data.get(path[0]), path[1:], value)
-    return data
+        made[at] = put(made[at], path[1:], value)
+    return made
 
 
-def assign(document: Any, path: KeyPath, value: Any) -> None:
+def put_member(data: Mapping[object, object], path: KeyPath, value: object) -> dict[object, object]:
+    """A changed copy of a mapping; the path is not empty."""
+    made = dict(data)
+    if len(path) == 1 and value is DELETE:
+        del made[path[0]]
+    else:
+        made[path[0]] = put(made.get(path[0]), path[1:], value)
+    return made
+
+
+class _Holder(Protocol[K_contra]):
+    def __setitem__(self, key: K_contra, value: object, /) -> None: ...
+
+    def __delitem__(self, key: K_contra, /) -> None: ...
+
+
+def assign(document: object, path: KeyPath, value: object) -> None:
     """Set a member in a library's own document, or remove it where the value is ``DELETE``."""
     holder = document
     for key in path[:-1]:
-        if not isinstance(key, int) and holder.get(key) is None:
+        if isinstance(holder, MutableMapping) and holder.get(key) is None:
             holder[key] = {}
-        holder = holder[key]
-    if value is DELETE:
-        del holder[path[-1]]
+        holder = value_at(holder, (key,))
+    at = path[-1]
+    if isinstance(holder, MutableMapping):
+        _assign(holder, at, value)
+    elif isinstance(holder, MutableSequence) and isinstance(at, int):
+        _assign(holder, at, value)
     else:
-        holder[path[-1]] = simple(value)
+        raise CannotEdit
+
+
+def _assign(holder: _Holder[K], at: K, value: object) -> None:
+    if value is DELETE:
+        del holder[at]
+    else:
+        holder[at] = simple(value)
 
 
 def remarks(text: str) -> Counter[str]:

@@ -9,7 +9,7 @@ import io
 import json
 import re
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .tree import (
     DELETE,
@@ -24,6 +24,7 @@ from .tree import (
     Tree,
     assign,
     find_node,
+    item,
     line_end,
     line_start,
     missing,
@@ -34,8 +35,14 @@ from .tree import (
     unquoted,
 )
 
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import SafeConstructor
+    from ruamel.yaml.nodes import Node as Composed
+    from ruamel.yaml.nodes import ScalarNode
 
-def _reader() -> Any:
+
+def _reader() -> YAML:
     try:
         from ruamel.yaml import YAML
         from ruamel.yaml.constructor import SafeConstructor
@@ -45,12 +52,12 @@ def _reader() -> Any:
     class Constructor(SafeConstructor):
         pass
 
-    def integer(self: Any, node: Any) -> int:
+    def integer(self: SafeConstructor, node: ScalarNode) -> int:
         value = SourceInt(self.construct_yaml_int(node))
         value.text = node.value
         return value
 
-    def floating(self: Any, node: Any) -> float:
+    def floating(self: SafeConstructor, node: ScalarNode) -> float:
         value = SourceFloat(self.construct_yaml_float(node))
         value.text = node.value
         return value
@@ -62,7 +69,7 @@ def _reader() -> Any:
     return yaml
 
 
-def _load(text: str) -> tuple[Any, Node | None]:
+def _load(text: str) -> tuple[object, Node | None]:
     yaml = _reader()
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -90,35 +97,37 @@ def _load(text: str) -> tuple[Any, Node | None]:
     return data, None if composed is None else _node(text, composed, 0, 0)
 
 
-def _node(text: str, node: Any, owner: int, depth: int) -> Node:
+def _node(text: str, node: Composed, owner: int, depth: int) -> Node:
     """``owner`` is the index behind the key: what begins before it is an alias of something earlier."""
+    from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
     start, end = node.start_mark.index, node.end_mark.index
     if depth > MAX_DEPTH:
         raise FormatError("the content is nested too deeply", node.start_mark.line + 1)
     if start < owner:
         return Node(start, end, "alias")
-    if node.id == "mapping":
+    if isinstance(node, MappingNode):
         made = Node(start, end, "map", bool(node.flow_style))
         for key, value in node.value:
             colon = text.find(":", key.end_mark.index)
             after = colon + 1 if colon >= 0 else key.end_mark.index
             part = _node(text, value, key.end_mark.index, depth + 1)
             made.members.append(Member(key.value, key.start_mark.index, after, part))
-            if part.kind == "scalar" and value.value == "" and value.style is None:
+            if part.kind == "scalar" and isinstance(value, ScalarNode) and value.value == "" and value.style is None:
                 # an empty value is reported where the next token begins
                 part.start = part.end = after
         if not made.flow and made.members:
             last = made.members[-1]
             made.end = last.node.end if last.node.kind != "alias" else line_end(text, last.after)
         return made
-    if node.id == "sequence":
+    if isinstance(node, SequenceNode):
         made = Node(start, end, "list", bool(node.flow_style))
         made.items = [_node(text, one, start, depth + 1) for one in node.value]
         if not made.flow and made.items:
             made.end = made.items[-1].end
         return made
     made = Node(start, end, "scalar")
-    if node.style in ("|", ">"):
+    if isinstance(node, ScalarNode) and node.style in ("|", ">"):
         made.end = _block_end(text, start)
     return made
 
@@ -140,12 +149,12 @@ def _block_end(text: str, start: int) -> int:
     return end
 
 
-def _member(key: Any, value: Any, column: int, unit: int) -> str:
+def _member(key: object, value: object, column: int, unit: int) -> str:
     made = render({key: value}, unit).rstrip("\n")
     return ("\n" + " " * column).join(made.split("\n"))
 
 
-def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
+def step(tree: Tree, path: KeyPath, value: object) -> tuple[str, bool]:
     """The text with one change in place, and whether comments are lost by it."""
     text = tree.text
     if tree.root is None or (tree.root.kind == "scalar" and tree.data is None):
@@ -161,7 +170,7 @@ def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
     unit = columns[0] if columns and 1 <= columns[0] <= 8 else 2
     parent = find_node(tree, path[:-1])
     if parent.kind == "list":
-        spot = parent.items[path[-1]]
+        spot = item(parent, path[-1])
         if spot.kind == "alias" or isinstance(value, (dict, list)) or spot.kind != "scalar":
             raise CannotEdit
         return text[: spot.start] + _flow(value) + text[spot.end :], False
@@ -198,7 +207,7 @@ def step(tree: Tree, path: KeyPath, value: Any) -> tuple[str, bool]:
     return text[: found.start] + _member(path[-1], value, column, unit) + text[found.node.end :], lossy
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     """A value on one line."""
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][\w./@+-]*", value) and not _special(value):
         return value
@@ -209,7 +218,7 @@ def _special(value: str) -> bool:
     return not isinstance(_reader().load(value), str) or value.lower() in ("yes", "no", "on", "off", "y", "n")
 
 
-def _flow_step(text: str, parent: Node, found: Member | None, key: Any, value: Any) -> str:
+def _flow_step(text: str, parent: Node, found: Member | None, key: object, value: object) -> str:
     if value is DELETE or (found is not None and found.node.kind == "alias"):
         raise CannotEdit
     if found is not None:
@@ -247,7 +256,7 @@ def parse(text: str) -> Tree:
     return Tree(text, plain(data), root)
 
 
-def _writer() -> Any:
+def _writer() -> YAML:
     from ruamel.yaml import YAML
 
     yaml = YAML(typ="rt", pure=True)
@@ -255,7 +264,7 @@ def _writer() -> Any:
     return yaml
 
 
-def render(data: Any, indent: int = 2) -> str:
+def render(data: object, indent: int = 2) -> str:
     """A new text."""
     if not data:
         return "{}\n"
@@ -268,7 +277,7 @@ def render(data: Any, indent: int = 2) -> str:
     return out.getvalue()
 
 
-def rewrite(text: str, path: KeyPath, value: Any, wanted: Any) -> str:
+def rewrite(text: str, path: KeyPath, value: object, wanted: object) -> str:
     """All of it anew, as the library keeps it."""
     yaml = _writer()
     yaml.preserve_quotes = True
@@ -285,6 +294,6 @@ def rewrite(text: str, path: KeyPath, value: Any, wanted: Any) -> str:
 comments = remarks
 
 
-def storable(value: Any) -> Any:
+def storable(value: object) -> object:
     """What the format can hold of a value: all of it."""
     return value
