@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, SupportsIndex, TypeVar, final
 
 _T = TypeVar("_T")
@@ -74,8 +74,12 @@ def wait_nested(future: Any, /) -> Any: ...
 def block_on(future: asyncio.Future[_T], /) -> _T:
     """Suspend the caller until ``future`` is done and give its result."""
 
-def has_slept() -> bool:
-    """True if the caller's stack may have been asleep since its loop's last turn: other tasks have run meanwhile."""
+def gather_known(
+    outer: Any, children: list[Any], loop: asyncio.AbstractEventLoop, code: CodeType, index: int, /
+) -> bool:
+    """Tell the callback of gather()'s children, a function of ``code``, of its future: its variable number ``index``. True if it
+    may have been called before: other tasks have run since the loop's last turn, or it was not found and may be queued.
+    """
 
 def wake_waiters(future: Any, /) -> None:
     """Let this thread's runs go on that sleep until ``future`` is done, though it has not called them back."""

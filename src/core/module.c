@@ -8,6 +8,7 @@
 #include "foreign.h"
 #include "foreign_loop.h"
 #include "gate.h"
+#include "gather.h"
 #include "handle.h"
 #include "imports.h"
 #include "layout.h"
@@ -314,13 +315,6 @@ wake_waiters(PyObject *module, PyObject *future)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-has_slept(PyObject *module, PyObject *noargs)
-{
-    an_thread *th = an_thread_peek();
-    return PyBool_FromLong(th != NULL && th->place.slept);
-}
-
 static PyMethodDef functions[] = {
     {"run_nested", an_py_run_nested, METH_O,
      "run_nested($module, main, /)\n--\n\n"
@@ -328,8 +322,9 @@ static PyMethodDef functions[] = {
      "main is no plain coroutine."},
     {"block_on", an_py_block_on, METH_O,
      "block_on($module, future, /)\n--\n\nSuspend the caller until future is done and give its result."},
-    {"has_slept", has_slept, METH_NOARGS,
-     "has_slept($module, /)\n--\n\nTrue if the caller's stack may have been asleep since its loop's last turn."},
+    {"gather_known", (PyCFunction)(void (*)(void))an_py_gather_known, METH_FASTCALL,
+     "gather_known($module, outer, children, loop, code, index, /)\n--\n\nTell the callback of gather()'s children of its "
+     "future; True if it may have been called before."},
     {"wake_waiters", wake_waiters, METH_O,
      "wake_waiters($module, future, /)\n--\n\nLet this thread's runs go on that sleep until future is done, though it has not "
      "called them back."},

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from aionest._engine import gathering
+
 
 class Nests:
     """A finalizer that lets the loop go on until its other tasks have had their turns."""
@@ -127,3 +129,42 @@ def test_an_eager_child_that_nests_in_its_first_step(applied):
         return "done"
 
     assert asyncio.run(main()) == "done"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a tracer would put gather()'s variables back")
+def test_garbage_is_found_at_any_moment_of_it(applied):
+    """Before the future is known, while it is being made, and when it is made but not yet gather()'s."""
+    monitoring, tool = sys.monitoring, sys.monitoring.DEBUGGER_ID
+    codes = {asyncio.tasks.gather.__code__, *(f.__code__ for f in (gathering.make, gathering._make_up))}
+    seen, at = 0, 0
+
+    def instruction(code, offset):
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            Nests()
+
+    async def main():
+        nonlocal seen
+        tasks = [asyncio.create_task(x) for x in (value(1), fails(2), value(3))]
+        seen = 0
+        for code in codes:
+            monitoring.set_local_events(tool, code, monitoring.events.INSTRUCTION)
+        try:
+            gather = asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for code in codes:
+                monitoring.set_local_events(tool, code, 0)
+        one, two, three = await asyncio.wait_for(gather, 10)
+        assert (one, repr(two), three) == (1, "LookupError(2)", 3)
+
+    monitoring.use_tool_id(tool, "test_gather")
+    monitoring.register_callback(tool, monitoring.events.INSTRUCTION, instruction)
+    try:
+        while at <= seen:
+            at += 1
+            asyncio.run(main())
+    finally:
+        monitoring.register_callback(tool, monitoring.events.INSTRUCTION, None)
+        monitoring.free_tool_id(tool)
+    assert at > 100

@@ -5,7 +5,9 @@ else forgotten, since there is no future yet to tell. A finalizer that nests jus
 first step, puts the stack to sleep there, and the loop goes on.
 
 Contract: ``make`` stands in for ``_GatheringFuture.__init__``, which is all that gather() calls between its children and its end.
-Where the stack has not been asleep it does the same at the same cost; else it makes up for the calls that came too early.
+First it tells the children's callback of the future, as gather() does when it has it, so none is forgotten from then on: a
+finalizer may nest behind any line of it, and behind the last one before gather() goes on. Then it makes up for the calls that
+came before, if the stack has been asleep.
 Thread: the loop's.
 """
 
@@ -20,7 +22,10 @@ from .. import _core
 gathering_future: Any = tasks._GatheringFuture  # type: ignore[attr-defined]
 _init: Any = gathering_future.__base__.__init__
 _CODE = tasks.gather.__code__
-_CELLS = frozenset(("children", "nfinished", "nfuts", "outer", "return_exceptions"))
+_CALLBACK: Any = next((c for c in _CODE.co_consts if getattr(c, "co_name", "") == "_done_callback"), None)
+_VARIABLES: tuple[str, ...] = getattr(_CALLBACK, "co_freevars", ())
+_KNOWN = frozenset(("children", "nfinished", "nfuts", "outer", "return_exceptions")).issubset(_VARIABLES)
+_OUTER = _VARIABLES.index("outer") if _KNOWN else -1
 
 
 def make(self: Any, children: Any, *, loop: Any) -> None:
@@ -28,7 +33,7 @@ def make(self: Any, children: Any, *, loop: Any) -> None:
     _init(self, loop=loop)
     self._children = children
     self._cancel_requested = False
-    if _core.has_slept():
+    if _KNOWN and _core.gather_known(self, children, loop, _CALLBACK, _OUTER):
         _make_up(self, sys._getframe(1))
 
 
@@ -36,11 +41,11 @@ def _make_up(outer: Any, frame: Any) -> None:
     callback = frame.f_locals.get("_done_callback") if frame.f_code is _CODE else None
     if callback is None:
         return
-    cells = dict(zip(callback.__code__.co_freevars, callback.__closure__))
-    if not cells.keys() >= _CELLS or cells["nfinished"].cell_contents == 0:
-        return
+    cells = dict(zip(_VARIABLES, callback.__closure__))
+    cells["outer"].cell_contents = outer
     children, finished = cells["children"].cell_contents, cells["nfinished"]
-    cells["outer"].cell_contents = outer  # as gather() is about to do
+    if finished.cell_contents == 0 or outer.done():
+        return
     first = None
     if not cells["return_exceptions"].cell_contents:
         first = next((child for child in children if child.done() and _failed(child)), None)
