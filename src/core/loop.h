@@ -64,6 +64,7 @@ typedef struct an_loop {
     int inflight;         /* frames of asyncio's own _run_once may be under way (applied while it ran) */
     int ending;           /* suspended runs are being ended: no new ones */
     int iterating;        /* calls of our _run_once() under way (hub.h) */
+    int selecting;        /* calls of its selector's select() under way, on stacks that may sleep in there */
     int inplace;          /* steps run in place since the last poll */
     unsigned int polls_skipped;
     PyObject *context; /* strong or NULL: the one in which a foreign loop calls back */

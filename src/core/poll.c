@@ -7,6 +7,7 @@
 #include "handle.h"
 #include "imports.h"
 #include "loop.h"
+#include "thread.h"
 
 #include <math.h>
 #if AN_LINUX
@@ -174,10 +175,42 @@ collect_timers(an_loop *rec, PyObject *loop)
 
 /* ---- poll ------------------------------------------------------------ */
 
-/* seconds until the next thing to do; negative: for ever */
-static int
-compute_timeout(an_loop *rec, PyObject *loop, double *timeout)
+/* What the sleep was computed from. A finalizer or a signal's handler that runs before it may add to it, or sleep here while
+ * other stacks carry the loop. */
+typedef struct {
+    long long timers, blocks;
+    size_t pending;
+    const void *first; /* compared only */
+} an_outlook;
+
+static an_outlook
+outlook(an_loop *rec)
 {
+    an_thread *th = an_thread_peek();
+    return (an_outlook){
+        .timers = rec->seq,
+        .blocks = th == NULL ? 0 : th->seq,
+        .pending = th == NULL ? 0 : th->pending.len,
+        .first = PyList_GET_SIZE(rec->scheduled) > 0 ? PyList_GET_ITEM(rec->scheduled, 0) : NULL,
+    };
+}
+
+/* 1 there may be something to do that was not there at BEFORE */
+static int
+is_stale(an_loop *rec, const an_outlook *before)
+{
+    an_outlook now = outlook(rec);
+    return rec->ready.len > 0 || rec->stopping || now.timers != before->timers || now.first != before->first ||
+           now.blocks != before->blocks || now.pending > before->pending;
+}
+
+/* seconds until the next thing to do; negative: for ever. FROM: the timers that it is computed from */
+static int
+compute_timeout(an_loop *rec, PyObject *loop, double *timeout, an_outlook *from)
+{
+    an_outlook seen = outlook(rec);
+    from->timers = seen.timers;
+    from->first = seen.first;
     *timeout = -1.0;
     Py_ssize_t n = an_loop_n_ready(rec);
     if (n < 0) {
@@ -203,7 +236,9 @@ poll_python(an_loop *rec, PyObject *loop, double timeout)
 {
     PyObject *t = timeout < 0.0 ? Py_NewRef(Py_None) : timeout == 0.0 ? Py_NewRef(an_st->zero) : PyFloat_FromDouble(timeout);
     PyObject *selector = t == NULL ? NULL : PyObject_GetAttr(loop, an_st->s__selector);
+    rec->selecting++;
     PyObject *events = selector == NULL ? NULL : PyObject_CallMethodOneArg(selector, an_st->s_select, t);
+    rec->selecting--;
     Py_XDECREF(t);
     Py_XDECREF(selector);
     if (events == NULL) {
@@ -394,7 +429,7 @@ may_skip(an_loop *rec)
 }
 
 static int
-poll_selector(an_loop *rec, PyObject *loop, double timeout)
+poll_selector(an_loop *rec, PyObject *loop, double timeout, const an_outlook *before)
 {
     PyObject *selector = PyObject_GetAttr(loop, an_st->s__selector);
     if (selector == NULL) {
@@ -409,19 +444,19 @@ poll_selector(an_loop *rec, PyObject *loop, double timeout)
     if (rc < 0) {
         return -1;
     }
+    if (timeout != 0.0) {
+        /* A signal that came since the last Python frame, or garbage to be collected; and other threads that ran while the
+         * loop's own time() or another Python method was called above: what they added saw no sleeper, so no wake-up was
+         * written. From here to the sleep in epoll no Python runs; select() is Python (see rec->selecting). */
+        if (PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+        if (is_stale(rec, before)) {
+            timeout = 0.0;
+        }
+    }
 #if AN_LINUX
     if (AN_LIKELY(rec->epfd >= 0)) {
-        if (timeout != 0.0) {
-            /* A signal that came since the last Python frame, and other threads that ran while the loop's own time() or
-             * another Python method was called above: what they added saw no sleeper, so no wake-up was written. From
-             * here to the sleep no Python runs. */
-            if (PyErr_CheckSignals() < 0) {
-                return -1;
-            }
-            if (rec->ready.len > 0 || rec->stopping) {
-                timeout = 0.0;
-            }
-        }
         return poll_epoll(rec, loop, timeout);
     }
 #endif
@@ -469,18 +504,19 @@ int
 an_loop_poll(an_loop *rec, PyObject *loop, int wait)
 {
     double timeout;
+    an_outlook before = outlook(rec);
     if (an_imports_check() < 0 || keep_up(rec, loop) < 0 ||
         (AN_UNLIKELY(PyList_GET_SIZE(rec->scheduled) > 0) && purge_timers(rec) < 0)) {
         return -1;
     }
-    if (compute_timeout(rec, loop, &timeout) < 0) {
+    if (compute_timeout(rec, loop, &timeout, &before) < 0) {
         return -1;
     }
     if (!wait) {
         timeout = 0.0;
     }
     if (AN_UNLIKELY(rec->relay.due.len > 0) && an_relay_run(&rec->relay, timeout != 0.0) && timeout != 0.0 &&
-        compute_timeout(rec, loop, &timeout) < 0) {
+        compute_timeout(rec, loop, &timeout, &before) < 0) {
         return -1; /* (other threads ran meanwhile) */
     }
     int rc = 0;
@@ -488,7 +524,7 @@ an_loop_poll(an_loop *rec, PyObject *loop, int wait)
         rec->polls_skipped++;
     }
     else {
-        rc = poll_selector(rec, loop, timeout);
+        rc = poll_selector(rec, loop, timeout, &before);
     }
     if (rc < 0 || collect_timers(rec, loop) < 0) {
         return -1;

@@ -80,6 +80,18 @@ guest_call(an_loop *rec, PyObject *name)
     return r == NULL ? -1 : 0;
 }
 
+/* Before its poll, in Python code of the selector's own, this stack slept: for how long it may wait there is out of date. */
+static void
+wake_again(PyObject *loop)
+{
+    PyObject *exc = PyErr_GetRaisedException(), *r = PyObject_CallMethodNoArgs(loop, an_st->s__write_to_self);
+    if (r == NULL) {
+        PyErr_WriteUnraisable(loop);
+    }
+    Py_XDECREF(r);
+    PyErr_SetRaisedException(exc);
+}
+
 /* Keep the first error. */
 static void
 keep_first(PyObject **first)
@@ -191,6 +203,9 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     }
     if (guest && rec->guest != NULL && guest_call(rec, an_st->s_resume) < 0) {
         keep_first(&error);
+    }
+    if (AN_UNLIKELY(rec->selecting > 0)) {
+        wake_again(loop);
     }
     task = b->task;
     if (task != NULL) {

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import logging
+import selectors
+import signal
+import sys
 
 import pytest
 from foreign_loop import ForeignLoop
@@ -37,6 +41,13 @@ class ForeignRefusing(ForeignLoop):
     def call_soon(self, callback, *args, context=None):
         refuse(self, callback)
         return super().call_soon(callback, *args, context=context)
+
+
+class Selecting(asyncio.SelectorEventLoop):
+    """Its selector is asked in Python."""
+
+    def __init__(self):
+        super().__init__(selectors.SelectSelector())
 
 
 async def value():
@@ -176,3 +187,33 @@ def test_a_loop_that_is_closed_without_an_interrupt_tells_of_what_it_ends(applie
         loop.close()
         left.clear()
     assert [type(record.exc_info[1]) for record in caplog.records] == [aionest.NestedRunError]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@pytest.mark.parametrize("does", ["makes a timer", "nests"])
+@pytest.mark.parametrize("cls", [asyncio.SelectorEventLoop, Selecting])
+def test_what_runs_just_before_the_loop_sleeps_is_not_slept_over(applied, does, cls):
+    """A signal's handler, or garbage: the time until the next timer had been computed, and the loop slept for so long."""
+
+    def handler(*args):
+        loop = asyncio.get_running_loop()
+        if does == "nests":
+            asyncio.run(asyncio.sleep(0.001))
+        loop.call_later(0.001, future.set_result, "done")
+
+    async def main():
+        nonlocal future
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        loop.call_soon(
+            _thread.interrupt_main, signal.SIGUSR1
+        )  # C code, so what it does is not looked at before the poll
+        return await asyncio.wait_for(future, 20)
+
+    future: asyncio.Future[str] | None = None
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        assert aionest.run(main(), loop_factory=cls) == "done"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    _core._check()
