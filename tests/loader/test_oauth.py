@@ -252,7 +252,7 @@ def test_what_another_process_has_renewed_is_kept(store):
     from aionest.mcp.auth.oauth import Storage
 
     secrets = Secrets()
-    storage = Storage(store, "one", secrets, None)
+    storage = Storage(store, "one", secrets)
 
     async def main():
         await storage._save(tokens={"access_token": "first-token"}, client={"client_id": "c"})
@@ -273,7 +273,7 @@ def test_what_was_logged_out_meanwhile_is_written_whole(store):
     from aionest.mcp.auth import Secrets
     from aionest.mcp.auth.oauth import Storage
 
-    storage = Storage(store, "one", Secrets(), None)
+    storage = Storage(store, "one", Secrets())
 
     async def main():
         await storage._save(client={"client_id": "c"})

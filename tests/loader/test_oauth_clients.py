@@ -172,7 +172,7 @@ def test_tokens_that_cannot_be_stored_are_kept_in_memory(tmp_path, caplog, make)
 
     (tmp_path / "taken").write_text("a file where a folder should be")
     secrets = Secrets()
-    storage = oauth.Storage(make(tmp_path / "tokens.json"), "key", secrets, None)
+    storage = oauth.Storage(make(tmp_path / "tokens.json"), "key", secrets)
 
     async def go():
         await storage.load()

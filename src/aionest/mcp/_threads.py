@@ -16,31 +16,32 @@ import functools
 import os
 import queue
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+P = ParamSpec("P")
 R = TypeVar("R")
 IDLE = 5.0  # seconds after which a thread without work ends
 _TOO_LATE = ("cannot schedule new futures", "can't start new thread", "can't create new thread")
 
 
-async def in_thread(function: Callable[..., R], *args: Any) -> R:
+async def in_thread(function: Callable[P, R], *args: P.args, **keywords: P.kwargs) -> R:
     """Call it in a thread of the loop's, and wait for what it gives."""
     try:
-        return await asyncio.to_thread(function, *args)
+        return await asyncio.to_thread(function, *args, **keywords)
     except RuntimeError as exc:
         if not str(exc).startswith(_TOO_LATE):
             raise
-    return function(*args)
+    return function(*args, **keywords)
 
 
-async def in_own_thread(function: Callable[..., R], *args: Any) -> R:
+async def in_own_thread(function: Callable[P, R], *args: P.args, **keywords: P.kwargs) -> R:
     """Call it in a daemon thread, and wait for what it gives. If the waiting is cancelled, it goes on, and nobody is told."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[R] = loop.create_future()
-    call = functools.partial(contextvars.copy_context().run, function, *args)
+    call = functools.partial(contextvars.copy_context().run, function, *args, **keywords)
     try:
         worker = _idle.pop()
     except IndexError:
@@ -50,7 +51,7 @@ async def in_own_thread(function: Callable[..., R], *args: Any) -> R:
         except RuntimeError as exc:
             if not str(exc).startswith(_TOO_LATE):
                 raise
-            return function(*args)
+            return function(*args, **keywords)
     worker.work.put((loop, future, call))
     del call  # of what goes on, this coroutine holds nothing
     return await future
@@ -61,7 +62,9 @@ class _Worker(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="aionest-callback", daemon=True)
-        self.work: queue.SimpleQueue[tuple[Any, asyncio.Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self.work: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], object]]] = (
+            queue.SimpleQueue()
+        )
 
     def run(self) -> None:
         while True:
@@ -87,7 +90,7 @@ class _Worker(threading.Thread):
             del loop, future, result, error
 
 
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _settle(future: asyncio.Future[object], result: object, error: BaseException | None) -> None:
     if future.done():
         return
     if isinstance(error, StopIteration):  # no future takes it

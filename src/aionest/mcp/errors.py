@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import anyio
 
 from .._errors import AionestError
 from .._untrusted import for_terminal
 from . import html
+
+if TYPE_CHECKING:
+    from .tools import ToolResult
 
 
 class ToolsError(AionestError):
@@ -79,7 +82,7 @@ class ToolFailed(ToolsError):
 
     code = "tool_error"
 
-    def __init__(self, message: str, *, server: str | None = None, result: Any = None) -> None:
+    def __init__(self, message: str, *, server: str | None = None, result: ToolResult | None = None) -> None:
         super().__init__(message, server=server)
         self.result = result
 

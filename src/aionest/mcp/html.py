@@ -11,7 +11,12 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import ToolsError
+    from .session.status import ServerStatus
+    from .tools import Tool, ToolResult
 
 LONGEST = 20_000  # characters of a text
 LARGEST = 5 << 20  # bytes of a picture or a sound
@@ -78,7 +83,7 @@ def icon(kind: str, data: bytes) -> str:
     return f'<img src="{source}" alt="" style="height: 1.2em; max-width: 3em">'
 
 
-def content_block(one: dict[str, Any]) -> str:
+def content_block(one: dict[str, object]) -> str:
     """A block of a result."""
     kind, inner = one.get("type"), one.get("resource")
     if kind == "text":
@@ -95,7 +100,7 @@ def content_block(one: dict[str, Any]) -> str:
     return dim(f"[{kind}]")
 
 
-def result(one: Any) -> str:
+def result(one: ToolResult) -> str:
     """A ToolResult."""
     where = f" {dim(f'{one.server}.{one.tool}')}" if one.tool else ""
     took = f" in {one.duration * 1e3:.0f} ms" if one.duration else ""
@@ -106,7 +111,7 @@ def result(one: Any) -> str:
     return "".join(parts)
 
 
-def tool(one: Any) -> str:
+def tool(one: Tool) -> str:
     """A Tool."""
     hints = (
         [] if one.annotations.get("readOnlyHint") is None else ["reads only" if one.read_only else "may change things"]
@@ -129,7 +134,7 @@ def tool(one: Any) -> str:
     return "".join(parts) + (table(["argument", "type", "", ""], rows) if rows else dim("no arguments"))
 
 
-def servers(statuses: Iterable[Any], errors: dict[str, str]) -> str:
+def servers(statuses: Iterable[ServerStatus], errors: dict[str, str]) -> str:
     """A table of servers; those that are known by their errors only stand at its end."""
     rows, named = [], set()
     for one in statuses:
@@ -147,7 +152,7 @@ def servers(statuses: Iterable[Any], errors: dict[str, str]) -> str:
     return table(["server", "state", "transport", "tools", ""], rows) if rows else dim("no servers")
 
 
-def error(one: Any) -> str:
+def error(one: ToolsError) -> str:
     """A ToolsError."""
     where = f" {dim(one.server)}" if one.server else ""
     return f"<div>{mark(False, f'{type(one).__name__}, {one.code}')}{where}</div>{block(one)}"

@@ -39,7 +39,7 @@ from .session.plan import Diff, plan
 from .session.status import ServerStatus
 from .tools import Tool, ToolResult, ToolsBundle, splits
 from .tools.catalog import Catalog
-from .tools.feeder import Feeder
+from .tools.feeder import Feeder, Retriever
 from .wanted import Wanted, arguments_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .auth import KeyringTokenStore, TokenStore
+    from .auth import Store
+
 
 _loaders: weakref.WeakSet[ToolsLoader] = weakref.WeakSet()
 FEED = 60.0  # seconds that a load waits for the retriever
@@ -89,21 +90,21 @@ class ToolsLoader(ServersMethods):
 
     def __init__(
         self,
-        first: ToolsConfig | Mapping[str, Any] | str | Path | Any = None,
+        first: ToolsConfig | Mapping[str, object] | str | Path | Retriever | None = None,
         config_file: str | Path | None = None,
         *,
-        config: ToolsConfig | Mapping[str, Any] | str | Path | None = None,
-        tools_retriever: Any = None,
+        config: ToolsConfig | Mapping[str, object] | str | Path | None = None,
+        tools_retriever: Retriever | None = None,
         portal: Portal | None = None,
         strict: bool = False,
-        on_log: Callable[[str, str, Any], Any] | None = None,
-        on_progress: Callable[..., Any] | None = None,
-        on_state: Callable[[ServerStatus], Any] | None = None,
-        sampling: Callable[..., Any] | None = None,
-        elicitation: Callable[..., Any] | None = None,
-        roots: Callable[..., Any] | None = None,
-        authorize: Callable[[str], Any] | None = None,
-        tokens: TokenStore | KeyringTokenStore | None = None,
+        on_log: Callable[[str, str, Any], object] | None = None,
+        on_progress: Callable[..., object] | None = None,
+        on_state: Callable[[ServerStatus], object] | None = None,
+        sampling: Callable[..., object] | None = None,
+        elicitation: Callable[..., object] | None = None,
+        roots: Callable[..., object] | None = None,
+        authorize: Callable[[str], object] | None = None,
+        tokens: Store | None = None,
         inputs: Inputs = None,
         servers: Collection[str] | None = None,
     ) -> None:
@@ -132,7 +133,7 @@ class ToolsLoader(ServersMethods):
 
     # -- loading
 
-    def load(self, *, progress: Callable[[ServerStatus], Any] | None = None) -> dict[str, Tool]:
+    def load(self, *, progress: Callable[[ServerStatus], object] | None = None) -> dict[str, Tool]:
         """Read the configuration and open all servers at once; the tools by name.
 
         It takes about as long as the slowest server. Servers that are open and unchanged are kept as they are; those that have
@@ -145,7 +146,7 @@ class ToolsLoader(ServersMethods):
         self.portal.call(self._reload, progress, True)
         return self.tools
 
-    async def load_async(self, *, progress: Callable[[ServerStatus], Any] | None = None) -> dict[str, Tool]:
+    async def load_async(self, *, progress: Callable[[ServerStatus], object] | None = None) -> dict[str, Tool]:
         """``load()`` for coroutines of any loop."""
         await self.portal.call_async(self._reload, progress, True)
         return self.tools
@@ -164,7 +165,7 @@ class ToolsLoader(ServersMethods):
         """``reload()`` for coroutines of any loop."""
         return await self.portal.call_async(self._reload, None, False)
 
-    async def _reload(self, progress: Callable[[ServerStatus], Any] | None, everything: bool) -> Diff:
+    async def _reload(self, progress: Callable[[ServerStatus], object] | None, everything: bool) -> Diff:
         fleet = self._fleet
         changing, ends, begin = fleet.changing(), fleet.ends, time.monotonic()
         async with changing:
@@ -254,10 +255,10 @@ class ToolsLoader(ServersMethods):
     def call(
         self,
         tool: str | Tool,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
         *,
         timeout: float | None = None,
-        progress: Callable[..., Any] | None = None,
+        progress: Callable[..., object] | None = None,
         check: bool = False,
     ) -> ToolResult:
         """Call a tool and wait for its result. Any thread, with or without a loop that runs in it.
@@ -283,10 +284,10 @@ class ToolsLoader(ServersMethods):
     async def call_async(
         self,
         tool: str | Tool,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
         *,
         timeout: float | None = None,
-        progress: Callable[..., Any] | None = None,
+        progress: Callable[..., object] | None = None,
         check: bool = False,
     ) -> ToolResult:
         """``call()`` for coroutines of any loop."""
@@ -298,10 +299,10 @@ class ToolsLoader(ServersMethods):
     def submit(
         self,
         tool: str | Tool,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
         *,
         timeout: float | None = None,
-        progress: Callable[..., Any] | None = None,
+        progress: Callable[..., object] | None = None,
         check: bool = False,
     ) -> concurrent.futures.Future[ToolResult]:
         """``call()`` without waiting: a future, to be cancelled or waited for in any thread.
@@ -310,11 +311,18 @@ class ToolsLoader(ServersMethods):
         """
         return self.portal.submit(self._calls.call, self._checked(tool, arguments, timeout, progress, check))
 
-    def _checked(self, tool: str | Tool, arguments: Mapping[str, Any] | None, *options: Any) -> ToolCall:
+    def _checked(
+        self,
+        tool: str | Tool,
+        arguments: Mapping[str, object] | None,
+        timeout: float | None,
+        progress: Callable[..., object] | None,
+        check: bool,
+    ) -> ToolCall:
         one = tool if isinstance(tool, Tool) else self.find(tool)
         given = dict(arguments or {})
         one.validate(given)
-        return ToolCall(one, given, *options)
+        return ToolCall(one, given, timeout, progress, check)
 
     def _silent(self, tool: str | Tool) -> str | None:
         """The server that a name begins with, if none of its tools is known yet because it has failed, or was not tried."""

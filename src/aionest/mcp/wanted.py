@@ -11,12 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeGuard
 
 from .auth import Trust, was_only_found
 from .config import ConfigError, ServerConfig, ToolsConfig, stamp_of
 from .config.interpolate import Inputs
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .tools.feeder import Retriever
 
 CONFIGURATION = "(configuration)"  # in place of a server's name, for what is wrong with all of it
 CONFIGURATIONS = "the path of a file, a mapping of servers or a ToolsConfig"
@@ -26,7 +29,9 @@ HOW_TO_MAKE_ONE = (
 )
 
 
-def arguments_of(first: Any, config: Any, config_file: Any, retriever: Any) -> tuple[Any, Any, Any]:
+def arguments_of(
+    first: object, config: object, config_file: object, retriever: Retriever | None
+) -> tuple[ToolsConfig | Mapping[str, object] | None, str | Path | None, Retriever | None]:
     """What a loader was given, told apart by type: the configuration or None, the file or None, the retriever or None.
 
     :param first: what stands first: a configuration, or a registry, which is the retriever.
@@ -34,7 +39,7 @@ def arguments_of(first: Any, config: Any, config_file: Any, retriever: Any) -> t
     :raises UsageError: there are two configurations.
     """
     if first is not None and not _is_configuration(first):
-        if retriever is not None or not all(callable(getattr(first, name, None)) for name in ("get", "add", "remove")):
+        if retriever is not None or not _is_retriever(first):
             raise TypeError(f"a configuration is {CONFIGURATIONS}, not {type(first).__name__}")
         first, retriever = None, first
     if config is not None and not _is_configuration(config):
@@ -45,10 +50,16 @@ def arguments_of(first: Any, config: Any, config_file: Any, retriever: Any) -> t
     if len(given) > 1:
         raise UsageError("give one configuration: first, as config or as config_file, not both")
     one = given[0] if given else None
-    return (None, one, retriever) if isinstance(one, (str, os.PathLike)) else (one, None, retriever)
+    if isinstance(one, (str, os.PathLike)):
+        return None, one if isinstance(one, (str, Path)) else os.fspath(one), retriever
+    return one if isinstance(one, (Mapping, ToolsConfig)) else None, None, retriever
 
 
-def _is_configuration(value: Any) -> bool:
+def _is_retriever(value: object) -> TypeGuard[Retriever]:
+    return all(callable(getattr(value, name, None)) for name in ("get", "add", "remove"))
+
+
+def _is_configuration(value: object) -> bool:
     return isinstance(value, (Mapping, str, os.PathLike, ToolsConfig))
 
 
@@ -63,7 +74,7 @@ class Wanted:
 
     def __init__(
         self,
-        config: ToolsConfig | Mapping[str, Any] | None,
+        config: ToolsConfig | Mapping[str, object] | None,
         config_file: str | Path | None,
         inputs: Inputs,
         servers: Collection[str] | None,

@@ -6,7 +6,7 @@ Contract: dictionaries or objects in; no library is imported.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ToolNotFound
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ..tools import Tool
 
 
-def field_of(thing: Any, name: str) -> Any:
+def field_of(thing: object, name: str) -> object:
     """A field of a dictionary or of a library's object, or None."""
     return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
 
 
-def tool_of(tools: Mapping[str, Tool] | Iterable[Tool], name: Any) -> Tool:
+def tool_of(tools: Mapping[str, Tool] | Iterable[Tool], name: object) -> Tool:
     """The tool that a model names.
 
     :raises ToolNotFound: there is none.

@@ -6,7 +6,7 @@ Contract: dictionaries, or the library's own objects, in; dictionaries out. No l
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ArgumentsError
 from .answers import field_of, tool_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MEDIA = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
-def to_anthropic(tool: Tool) -> dict[str, Any]:
+def to_anthropic(tool: Tool) -> dict[str, object]:
     """An entry of ``tools`` for messages."""
     return {
         "name": tool.name,
@@ -28,7 +28,7 @@ def to_anthropic(tool: Tool) -> dict[str, Any]:
     }
 
 
-def call_anthropic(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any, **options: Any) -> ToolResult:
+def call_anthropic(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: object, **options: object) -> ToolResult:
     """Carry out a ``tool_use`` block of a model's answer.
 
     :param tools: the tools by name, or just the tools.
@@ -39,16 +39,18 @@ def call_anthropic(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any, **
     return tool.call(arguments, **options)
 
 
-async def call_anthropic_async(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any, **options: Any) -> ToolResult:
+async def call_anthropic_async(
+    tools: Mapping[str, Tool] | Iterable[Tool], tool_use: object, **options: object
+) -> ToolResult:
     """``call_anthropic()`` for coroutines of any loop."""
     tool, arguments = _prepared(tools, tool_use)
     return await tool.call_async(arguments, **options)
 
 
-def anthropic_block(tool_use: Any, result: ToolResult) -> dict[str, Any]:
+def anthropic_block(tool_use: object, result: ToolResult) -> dict[str, object]:
     """The ``tool_result`` block for a call that was carried out; with its images, and other things named in the text."""
     text = result.shown(_MEDIA)
-    content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
+    content: list[dict[str, object]] = [{"type": "text", "text": text}] if text else []
     for kind, data in result.images:
         if kind in _MEDIA:
             source = {"type": "base64", "media_type": kind, "data": base64.b64encode(data).decode()}
@@ -61,7 +63,7 @@ def anthropic_block(tool_use: Any, result: ToolResult) -> dict[str, Any]:
     }
 
 
-def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: Any) -> tuple[Tool, dict[str, Any]]:
+def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_use: object) -> tuple[Tool, dict[str, object]]:
     tool = tool_of(tools, field_of(tool_use, "name"))
     arguments = field_of(tool_use, "input")
     if not isinstance(arguments, dict):

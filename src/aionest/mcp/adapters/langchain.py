@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import base64
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ToolsError
 from ..tools.result import described, image_of, json_of, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.tools import StructuredTool
+
     from ..tools import Tool, ToolResult
 
 
 @functools.lru_cache(maxsize=1)
-def _classes() -> tuple[Any, Any]:
+def _classes() -> tuple[Callable[..., StructuredTool], type[Exception]]:
     try:
         from langchain_core.tools import StructuredTool, ToolException
     except ImportError as exc:
@@ -27,20 +31,20 @@ def _classes() -> tuple[Any, Any]:
     class MCPStructuredTool(StructuredTool):
         """LangChain finds what to inject by the signature of these; without names there, it leaves the arguments alone."""
 
-        def _run(self, /, *args: Any, **kwargs: Any) -> Any:
+        def _run(self, /, *args: object, **kwargs: object) -> object:
             return self.func(*args, **kwargs)  # type: ignore[misc]
 
-        async def _arun(self, /, *args: Any, **kwargs: Any) -> Any:
+        async def _arun(self, /, *args: object, **kwargs: object) -> object:
             return await self.coroutine(*args, **kwargs)  # type: ignore[misc]
 
     return MCPStructuredTool, ToolException
 
 
-def _content(result: ToolResult) -> Any:
+def _content(result: ToolResult) -> object:
     """A text, or LangChain's content blocks if there are images: these, the texts, and what else there is named as text."""
     if not result.images:
         return str(result)
-    blocks: list[dict[str, Any]] = []
+    blocks: list[dict[str, object]] = []
     if not result.text and result.structured is not None:
         blocks.append({"type": "text", "text": json_of(result.structured)})
     for block in result.content:
@@ -52,7 +56,7 @@ def _content(result: ToolResult) -> Any:
     return blocks
 
 
-def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
+def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> StructuredTool:
     """A ``StructuredTool`` whose ``invoke`` works from any thread, and ``ainvoke`` on any loop.
 
     Its artifact is the result as JSON.
@@ -63,12 +67,12 @@ def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
     """
     structured_tool, tool_exception = _classes()
 
-    def outcome(result: ToolResult) -> tuple[Any, dict[str, Any]]:
+    def outcome(result: ToolResult) -> tuple[object, dict[str, object]]:
         if result.is_error:
             raise tool_exception(tool.reason(result))
         return _content(result), result.to_json()
 
-    def call(**arguments: Any) -> tuple[Any, dict[str, Any]]:
+    def call(**arguments: object) -> tuple[object, dict[str, object]]:
         try:
             return outcome(tool.call(arguments))
         except ToolsError as exc:
@@ -76,7 +80,7 @@ def to_langchain(tool: Tool, *, handle_tool_error: bool = True) -> Any:
                 raise tool_exception(str(exc)) from exc
             raise
 
-    async def call_async(**arguments: Any) -> tuple[Any, dict[str, Any]]:
+    async def call_async(**arguments: object) -> tuple[object, dict[str, object]]:
         try:
             return outcome(await tool.call_async(arguments))
         except ToolsError as exc:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ArgumentsError
 from .answers import field_of, tool_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DESCRIPTION = 1024  # characters that the interface takes
 
 
-def to_openai(tool: Tool, *, responses: bool = False) -> dict[str, Any]:
+def to_openai(tool: Tool, *, responses: bool = False) -> dict[str, object]:
     """An entry of ``tools`` for chat completions, or for the responses interface."""
     function = {
         "name": tool.name,
@@ -29,7 +29,7 @@ def to_openai(tool: Tool, *, responses: bool = False) -> dict[str, Any]:
     return {"type": "function", **function} if responses else {"type": "function", "function": function}
 
 
-def call_openai(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **options: Any) -> ToolResult:
+def call_openai(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: object, **options: object) -> ToolResult:
     """Carry out a tool call of a model's answer.
 
     :param tools: the tools by name, or just the tools.
@@ -41,20 +41,22 @@ def call_openai(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **op
     return tool.call(arguments, **options)
 
 
-async def call_openai_async(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any, **options: Any) -> ToolResult:
+async def call_openai_async(
+    tools: Mapping[str, Tool] | Iterable[Tool], tool_call: object, **options: object
+) -> ToolResult:
     """``call_openai()`` for coroutines of any loop."""
     tool, arguments = _prepared(tools, tool_call)
     return await tool.call_async(arguments, **options)
 
 
-def openai_message(tool_call: Any, result: ToolResult) -> dict[str, Any]:
+def openai_message(tool_call: object, result: ToolResult) -> dict[str, object]:
     """What to append to the conversation for a call that was carried out."""
     if field_of(tool_call, "function") is None:
         return {"type": "function_call_output", "call_id": field_of(tool_call, "call_id"), "output": str(result)}
     return {"role": "tool", "tool_call_id": field_of(tool_call, "id"), "content": str(result)}
 
 
-def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: Any) -> tuple[Tool, dict[str, Any]]:
+def _prepared(tools: Mapping[str, Tool] | Iterable[Tool], tool_call: object) -> tuple[Tool, dict[str, object]]:
     function = field_of(tool_call, "function")
     function = tool_call if function is None else function
     tool = tool_of(tools, field_of(function, "name"))

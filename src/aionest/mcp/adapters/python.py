@@ -10,7 +10,7 @@ import functools
 import inspect
 import keyword
 import operator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..errors import ToolFailed
 from ..tools.schema import kinds, resolved, values_of
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from ..tools import Tool, ToolResult
 
-_TYPES: dict[str, Any] = {
+F = TypeVar("F", bound="Callable[..., object]")
+_ANYTHING = Any  # as an annotation of what is made here
+_TYPES: dict[str, type] = {
     "string": str,
     "integer": int,
     "number": float,
@@ -31,22 +33,22 @@ _TYPES: dict[str, Any] = {
 }
 
 
-def _annotation(schema: Any, root: dict[str, Any], depth: int = 0) -> Any:
-    found: list[Any] = []
+def _annotation(schema: object, root: dict[str, object], depth: int = 0) -> object:
+    found: list[object] = []
     for kind, own in kinds(schema, root):
-        one: Any = _TYPES.get(kind, Any)
+        one: object = _TYPES.get(kind, _ANYTHING)
         if kind == "values":
             values = values_of(own)
             fits = values and all(value is None or isinstance(value, (str, int)) for value in values)
-            one = Literal[tuple(values)] if fits else Any  # type: ignore[valid-type]
+            one = Literal[tuple(values)] if fits else _ANYTHING  # type: ignore[valid-type]
         elif kind == "array" and isinstance(own.get("items"), dict) and depth < 4:
             one = list[_annotation(own["items"], root, depth + 1)]  # type: ignore[misc]
         elif kind == "object":
             one = dict[str, Any]
-        if one is Any:
-            return Any
+        if one is _ANYTHING:
+            return _ANYTHING
         found.append(one)
-    return functools.reduce(operator.or_, found) if found else Any
+    return functools.reduce(operator.or_, found) if found else _ANYTHING
 
 
 def to_function(tool: Tool) -> Callable[..., Any]:
@@ -56,7 +58,7 @@ def to_function(tool: Tool) -> Callable[..., Any]:
     """
     signature = _signature(tool)
 
-    def function(*args: Any, **kwargs: Any) -> Any:
+    def function(*args: object, **kwargs: object) -> object:
         return _outcome(tool, tool.call(_given(tool, signature, args, kwargs)))
 
     return _dressed(function, tool, signature)
@@ -66,7 +68,7 @@ def to_async_function(tool: Tool) -> Callable[..., Any]:
     """``to_function()`` as a coroutine function, for any loop."""
     signature = _signature(tool)
 
-    async def function(*args: Any, **kwargs: Any) -> Any:
+    async def function(*args: object, **kwargs: object) -> object:
         return _outcome(tool, await tool.call_async(_given(tool, signature, args, kwargs)))
 
     return _dressed(function, tool, signature)
@@ -89,19 +91,21 @@ def _signature(tool: Tool) -> inspect.Signature:
         name = "arguments"
         while name in properties:
             name = f"_{name}"
-        parameters.append(inspect.Parameter(name, inspect.Parameter.VAR_KEYWORD, annotation=Any))
-    return inspect.Signature(parameters, return_annotation=Any)
+        parameters.append(inspect.Parameter(name, inspect.Parameter.VAR_KEYWORD, annotation=_ANYTHING))
+    return inspect.Signature(parameters, return_annotation=_ANYTHING)
 
 
-def _optional(name: str, schema: Any, root: dict[str, Any]) -> inspect.Parameter:
+def _optional(name: str, schema: object, root: dict[str, object]) -> inspect.Parameter:
     annotation = _annotation(schema, root)
     default = resolved(schema, root).get("default")
-    if default is None and annotation is not Any:
-        annotation = annotation | None
+    if default is None and annotation is not _ANYTHING:
+        annotation = operator.or_(annotation, None)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _given(tool: Tool, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _given(
+    tool: Tool, signature: inspect.Signature, args: tuple[object, ...], kwargs: dict[str, object]
+) -> dict[str, object]:
     given = dict(signature.bind(*args, **kwargs).arguments)
     for parameter in signature.parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -120,18 +124,18 @@ def _left_out(tool: Tool, name: str) -> bool:
     return True
 
 
-def _outcome(tool: Tool, result: ToolResult) -> Any:
+def _outcome(tool: Tool, result: ToolResult) -> object:
     if result.is_error:
         raise ToolFailed(f"tool {tool.name!r} failed: {tool.reason(result)}", server=tool.server or None, result=result)
     return result.structured if result.structured is not None else str(result)
 
 
-def _dressed(function: Any, tool: Tool, signature: inspect.Signature) -> Any:
+def _dressed(function: F, tool: Tool, signature: inspect.Signature) -> F:
     name = tool.name.replace("-", "_")
     function.__name__ = function.__qualname__ = name if name.isidentifier() and not keyword.iskeyword(name) else "tool"
     function.__doc__ = _docstring(tool)
-    function.__signature__ = signature
-    function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()} | {"return": Any}
+    function.__dict__["__signature__"] = signature
+    function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()} | {"return": _ANYTHING}
     return function
 
 

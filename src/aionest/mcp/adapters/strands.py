@@ -7,34 +7,40 @@ into the agent but cancellation.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ToolsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
+
+    from strands.types.tools import AgentTool, ToolSpec, ToolUse
 
     from ..tools import Tool, ToolResult
 
 _FORMATS = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 
 
-def _strands_result(result: ToolResult, use_id: str) -> dict[str, Any]:
-    images: list[dict[str, Any]] = [
+def _strands_result(result: ToolResult, use_id: object) -> dict[str, object]:
+    images: list[dict[str, object]] = [
         {"image": {"format": _FORMATS[kind], "source": {"bytes": data}}}
         for kind, data in result.images
         if kind in _FORMATS
     ]
     text = result.shown(_FORMATS)
     content = [{"text": text}, *images] if text or not images else images
-    answer = {"toolUseId": use_id, "status": "error" if result.is_error else "success", "content": content}
+    answer: dict[str, object] = {
+        "toolUseId": use_id,
+        "status": "error" if result.is_error else "success",
+        "content": content,
+    }
     if result.structured is not None:
         answer["structuredContent"] = result.structured
     return answer
 
 
 @functools.lru_cache(maxsize=1)
-def _agent_tool() -> Any:
+def _agent_tool() -> Callable[[Tool], AgentTool]:
     try:
         from strands.types._events import ToolResultEvent
         from strands.types.tools import AgentTool
@@ -57,8 +63,8 @@ def _agent_tool() -> Any:
             return "python"
 
         @property
-        def tool_spec(self) -> Any:
-            spec: dict[str, Any] = {
+        def tool_spec(self) -> ToolSpec:
+            spec: ToolSpec = {
                 "name": self.tool.name,
                 "description": self.tool.description or self.tool.title or self.tool.name,
                 "inputSchema": {"json": {"properties": {}, **self.tool.input_schema}},
@@ -68,18 +74,22 @@ def _agent_tool() -> Any:
             return spec
 
         async def stream(
-            self, tool_use: Any, invocation_state: dict[str, Any], **kwargs: Any
-        ) -> AsyncGenerator[Any, None]:
+            self, tool_use: ToolUse, invocation_state: dict[str, object], **kwargs: object
+        ) -> AsyncGenerator[ToolResultEvent, None]:
             try:
                 answer = _strands_result(await self.tool.call_async(tool_use.get("input") or {}), tool_use["toolUseId"])
             except ToolsError as exc:
-                answer = {"toolUseId": tool_use["toolUseId"], "status": "error", "content": [{"text": str(exc)}]}
+                answer = {
+                    "toolUseId": tool_use["toolUseId"],
+                    "status": "error",
+                    "content": [{"text": str(exc)}],
+                }
             yield ToolResultEvent(answer)  # type: ignore[arg-type]
 
     return MCPAgentTool
 
 
-def to_strands(tool: Tool) -> Any:
+def to_strands(tool: Tool) -> AgentTool:
     """An ``AgentTool`` for ``Agent(tools=[...])``.
 
     :raises ImportError: strands-agents is not installed.

@@ -6,12 +6,13 @@ Contract: secrets leave this package only to the transport that sends them. ``oa
 from __future__ import annotations
 
 from .redact import Secrets, watch_logs
-from .tokens import KeyringTokenStore, TokenStore, chosen
+from .tokens import KeyringTokenStore, Store, TokenStore, chosen
 from .trust import Trust, was_only_found, would_start
 
 __all__ = [
     "KeyringTokenStore",
     "Secrets",
+    "Store",
     "TokenStore",
     "Trust",
     "chosen",

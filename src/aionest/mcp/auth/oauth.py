@@ -20,23 +20,40 @@ import importlib
 import inspect
 import logging
 import time
+import types
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+from .._json import JsonObject
 from .._threads import in_own_thread, in_thread
 from ..errors import AuthError
 from ..sdk import V2, dump
 from ..sdk.line import HTTP
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from mcp.client.auth import OAuthClientProvider
+    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+    from pydantic import BaseModel
 
     from ..config import ServerConfig
     from .redact import Secrets
-    from .tokens import KeyringTokenStore, TokenStore
+    from .tokens import Store
 
+    class _IdentityProvider(HTTP.Auth):
+        """What is relied on of 2.x's ``IdentityAssertionOAuthProvider``."""
+
+        def _build_token_request(self, *args: object, **keywords: object) -> HTTP.Request: ...
+
+    _Provider = OAuthClientProvider
+else:
+    _Provider = _IdentityProvider = object  # the SDK's are added when they are needed: ``_on``
+
+A = TypeVar("A", bound="HTTP.Auth")
+M = TypeVar("M", bound="BaseModel")
 log = logging.getLogger("aionest.mcp")
 LOGIN_TIMEOUT = 300.0  # seconds for a person
 _PATH = "/callback"
@@ -45,12 +62,12 @@ _PATH = "/callback"
 class Storage:
     """The SDK's token storage on a token store."""
 
-    def __init__(self, store: TokenStore | KeyringTokenStore, key: str, secrets: Secrets, given: Any) -> None:
+    def __init__(self, store: Store, key: str, secrets: Secrets) -> None:
         self.store = store
         self.key = key
         self.secrets = secrets
-        self.given = given  # a registration made beforehand
-        self.kept: dict[str, Any] = {}
+        self.given: OAuthClientInformationFull | None = None  # a registration made beforehand
+        self.kept: JsonObject = {}
         self._told = False  # that nothing can be kept
 
     async def load(self) -> None:
@@ -59,7 +76,7 @@ class Storage:
         self.kept = found or {}
         self._learn()
 
-    async def _save(self, **values: Any) -> None:
+    async def _save(self, **values: object) -> None:
         self.kept = {**self.kept, **values}
         self._learn()
         try:
@@ -71,7 +88,7 @@ class Storage:
                 log.warning(said, self.store, self.secrets.hide(f"{type(exc).__name__}: {exc}"))
         self._learn()
 
-    def _store(self, values: dict[str, Any]) -> dict[str, Any]:
+    def _store(self, values: Mapping[str, object]) -> JsonObject:
         """Put these into what is kept there now: another process may have renewed the tokens meanwhile."""
         kept = {**(self.store.get(self.key) or self.kept), **values}
         self.store.set(self.key, kept)
@@ -80,11 +97,11 @@ class Storage:
     def _learn(self) -> None:
         for part in (self.kept.get("tokens"), self.kept.get("client")):
             for name in ("access_token", "refresh_token", "client_secret"):
-                value = (part or {}).get(name)
+                value = part.get(name) if isinstance(part, dict) else None
                 if isinstance(value, str):
                     self.secrets.add(value)
 
-    def _model(self, cls: Any, value: Any) -> Any:
+    def _model(self, cls: type[M], value: object) -> M | None:
         if not isinstance(value, dict):
             return None
         try:
@@ -92,21 +109,21 @@ class Storage:
         except ValueError:  # of another release, or edited: as if it were not there
             return None
 
-    async def get_tokens(self) -> Any:
+    async def get_tokens(self) -> OAuthToken | None:
         from mcp.shared.auth import OAuthToken
 
         return self._model(OAuthToken, self.kept.get("tokens"))
 
-    async def set_tokens(self, tokens: Any) -> None:
+    async def set_tokens(self, tokens: OAuthToken) -> None:
         expires = time.time() + tokens.expires_in if tokens.expires_in else None
         await self._save(tokens=dump(tokens), expires=expires)
 
-    async def get_client_info(self) -> Any:
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
         from mcp.shared.auth import OAuthClientInformationFull
 
         return self.given or self._model(OAuthClientInformationFull, self.kept.get("client"))
 
-    async def set_client_info(self, client_info: Any) -> None:
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
         if self.given is None:
             await self._save(client=dump(client_info))
 
@@ -170,12 +187,12 @@ class Listener:
 
 def provider(
     config: ServerConfig,
-    store: TokenStore | KeyringTokenStore,
+    store: Store,
     secrets: Secrets,
     authorize: Callable[[str], Awaitable[None]] | None,
     on_failed: Callable[[BaseException], None],
     on_asking: Callable[[bool], None],
-) -> Callable[[], Awaitable[Any]]:
+) -> Callable[[], Awaitable[HTTP.Auth]]:
     """What makes the ``auth`` for the HTTP client of a server whose configuration wants OAuth.
 
     :param config: resolved.
@@ -185,130 +202,161 @@ def provider(
     """
     wanted = _wanted(config)
 
-    async def make() -> Any:
-        storage = Storage(store, token_key(config), secrets, None)
+    async def make() -> HTTP.Auth:
+        storage = Storage(store, token_key(config), secrets)
         await storage.load()
-        if wanted["type"] == "client_credentials":
+        if wanted.type == "client_credentials":
             return await _client_credentials(config, wanted, storage, on_failed)
-        if wanted["type"] == "identity_assertion":
+        if wanted.type == "identity_assertion":
             return _identity_assertion(config, wanted, storage, on_failed)
         return _code(config, wanted, storage, authorize, on_failed, on_asking)
 
     return make
 
 
-def _wanted(config: ServerConfig) -> dict[str, Any]:
-    return dict(config.auth) if isinstance(config.auth, dict) else {"type": "oauth"}
+class Setting:
+    """A server's auth setting, whose values were checked (``config.rules``)."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+        self.type = self.needed("type")
+
+    def text(self, name: str) -> str | None:
+        """One of its texts, or None where it has no such, or an empty one."""
+        value = self._values.get(name)
+        return value if isinstance(value, str) and value else None
+
+    def needed(self, name: str) -> str:
+        """One that is there."""
+        return str(self._values[name])
+
+    def number(self, name: str) -> float | None:
+        """One of its numbers."""
+        value = self._values.get(name)
+        return float(value) if isinstance(value, (int, float, str)) and value else None
+
+    @property
+    def scope(self) -> str | None:
+        """Its scopes, as the protocol has them."""
+        scopes = self._values.get("scopes")
+        return " ".join(map(str, scopes)) if isinstance(scopes, list) and scopes else None
+
+
+def _wanted(config: ServerConfig) -> Setting:
+    return Setting(config.auth if isinstance(config.auth, dict) else {"type": "oauth"})
 
 
 def token_key(config: ServerConfig) -> str:
     """Under what a server's tokens are kept. The configuration must be resolved."""
     wanted = _wanted(config)
-    return f"{wanted['type']} {wanted.get('client_id') or ''} {config.url}"
+    return f"{wanted.type} {wanted.text('client_id') or ''} {config.url}"
 
 
-def _told(base: Any) -> Any:
+class _Told(_Provider):
     """The SDK's provider, with failures told at once."""
 
-    class Told(base):  # type: ignore[misc, valid-type]
-        on_failed: Callable[[BaseException], None]
+    on_failed: Callable[[BaseException], None]
 
-        async def _is_through(self) -> None: ...
+    async def _is_through(self) -> None: ...
 
-        async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-            flow = super().async_auth_flow(request)
-            try:
-                outgoing = await flow.__anext__()
-                while True:
-                    response = yield outgoing
-                    outgoing = await flow.asend(response)
-            except StopAsyncIteration:
-                await self._is_through()
-            except Exception as exc:
-                self.on_failed(exc)
-                raise
-            finally:
-                await flow.aclose()
-
-    return Told
+    async def async_auth_flow(self, request: HTTP.Request) -> AsyncGenerator[HTTP.Request, HTTP.Response]:
+        flow = super().async_auth_flow(request)
+        try:
+            outgoing = await flow.__anext__()
+            while True:
+                response = yield outgoing
+                outgoing = await flow.asend(response)
+        except StopAsyncIteration:
+            await self._is_through()
+        except Exception as exc:
+            self.on_failed(exc)
+            raise
+        finally:
+            await flow.aclose()
 
 
-def _followed(base: Any) -> Any:
+class _Followed(_Told):
     """The SDK's provider, with stored expiry and metadata, a way to say who one is, and failures told at once."""
 
-    class Followed(_told(base)):  # type: ignore[misc]
-        storage: Storage
-        method: str | None = None  # that the configuration wants, for the token endpoint
+    storage: Storage
+    method: str | None = None  # that the configuration wants, for the token endpoint
 
-        async def _initialize(self) -> None:
-            from mcp.shared.auth import OAuthMetadata
+    async def _initialize(self) -> None:
+        from mcp.shared.auth import OAuthMetadata
 
-            await super()._initialize()
-            kept = self.storage.kept
-            if kept.get("expires") is not None:
-                self.context.token_expiry_time = kept["expires"]
-            if self.context.oauth_metadata is None:
-                self.context.oauth_metadata = self.storage._model(OAuthMetadata, kept.get("metadata"))
+        await super()._initialize()
+        kept = self.storage.kept
+        expires = kept.get("expires")
+        if isinstance(expires, (int, float)):
+            self.context.token_expiry_time = expires
+        if self.context.oauth_metadata is None:
+            self.context.oauth_metadata = self.storage._model(OAuthMetadata, kept.get("metadata"))
 
-        async def _exchange_token_authorization_code(self, *args: Any, **keywords: Any) -> Any:
-            self._choose_method()
-            return await super()._exchange_token_authorization_code(*args, **keywords)
+    async def _exchange_token_authorization_code(self, *args: Any, **keywords: Any) -> HTTP.Request:
+        self._choose_method()
+        return await super()._exchange_token_authorization_code(*args, **keywords)
 
-        async def _refresh_token(self) -> Any:
-            self._choose_method()
-            return await super()._refresh_token()
+    async def _refresh_token(self) -> HTTP.Request:
+        self._choose_method()
+        return await super()._refresh_token()
 
-        def _choose_method(self) -> None:
-            """Say who one is as the configuration wants, else, for what was registered beforehand, as the server takes it."""
-            client = self.context.client_info
-            if client is None or (self.method is None and self.storage.given is None):
-                return
-            method = self.method
-            if method is None:
-                supported = getattr(self.context.oauth_metadata, "token_endpoint_auth_methods_supported", None)
-                ways = supported or ["client_secret_basic"]  # which counts where the server does not say
-                order = ("client_secret_basic", "client_secret_post")
-                method = next((one for one in order if one in ways), order[0]) if client.client_secret else "none"
-            if client.token_endpoint_auth_method != method:
-                self.context.client_info = client.model_copy(update={"token_endpoint_auth_method": method})
+    def _choose_method(self) -> None:
+        """Say who one is as the configuration wants, else, for what was registered beforehand, as the server takes it."""
+        client = self.context.client_info
+        if client is None or (self.method is None and self.storage.given is None):
+            return
+        method = self.method
+        if method is None:
+            supported = getattr(self.context.oauth_metadata, "token_endpoint_auth_methods_supported", None)
+            ways = supported or ["client_secret_basic"]  # which counts where the server does not say
+            order = ("client_secret_basic", "client_secret_post")
+            method = next((one for one in order if one in ways), order[0]) if client.client_secret else "none"
+        if client.token_endpoint_auth_method != method:
+            self.context.client_info = client.model_copy(update={"token_endpoint_auth_method": method})
 
-        async def _is_through(self) -> None:
-            metadata = self.context.oauth_metadata
-            if metadata is not None and self.context.current_tokens is not None:
-                found = dump(metadata)
-                if found != self.storage.kept.get("metadata"):
-                    await self.storage._save(metadata=found)
+    async def _is_through(self) -> None:
+        metadata = self.context.oauth_metadata
+        if metadata is not None and self.context.current_tokens is not None:
+            found = dump(metadata)
+            if found != self.storage.kept.get("metadata"):
+                await self.storage._save(metadata=found)
 
-    return Followed
+
+def _on(ours: type[A], base: type) -> Callable[..., A]:
+    """Our class on top of one of the SDK's."""
+    return types.new_class(ours.__name__, (ours, base))
 
 
 async def _client_credentials(
-    config: ServerConfig, wanted: dict[str, Any], storage: Storage, on_failed: Callable[[BaseException], None]
-) -> Any:
-    extension: Any = importlib.import_module("mcp.client.auth.extensions.client_credentials")
-    options: dict[str, Any] = {"client_id": wanted["client_id"]}
-    if wanted.get("private_key") or wanted.get("private_key_file"):
+    config: ServerConfig, wanted: Setting, storage: Storage, on_failed: Callable[[BaseException], None]
+) -> _Followed:
+    extension = importlib.import_module("mcp.client.auth.extensions.client_credentials")
+    client = wanted.needed("client_id")
+    options: JsonObject = {"client_id": client}
+    if wanted.text("private_key") or wanted.text("private_key_file"):
         base = extension.PrivateKeyJWTOAuthProvider
         signed = extension.SignedJWTParameters(
-            issuer=wanted["client_id"],
-            subject=wanted["client_id"],
-            signing_key=wanted.get("private_key") or await _read(config, wanted["private_key_file"], "the private key"),
-            signing_algorithm=wanted.get("signing_algorithm") or "RS256",
+            issuer=client,
+            subject=client,
+            signing_key=wanted.text("private_key")
+            or await _read(config, wanted.needed("private_key_file"), "the private key"),
+            signing_algorithm=wanted.text("signing_algorithm") or "RS256",
         )
         options["assertion_provider"] = signed.create_assertion_provider()
     else:
         base = extension.ClientCredentialsOAuthProvider
-        options["client_secret"] = wanted["client_secret"]
-        if wanted.get("token_endpoint_auth_method"):
-            options["token_endpoint_auth_method"] = wanted["token_endpoint_auth_method"]
+        options["client_secret"] = wanted.needed("client_secret")
+        method = wanted.text("token_endpoint_auth_method")
+        if method:
+            options["token_endpoint_auth_method"] = method
     taken = inspect.signature(base.__init__).parameters
-    if wanted.get("scopes"):
-        options["scopes" if "scopes" in taken else "scope"] = " ".join(wanted["scopes"])
-    if wanted.get("issuer") and "issuer" in taken:
-        options["issuer"] = wanted["issuer"]
+    if wanted.scope:
+        options["scopes" if "scopes" in taken else "scope"] = wanted.scope
+    if wanted.text("issuer") and "issuer" in taken:
+        options["issuer"] = wanted.text("issuer")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Omitting `issuer`")  # it is the person's to give
-        made = _followed(base)(server_url=config.url, storage=storage, **options)
+        made = _on(_Followed, base)(server_url=config.url, storage=storage, **options)
     made.storage, made.on_failed = storage, on_failed
     return made
 
@@ -325,73 +373,73 @@ async def _read(config: ServerConfig, path: str, what: str) -> str:
 _NO_SECRET = "none"  # the SDK wants one; it is taken out of the request
 
 
-def _public(base: Any) -> Any:
+class _Public(_IdentityProvider):
     """The SDK's provider for a client that has no secret, such as a workload whose platform vouches for it (RFC 7523)."""
 
-    class Public(base):  # type: ignore[misc, valid-type]
-        def _build_token_request(self, *args: Any, **keywords: Any) -> Any:
-            request = super()._build_token_request(*args, **keywords)
-            fields = dict(parse_qsl(request.content.decode()))
-            if fields.pop("client_secret", None) != _NO_SECRET:
-                raise AuthError("this release of the MCP SDK cannot log in without a client_secret")
-            return HTTP.Request("POST", request.url, data=fields)
-
-    return Public
+    def _build_token_request(self, *args: object, **keywords: object) -> HTTP.Request:
+        request = super()._build_token_request(*args, **keywords)
+        fields = dict(parse_qsl(request.content.decode()))
+        if fields.pop("client_secret", None) != _NO_SECRET:
+            raise AuthError("this release of the MCP SDK cannot log in without a client_secret")
+        return HTTP.Request("POST", request.url, data=fields)
 
 
 def _identity_assertion(
-    config: ServerConfig, wanted: dict[str, Any], storage: Storage, on_failed: Callable[[BaseException], None]
-) -> Any:
+    config: ServerConfig, wanted: Setting, storage: Storage, on_failed: Callable[[BaseException], None]
+) -> HTTP.Auth:
     """An identity that one's own organisation vouches for, in place of a login (ID-JAG)."""
     try:
-        extension: Any = importlib.import_module("mcp.client.auth.extensions.identity_assertion")
+        extension = importlib.import_module("mcp.client.auth.extensions.identity_assertion")
     except ImportError:
         said = f'server {config.name!r}: auth type identity_assertion needs a newer MCP SDK (pip install "mcp>=2")'
         raise AuthError(said, server=config.name) from None
 
     async def assertion(audience: str, resource: str) -> str:
-        if wanted.get("assertion"):
-            return str(wanted["assertion"])
-        if wanted.get("assertion_file"):  # each time anew: platforms replace it
-            found = (await _read(config, wanted["assertion_file"], "the assertion")).strip()
+        said, file = wanted.text("assertion"), wanted.text("assertion_file")
+        if said:
+            return said
+        if file:  # each time anew: platforms replace it
+            found = (await _read(config, file, "the assertion")).strip()
             storage.secrets.add(found)
             return found
         found = await _exchanged(config, wanted, audience, resource)
         storage.secrets.add(found)
         return found
 
-    secret = wanted.get("client_secret")
+    secret = wanted.text("client_secret")
     base = extension.IdentityAssertionOAuthProvider
-    made = _told(base if secret else _public(base))(
+    if not secret:
+        base = types.new_class(_Public.__name__, (_Public, base))
+    made = _on(_Told, base)(
         server_url=config.url,
         storage=storage,
-        client_id=wanted["client_id"],
+        client_id=wanted.needed("client_id"),
         client_secret=secret or _NO_SECRET,
-        issuer=wanted["issuer"],
+        issuer=wanted.needed("issuer"),
         assertion_provider=assertion,
-        scope=" ".join(wanted["scopes"]) if wanted.get("scopes") else None,
-        token_endpoint_auth_method=(wanted.get("token_endpoint_auth_method") if secret else "client_secret_post")
+        scope=wanted.scope,
+        token_endpoint_auth_method=(wanted.text("token_endpoint_auth_method") if secret else "client_secret_post")
         or "client_secret_basic",
     )
     made.on_failed = on_failed
     return made
 
 
-async def _exchanged(config: ServerConfig, wanted: dict[str, Any], audience: str, resource: str) -> str:
+async def _exchanged(config: ServerConfig, wanted: Setting, audience: str, resource: str) -> str:
     """What the organisation gives for its id token, for one server (RFC 8693)."""
     kind = "urn:ietf:params:oauth:token-type:"
     asked = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "requested_token_type": f"{kind}id-jag",
-        "subject_token": wanted["id_token"],
+        "subject_token": wanted.needed("id_token"),
         "subject_token_type": f"{kind}id_token",
         "audience": audience,
         "resource": resource,
-        **({"client_id": wanted["idp_client_id"]} if wanted.get("idp_client_id") else {}),
-        **({"scope": " ".join(wanted["scopes"])} if wanted.get("scopes") else {}),
+        **({"client_id": wanted.needed("idp_client_id")} if wanted.text("idp_client_id") else {}),
+        **({"scope": wanted.scope} if wanted.scope else {}),
     }
     async with HTTP.AsyncClient(timeout=30.0) as client:
-        response = await client.post(wanted["idp_token_endpoint"], data=asked)
+        response = await client.post(wanted.needed("idp_token_endpoint"), data=asked)
     try:
         given = response.json() if response.status_code == 200 else {}
         return str(given["access_token"])
@@ -421,14 +469,14 @@ class _Login:
     def __init__(
         self,
         config: ServerConfig,
-        wanted: dict[str, Any],
+        wanted: Setting,
         port: int,
         authorize: Callable[[str], Awaitable[None]] | None,
         on_asking: Callable[[bool], None],
     ) -> None:
         self._name = config.name
         self._port = port
-        self._seconds = float(wanted.get("timeout") or LOGIN_TIMEOUT)
+        self._seconds = wanted.number("timeout") or LOGIN_TIMEOUT
         self._listener = Listener(port)
         self._authorize = authorize
         self._on_asking = on_asking
@@ -459,7 +507,7 @@ class _Login:
         self._listener.close()
         self._on_asking(False)
 
-    async def callback(self) -> Any:
+    async def callback(self) -> object:
         """What the person comes back with, as the SDK wants it."""
         try:
             found = await self._listener.wait(self._seconds)
@@ -470,48 +518,50 @@ class _Login:
         if "code" not in found:
             raise self._error(f": the login was refused ({found.get('error_description') or found['error']})")
         if V2:
-            made: Any = importlib.import_module("mcp.shared.auth").AuthorizationCodeResult  # type: ignore[attr-defined]
-            return made(code=found["code"], state=found.get("state"), iss=found.get("iss"))
+            return importlib.import_module("mcp.shared.auth").AuthorizationCodeResult(
+                code=found["code"], state=found.get("state"), iss=found.get("iss")
+            )
         return found["code"], found.get("state")
 
 
 def _code(
     config: ServerConfig,
-    wanted: dict[str, Any],
+    wanted: Setting,
     storage: Storage,
     authorize: Callable[[str], Awaitable[None]] | None,
     on_failed: Callable[[BaseException], None],
     on_asking: Callable[[bool], None],
-) -> Any:
+) -> HTTP.Auth:
     from mcp.client.auth import OAuthClientProvider
     from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
     # servers compare the whole URI with the one that was registered
-    registered = ((storage.kept.get("client") or {}).get("redirect_uris") or [""])[0]
-    port = int(wanted.get("redirect_port") or urlsplit(str(registered)).port or _free_port())
-    described: dict[str, Any] = {
-        "client_name": wanted.get("client_name") or "aionest",
+    known = storage.kept.get("client")
+    registered = ((known.get("redirect_uris") if isinstance(known, dict) else None) or [""])[0]
+    port = int(wanted.number("redirect_port") or urlsplit(str(registered)).port or _free_port())
+    described: JsonObject = {
+        "client_name": wanted.text("client_name") or "aionest",
         "redirect_uris": [f"http://127.0.0.1:{port}{_PATH}"],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
-        "scope": " ".join(wanted["scopes"]) if wanted.get("scopes") else None,
+        "scope": wanted.scope,
     }
-    method = wanted.get("token_endpoint_auth_method")
+    method = wanted.text("token_endpoint_auth_method")
     if method:
         described["token_endpoint_auth_method"] = method
-    if wanted.get("client_id"):
-        known = {"client_id": wanted["client_id"], "client_secret": wanted.get("client_secret")}
-        if wanted.get("issuer"):
-            known["issuer"] = wanted["issuer"]
-        storage.given = OAuthClientInformationFull.model_validate({**described, **known})
+    if wanted.text("client_id"):
+        given = {name: wanted.text(name) for name in ("client_id", "client_secret")}
+        if wanted.text("issuer"):
+            given["issuer"] = wanted.text("issuer")
+        storage.given = OAuthClientInformationFull.model_validate({**described, **given})
     login = _Login(config, wanted, port, authorize, on_asking)
-    auth = _followed(OAuthClientProvider)(
+    auth = _on(_Followed, OAuthClientProvider)(
         server_url=config.url,
         client_metadata=OAuthClientMetadata.model_validate(described),
         storage=storage,
         redirect_handler=login.redirect,
         callback_handler=login.callback,
-        **({"client_metadata_url": wanted["client_metadata_url"]} if wanted.get("client_metadata_url") else {}),
+        **({"client_metadata_url": wanted.needed("client_metadata_url")} if wanted.text("client_metadata_url") else {}),
     )
     auth.storage, auth.on_failed, auth.method = storage, on_failed, method
     return auth

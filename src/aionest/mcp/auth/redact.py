@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
 from ..config.masks import HIDDEN, secret_args, token_like
@@ -139,7 +139,7 @@ def _worth_hiding(value: str) -> Iterator[str]:
             yield from (one for one in (pair, pair.partition(":")[2]) if len(one) >= SHORTEST_NAMED)
 
 
-def _parts(auth: Any) -> Iterator[str]:
+def _parts(auth: object) -> Iterator[str]:
     if isinstance(auth, dict):
         for name, value in auth.items():
             if isinstance(value, str) and (token_like(name) or name == "assertion") and len(value) >= SHORTEST_NAMED:
@@ -171,7 +171,7 @@ class _Factory:
     def __init__(self, inner: Callable[..., logging.LogRecord]) -> None:
         self.inner = inner
 
-    def __call__(self, name: Any, *args: Any, **more: Any) -> logging.LogRecord:
+    def __call__(self, name: object, *args: object, **more: object) -> logging.LogRecord:
         record = self.inner(name, *args, **more)
         if isinstance(name, str) and (name in LOGGERS or name.startswith(_BELOW)):
             _filtered(record)

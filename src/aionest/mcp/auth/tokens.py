@@ -12,16 +12,40 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from ..config import locked, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["KeyringTokenStore", "TokenStore"]
+__all__ = ["KeyringTokenStore", "Store", "TokenStore"]
 
 VARIABLE = "AIONEST_TOKENS"  # keyring, or a file's path
+
+
+class Store(Protocol):
+    """What keeps tokens, under keys, as plain JSON data."""
+
+    def get(self, key: str) -> dict[str, object] | None:
+        """What is kept under a key, or None."""
+        ...
+
+    def set(self, key: str, value: dict[str, object]) -> object:
+        """Keep it."""
+        ...
+
+    def remove(self, key: str) -> object:
+        """Forget it. Was there anything?"""
+        ...
+
+
+class Keyring(Protocol):
+    """What is relied on of a backend of the package ``keyring``."""
+
+    def get_password(self, service: str, username: str, /) -> str | None: ...
+    def set_password(self, service: str, username: str, password: str, /) -> object: ...
+    def delete_password(self, service: str, username: str, /) -> object: ...
 
 
 class TokenStore:
@@ -40,13 +64,13 @@ class TokenStore:
         self.file = Path(file)
         self._lock = threading.Lock()
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str) -> dict[str, object] | None:
         """What is kept under a key, as plain JSON data, or None."""
         with self._lock:
             found = self._read().get(_mark(key))
         return found if isinstance(found, dict) else None
 
-    def set(self, key: str, value: dict[str, Any]) -> None:
+    def set(self, key: str, value: dict[str, object]) -> None:
         """Keep it.
 
         :raises OSError: it cannot be written, or another process does not let go of it.
@@ -75,14 +99,14 @@ class TokenStore:
         with self._lock, locked(self.file):
             yield
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, object]:
         try:
             data = json.loads(self.file.read_text("utf-8"))
         except (OSError, ValueError):
             return {}
         return data if isinstance(data, dict) else {}
 
-    def _write(self, known: dict[str, Any]) -> None:
+    def _write(self, known: dict[str, object]) -> None:
         write_atomic(self.file, json.dumps(known, indent=1, sort_keys=True) + "\n", mode=0o600)
 
     def __repr__(self) -> str:
@@ -100,7 +124,7 @@ class KeyringTokenStore:
     Thread-safety: any thread, if the backend's is.
     """
 
-    def __init__(self, service: str = "aionest", keyring: Any = None) -> None:
+    def __init__(self, service: str = "aionest", keyring: Keyring | None = None) -> None:
         if keyring is None:
             try:
                 from keyring import get_keyring
@@ -108,16 +132,17 @@ class KeyringTokenStore:
                 raise ImportError(
                     "KeyringTokenStore needs the package keyring: pip install 'aionest[keyring]'"
                 ) from exc
-            keyring = get_keyring()
-            if keyring.priority <= 0:
+            found = get_keyring()
+            if found.priority <= 0:
                 raise RuntimeError(
-                    f"keyring has no backend that works on this system ({keyring.name}): install one, or use TokenStore()"
+                    f"keyring has no backend that works on this system ({found.name}): install one, or use TokenStore()"
                 )
+            keyring = found
         self.service = service
-        self._keyring = keyring
+        self._keyring: Keyring = keyring
         self._lock = threading.Lock()
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str) -> dict[str, object] | None:
         """What is kept under a key, as plain JSON data, or None. What is not JSON counts as nothing."""
         with self._lock:
             text = self._keyring.get_password(self.service, _mark(key))
@@ -127,7 +152,7 @@ class KeyringTokenStore:
             return None
         return found if isinstance(found, dict) else None
 
-    def set(self, key: str, value: dict[str, Any]) -> None:
+    def set(self, key: str, value: dict[str, object]) -> None:
         """Keep it.
 
         :raises keyring.errors.KeyringError: it cannot be written, or the keyring stays locked.
@@ -150,7 +175,7 @@ class KeyringTokenStore:
         return f"KeyringTokenStore({self.service!r})"
 
 
-def chosen(given: Any = None) -> Any:
+def chosen(given: Store | None = None) -> Store:
     """The store that was given, or else the one that the environment variable ``AIONEST_TOKENS`` names.
 
     :raises ImportError: it names the keyring, whose package is not there.

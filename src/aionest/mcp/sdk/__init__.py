@@ -11,20 +11,27 @@ from .line import V2, VERSION, ClientSession, types  # first: it says what is mi
 
 # isort: split
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
+from .._json import JsonObject
 from ..errors import Unanswerable
 from .answers import DroppedStreamWatch
 from .convert import dump, elicited, is_cancellation, notification, refusal, request_id, rooted, sampled
 from .failures import Failure, briefly, classify, explain, rpc_code, status_of
 from .surface import report
 
+if TYPE_CHECKING:
+    from mcp.shared.session import ProgressFnT
+    from mcp.types import CallToolResult
+
 if V2:
     from . import v2 as of_line
+    from .v2 import Session
 else:
     from . import v1 as of_line  # type: ignore[no-redef]
+    from .v1 import Session  # type: ignore[assignment]
 
-Session, parse, encode = of_line.Session, of_line.parse, of_line.encode
+parse, encode = of_line.parse, of_line.encode
 MODERN = "2026-07-28"  # from this revision on: no handshake, no ping, changes only for who listens
 _WORDS_ONLY = "mcp.client.session"  # where the SDK raises a RuntimeError for what a server has answered
 
@@ -37,7 +44,7 @@ def _is_about_the_answer(exc: RuntimeError) -> bool:
     return type(exc) is RuntimeError and at is not None and at.tb_frame.f_globals.get("__name__") == _WORDS_ONLY
 
 
-async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
+async def initialize(session: Session, protocol: str = "auto") -> JsonObject:
     """Agree on a protocol; what the server says of itself.
 
     :param protocol: modern does without a handshake in any case, legacy never; auto asks first whether the server does.
@@ -50,7 +57,7 @@ async def initialize(session: Any, protocol: str = "auto") -> dict[str, Any]:
         raise
 
 
-async def _agreed(session: Any, protocol: str) -> dict[str, Any]:
+async def _agreed(session: Session, protocol: str) -> JsonObject:
     if protocol == "modern":
         return await of_line.discover(session)
     return dump(await session.initialize()) if protocol == "legacy" else await of_line.negotiate(session)
@@ -61,45 +68,47 @@ def refused_hint(status: int) -> str:
     return f"if it speaks no older protocol than {MODERN}: {of_line.NEEDS_2}" if status == 400 and not V2 else ""
 
 
-def ignores_probe(session: Any) -> bool:
+def ignores_probe(session: Session) -> bool:
     """Has the server left the question unanswered that ``auto`` asks first, so that the handshake was made after some time?"""
     return of_line.ignores_probe(session)
 
 
-def has_ping(session: Any) -> bool:
+def has_ping(session: Session) -> bool:
     """Does the protocol that was agreed on have a ping?"""
     return of_line.protocol_of(session) < MODERN
 
 
-async def watch_changes(session: Any, on_change: Callable[[], None]) -> None:
+async def watch_changes(session: Session, on_change: Callable[[], None]) -> None:
     """Where notifications come only to who listens: call back at each change of the tools, until the session ends."""
     if not has_ping(session):
         await of_line.listen(session, on_change)
 
 
-async def pages(session: Any, what: str, field: str, limit: int) -> list[dict[str, Any]]:
+async def pages(session: Session, what: str, field: str, limit: int) -> list[JsonObject]:
     """All pages of a list: ``what`` is tools, resources, resource_templates or prompts.
 
     :param limit: how many entries it may have; and how many pages, which may be empty.
     """
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     seen: set[str] = set()
     cursor: str | None = None
     while True:
         params = types.PaginatedRequestParams(cursor=cursor) if cursor is not None else None
         result = dump(await getattr(session, f"list_{what}")(params=params))
-        found += result.get(field, [])
+        page = result.get(field)
+        found += page if isinstance(page, list) else []
         if len(found) > limit or len(seen) > limit:
             raise Unanswerable(
                 f"its list of {what} has no end within {limit} entries (max_listed in its configuration allows more)"
             )
-        cursor = result.get("nextCursor")
-        if not cursor or cursor in seen:  # a server that gives the same page for ever
+        after = result.get("nextCursor")
+        if not isinstance(after, str) or not after or after in seen:  # a server that gives the same page for ever
             return found
-        seen.add(cursor)
+        cursor = after
+        seen.add(after)
 
 
-async def read_tools(session: Any, limit: int) -> tuple[list[dict[str, Any]], list[str]]:
+async def read_tools(session: Session, limit: int) -> tuple[list[JsonObject], list[str]]:
     """All tools, and what is wrong with those that were left out.
 
     :param limit: how many there may be.
@@ -108,7 +117,7 @@ async def read_tools(session: Any, limit: int) -> tuple[list[dict[str, Any]], li
     return await pages(session, "tools", "tools", limit), session.left_out
 
 
-async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:
+async def call_tool(session: Session, name: str, arguments: JsonObject, progress: ProgressFnT | None) -> CallToolResult:
     """Call a tool; an SDK result."""
     try:
         return await of_line.call_tool(session, name, arguments, progress)
@@ -118,12 +127,12 @@ async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress
         raise
 
 
-async def read_resource(session: Any, uri: str) -> dict[str, Any]:
+async def read_resource(session: Session, uri: str) -> JsonObject:
     """A resource's contents."""
     return dump(await of_line.read_resource(session, uri))
 
 
-async def get_prompt(session: Any, name: str, arguments: dict[str, str]) -> dict[str, Any]:
+async def get_prompt(session: Session, name: str, arguments: dict[str, str]) -> JsonObject:
     """A prompt's messages."""
     return dump(await of_line.get_prompt(session, name, arguments))
 
@@ -132,7 +141,7 @@ _TEXT = {"type", "text"}
 _ANSWER = {"content", "isError", "is_error", "structuredContent", "structured_content"}
 
 
-def dump_result(result: Any) -> dict[str, Any]:
+def dump_result(result: CallToolResult) -> JsonObject:
     """A tool's result as a dictionary; quicker than ``dump()`` where there is nothing in it but text."""
     if result.model_fields_set <= _ANSWER:
         texts = []
@@ -143,7 +152,7 @@ def dump_result(result: Any) -> dict[str, Any]:
         else:
             structured, is_error = of_line.outcome(result)
             return {"content": texts, "structuredContent": structured, "isError": is_error}
-    return result.model_dump(mode="json", by_alias=True)  # type: ignore[no-any-return]
+    return result.model_dump(mode="json", by_alias=True)
 
 
 __all__ = [

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import Any
+from collections.abc import AsyncIterator
 
 import anyio
 
-from .line import HTTP, V2, types
+from .._json import RequestId
+from .line import HTTP, V2, ClientSession, types
 from .surface import absent, step_aside
 
 
@@ -25,10 +26,10 @@ class DroppedStreamWatch:
     PATIENCE = 8.0  # seconds for the SDK's own attempts to take up a stream that can be taken up
 
     def __init__(self) -> None:
-        self.session: Any = None
-        self._watched: dict[Any, Any] = {}  # by request: the timer, or None
+        self.session: ClientSession | None = None
+        self._watched: dict[RequestId, asyncio.TimerHandle] = {}  # by request
 
-    def look(self, response: Any) -> None:
+    def look(self, response: HTTP.Response) -> None:
         """Called with each response of the HTTP client, before its body is read."""
         if V2 or not response.headers.get("content-type", "").startswith("text/event-stream"):
             return
@@ -38,20 +39,22 @@ class DroppedStreamWatch:
                 number = json.loads(request.content).get("id")
             except (ValueError, AttributeError):
                 return
-            if number is not None:
-                response.stream = self._watch(response.stream, number)
+            if isinstance(number, (int, str)):
+                self._watch(response, number)
         elif request.method == "GET" and "last-event-id" in request.headers and self._watched:
             # which of them it continues is not said: the first one that waits
             number = next(iter(self._watched))
             timer = self._watched.pop(number)
             timer.cancel()
-            response.stream = self._watch(response.stream, number)
+            self._watch(response, number)
 
-    def _watch(self, stream: Any, number: Any) -> Any:
-        owner = self
+    def _watch(self, response: HTTP.Response, number: RequestId) -> None:
+        owner, given = self, response.stream
+        assert isinstance(given, HTTP.AsyncByteStream)  # as all of an asynchronous client's are
+        stream = given
 
-        class Watched(HTTP.AsyncByteStream):  # type: ignore[misc]
-            async def __aiter__(self) -> Any:
+        class Watched(HTTP.AsyncByteStream):
+            async def __aiter__(self) -> AsyncIterator[bytes]:
                 resumable = False
                 try:
                     async for chunk in stream:
@@ -63,13 +66,13 @@ class DroppedStreamWatch:
             async def aclose(self) -> None:
                 await stream.aclose()
 
-        return Watched()
+        response.stream = Watched()
 
-    def _ended(self, number: Any, resumable: bool) -> None:
+    def _ended(self, number: RequestId, resumable: bool) -> None:
         loop = asyncio.get_running_loop()
         self._watched[number] = loop.call_later(self.PATIENCE if resumable else 0.5, self._give_up, number)
 
-    def _give_up(self, number: Any) -> None:
+    def _give_up(self, number: RequestId) -> None:
         self._watched.pop(number, None)
         waiting = getattr(self.session, "_response_streams", {}).get(number)
         if waiting is not None:
@@ -77,7 +80,7 @@ class DroppedStreamWatch:
             with contextlib.suppress(anyio.WouldBlock, anyio.ClosedResourceError, anyio.BrokenResourceError):
                 waiting.send_nowait(types.JSONRPCError(jsonrpc="2.0", id=number, error=error))
 
-    def watch(self, session: Any) -> None:
+    def watch(self, session: ClientSession) -> None:
         """Its requests are meant."""
         self.session = session
         if not V2 and absent("dropped streams", session):

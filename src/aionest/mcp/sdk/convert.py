@@ -8,38 +8,41 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from .line import types
+from pydantic import BaseModel
+
+from .._json import JsonObject, RequestId
+from .line import SessionMessage, types
 
 
-def dump(model: Any) -> dict[str, Any]:
+def dump(model: BaseModel) -> JsonObject:
     """An SDK model as a plain dictionary with the protocol's names."""
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True)  # type: ignore[no-any-return]
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def request_id(item: Any) -> Any:
+def request_id(item: SessionMessage) -> RequestId | None:
     """The id of a session message that is a request, or None."""
     message = getattr(item.message, "root", item.message)
-    return getattr(message, "id", None) if hasattr(message, "method") else None
+    found = getattr(message, "id", None) if hasattr(message, "method") else None
+    return found if isinstance(found, (int, str)) else None
 
 
-def is_cancellation(item: Any) -> bool:
+def is_cancellation(item: SessionMessage) -> bool:
     """Does a session message tell the server that nobody waits for an answer any more?"""
-    return getattr(getattr(item.message, "root", item.message), "method", "") == "notifications/cancelled"
+    return notification(item.message) == "notifications/cancelled"
 
 
-def notification(message: Any) -> str:
+def notification(message: object) -> str:
     """The method of a notification that came in, or an empty string."""
     return str(getattr(getattr(message, "root", message), "method", ""))
 
 
-def refusal(message: str) -> Any:
+def refusal(message: str) -> types.ErrorData:
     """What a callback answers when it has failed."""
     return types.ErrorData(code=-32603, message=message)
 
 
-def sampled(answer: Any, params: Any = None) -> Any:
+def sampled(answer: object, params: object = None) -> object:
     """What a sampling callback gave, as the SDK's type: a string is the assistant's text, a mapping holds the fields."""
     if isinstance(answer, str):
         answer = {"content": {"type": "text", "text": answer}}
@@ -48,7 +51,7 @@ def sampled(answer: Any, params: Any = None) -> Any:
     return answer
 
 
-def elicited(answer: Any, params: Any = None) -> Any:
+def elicited(answer: object, params: BaseModel | None = None) -> object:
     """What an elicitation callback gave, as the SDK's type: a mapping is accepted content, None declines.
 
     What it leaves out has the default that the server's question gives, if it gives one.
@@ -64,7 +67,7 @@ def elicited(answer: Any, params: Any = None) -> Any:
     return answer
 
 
-def _defaults(params: Any) -> dict[str, Any]:
+def _defaults(params: BaseModel | None) -> JsonObject:
     """Of the fields that a server asks for, the defaults of those that have one."""
     schema = dump(params).get("requestedSchema") if params is not None else None
     fields = schema.get("properties") if isinstance(schema, dict) else None
@@ -72,7 +75,7 @@ def _defaults(params: Any) -> dict[str, Any]:
     return {name: one["default"] for name, one in listed if isinstance(one, dict) and one.get("default") is not None}
 
 
-def rooted(answer: Any, params: Any = None) -> Any:
+def rooted(answer: object, params: object = None) -> object:
     """What a roots callback gave, as the SDK's type: an iterable of paths or ``file:`` URIs."""
     if isinstance(answer, (str, os.PathLike)):
         answer = [answer]

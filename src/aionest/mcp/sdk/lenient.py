@@ -21,15 +21,17 @@ class LenientSession(ClientSession):
         super().__init__(*args, **keywords)
         self.left_out: list[str] = []  # what was wrong with them, since ``read_tools`` began
 
-    async def list_as_it_is(self, params: Any) -> dict[str, Any]:
+    async def list_as_it_is(self, params: types.PaginatedRequestParams | None) -> dict[str, object]:
         """A page of the list, not checked."""
         raise NotImplementedError
 
-    def noted(self, result: Any, params: Any) -> Any:
+    def noted(
+        self, result: types.ListToolsResult, params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
         """The page, after the SDK has taken note of it as of one that it has read itself."""
         raise NotImplementedError
 
-    async def list_tools(self, *args: Any, **keywords: Any) -> Any:
+    async def list_tools(self, *args: Any, **keywords: Any) -> types.ListToolsResult:
         try:
             return await super().list_tools(*args, **keywords)
         except ValidationError as exc:
@@ -40,10 +42,11 @@ class LenientSession(ClientSession):
             raise wrong
         params = keywords.get("params")
         raw = await self.list_as_it_is(params)
-        if not isinstance(raw.get("tools"), list):
+        tools = raw.get("tools")
+        if not isinstance(tools, list):
             raise wrong
         good = []
-        for number, one in enumerate(raw["tools"]):
+        for number, one in enumerate(tools):
             try:
                 types.Tool.model_validate(one)
                 good.append(one)

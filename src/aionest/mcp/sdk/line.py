@@ -10,7 +10,9 @@ import importlib
 import importlib.util
 import logging
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING
+
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 _NEEDS = 'aionest.mcp needs the MCP SDK, 1.24 up to (not including) 3: pip install "aionest[mcp]"'
 
@@ -33,19 +35,29 @@ try:
     from mcp.client.streamable_http import streamable_http_client
     from mcp.shared.message import SessionMessage
 
-    SDKError: Any = mcp.MCPError if V2 else mcp.McpError  # type: ignore[attr-defined]
-    HTTP: Any = importlib.import_module("httpx2" if V2 and importlib.util.find_spec("httpx2") else "httpx")
+    if TYPE_CHECKING:  # types are checked with the 1.x line; what 2.x has in their place has the same attributes
+        import httpx as HTTP
+        from mcp import McpError as SDKError
+    else:
+        SDKError = mcp.MCPError if V2 else mcp.McpError
+        HTTP = importlib.import_module("httpx2" if V2 and importlib.util.find_spec("httpx2") else "httpx")
 except (ImportError, AttributeError) as exc:
     raise ImportError(
         f"aionest.mcp cannot use MCP SDK {VERSION}, which lacks something that it needs ({exc}): install another release"
     ) from exc
+
+# what a session reads from and writes to: the SDK's streams or ours
+Incoming = ObjectReceiveStream[SessionMessage | Exception]
+Outgoing = ObjectSendStream[SessionMessage]
 
 __all__ = [
     "HTTP",
     "V2",
     "VERSION",
     "ClientSession",
+    "Incoming",
     "OAuthFlowError",
+    "Outgoing",
     "SDKError",
     "SessionMessage",
     "log",

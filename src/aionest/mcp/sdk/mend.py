@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from .._json import JsonObject, RequestId
 from .failures import briefly
 from .line import V2
 
@@ -38,16 +38,16 @@ _TOKEN = re.compile(r'\s*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\]:,])|([^\s"{}\[\]
 # how several SDKs end a message, whatever is wrong with its beginning
 _AT_END = re.compile(r'"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(-?\d+|"[^"\\]*")\s*\}\s*$')
 _DEEPER = {"{": 1, "[": 1, "}": -1, "]": -1}
-_NOT_JSON: Any = object()
+_NOT_JSON = object()
 
 
-def error_line(number: Any, why: str, code: int = PARSE_ERROR) -> bytes:
+def error_line(number: RequestId | None, why: str, code: int = PARSE_ERROR) -> bytes:
     """An error for a request."""
     error = {"code": code, "message": why}
     return json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode()
 
 
-def loaded(data: bytes) -> tuple[Any, str]:
+def loaded(data: bytes) -> tuple[object, str]:
     """What is in it, and what is wrong with it as JSON."""
     try:
         return json.loads(data.decode("utf-8-sig", "replace"), strict=False), ""
@@ -57,7 +57,7 @@ def loaded(data: bytes) -> tuple[Any, str]:
         return _NOT_JSON, str(exc)[:200]
 
 
-def _as_line(value: Any) -> bytes:
+def _as_line(value: object) -> bytes:
     text = _LONE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
     return _ENDS_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
@@ -73,12 +73,12 @@ def _refused(line: bytes) -> str:
     return ""
 
 
-def is_answer(value: dict[str, Any]) -> bool:
+def is_answer(value: JsonObject) -> bool:
     """Is it meant as one?"""
     return "method" not in value and not value.keys().isdisjoint(("id", "result", "error"))
 
 
-def answered(data: bytes, number: Any) -> bytes:
+def answered(data: bytes, number: RequestId | None) -> bytes:
     """The answer to a request, when it is known to be one: ``data`` itself where that is fine."""
     try:
         found = from_json(data)
@@ -97,7 +97,7 @@ def answered(data: bytes, number: Any) -> bytes:
     return _taken({**value, "id": number}, number)
 
 
-def _taken(value: dict[str, Any], number: Any) -> bytes:
+def _taken(value: JsonObject, number: RequestId | None) -> bytes:
     """An answer as a line, or the error in its place."""
     try:
         line = _as_line(value)
@@ -107,7 +107,7 @@ def _taken(value: dict[str, Any], number: Any) -> bytes:
     return error_line(number, f"the server's answer is not what the protocol says: {why}") if why else line
 
 
-def event(data: bytes, number: Any) -> bytes | None:
+def event(data: bytes, number: RequestId | None) -> bytes | None:
     """A message of a stream; ``data`` itself where that is fine, None where nothing is to be made of it.
 
     :param number: of the request that the stream belongs to, or None.
@@ -132,7 +132,7 @@ def event(data: bytes, number: Any) -> bytes | None:
     return answered(data, number)
 
 
-def mend(data: bytes, waiting: Collection[Any] | None) -> list[bytes]:
+def mend(data: bytes, waiting: Collection[RequestId] | None) -> list[bytes]:
     """Messages in place of one that the SDK has refused.
 
     :param waiting: ids of the requests in flight; None is not known.
@@ -151,7 +151,7 @@ def mend(data: bytes, waiting: Collection[Any] | None) -> list[bytes]:
     return [] if found is None else [error_line(found, f"the server's answer is not valid JSON: {why}")]
 
 
-def _of_dict(value: dict[str, Any], waiting: Collection[Any] | None) -> list[bytes]:
+def _of_dict(value: JsonObject, waiting: Collection[RequestId] | None) -> list[bytes]:
     if is_answer(value):
         number = _meant(value.get("id"), waiting, value.keys())
         return [] if number is None else [_taken({**value, "id": number}, number)]
@@ -162,9 +162,9 @@ def _of_dict(value: dict[str, Any], waiting: Collection[Any] | None) -> list[byt
     return [] if _refused(line) else [line]
 
 
-def _meant(number: Any, waiting: Collection[Any] | None, keys: Collection[str]) -> Any:
+def _meant(number: object, waiting: Collection[RequestId] | None, keys: Collection[str]) -> RequestId | None:
     """The request that an answer is meant for, or None."""
-    if type(number) in (int, str):
+    if isinstance(number, (int, str)) and not isinstance(number, bool):
         if waiting is None or number in waiting:
             return number
         # some give the number back as text
@@ -189,7 +189,7 @@ def _fields(text: str) -> Iterator[tuple[str, str]]:
         before = string[1:-1] if string else ""
 
 
-def looked_at(data: bytes) -> tuple[set[str], Any]:
+def looked_at(data: bytes) -> tuple[set[str], RequestId | None]:
     """What can be told of a message that is no JSON: names of its fields, as far as it can be read, and its id."""
     found = list(_fields(data[:LOOKED_AT].decode("utf-8", "replace")))
     keys = {key for key, _ in found if key}
@@ -199,12 +199,12 @@ def looked_at(data: bytes) -> tuple[set[str], Any]:
     return keys, number
 
 
-def _id_of(text: str) -> Any:
+def _id_of(text: str) -> RequestId | None:
     try:
         found = json.loads(text)
     except ValueError:
         return None
-    return found if type(found) in (int, str) else None
+    return found if isinstance(found, (int, str)) and not isinstance(found, bool) else None
 
 
 class Mender:
@@ -213,7 +213,7 @@ class Mender:
     :param waiting: gives the ids of the requests in flight; None is not known.
     """
 
-    def __init__(self, waiting: Callable[[], Collection[Any] | None]) -> None:
+    def __init__(self, waiting: Callable[[], Collection[RequestId] | None]) -> None:
         self._waiting = waiting
         self._held = b""
 

@@ -10,29 +10,33 @@ Contract
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from .._json import Json, JsonObject
 from ..errors import Unanswerable
 from ..tools.patterns import has_patterns, safe
 
-_NO_REGISTRY: dict[str, Any] = {}
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+    from referencing import Registry
 
 
-def _registry() -> dict[str, Any]:
-    """The option that makes a validator fetch nothing; the SDK's schemas refer to nothing outside of them."""
-    if not _NO_REGISTRY:
-        from referencing import Registry
+@functools.lru_cache(maxsize=1)
+def _registry() -> Registry[bool | Mapping[str, object]]:
+    """What makes a validator fetch nothing; the SDK's schemas refer to nothing outside of them."""
+    from referencing import Registry
 
-        _NO_REGISTRY["registry"] = Registry()  # type: ignore[var-annotated]
-    return _NO_REGISTRY
+    return Registry()
 
 
-def bounded(validator: Any, schema: Any) -> Any:
+def bounded(validator: Validator, schema: JsonObject) -> Validator:
     """In place of the SDK's validator, one that takes linear time for patterns; that itself where there are none."""
-    return safe(type(validator), schema)(schema, **_registry()) if has_patterns(schema) else validator
+    return safe(type(validator), schema)(schema, registry=_registry()) if has_patterns(schema) else validator
 
 
-def compiled(name: str, schema: dict[str, Any]) -> Any:
+def compiled(name: str, schema: JsonObject) -> Validator:
     """A validator for a tool's results. Raises ``Unanswerable`` for what is no schema."""
     from jsonschema import SchemaError
     from jsonschema.validators import validator_for
@@ -42,10 +46,10 @@ def compiled(name: str, schema: dict[str, Any]) -> Any:
         draft.check_schema(schema)
     except SchemaError as exc:
         raise Unanswerable(f"Invalid schema for tool {name}: {exc}") from None
-    return bounded(draft(schema, **_registry()), schema)
+    return bounded(draft(schema, registry=_registry()), schema)
 
 
-def check(validator: Any, name: str, value: Any) -> None:
+def check(validator: Validator, name: str, value: Mapping[str, Json]) -> None:
     """Raise ``Unanswerable`` if a tool's structured content is not what its schema says."""
     from jsonschema.exceptions import best_match
     from referencing.exceptions import Unresolvable

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import types
-from typing import Any
+from collections.abc import Collection
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic_core import from_json, to_json
 
+from .._json import JsonObject, RequestId
+
+A = TypeVar("A")
 _RESULT = {"jsonrpc", "id", "result"}
 
 
-def line_of(number: int, params: dict[str, Any]) -> bytes:
+def line_of(number: int, params: JsonObject) -> bytes:
     """The line that asks for a tool call. Raises what ``to_json`` does where the arguments cannot be written."""
     message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
     return to_json(message, by_alias=True, exclude_none=True, inf_nan_mode="null") + b"\n"
 
 
-def result_of(line: bytes) -> tuple[int, dict[str, Any]] | None:
+def result_of(line: bytes) -> tuple[int, JsonObject] | None:
     """The request's number and the result, if the line is a JSON-RPC message with these and nothing else; or None."""
     try:
         message = from_json(line)
@@ -32,28 +36,50 @@ def result_of(line: bytes) -> tuple[int, dict[str, Any]] | None:
     return (number, result) if type(number) is int and type(result) is dict else None
 
 
-class Waiting:
+class Waiting(Generic[A]):
     """In the SDK's table of requests: what takes the answer, instead of a stream."""
 
     __slots__ = ("answer",)
 
-    def __init__(self, answer: asyncio.Future[Any]) -> None:
+    def __init__(self, answer: asyncio.Future[A]) -> None:
         self.answer = answer
 
-    def send_nowait(self, answer: Any) -> None:
+    def send_nowait(self, answer: A) -> None:
         if not self.answer.done():
             self.answer.set_result(answer)
 
 
-def is_pipe(incoming: Any, outgoing: Any) -> bool:
-    """Are these the streams of a server that is a process?"""
-    return hasattr(outgoing, "send_line") and hasattr(incoming, "direct")
+class Taker(Protocol):
+    """What takes answers past the session."""
+
+    def waiting(self) -> Collection[RequestId]:
+        """The ids of the requests in flight."""
+        ...
+
+    def take(self, line: bytes) -> bool:
+        """Hand a line to who waits for just that. False: it is something else."""
+        ...
 
 
-def is_own(method: Any, *modules: str) -> bool:
+@runtime_checkable
+class PipeIn(Protocol):
+    """The incoming stream of a server that is a process."""
+
+    direct: Taker | None
+
+
+@runtime_checkable
+class PipeOut(Protocol):
+    """Its outgoing stream."""
+
+    async def send_line(self, line: bytes) -> None:
+        """Send what is a line already."""
+
+
+def is_own(method: object, *modules: str) -> bool:
     """Is it the SDK's own method, of these modules, and not what somebody has put around it, who wants to see the calls?"""
-    plain = type(method) is types.FunctionType and not hasattr(method, "__wrapped__")
+    plain = isinstance(method, types.FunctionType) and not hasattr(method, "__wrapped__")
     return plain and method.__module__ in modules
 
 
-__all__ = ["Waiting", "is_own", "is_pipe", "line_of", "result_of"]
+__all__ = ["PipeIn", "PipeOut", "Taker", "Waiting", "is_own", "line_of", "result_of"]

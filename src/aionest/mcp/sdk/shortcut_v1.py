@@ -16,20 +16,25 @@ On the session's loop only.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from mcp import ClientSession, McpError, types
 
-from .shortcut import Waiting, is_own, is_pipe, line_of, result_of
+from .._json import JsonObject, RequestId
+from .shortcut import PipeIn, PipeOut, Waiting, is_own, line_of, result_of
 from .surface import absent, step_aside
+
+if TYPE_CHECKING:
+    from mcp.shared.session import ProgressFnT
 
 _SDK = ("mcp.client.session", "mcp.shared.session")
 
 
-class _Waiting(Waiting):
+class _Waiting(Waiting[JsonObject | types.JSONRPCResponse | types.JSONRPCError]):
     __slots__ = ()
 
-    async def send(self, answer: Any) -> None:
+    async def send(self, answer: types.JSONRPCResponse | types.JSONRPCError) -> None:
         self.send_nowait(answer)
 
     async def aclose(self) -> None: ...
@@ -41,16 +46,16 @@ class Direct:
     :param session: a 1.x session, whose requests go to ``outgoing``.
     """
 
-    def __init__(self, session: Any, outgoing: Any) -> None:
+    def __init__(self, session: ClientSession, outgoing: PipeOut) -> None:
         self._session = session
         self._send_line = outgoing.send_line
         self._loop = asyncio.get_running_loop()
         self._call_tool, self._send_request = ClientSession.call_tool, ClientSession.send_request
 
     @classmethod
-    def of(cls, session: Any, incoming: Any, outgoing: Any) -> Direct | None:
+    def of(cls, session: ClientSession, incoming: object, outgoing: object) -> Direct | None:
         """For a session with these streams, or None if its calls have to go the SDK's way."""
-        if not is_pipe(incoming, outgoing):
+        if not isinstance(incoming, PipeIn) or not isinstance(outgoing, PipeOut):
             return None
         known = (
             isinstance(getattr(session, "_request_id", None), int)
@@ -68,14 +73,16 @@ class Direct:
         incoming.direct = direct = cls(session, outgoing)
         return direct
 
-    async def call(self, name: str, arguments: dict[str, Any], *, progress_callback: Any = None) -> Any:
+    async def call(
+        self, name: str, arguments: JsonObject, *, progress_callback: ProgressFnT | None = None
+    ) -> types.CallToolResult:
         """As ``ClientSession.call_tool``."""
         session = self._session
         if ClientSession.call_tool is not self._call_tool or ClientSession.send_request is not self._send_request:
             return await session.call_tool(name, arguments, progress_callback=progress_callback)
         requests = session._response_streams
         number = session._request_id
-        params: dict[str, Any] = {"name": name, "arguments": arguments}
+        params: JsonObject = {"name": name, "arguments": arguments}
         if progress_callback is not None:
             params["_meta"] = {"progressToken": number}
         try:
@@ -87,7 +94,7 @@ class Direct:
             return await session.call_tool(name, arguments, progress_callback=progress_callback)
         session._request_id = number + 1
         future = self._loop.create_future()
-        requests[number] = _Waiting(future)
+        requests[number] = _Waiting(future)  # type: ignore[assignment]  # it has what the SDK asks of a stream
         if progress_callback is not None:
             session._progress_callbacks[number] = progress_callback
         try:
@@ -104,7 +111,7 @@ class Direct:
             await session._validate_tool_result(name, result)
         return result
 
-    def waiting(self) -> list[Any]:
+    def waiting(self) -> list[RequestId]:
         """The ids of the requests in flight."""
         return list(self._session._response_streams)
 
@@ -121,7 +128,8 @@ class Direct:
         if found is None:
             return False
         number, result = found
-        waiting = requests.get(number)
+        there: Mapping[RequestId, object] = requests
+        waiting = there.get(number)
         if type(waiting) is not _Waiting:
             return False
         del requests[number]
@@ -129,7 +137,7 @@ class Direct:
         return True
 
 
-def _model(name: str, arguments: dict[str, Any]) -> Any:
+def _model(name: str, arguments: JsonObject) -> types.ClientRequest:
     """As the SDK makes it; where that fails, it leaves the streams open that it has made for the answer."""
     params = types.CallToolRequestParams(name=name, arguments=arguments)
     return types.ClientRequest(types.CallToolRequest(params=params))

@@ -15,29 +15,30 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import Any
+from collections.abc import Mapping
 
 import anyio
 from mcp import types
 from mcp.shared import jsonrpc_dispatcher as sdk  # type: ignore[attr-defined]
 from opentelemetry import trace
 
-from .shortcut import Waiting, is_own, is_pipe, line_of, result_of
+from .._json import JsonObject, RequestId
+from .shortcut import PipeIn, PipeOut, Waiting, is_own, line_of, result_of
 from .surface import absent, step_aside
 
 _PLAIN = {"on_progress", "headers"}  # options that a call over a pipe may have
 CANCEL_TIMEOUT = 5.0  # seconds for telling the server of a cancellation, as in the SDK
 
-JSONRPCDispatcher: Any = sdk.JSONRPCDispatcher
-MCPError: Any = sdk.MCPError
-inject_trace_context: Any = sdk.inject_trace_context
+JSONRPCDispatcher = sdk.JSONRPCDispatcher
+MCPError = sdk.MCPError
+inject_trace_context = sdk.inject_trace_context
 CONNECTION_CLOSED: int = sdk.CONNECTION_CLOSED
 
 
-class _Waiting(Waiting):
+class _Waiting(Waiting[JsonObject | types.ErrorData]):
     __slots__ = ("on_progress",)
 
-    def __init__(self, answer: asyncio.Future[Any], on_progress: Any) -> None:
+    def __init__(self, answer: asyncio.Future[JsonObject | types.ErrorData], on_progress: object) -> None:
         super().__init__(answer)
         self.on_progress = on_progress
 
@@ -47,13 +48,13 @@ class _Waiting(Waiting):
         return self
 
 
-class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
+class PipeDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
     """The dispatcher of one session over a pipe."""
 
     @classmethod
-    def of(cls, incoming: Any, outgoing: Any) -> PipeDispatcher | None:
+    def of(cls, incoming: object, outgoing: object) -> PipeDispatcher | None:
         """For these streams, or None if the SDK's own is needed."""
-        if not is_pipe(incoming, outgoing):
+        if not isinstance(incoming, PipeIn) or not isinstance(outgoing, PipeOut):
             return None
         if not is_own(getattr(JSONRPCDispatcher, "send_raw_request", None), sdk.__name__):
             step_aside("shortcut", "somebody has wrapped the SDK's dispatcher")
@@ -66,15 +67,20 @@ class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
         incoming.direct = made
         return made
 
-    def __init__(self, incoming: Any, outgoing: Any) -> None:
+    def __init__(self, incoming: PipeIn, outgoing: PipeOut) -> None:
         super().__init__(incoming, outgoing)
         self._send_line = outgoing.send_line
         self._loop = asyncio.get_running_loop()
         self._usual = JSONRPCDispatcher.send_raw_request
 
     async def send_raw_request(
-        self, method: str, params: Any, opts: Any = None, *, _related_request_id: Any = None
-    ) -> dict[str, Any]:
+        self,
+        method: str,
+        params: Mapping[str, object] | None,
+        opts: Mapping[str, object] | None = None,
+        *,
+        _related_request_id: RequestId | None = None,
+    ) -> JsonObject:
         """As the SDK's."""
         if (
             method != "tools/call"
@@ -93,7 +99,8 @@ class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
             number = self._allocate_id()
         on_progress = opts.get("on_progress") if opts else None
         given = dict(params)
-        meta = dict(given.pop("_meta", None) or {})
+        meta = given.pop("_meta", None)
+        meta = dict(meta) if isinstance(meta, Mapping) else {}
         if on_progress is not None:
             meta["progressToken"] = number
         inject_trace_context(meta)
@@ -121,7 +128,7 @@ class PipeDispatcher(JSONRPCDispatcher):  # type: ignore[misc]
             raise MCPError(code=outcome.code, message=outcome.message, data=outcome.data)
         return outcome  # type: ignore[no-any-return]
 
-    def waiting(self) -> list[Any]:
+    def waiting(self) -> list[RequestId]:
         """The ids of the requests in flight."""
         return list(self._pending)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from dataclasses import dataclass
-from typing import Any
 
 from .line import V2, VERSION, log
 
@@ -45,16 +44,17 @@ class Name:
         """Does the installed SDK have it?"""
         module, _, inner = self.path.partition(":")
         try:
-            found: Any = importlib.import_module(module)
+            home = importlib.import_module(module)
         except ImportError:
             return False
+        found: object = home
         *outer, last = inner.split(".")
         for word in outer:
             found = getattr(found, word, None)
         return hasattr(found, last) or (inspect.isclass(found) and _is_given(found, last))
 
 
-def _is_given(cls: Any, name: str) -> bool:
+def _is_given(cls: type, name: str) -> bool:
     """Does a class give its instances an attribute of that name?"""
     if name in getattr(cls, "__annotations__", ()):
         return True

@@ -7,18 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from .._json import JsonObject
 from ..errors import Unanswerable
 from .convert import dump
 from .lenient import LenientSession
-from .line import SDKError, SessionMessage, log
+from .line import Incoming, Outgoing, SDKError, SessionMessage, log
 from .line import types as _types
 from .outputs import bounded
 from .surface import absent, step_aside
 
-types: Any = _types  # it is checked with the other line's
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+    from mcp.shared.session import ProgressFnT
+    from mcp.types import (
+        CallToolResult,
+        GetPromptResult,
+        ListToolsResult,
+        PaginatedRequestParams,
+        ReadResourceResult,
+    )
+    from pydantic import BaseModel
+
+R = TypeVar("R")
+
+types: ModuleType = _types  # what is in it is this line's, and it is checked with the other's
+_mcp = importlib.import_module("mcp")
 NEEDS_2 = ""  # this is it
 ROUNDS = 10  # questions of the server within one request, as in the SDK
 PROBE = 2.0  # seconds for a server on a pipe to say what it speaks, before the handshake is made as well; the SDK gives it ten
@@ -32,10 +49,38 @@ except (ImportError, AttributeError) as exc:  # a release that is built otherwis
     step_aside("shortcut", str(exc))
 
 
-class Session(LenientSession):
+class Dispatcher(Protocol):
+    """What carries a session's requests."""
+
+    send_raw_request: Callable[..., Awaitable[JsonObject]]
+
+
+if TYPE_CHECKING:
+
+    class _Session(LenientSession):
+        """What this line's sessions have beside the other's, as far as it is relied on."""
+
+        _dispatcher: Dispatcher
+        _tool_output_validators: dict[str, Validator]
+        protocol_version: str | None
+        discover_result: BaseModel | None
+        initialize_result: BaseModel
+
+        async def discover(self) -> BaseModel: ...
+        async def send_discover(self, version: str) -> JsonObject: ...
+        def adopt(self, result: BaseModel) -> None: ...
+        async def dispatch_input_request(self, context: object, question: object) -> object: ...
+        def _output_schema_validator(self, name: str, output_schema: JsonObject) -> Validator: ...
+        def _stamp(self, data: JsonObject, options: JsonObject) -> None: ...
+        def _absorb_tool_listing(self, result: ListToolsResult, *, complete: bool) -> ListToolsResult: ...
+else:
+    _Session = LenientSession
+
+
+class Session(_Session):
     """A session; over a pipe with a dispatcher of our own."""
 
-    def __init__(self, read: Any, write: Any, *, log_level: str = "warning", **keywords: Any) -> None:
+    def __init__(self, read: Incoming, write: Outgoing, *, log_level: str = "warning", **keywords: object) -> None:
         keywords["log_level"] = log_level  # where there is no handshake, servers send only what is asked for
         self.direct = PipeDispatcher.of(read, write) if PipeDispatcher is not None else None
         if self.direct is None:
@@ -43,7 +88,7 @@ class Session(LenientSession):
         else:
             super().__init__(dispatcher=self.direct, **keywords)
         self.probing = False  # is it asked first what it speaks?
-        self.probe: asyncio.Future[Any] | None = None  # the answer, on a pipe
+        self.probe: asyncio.Future[JsonObject] | None = None  # the answer, on a pipe
         lacking = absent("results", self)
         if lacking:
             step_aside("results", f"no {lacking[0].attribute}")
@@ -52,10 +97,10 @@ class Session(LenientSession):
 
     def _assume_complete(self) -> None:
         """A result that does not say so is complete, as the protocol has it; the SDK refuses it."""
-        dispatcher: Any = self._dispatcher  # type: ignore[attr-defined]
+        dispatcher = self._dispatcher
         send = dispatcher.send_raw_request
 
-        async def send_raw_request(*args: Any, **keywords: Any) -> Any:
+        async def send_raw_request(*args: object, **keywords: object) -> JsonObject:
             raw = await send(*args, **keywords)
             if type(raw) is dict and "resultType" not in raw and protocol_of(self) >= MODERN:
                 raw["resultType"] = "complete"
@@ -63,37 +108,36 @@ class Session(LenientSession):
 
         dispatcher.send_raw_request = send_raw_request
 
-    async def send_discover(self, version: str) -> dict[str, Any]:
+    async def send_discover(self, version: str) -> JsonObject:
         """As the SDK's; on a pipe, where some servers leave it unanswered, it is soon given up, but the answer still taken."""
-        sending = super().send_discover(version)  # type: ignore[misc]
+        sending = super().send_discover(version)
         if not self.probing or self.direct is None or self.probe is not None:
-            return await sending  # type: ignore[no-any-return]
+            return await sending
         self.probe = asyncio.ensure_future(sending)
         self.probe.add_done_callback(_is_known)
         await asyncio.wait({self.probe}, timeout=PROBE)
         if not self.probe.done():
-            raise SDKError(code=_REQUEST_TIMEOUT, message="server/discover is not answered")
-        return self.probe.result()  # type: ignore[no-any-return]
+            raise _mcp.MCPError(code=_REQUEST_TIMEOUT, message="server/discover is not answered")
+        return self.probe.result()
 
-    def _output_schema_validator(self, name: str, output_schema: Any) -> Any:
-        known = self._tool_output_validators.get(name)  # type: ignore[attr-defined]
+    def _output_schema_validator(self, name: str, output_schema: JsonObject) -> Validator:
+        known = self._tool_output_validators.get(name)
         if known is not None:
             return known
-        made = bounded(super()._output_schema_validator(name, output_schema), output_schema)  # type: ignore[misc]
-        self._tool_output_validators[name] = made  # type: ignore[attr-defined]
+        made = bounded(super()._output_schema_validator(name, output_schema), output_schema)
+        self._tool_output_validators[name] = made
         return made
 
-    async def list_as_it_is(self, params: Any) -> dict[str, Any]:
+    async def list_as_it_is(self, params: PaginatedRequestParams | None) -> JsonObject:
         request = types.ListToolsRequest(params=params)
         data = request.model_dump(by_alias=True, mode="json", exclude_none=True)
-        options: dict[str, Any] = {}
-        self._stamp(data, options)  # type: ignore[attr-defined]
-        dispatcher: Any = self._dispatcher  # type: ignore[attr-defined]
-        return dict(await dispatcher.send_raw_request(data["method"], data.get("params"), options))
+        options: JsonObject = {}
+        self._stamp(data, options)
+        return dict(await self._dispatcher.send_raw_request(data["method"], data.get("params"), options))
 
-    def noted(self, result: Any, params: Any) -> Any:
+    def noted(self, result: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
         whole = (params is None or params.cursor is None) and result.next_cursor is None
-        return self._absorb_tool_listing(result, complete=whole)  # type: ignore[attr-defined]
+        return self._absorb_tool_listing(result, complete=whole)
 
 
 def parse(line: bytes) -> SessionMessage:
@@ -109,24 +153,24 @@ def encode(message: SessionMessage) -> bytes:
     return bytes(message.message.model_dump_json(by_alias=True, exclude_unset=True), "utf-8") + b"\n"
 
 
-async def discover(session: Any) -> dict[str, Any]:
+async def discover(session: Session) -> JsonObject:
     """What a server says of itself without a handshake."""
     found = (await session.discover()).model_dump(mode="json", by_alias=True, exclude_none=True)
     info = (found.get("_meta") or {}).get("io.modelcontextprotocol/serverInfo")
     return {"protocolVersion": session.protocol_version, "serverInfo": info, **found}
 
 
-def _is_known(answer: asyncio.Future[Any]) -> None:
+def _is_known(answer: asyncio.Future[JsonObject]) -> None:
     if not answer.cancelled():
         answer.exception()
 
 
-def ignores_probe(session: Any) -> bool:
+def ignores_probe(session: Session) -> bool:
     """Has the server left the question unanswered what it speaks, and made the handshake?"""
     return session.probe is not None and (session.probe.cancelled() or not session.probe.done())
 
 
-async def negotiate(session: Any) -> dict[str, Any]:
+async def negotiate(session: Session) -> JsonObject:
     """Agree on a protocol as the SDK's own client does: without a handshake if the server knows that, else with one."""
     session.probing = True
     try:
@@ -148,9 +192,9 @@ async def negotiate(session: Any) -> dict[str, Any]:
     return await discover(session) if session.discover_result is not None else dump(session.initialize_result)
 
 
-async def _negotiate_auto(session: Any) -> None:
+async def _negotiate_auto(session: Session) -> None:
     try:
-        negotiate_auto: Any = importlib.import_module("mcp.client._probe").negotiate_auto
+        negotiate_auto = importlib.import_module("mcp.client._probe").negotiate_auto
     except (ImportError, AttributeError) as exc:
         step_aside("probe", str(exc))
         await session.initialize()
@@ -158,40 +202,42 @@ async def _negotiate_auto(session: Any) -> None:
         await negotiate_auto(session)
 
 
-def protocol_of(session: Any) -> str:
+def protocol_of(session: Session) -> str:
     """The revision of the protocol that was agreed on."""
     return session.protocol_version or ""
 
 
-async def call_tool(session: Any, name: str, arguments: dict[str, Any], progress: Any) -> Any:
+async def call_tool(session: Session, name: str, arguments: JsonObject, progress: ProgressFnT | None) -> CallToolResult:
     """Call a tool; an SDK result."""
     return await _with_answers(session, session.call_tool, name, arguments, progress_callback=progress)
 
 
-async def read_resource(session: Any, uri: str) -> Any:
+async def read_resource(session: Session, uri: str) -> ReadResourceResult:
     """A resource's contents; an SDK result."""
     return await _with_answers(session, session.read_resource, uri)
 
 
-async def get_prompt(session: Any, name: str, arguments: dict[str, str]) -> Any:
+async def get_prompt(session: Session, name: str, arguments: dict[str, str]) -> GetPromptResult:
     """A prompt's messages; an SDK result."""
     return await _with_answers(session, session.get_prompt, name, arguments)
 
 
-async def _with_answers(session: Any, method: Any, *args: Any, **keywords: Any) -> Any:
+async def _with_answers(session: Session, method: Callable[..., Awaitable[R]], *args: object, **keywords: object) -> R:
     """A request whose result may be questions, which the callbacks answer, after which it is made again."""
-    answers, state = None, None
+    answers: JsonObject | None = None
+    state = None
     for _ in range(ROUNDS):
         result = await method(
             *args, **keywords, input_responses=answers, request_state=state, allow_input_required=True
         )
         if not isinstance(result, types.InputRequiredResult):
             return result
-        make_context: Any = importlib.import_module("mcp.client.session").ClientRequestContext  # type: ignore[attr-defined]
+        make_context = importlib.import_module("mcp.client.session").ClientRequestContext
+        questions = result.input_requests or {}
         answers, state = {}, result.request_state
-        if not result.input_requests:
+        if not questions:
             await asyncio.sleep(0.1)
-        for key, question in (result.input_requests or {}).items():
+        for key, question in questions.items():
             context = make_context(session=session, request_id=key, meta=None)
             answer = await session.dispatch_input_request(context, question)
             if isinstance(answer, types.ErrorData):
@@ -200,9 +246,9 @@ async def _with_answers(session: Any, method: Any, *args: Any, **keywords: Any) 
     raise Unanswerable(f"the server asked more than {ROUNDS} times")
 
 
-async def listen(session: Any, on_change: Callable[[], None]) -> None:
+async def listen(session: Session, on_change: Callable[[], None]) -> None:
     """Where notifications come only to who listens: call back at each change of the tools, until the session ends."""
-    subscriptions: Any = importlib.import_module("mcp.client.subscriptions")
+    subscriptions = importlib.import_module("mcp.client.subscriptions")
     while True:
         try:
             async with subscriptions.listen(session, tools_list_changed=True) as events:
@@ -217,6 +263,6 @@ async def listen(session: Any, on_change: Callable[[], None]) -> None:
         on_change()  # there may have been some meanwhile
 
 
-def outcome(result: Any) -> tuple[Any, bool | None]:
+def outcome(result: Any) -> tuple[object, bool | None]:
     """The structured content of a tool's result, and whether it is an error."""
     return result.structured_content, result.is_error

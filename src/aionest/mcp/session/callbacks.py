@@ -26,7 +26,7 @@ from .._threads import in_own_thread
 from ..sdk import elicited, refusal, rooted, sampled
 
 if TYPE_CHECKING:
-    from ..auth import KeyringTokenStore, TokenStore
+    from ..auth import Store
 
 LISTENERS = 5.0  # seconds that a result waits for the callbacks of its progress
 log = logging.getLogger("aionest.mcp")
@@ -36,14 +36,14 @@ log = logging.getLogger("aionest.mcp")
 class Callbacks:
     """What a server may ask of the client."""
 
-    log: Callable[[str, str, Any], Any] | None = None
-    sampling: Callable[..., Any] | None = None
-    elicitation: Callable[..., Any] | None = None
-    roots: Callable[..., Any] | None = None
-    authorize: Callable[[str], Any] | None = None
-    tokens: TokenStore | KeyringTokenStore | None = None
+    log: Callable[[str, str, Any], object] | None = None
+    sampling: Callable[..., object] | None = None
+    elicitation: Callable[..., object] | None = None
+    roots: Callable[..., object] | None = None
+    authorize: Callable[[str], object] | None = None
+    tokens: Store | None = None
 
-    def answers(self, clock: AnsweringClock) -> dict[str, Callable[..., Any]]:
+    def answers(self, clock: AnsweringClock) -> dict[str, Callable[..., object]]:
         """What the SDK's session is given to answer the server's questions."""
         found = {}
         for name, keyword, convert in (
@@ -58,9 +58,9 @@ class Callbacks:
 
 
 def _answering(
-    name: str, function: Callable[..., Any], convert: Callable[..., Any], clock: AnsweringClock
-) -> Callable[..., Any]:
-    async def answer(context: Any, *params: Any) -> Any:  # there are none for roots
+    name: str, function: Callable[..., object], convert: Callable[..., object], clock: AnsweringClock
+) -> Callable[..., object]:
+    async def answer(context: object, *params: object) -> object:  # there are none for roots
         with clock.answering():
             try:
                 return convert(await call_back(function, *params), *params)
@@ -71,7 +71,7 @@ def _answering(
     return answer
 
 
-async def call_back(function: Callable[..., Any], *args: Any) -> Any:
+async def call_back(function: Callable[..., object], *args: object) -> object:
     """Call a callback, of whatever kind."""
     if inspect.iscoroutinefunction(function):
         return await function(*args)
@@ -128,13 +128,13 @@ class Notifier:
     The function runs in the context in which the ``Notifier`` was made. What it raises is logged. On the loop only.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
         self._context = contextvars.copy_context()
-        self._news: collections.deque[tuple[Any, ...]] = collections.deque()
+        self._news: collections.deque[tuple[object, ...]] = collections.deque()
         self._task: asyncio.Future[None] | None = None
 
-    def notify(self, *args: Any) -> None:
+    def notify(self, *args: object) -> None:
         """Have the function called with these, after what was told before."""
         self._news.append(args)
         if self._task is None:

@@ -21,11 +21,13 @@ from .callbacks import Notifier, log
 from .tracing import span
 
 if TYPE_CHECKING:
+    from mcp.shared.session import ProgressFnT
+
     from .connection import Connection
     from .fleet import Fleet
 
 CACHE_SIZE = 256  # results kept of read-only tools
-Blocks = list[dict[str, Any]]
+Blocks = list[dict[str, Any]]  # as the protocol has them, for the caller to take apart
 
 
 class Listing(NamedTuple):
@@ -45,9 +47,9 @@ class ToolCall(NamedTuple):
     """A call whose arguments were checked."""
 
     tool: Tool
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
     timeout: float | None = None
-    progress: Callable[..., Any] | None = None
+    progress: Callable[..., object] | None = None
     check: bool = False  # raise what the tool reports
 
 
@@ -59,7 +61,7 @@ class Calls:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self.on_progress: Callable[..., Any] | None = None  # of calls that give no callback of their own
+        self.on_progress: Callable[..., object] | None = None  # of calls that give no callback of their own
         self._kept: dict[tuple[str, str], tuple[float, ToolResult]] = {}
 
     def forget(self) -> None:
@@ -128,7 +130,7 @@ class Calls:
 
         async def of(name: str) -> Blocks:
             limit = self._fleet.connection(name).config.max_listed
-            return await self._fleet.request(  # type: ignore[no-any-return]
+            return await self._fleet.request(
                 name,
                 lambda session: sdk.pages(session, what.method, what.field, limit),
                 timeout=None,
@@ -161,7 +163,7 @@ class Calls:
             repeatable=True,
             what="reading of a resource",
         )
-        return list(result.get("contents", []))
+        return _blocks(result.get("contents"))
 
     async def prompt(self, server: str, name: str, arguments: Mapping[str, str], timeout: float | None) -> Blocks:
         """The messages of a prompt."""
@@ -172,12 +174,16 @@ class Calls:
             repeatable=True,
             what=f"prompt {name!r}",
         )
-        return list(result.get("messages", []))
+        return _blocks(result.get("messages"))
 
 
-def _listener(notifier: Notifier) -> Callable[..., Any]:
-    async def listen(value: float, total: float | None = None, message: str | None = None) -> None:
-        notifier.notify(value, total, message)
+def _blocks(value: object) -> Blocks:
+    return list(value) if isinstance(value, list) else []
+
+
+def _listener(notifier: Notifier) -> ProgressFnT:
+    async def listen(progress: float, total: float | None = None, message: str | None = None) -> None:
+        notifier.notify(progress, total, message)
 
     return listen
 

@@ -16,7 +16,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import anyio
 
@@ -37,6 +37,7 @@ from .status import ServerStatus, State
 if TYPE_CHECKING:
     from ..config import ServerConfig
 
+R = TypeVar("R")
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the n-th attempt after a failure, with jitter
 UNKNOWN_TRANSPORT = (400, 404, 405)  # what an HTTP server says that has only the older transport
 OLDER_TRANSPORT = 10.0  # seconds that the attempt with it may take at most
@@ -72,16 +73,16 @@ class Connection:
         self.clock = self._listening.clock
         self.link: Link | None = None
         self.process: ServerProcess | None = None
-        self.tools: list[dict[str, Any]] = []
-        self.capabilities: dict[str, Any] = {}
+        self.tools: list[dict[str, object]] = []
+        self.capabilities: dict[str, object] = {}
         self.failure: ToolsError | None = None
         self.closing = False
         self.retired = False  # replaced: it serves the calls in flight, and no others
         self._lock = asyncio.Lock()
         self._failures = 0
         self._next_attempt = 0.0
-        self._ending: set[asyncio.Task[Any]] = set()  # attempts that nobody waits for
-        self._leaving: set[asyncio.Task[Any]] = set()  # sessions that were given up
+        self._ending: set[asyncio.Task[object]] = set()  # attempts that nobody waits for
+        self._leaving: set[asyncio.Task[object]] = set()  # sessions that were given up
         self._news = News(self._read_again)
         self._opening: asyncio.Task[None] | None = None
         self._waking: asyncio.Task[None] | None = None
@@ -253,7 +254,7 @@ class Connection:
     async def _first_of(self, attempt: asyncio.Task[Link], link: Link) -> bool:
         """Wait until an attempt is over. False if something else ends the waiting: time, trouble, the end."""
         while True:
-            waited: set[asyncio.Future[Any]] = {attempt, self._ended, link.trouble}
+            waited: set[asyncio.Future[Link] | asyncio.Future[None]] = {attempt, self._ended, link.trouble}
             done, _ = await asyncio.wait(
                 waited, timeout=self.config.connect_timeout, return_when=asyncio.FIRST_COMPLETED
             )
@@ -283,11 +284,13 @@ class Connection:
         self.link, self._env_file, self.capabilities = link, link.env_file, link.capabilities
         self.failure = None
         self._failures, self._next_attempt = 0, 0.0
-        status, info = self.status, link.about.get("serverInfo") or {}
+        status, info = self.status, link.about.get("serverInfo")
         status.transport = link.transport
-        status.server, status.version = info.get("name"), info.get("version")
-        status.protocol = link.about.get("protocolVersion")
-        status.instructions = link.about.get("instructions") or None
+        status.server, status.version = (
+            _text(info.get(key)) if isinstance(info, dict) else None for key in ("name", "version")
+        )
+        status.protocol = _text(link.about.get("protocolVersion"))
+        status.instructions = _text(link.about.get("instructions"))
         status.since, status.connect_seconds = time.time(), seconds
         status.connections += 1
         self._take_tools(link)
@@ -367,7 +370,7 @@ class Connection:
         self.retired = True
         if self.status.open_calls and self.is_open:
             waiting = asyncio.ensure_future(self._idle.wait())
-            either: set[asyncio.Future[Any]] = {waiting, self._ended}
+            either: set[asyncio.Future[Literal[True]] | asyncio.Future[None]] = {waiting, self._ended}
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -407,13 +410,13 @@ class Connection:
 
     async def request(
         self,
-        make: Callable[[Any], Awaitable[Any]],
+        make: Callable[[sdk.Session], Awaitable[R]],
         *,
         timeout: float | None,
         repeatable: bool,
         what: str = "request",
         begin: float | None = None,
-    ) -> Any:
+    ) -> R:
         """Send something to the session; connect first if need be, and once more where that is safe.
 
         The parameters are those of ``Request``.
@@ -432,14 +435,18 @@ class Connection:
         """Seconds that an answer takes. Where the protocol has no ping, a page of the list of tools is read."""
         begin = time.monotonic()
 
-        def asked(session: Any) -> Any:
-            return session.send_ping() if sdk.has_ping(session) else session.list_tools()
+        async def asked(session: sdk.Session) -> None:
+            await (session.send_ping() if sdk.has_ping(session) else session.list_tools())
 
         try:
             await self.request(asked, timeout=timeout, repeatable=True, what="ping")
         except ProtocolError:
             pass  # it does not know this request, and has answered
         return time.monotonic() - begin
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 __all__ = ["Connection", "Replaced"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ServerUnavailable, ToolsError
 from .callbacks import Callbacks, Notifier, call_back, log
@@ -25,11 +25,12 @@ from .status import ServerStatus, State
 
 if TYPE_CHECKING:
     from ..config import ServerConfig
+    from ..sdk import Session
     from ..wanted import Wanted
     from .plan import Plan
 
 R = TypeVar("R")
-Progress = Callable[[ServerStatus], Any]
+Progress = Callable[[ServerStatus], object]
 
 
 class Fleet:
@@ -138,12 +139,12 @@ class Fleet:
     async def request(
         self,
         server: str,
-        make: Callable[[Any], Awaitable[Any]],
+        make: Callable[[Session], Awaitable[R]],
         *,
         timeout: float | None,
         repeatable: bool,
         what: str,
-    ) -> Any:
+    ) -> R:
         """A request on the server's present connection."""
         begin = time.monotonic()
         return await self._on_present(

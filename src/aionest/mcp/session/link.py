@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ... import ResourceLost, hosted
 from ..._untrusted import for_log
@@ -36,6 +36,7 @@ from .callbacks import AnsweringClock, Callbacks, Notifier, call_back, log
 if TYPE_CHECKING:
     from ... import Hosted
     from ..config import ServerConfig
+    from ..sdk.line import HTTP, Incoming, Outgoing
     from ..transport.base import Transport
     from ..transport.tail import Tail
 
@@ -92,10 +93,10 @@ class Link:
         self.config = config
         self.transport = transport
         self._listening = listening
-        self.session: Any = None  # the SDK's
+        self.session: sdk.Session | None = None
         self.process: ServerProcess | None = None
-        self.about: dict[str, Any] = {}  # what the server has said of itself
-        self.tools: list[dict[str, Any]] = []
+        self.about: dict[str, object] = {}  # what the server has said of itself
+        self.tools: list[dict[str, object]] = []
         self.left_out: list[str] = []  # what is wrong with tools that are left out
         self.env_file: tuple[str, object] | None = None  # which was read, and as of when
         self.calls: set[Callable[[str], None]] = set()  # ends each request in flight, and says why
@@ -106,7 +107,7 @@ class Link:
         self.trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Something that opening it would not notice."""
         self._until: float | None = time.monotonic() + config.connect_timeout
-        self._host: Hosted[Any] = hosted(self._opened())
+        self._host: Hosted[sdk.Session] = hosted(self._opened())
 
     # -- as a Watcher
 
@@ -144,7 +145,7 @@ class Link:
         self._until = None
 
     @contextlib.asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Any]:
+    async def _opened(self) -> AsyncIterator[sdk.Session]:
         config = self.config
         config = await in_thread(config.resolved) if config.env_file else config.resolved()
         self.env_file = (config.env_file, stamp_of(config.env_file)) if config.env_file else None
@@ -165,7 +166,7 @@ class Link:
         finally:
             dropped.close()
 
-    async def _agreed(self, session: Any, protocol: str) -> dict[str, Any]:
+    async def _agreed(self, session: sdk.Session, protocol: str) -> dict[str, object]:
         """Agree on a protocol; what the server says of itself. What it has ignored once, it is not asked again."""
         mine = self.config.content_hash()
         if protocol == "auto" and mine in _ignore_probe:
@@ -197,7 +198,7 @@ class Link:
             return sse.streams(config.url, headers, config.connect_timeout, auth, config.message_limit, self)
         return http.streams(config.url, headers, auth, config.message_limit, self, dropped)
 
-    async def _login(self, config: ServerConfig) -> Any:
+    async def _login(self, config: ServerConfig) -> HTTP.Auth:
         from ..auth import oauth
 
         callbacks = self._listening.callbacks
@@ -219,7 +220,7 @@ class Link:
             self.trouble.set_result(None)
         self.end_calls("auth")
 
-    def _new_session(self, read: Any, write: Any) -> Any:
+    def _new_session(self, read: Incoming, write: Outgoing) -> sdk.Session:
         callbacks, clock = self._listening.callbacks, self._listening.clock
         info = sdk.types.Implementation(name="aionest", version=metadata.version("aionest"))
         return sdk.Session(
@@ -239,7 +240,7 @@ class Link:
         least = self._listening.tail.log.getEffectiveLevel()
         return next((name for name in ("debug", "info", "warning", "error") if _LEVELS[name] >= least), "critical")
 
-    async def _on_log(self, params: Any) -> None:
+    async def _on_log(self, params: sdk.types.LoggingMessageNotificationParams) -> None:
         listening, level = self._listening, str(params.level)
         listening.tail.log.log(
             _LEVELS.get(level, logging.INFO), "%s", for_log(listening.secrets.hide(str(params.data)))
@@ -247,7 +248,7 @@ class Link:
         if listening.log is not None:
             listening.log.notify(self.config.name, level, params.data)
 
-    async def _on_message(self, message: Any) -> None:
+    async def _on_message(self, message: object) -> None:
         if sdk.notification(message) == "notifications/tools/list_changed":
             self._listening.on_tools()
 
@@ -264,9 +265,10 @@ class Link:
         return self._host.lost.__cause__ if self._host.lost is not None else None
 
     @property
-    def capabilities(self) -> dict[str, Any]:
+    def capabilities(self) -> dict[str, object]:
         """What the server offers."""
-        return self.about.get("capabilities") or {}
+        found = self.about.get("capabilities")
+        return found if isinstance(found, dict) else {}
 
     def on_lost(self, callback: Callable[[BaseException], None]) -> None:
         """Have it called with the cause if the session ends by itself."""
@@ -274,9 +276,10 @@ class Link:
 
     async def read_tools(self) -> None:
         """Read the server's list of tools."""
-        tools: list[dict[str, Any]] = []
+        tools: list[dict[str, object]] = []
         left_out: list[str] = []
         if not self.capabilities or "tools" in self.capabilities:
+            assert self.session is not None
             tools, left_out = await self._asked(sdk.read_tools(self.session, self.config.max_listed))
         hide = self._listening.secrets.hide
         self.tools, self.left_out = tools, [hide(one) for one in left_out]
@@ -304,6 +307,7 @@ class Link:
 
     def watch_changes(self) -> asyncio.Task[None]:
         """Listen to changes of the tools where one has to ask for that."""
+        assert self.session is not None
         return asyncio.ensure_future(sdk.watch_changes(self.session, self._listening.on_tools))
 
     # -- the end

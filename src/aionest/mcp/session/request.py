@@ -16,7 +16,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ... import ResourceLost
 from ..._times import seconds_of
@@ -35,20 +35,26 @@ from ..transport.sent import Sent
 from .status import State
 
 if TYPE_CHECKING:
+    from ..sdk import Session
     from .connection import Connection
     from .link import Link
 
+R = TypeVar("R")
 LATER = 0.5  # seconds until a deadline is looked at again while a callback answers the server
 KNOWN = 2.0  # seconds until what ended a session is known at the latest
 _GONE = {Failure.LOST, Failure.UNSENT, Failure.SESSION, Failure.EXITED, Failure.REFUSED, Failure.AUTH}
 _NEVER_TAKEN = {Failure.SESSION, Failure.REFUSED, Failure.UNSENT}
 
 
+class _Again:
+    """In place of a result: it is to be tried again."""
+
+
 class Abandoned(Exception):
     """The session was given up during a request. The cause is why."""
 
 
-class Request:
+class Request(Generic[R]):
     """Something to ask a server.
 
     :param connection: to the server.
@@ -62,7 +68,7 @@ class Request:
     def __init__(
         self,
         connection: Connection,
-        make: Callable[[Any], Awaitable[Any]],
+        make: Callable[[Session], Awaitable[R]],
         *,
         timeout: float | None,
         repeatable: bool,
@@ -90,10 +96,9 @@ class Request:
             return None
         return self.limit - (time.monotonic() - self.begin) + (self.connection.clock.seconds() - self._answering)
 
-    async def run(self) -> Any:
+    async def run(self) -> R:
         """Connect if need be, and send it; once more where that is safe."""
         connection = self.connection
-        result, error = None, None
         for attempt in (1, 2):
             for _ in range(3):  # others may give it up before this request's turn comes
                 if connection.is_open:
@@ -104,18 +109,20 @@ class Request:
                 raise ServerLost(
                     f"server {connection.name!r} went away as soon as it had come up", server=connection.name
                 )
-            result, error = await self._attempt(connection.link, first=attempt == 1)
-            if error is None:
-                break
-        return result
+            result = await self._attempt(connection.link, first=attempt == 1)
+            if not isinstance(result, _Again):
+                return result
+        raise AssertionError("the second attempt raises what it fails with")
 
-    async def _attempt(self, link: Link, first: bool) -> tuple[Any, BaseException | None]:
+    async def _attempt(self, link: Link, first: bool) -> R | _Again:
         """The result; or the failure, if it is to be tried again. Raises all others."""
         self.connection.begin_call()
         sent = Sent(self.remaining)
         try:
+            session = link.session
+            assert session is not None
             with sent:
-                return await self._race(link, self.make(link.session)), None
+                return await self._race(link, self.make(session))
         except ToolsError:
             raise
         except Exception as exc:
@@ -124,13 +131,14 @@ class Request:
                 raise CallTimeout(
                     f"server {name!r} did not answer the {self.what} within {self.limit:g} s", server=name
                 ) from exc
-            return None, await self._failed(link, sent, exc, first)
+            await self._failed(link, sent, exc, first)
+            return _Again()
         finally:
             sent.forget()
             self.connection.end_call()
 
-    async def _failed(self, link: Link, sent: Sent, exc: Exception, first: bool) -> BaseException:
-        """The failure, if it is to be tried again. Else raises the error."""
+    async def _failed(self, link: Link, sent: Sent, exc: Exception, first: bool) -> None:
+        """Returns if it is to be tried again. Else raises the error."""
         connection = self.connection
         with_session = isinstance(exc, (ResourceLost, Abandoned))  # not by itself
         if with_session and connection.link is link:
@@ -155,7 +163,7 @@ class Request:
         unreached = sent.unreached() or (not with_session and failure in _NEVER_TAKEN)
         put_off = status == 429  # it was waited for as long as the server asked, or there is no time for that
         if gone and first and not put_off and not connection.closing and (self.repeatable or unreached):
-            return exc
+            return
         error = connection.explained(cause, self.handled)
         if gone:
             if not connection.is_open:
@@ -183,7 +191,7 @@ class Request:
         found = link.failing or link.lost_by
         return found if found is not None and classify(found)[0] is Failure.EXITED else None
 
-    async def _race(self, link: Link, awaitable: Awaitable[Any]) -> Any:
+    async def _race(self, link: Link, awaitable: Awaitable[R]) -> R:
         """The result, or the deadline, or the end of the session, or of the connection."""
         task = asyncio.current_task()
         assert task is not None
@@ -203,11 +211,12 @@ class Request:
             nonlocal timer
             left = self.remaining() or 0.0
             if clock.stands or left > 0:
+                assert again is not None  # the request is not over
                 timer = loop.call_later(max(left, LATER) if clock.stands else left, again)
             else:
                 stop("deadline")
 
-        again: Any = expire
+        again: Callable[[], None] | None = expire
         link.calls.add(stop)
         left = self.remaining()
         if left is not None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from types import ModuleType
 
     from ..tools import Tool, ToolResult
     from .connection import Connection
 
+    Ended = Callable[[ToolResult], None]
+
 
 @functools.lru_cache(maxsize=1)
-def _api() -> Any:
+def _api() -> ModuleType | None:
     try:
         from opentelemetry import trace
     except ImportError:
@@ -29,7 +33,7 @@ def _api() -> Any:
 class _Nothing:
     """The span that is none."""
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Ended:
         return self._ended
 
     def __exit__(self, *exc: object) -> None: ...
@@ -41,7 +45,7 @@ class _Nothing:
 _nothing = _Nothing()
 
 
-def span(tool: Tool, connection: Connection) -> Any:
+def span(tool: Tool, connection: Connection) -> AbstractContextManager[Ended]:
     """A context manager around a call; it gives what is to be called with the result."""
     api = _api()
     if api is None or isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):  # nobody has set one
@@ -50,7 +54,7 @@ def span(tool: Tool, connection: Connection) -> Any:
 
 
 @contextlib.contextmanager
-def _span(api: Any, tool: Tool, connection: Connection) -> Iterator[Any]:
+def _span(api: ModuleType, tool: Tool, connection: Connection) -> Iterator[Ended]:
     attributes = {
         "rpc.system": "mcp",
         "mcp.method.name": "tools/call",

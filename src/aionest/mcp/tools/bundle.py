@@ -5,10 +5,12 @@ Contract: immutable; a reload makes new ones.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from langchain_core.tools import StructuredTool
 
     from .tool import Tool
 
@@ -42,7 +44,7 @@ class ToolsBundle:
         found = self.tools.get(name)
         return found or next((tool for tool in self.tools.values() if tool.original_name == name), None)
 
-    def to_langchain(self, *, handle_tool_error: bool = True) -> list[Any]:
+    def to_langchain(self, *, handle_tool_error: bool = True) -> list[StructuredTool]:
         """Its tools for LangChain.
 
         :raises ImportError: langchain-core is not installed.

@@ -9,8 +9,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._json import JsonObject
 from ..errors import ToolNotFound
 from .bundle import ToolsBundle
 from .naming import splits, unique_names
@@ -19,7 +20,7 @@ from .tool import Tool, ToolCaller
 if TYPE_CHECKING:
     from ..config import ServerConfig
 
-Offer = tuple["ServerConfig", list[dict[str, Any]]]  # a server, and its tools as it describes them
+Offer = tuple["ServerConfig", list[JsonObject]]  # a server, and its tools as it describes them
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,18 @@ class Catalog:
 
         :param caller: carries the tools' calls out.
         """
-        described: dict[tuple[str, str], dict[str, Any]] = {}
+        described: dict[tuple[str, str], JsonObject] = {}
         prefixed: list[tuple[str, str]] = []
         for config, tools in offers:
             for one in tools:
-                if not _is_wanted(config, one["name"]):
+                name = str(one["name"])
+                if not _is_wanted(config, name):
                     continue
-                if (config.name, one["name"]) not in described:
-                    pair = (config.prefix or config.name, one["name"])
+                if (config.name, name) not in described:
+                    pair = (config.prefix or config.name, name)
                     # two servers may have been given one prefix
-                    prefixed.append(pair if pair not in prefixed else (f"{pair[0]}_{config.name}", one["name"]))
-                described[config.name, one["name"]] = one
+                    prefixed.append(pair if pair not in prefixed else (f"{pair[0]}_{config.name}", name))
+                described[config.name, name] = one
         names = unique_names(prefixed)
         made = cls()
         members: dict[str, dict[str, Tool]] = {}
@@ -93,21 +95,27 @@ def _is_wanted(config: ServerConfig, tool: str) -> bool:
     return not any(fnmatchcase(tool, pattern) for pattern in config.exclude)
 
 
-def _tool(name: str, server: str, raw: Mapping[str, Any], caller: ToolCaller) -> Tool:
+def _tool(name: str, server: str, raw: JsonObject, caller: ToolCaller) -> Tool:
+    original, annotations = str(raw["name"]), _mapping(raw.get("annotations"))
+    icons, output = raw.get("icons"), raw.get("outputSchema")
     return Tool(
         name=name,
         server=server,
-        original_name=raw["name"],
-        title=raw.get("title") or (raw.get("annotations") or {}).get("title") or raw["name"],
-        description=raw.get("description") or "",
-        input_schema=raw.get("inputSchema") or {"type": "object"},
-        output_schema=raw.get("outputSchema"),
-        annotations=raw.get("annotations") or {},
-        meta=raw.get("_meta") or {},
-        icons=raw.get("icons") or [],
-        task_support=(raw.get("execution") or {}).get("taskSupport") or "forbidden",
+        original_name=original,
+        title=str(raw.get("title") or annotations.get("title") or original),
+        description=str(raw.get("description") or ""),
+        input_schema=_mapping(raw.get("inputSchema")) or {"type": "object"},
+        output_schema=output if isinstance(output, dict) else None,
+        annotations=annotations,
+        meta=_mapping(raw.get("_meta")),
+        icons=icons if isinstance(icons, list) else [],
+        task_support=str(_mapping(raw.get("execution")).get("taskSupport") or "forbidden"),
         caller=caller,
     )
+
+
+def _mapping(value: object) -> JsonObject:
+    return value if isinstance(value, dict) else {}
 
 
 __all__ = ["Catalog"]

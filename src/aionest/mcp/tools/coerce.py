@@ -9,7 +9,6 @@ import difflib
 import json
 import math
 import re
-from typing import Any
 
 from .schema import kinds, values_of
 from .wording import expected, short
@@ -18,21 +17,21 @@ _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _ORDER = ("values", "null", "boolean", "integer", "number", "array", "object", "any", "string")
-_MISS: Any = object()
+_MISS = object()
 
 
-def _not_json(name: str) -> Any:
+def _not_json(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> object:
     try:
         return json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError):
         return _MISS
 
 
-def typed(text: str, schema: Any, root: dict[str, Any]) -> Any:
+def typed(text: str, schema: object, root: dict[str, object]) -> object:
     """The value that a text stands for. :raises ValueError: none that the schema allows."""
     allowed = kinds(schema, root)
     names = {kind for kind, _ in allowed}
@@ -52,7 +51,7 @@ def typed(text: str, schema: Any, root: dict[str, Any]) -> Any:
     raise ValueError(f"expected {expected(schema, root)}{as_json}, got {short(repr(text))}{_note(text, allowed)}")
 
 
-def _note(text: str, allowed: Any) -> str:
+def _note(text: str, allowed: list[tuple[str, dict[str, object]]]) -> str:
     """What may help whoever wrote this text."""
     note = ""
     if text.lstrip()[:1] in ("[", "{") and _json(text) is _MISS and {kind for kind, _ in allowed} & {"array", "object"}:
@@ -62,7 +61,7 @@ def _note(text: str, allowed: Any) -> str:
     return f"{note}; did you mean {near[0]}?" if near else note
 
 
-def _as(kind: str, text: str, schema: dict[str, Any], names: set[str], root: dict[str, Any]) -> Any:
+def _as(kind: str, text: str, schema: dict[str, object], names: set[str], root: dict[str, object]) -> object:
     """The text as a value of that type, or ``_MISS``."""
     bare = text.strip()
     if kind == "values":
@@ -85,7 +84,7 @@ def _as(kind: str, text: str, schema: dict[str, Any], names: set[str], root: dic
     return text if kind == "string" else _MISS
 
 
-def _as_one_of(text: str, values: Any) -> Any:
+def _as_one_of(text: str, values: list[object]) -> object:
     parsed = _json(text)
     for value in values:
         if isinstance(value, str):
@@ -97,7 +96,7 @@ def _as_one_of(text: str, values: Any) -> Any:
     return _MISS
 
 
-def _as_number(bare: str, kind: str) -> Any:
+def _as_number(bare: str, kind: str) -> object:
     try:
         if _INTEGER.fullmatch(bare):
             return int(bare)
@@ -111,7 +110,7 @@ def _as_number(bare: str, kind: str) -> Any:
         return _MISS
 
 
-def _as_array(text: str, items: Any, names: set[str], root: dict[str, Any]) -> Any:
+def _as_array(text: str, items: object, names: set[str], root: dict[str, object]) -> object:
     value, bare = _json(text), text.strip()
     if isinstance(value, list):
         return value

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Protocol
 
 from .._threads import in_own_thread
 from ..errors import UsageError
@@ -22,13 +22,29 @@ from .bundle import ToolsBundle
 log = logging.getLogger("aionest.mcp")
 
 
+class Retriever(Protocol):
+    """A registry that gets a bundle per server."""
+
+    def get(self, name: str, /) -> object:
+        """The entry of that name, or None."""
+        ...
+
+    def add(self, bundle: ToolsBundle, /) -> object:
+        """Put one in."""
+        ...
+
+    def remove(self, name: str, /) -> object:
+        """Take one out."""
+        ...
+
+
 class Feeder:
     """What feeds a retriever.
 
     :param retriever: a registry with ``get``, ``add`` and ``remove``, or None.
     """
 
-    def __init__(self, retriever: Any) -> None:
+    def __init__(self, retriever: Retriever | None) -> None:
         self.retriever = retriever
         self.errors: dict[str, str] = {}  # by server
         self._bundles: Mapping[str, ToolsBundle] = {}  # the latest
@@ -79,6 +95,7 @@ class Feeder:
 
     def _exchange(self, bundles: Mapping[str, ToolsBundle]) -> None:
         retriever, errors = self.retriever, {}
+        assert retriever is not None
         wanted = {name: bundle for name, bundle in bundles.items() if bundle.description.strip()}
 
         def attempt(step: Callable[[str], None], name: str) -> None:
@@ -109,4 +126,4 @@ class Feeder:
         self.errors = errors
 
 
-__all__ = ["Feeder"]
+__all__ = ["Feeder", "Retriever"]

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 
 @functools.lru_cache(maxsize=256)
@@ -39,29 +43,43 @@ def is_in(pattern: str, text: str, unknown: bool) -> bool:
         return unknown
 
 
-def _pattern(validator: Any, pattern: Any, instance: Any, schema: Any) -> Iterator[Any]:
+class _Checking(Protocol):
+    """What jsonschema gives to the function of a keyword, as far as it is relied on."""
+
+    def descend(
+        self, instance: object, schema: object, path: object = None, schema_path: object = None
+    ) -> Iterator[ValidationError]:
+        """What is wrong with a part."""
+        ...
+
+
+def _pattern(validator: _Checking, pattern: str, instance: object, schema: object) -> Iterator[ValidationError]:
     from jsonschema import ValidationError
 
-    if validator.is_type(instance, "string") and not is_in(pattern, instance, True):
+    if isinstance(instance, str) and not is_in(pattern, instance, True):
         yield ValidationError(f"{instance[:200]!r} does not match {pattern!r}")
 
 
-def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: Any) -> Iterator[Any]:
-    if validator.is_type(instance, "object"):
+def _pattern_properties(
+    validator: _Checking, patterns: Mapping[str, object], instance: object, schema: object
+) -> Iterator[ValidationError]:
+    if isinstance(instance, dict):
         for pattern, inner in patterns.items():
             for name, value in instance.items():
                 if is_in(pattern, name, False):
                     yield from validator.descend(value, inner, path=name, schema_path=pattern)
 
 
-def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[Any]:
+def _additional_properties(
+    validator: _Checking, allowed: object, instance: object, schema: Mapping[str, Mapping[str, object]]
+) -> Iterator[ValidationError]:
     from jsonschema import ValidationError
 
-    if not validator.is_type(instance, "object"):
+    if not isinstance(instance, dict):
         return
     properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     more = [name for name in instance if name not in properties and not any(is_in(one, name, True) for one in patterns)]
-    if validator.is_type(allowed, "object"):
+    if isinstance(allowed, dict):
         for name in more:
             yield from validator.descend(instance[name], allowed, path=name)
     elif not allowed and more:
@@ -71,26 +89,26 @@ def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: 
         )
 
 
-def _has(schema: Any, word: str) -> bool:
+def _has(schema: object, word: str) -> bool:
     if isinstance(schema, dict):
         return word in schema or any(_has(one, word) for one in schema.values())
     return isinstance(schema, list) and any(_has(one, word) for one in schema)
 
 
-def safe(draft: Any, schema: Any) -> Any:
+def safe(draft: type[Validator], schema: object) -> type[Validator]:
     """A draft's validator that looks for patterns as this module does."""
     import jsonschema
 
-    changed: dict[str, Any] = {"pattern": _pattern}
+    changed: dict[str, object] = {"pattern": _pattern}
     if _has(schema, "patternProperties"):
         changed |= {"patternProperties": _pattern_properties, "additionalProperties": _additional_properties}
         if "unevaluatedProperties" in draft.VALIDATORS:  # it looks for them itself
             changed["unevaluatedProperties"] = lambda *_: ()
-    extend: Any = jsonschema.validators.extend
-    return extend(draft, changed)
+    made: type[Validator] = jsonschema.validators.extend(draft, changed)  # type: ignore[no-untyped-call]
+    return made
 
 
-def has_patterns(schema: Any) -> bool:
+def has_patterns(schema: object) -> bool:
     """Does it have any?"""
     return _has(schema, "pattern") or _has(schema, "patternProperties")
 

@@ -15,6 +15,7 @@ from .. import html
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from pydantic import BaseModel
     from typing_extensions import Self
 
 
@@ -34,9 +35,11 @@ class ToolResult:
     meta: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_sdk(cls, result: Any, *, server: str = "", tool: str = "", duration: float = 0.0) -> Self:
+    def from_sdk(
+        cls, result: BaseModel | dict[str, object], *, server: str = "", tool: str = "", duration: float = 0.0
+    ) -> Self:
         """From the SDK's result, of either line, or from a dictionary with the protocol's names."""
-        raw = result if isinstance(result, dict) else result.model_dump(mode="json", by_alias=True)
+        raw: dict[str, Any] = result if isinstance(result, dict) else result.model_dump(mode="json", by_alias=True)
         return cls(
             # fields that are not set say nothing; None within structured content may well
             content=[_set_only(block) for block in raw.get("content") or []],
@@ -89,7 +92,7 @@ class ToolResult:
         return "\n".join(found)
 
 
-def text_of(block: dict[str, Any]) -> str | None:
+def text_of(block: dict[str, object]) -> str | None:
     """The text of a block that is one, or that has one embedded."""
     if block.get("type") == "text":
         return str(block.get("text", ""))
@@ -97,11 +100,12 @@ def text_of(block: dict[str, Any]) -> str | None:
     return str(resource["text"]) if isinstance(resource, dict) and "text" in resource else None
 
 
-def image_of(block: dict[str, Any]) -> tuple[str, bytes] | None:
+def image_of(block: dict[str, object]) -> tuple[str, bytes] | None:
     """The image of a block that is one, or that has one embedded: (media type, data). None if its data is broken."""
     kind, data = block.get("mimeType") or "image/png", block.get("data")
-    if block.get("type") == "resource" and isinstance(block.get("resource"), dict):
-        kind, data = block["resource"].get("mimeType") or "", block["resource"].get("blob")
+    inner = block.get("resource")
+    if block.get("type") == "resource" and isinstance(inner, dict):
+        kind, data = inner.get("mimeType") or "", inner.get("blob")
     elif block.get("type") != "image":
         return None
     if not isinstance(data, str) or not str(kind).startswith("image/"):
@@ -112,12 +116,12 @@ def image_of(block: dict[str, Any]) -> tuple[str, bytes] | None:
         return None
 
 
-def json_of(value: Any) -> str:
+def json_of(value: object) -> str:
     """As JSON text, whatever it is."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _set_only(block: dict[str, Any]) -> dict[str, Any]:
+def _set_only(block: dict[str, object]) -> dict[str, object]:
     return {
         key: _set_only(value) if key in ("resource", "annotations") and isinstance(value, dict) else value
         for key, value in block.items()
@@ -125,7 +129,7 @@ def _set_only(block: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def described(block: dict[str, Any]) -> str:
+def described(block: dict[str, object]) -> str:
     """What kind of thing a block is, in brackets."""
     inner = block.get("resource") if isinstance(block.get("resource"), dict) else block
     assert isinstance(inner, dict)

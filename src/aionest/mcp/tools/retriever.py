@@ -11,7 +11,7 @@ import math
 import re
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._threads import in_own_thread
 from .result import ToolResult
@@ -53,13 +53,21 @@ def words(text: str) -> list[str]:
     return found
 
 
+class Entry(Protocol):
+    """What may be registered."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+
+
 # the class has a method of this name
 _Names = list[str]
-_Tools = list[Any]
+_Tools = list[Any]  # what was put in, whatever it is
 _Dicts = list[dict[str, str]]
 _Ranked = list[tuple[float, Any]]
-_Entries = list[tuple[str, str, Any]]
-_Vectors = list[Any]  # sequences of numbers
+_Entries = list[tuple[str, str, Entry]]
 
 
 class ToolsRetriever:
@@ -70,24 +78,24 @@ class ToolsRetriever:
     """
 
     def __init__(
-        self, db: Any = None, *, embed: Callable[[_Names], Sequence[Sequence[float]]] | None = None, **_: Any
+        self, db: object = None, *, embed: Callable[[_Names], Sequence[Sequence[float]]] | None = None, **_: object
     ) -> None:
         self.retrieve_min_score = 0.0
         """Tools with a lower score are left out. Scores compare within a search; only 0 means the same in all."""
         self.retrieve_max_num = 10
         self._embed = embed
         self._lock = threading.RLock()
-        self._tools: dict[str, Any] = {}
+        self._tools: dict[str, Entry] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._vectors: dict[str, Sequence[float]] = {}
 
     # -- what is registered
 
-    def add(self, tool: Any, **_: Any) -> None:
+    def add(self, tool: Entry, **_: object) -> None:
         """Register a tool. :raises ValueError: its name is taken, or its description empty."""
         self.add_batch([tool])
 
-    def add_batch(self, tools: Iterable[Any], **_: Any) -> None:
+    def add_batch(self, tools: Iterable[Entry], **_: object) -> None:
         """Register tools, all or none. :raises ValueError: a name is taken, or a description empty."""
         new = [(tool.name, str(tool.description or ""), tool) for tool in tools]
         with self._lock:
@@ -113,7 +121,7 @@ class ToolsRetriever:
                 raise ValueError(f"tool {name!r} has no description, by which it could be found")
             seen.add(name)
 
-    def _embedded(self, texts: _Names) -> _Vectors:
+    def _embedded(self, texts: _Names) -> Sequence[Sequence[float]]:
         assert self._embed is not None
         vectors = list(self._embed(texts))
         if len(vectors) != len(texts):
@@ -168,14 +176,14 @@ class ToolsRetriever:
         found = [(score, tools[name]) for name, score in ranked if score >= self.retrieve_min_score]
         return found[: max(0, self.retrieve_max_num if limit is None else limit)]
 
-    def retrieve(self, query: str, expand: bool = False, **_: Any) -> _Tools:
+    def retrieve(self, query: str, expand: bool = False, **_: object) -> _Tools:
         """The tools that fit best; with ``expand``, a bundle's tools instead of the bundle."""
         found: _Tools = []
         for _score, tool in self.search(query):
             found += tool.get_all() if expand and hasattr(tool, "get_all") else [tool]
         return found
 
-    def __call__(self, query: str, expand: bool = False, **_: Any) -> _Dicts:
+    def __call__(self, query: str, expand: bool = False, **_: object) -> _Dicts:
         """Names and descriptions of the tools that fit best."""
         return [{"name": tool.name, "description": tool.description} for tool in self.retrieve(query, expand)]
 
@@ -204,15 +212,15 @@ class _Search:
     def __init__(self, retriever: ToolsRetriever) -> None:
         self._retriever = retriever
 
-    def call(self, tool: Tool, arguments: Mapping[str, Any] | None = None, **_: Any) -> ToolResult:
+    def call(self, tool: Tool, arguments: Mapping[str, object] | None = None, **_: object) -> ToolResult:
         given = dict(arguments or {})
         tool.validate(given)
-        found = self._retriever(given["query"])
+        found = self._retriever(str(given["query"]))
         text = json.dumps(found, ensure_ascii=False)
         return ToolResult([{"type": "text", "text": text}], structured={"result": found}, tool=tool.name)
 
-    async def call_async(self, tool: Tool, arguments: Mapping[str, Any] | None = None, **_: Any) -> ToolResult:
-        return await in_own_thread(self.call, tool, arguments)  # type: ignore[no-any-return]  # embedding may take its time
+    async def call_async(self, tool: Tool, arguments: Mapping[str, object] | None = None, **_: object) -> ToolResult:
+        return await in_own_thread(self.call, tool, arguments)  # embedding may take its time
 
 
 def _full_text(query: str, counts: Mapping[str, Counter[str]]) -> dict[str, float]:

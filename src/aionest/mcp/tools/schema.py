@@ -7,21 +7,24 @@ nowhere or in circles say nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .patterns import has_patterns, safe
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 DEPTH = 32  # references that are followed before a schema counts as circular
 
 
-def validator_of(schema: dict[str, Any]) -> Any:
+def validator_of(schema: dict[str, object]) -> Validator:
     """A validator: of the draft that the schema names, else of the newest by whose rules it is a schema."""
     import jsonschema
     from jsonschema_specifications import REGISTRY  # without it, references to other documents would be fetched
 
     newest = jsonschema.Draft202012Validator
     if "$schema" in schema:
-        drafts = [jsonschema.validators.validator_for(schema, default=newest)]
+        drafts: list[type[Validator]] = [jsonschema.validators.validator_for(schema, default=newest)]
     else:
         drafts = [newest, jsonschema.Draft7Validator, jsonschema.Draft4Validator]
     first: Exception | None = None
@@ -42,7 +45,7 @@ _SAYS_NOTHING = {"$schema", "title", "description", "default", "examples"}
 _EXACTLY = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),)}
 
 
-def quick_check(schema: dict[str, Any]) -> Callable[[dict[str, Any]], bool] | None:
+def quick_check(schema: dict[str, object]) -> Callable[[dict[str, object]], bool] | None:
     """For a schema of plain types and nothing else, a quick test that arguments fit; else None.
 
     What fails it is left to the validator, which is thirty times as slow and has the last word.
@@ -55,7 +58,10 @@ def quick_check(schema: dict[str, Any]) -> Callable[[dict[str, Any]], bool] | No
     ):
         return None
     types: dict[str, tuple[type, ...]] = {}
-    for name, one in schema.get("properties", {}).items():
+    properties = schema.get("properties", {})
+    if not isinstance(properties, dict):
+        return None
+    for name, one in properties.items():
         kind = one.get("type") if isinstance(one, dict) else None
         if not isinstance(kind, str) or kind not in _EXACTLY or one.keys() - _SAYS_NOTHING - {"type"}:
             return None
@@ -64,7 +70,7 @@ def quick_check(schema: dict[str, Any]) -> Callable[[dict[str, Any]], bool] | No
     if not isinstance(required, list):
         return None
 
-    def fits(given: dict[str, Any]) -> bool:
+    def fits(given: dict[str, object]) -> bool:
         for name, value in given.items():
             if type(value) not in types.get(name, ()):
                 return False
@@ -76,7 +82,7 @@ def quick_check(schema: dict[str, Any]) -> Callable[[dict[str, Any]], bool] | No
     return fits
 
 
-def resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+def resolved(schema: object, root: dict[str, object]) -> dict[str, object]:
     """The schema that a chain of references within the document ends at. An empty one if it leads nowhere."""
     for _ in range(DEPTH):
         if not isinstance(schema, dict):
@@ -85,7 +91,7 @@ def resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(reference, str):
             return schema
         beside = {key: value for key, value in schema.items() if key != "$ref"}
-        target: Any = root if reference.startswith("#") else None
+        target: object = root if reference.startswith("#") else None
         for step in reference[1:].split("/")[1:]:
             step = step.replace("~1", "/").replace("~0", "~")
             target = target.get(step) if isinstance(target, dict) else None
@@ -95,7 +101,7 @@ def resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def parts(schema: Any, root: dict[str, Any], depth: int = 0) -> list[dict[str, Any]]:
+def parts(schema: object, root: dict[str, object], depth: int = 0) -> list[dict[str, object]]:
     """A schema and all that it is made of by allOf, anyOf and oneOf."""
     own = resolved(schema, root)
     found = [own]
@@ -107,16 +113,16 @@ def parts(schema: Any, root: dict[str, Any], depth: int = 0) -> list[dict[str, A
     return found
 
 
-def kinds(schema: Any, root: dict[str, Any], depth: int = 0) -> list[tuple[str, dict[str, Any]]]:
+def kinds(schema: object, root: dict[str, object], depth: int = 0) -> list[tuple[str, dict[str, object]]]:
     """What a value may be: (type, or "values" or "any") with the schema that says so."""
     own = resolved(schema, root)
-    found: list[tuple[str, dict[str, Any]]] = []
+    found: list[tuple[str, dict[str, object]]] = []
     if isinstance(own.get("enum"), list) or "const" in own:
         found.append(("values", own))
-    elif isinstance(own.get("type"), str):
-        found.append((own["type"], own))
-    elif isinstance(own.get("type"), list):
-        found += [(str(kind), own) for kind in own["type"]]
+    elif isinstance(named := own.get("type"), str):
+        found.append((named, own))
+    elif isinstance(named, list):
+        found += [(str(kind), own) for kind in named]
     elif depth < DEPTH // 4:
         for key in ("anyOf", "oneOf", "allOf"):
             inner = own.get(key)
@@ -132,11 +138,12 @@ def kinds(schema: Any, root: dict[str, Any], depth: int = 0) -> list[tuple[str, 
     return found
 
 
-def values_of(schema: dict[str, Any]) -> list[Any]:
-    return list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema.get("const")]
+def values_of(schema: dict[str, object]) -> list[object]:
+    values = schema.get("enum")
+    return list(values) if isinstance(values, list) else [schema.get("const")]
 
 
-def without_nulls(value: Any, schema: Any, root: dict[str, Any]) -> Any:
+def without_nulls(value: object, schema: object, root: dict[str, object]) -> object:
     """A value without the nulls that stand for members which need not be there, as many programs write them.
 
     Only what the schema lists as a property, and does not require, is taken for such a member.
@@ -154,13 +161,14 @@ def without_nulls(value: Any, schema: Any, root: dict[str, Any]) -> Any:
     return value
 
 
-def _properties(schema: Any, root: dict[str, Any]) -> dict[str, tuple[Any, bool]]:
+def _properties(schema: object, root: dict[str, object]) -> dict[str, tuple[object, bool]]:
     """The members of an object: what each may be, and whether it need not be there."""
     every = parts(schema, root)
     own = every[0]
-    all_of = own["allOf"] if isinstance(own.get("allOf"), list) else []
-    always = {name for part in (own, *(resolved(one, root) for one in all_of)) for name in _required(part)}
-    found: dict[str, tuple[list[Any], bool]] = {}
+    all_of = own.get("allOf")
+    joined = [resolved(one, root) for one in all_of] if isinstance(all_of, list) else []
+    always = {name for part in (own, *joined) for name in _required(part)}
+    found: dict[str, tuple[list[object], bool]] = {}
     for part in every:
         inner = part.get("properties")
         for name, one in inner.items() if isinstance(inner, dict) else ():
@@ -172,6 +180,6 @@ def _properties(schema: Any, root: dict[str, Any]) -> dict[str, tuple[Any, bool]
     }
 
 
-def _required(schema: dict[str, Any]) -> list[Any]:
+def _required(schema: dict[str, object]) -> list[object]:
     names = schema.get("required")
     return names if isinstance(names, list) else []

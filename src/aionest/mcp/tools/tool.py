@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .result import ToolResult
 
-_BY_KEYWORD: Any = object()
+_BY_KEYWORD: dict[str, object] = {}  # itself, not its like
 # pictures only, of kinds that hold no script and no address
 _DATA_ICON = re.compile(r"data:(image/(?:png|jpeg|gif|webp));base64,([A-Za-z0-9+/=]{4,200000})")
 
@@ -33,10 +33,10 @@ class ToolCaller(Protocol):
     def call(
         self,
         tool: Tool,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
         *,
         timeout: float | None = None,
-        progress: Callable[..., Any] | None = None,
+        progress: Callable[..., object] | None = None,
     ) -> ToolResult:
         """Call and wait, in any thread."""
         ...
@@ -44,10 +44,10 @@ class ToolCaller(Protocol):
     async def call_async(
         self,
         tool: Tool,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
         *,
         timeout: float | None = None,
-        progress: Callable[..., Any] | None = None,
+        progress: Callable[..., object] | None = None,
     ) -> ToolResult:
         """Call from a coroutine, on any loop."""
         ...
@@ -85,7 +85,7 @@ class Tool:
     meta: dict[str, Any]
     icons: list[dict[str, Any]]
     task_support: str
-    caller: Any
+    caller: ToolCaller | None
 
     # Written out: a dataclass cannot have both defaults and __slots__ with a weak reference slot before Python 3.11.
     def __init__(
@@ -95,12 +95,12 @@ class Tool:
         original_name: str = "",
         title: str = "",
         description: str = "",
-        input_schema: dict[str, Any] | None = None,
-        output_schema: dict[str, Any] | None = None,
-        annotations: dict[str, Any] | None = None,
-        meta: dict[str, Any] | None = None,
-        caller: ToolCaller | Any = None,
-        icons: list[dict[str, Any]] | None = None,
+        input_schema: dict[str, object] | None = None,
+        output_schema: dict[str, object] | None = None,
+        annotations: dict[str, object] | None = None,
+        meta: dict[str, object] | None = None,
+        caller: ToolCaller | None = None,
+        icons: list[dict[str, object]] | None = None,
         task_support: str = "forbidden",
     ) -> None:
         values = {
@@ -124,7 +124,7 @@ class Tool:
     def __copy__(self) -> Tool:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
+    def __deepcopy__(self, memo: dict[int, object]) -> Tool:
         return self  # frameworks copy their tools; a copied loader would be another one
 
     def _repr_html_(self) -> str:
@@ -163,7 +163,7 @@ class Tool:
     @property
     def properties(self) -> dict[str, Any]:
         """The schemas of its arguments, by name."""
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         for part in parts(self.input_schema, self.input_schema):
             inner = part.get("properties")
             if isinstance(inner, dict):
@@ -178,7 +178,7 @@ class Tool:
 
     # -- arguments
 
-    def validate(self, arguments: Mapping[str, Any]) -> None:
+    def validate(self, arguments: Mapping[str, object]) -> None:
         """Check arguments against the schema.
 
         :raises ArgumentsError: they do not fit; it says which, and what is expected.
@@ -216,7 +216,7 @@ class Tool:
         said = str(result)
         return (redact(self.server, said) if redact is not None else said) or "it did not say why"
 
-    def coerce(self, strings: Mapping[str, str]) -> dict[str, Any]:
+    def coerce(self, strings: Mapping[str, str]) -> dict[str, object]:
         """Give texts from a command line or a form the types that the schema wants.
 
         Arrays and objects are JSON; an array of plain values may also be given as ``a,b,c``. Where a text may be several
@@ -224,7 +224,7 @@ class Tool:
 
         :raises ArgumentsError: a text cannot be what the schema wants, or a name is unknown.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         problems: list[str] = []
         known = self.properties
         for name, text in strings.items():
@@ -240,7 +240,7 @@ class Tool:
             raise self._misfit(problems)
         return found
 
-    def _schema_of(self, name: str, known: dict[str, Any]) -> Any:
+    def _schema_of(self, name: str, known: dict[str, object]) -> object:
         """The schema of an argument; None if the tool has none of that name."""
         if name in known:
             return known[name]
@@ -263,28 +263,32 @@ class Tool:
 
     # -- calls
 
-    def call(self, arguments: Mapping[str, Any] | None = _BY_KEYWORD, /, **keywords: Any) -> ToolResult:
+    def call(self, arguments: Mapping[str, object] | None = _BY_KEYWORD, /, **keywords: object) -> ToolResult:
         """Call it and wait: ``tool.call(city="Oslo")``, or ``tool.call({"city": "Oslo"}, timeout=5)``.
 
         With a mapping (or None) first, the keywords are options of the call (``timeout``, ``progress``, and what the
         loader's ``call`` has); without one they are the arguments.
         """
         given, options = self._split(arguments, keywords)
-        return self._caller().call(self, given, **options)  # type: ignore[no-any-return]
+        return self._caller().call(self, given, **options)
 
-    async def call_async(self, arguments: Mapping[str, Any] | None = _BY_KEYWORD, /, **keywords: Any) -> ToolResult:
+    async def call_async(
+        self, arguments: Mapping[str, object] | None = _BY_KEYWORD, /, **keywords: object
+    ) -> ToolResult:
         """``call()`` for coroutines of any loop."""
         given, options = self._split(arguments, keywords)
-        return await self._caller().call_async(self, given, **options)  # type: ignore[no-any-return]
+        return await self._caller().call_async(self, given, **options)
 
-    def __call__(self, /, **arguments: Any) -> ToolResult:
+    def __call__(self, /, **arguments: object) -> ToolResult:
         return self.call(arguments)
 
     @staticmethod
-    def _split(arguments: Any, keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _split(
+        arguments: Mapping[str, object] | None, keywords: dict[str, object]
+    ) -> tuple[dict[str, object], dict[str, Any]]:
         return (keywords, {}) if arguments is _BY_KEYWORD else (dict(arguments or {}), keywords)
 
-    def _caller(self) -> Any:
+    def _caller(self) -> ToolCaller:
         if self.caller is None:
             raise UsageError(f"tool {self.name!r} is a description only: nothing is there to call it with")
         return self.caller

@@ -8,10 +8,13 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .patterns import is_in
 from .schema import kinds, resolved, values_of
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _SHOWN = 120  # characters of a value that an error quotes
 LIMITS = {
@@ -28,7 +31,7 @@ LIMITS = {
 }
 
 
-def expected(schema: Any, root: dict[str, Any]) -> str:
+def expected(schema: object, root: dict[str, object]) -> str:
     """What a schema asks for, in a few words."""
     words = []
     for kind, own in kinds(schema, root):
@@ -50,7 +53,7 @@ def expected(schema: Any, root: dict[str, Any]) -> str:
     return " or ".join(dict.fromkeys(words))
 
 
-def got(value: Any) -> str:
+def got(value: object) -> str:
     kind = (
         "null" if value is None
         else "boolean" if isinstance(value, bool)
@@ -68,7 +71,7 @@ def short(text: str, limit: int = _SHOWN) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def path_of(parts: Any) -> str:
+def path_of(parts: Iterable[object]) -> str:
     text = ""
     for part in parts:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -82,26 +85,26 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names) or 'none'}"
 
 
-def problems_of(error: Any, root: dict[str, Any], arguments: Iterable[str]) -> list[str]:
+def problems_of(error: ValidationError, root: dict[str, object], arguments: Iterable[str]) -> list[str]:
     """An error of jsonschema in plain words, with the path of each part that is wrong.
 
     :param root: the whole schema.
     :param arguments: the names of all arguments.
     """
-    value = error.instance
-    schema = error.schema if isinstance(error.schema, dict) else {}
+    value: object = error.instance
+    schema: Mapping[str, object] = error.schema if isinstance(error.schema, dict) else {}
     if value is None and schema.get("nullable") is True and error.validator in ("type", "enum"):
         return []  # OpenAPI's word for it, which JSON schema does not know
     properties = schema.get("properties")
     properties = properties if isinstance(properties, dict) else {}
-    if error.validator == "required":
+    if error.validator == "required" and isinstance(error.validator_value, list) and isinstance(value, dict):
         missing = [name for name in error.validator_value if name not in value]
         return [
             f"{path_of([*error.absolute_path, name])}: missing; expected {expected(properties.get(name), root)}"
             for name in missing
         ]
     if error.validator in ("additionalProperties", "unevaluatedProperties") and isinstance(value, dict):
-        lines = _unknown(error, schema, properties, list(properties) or list(arguments))
+        lines = _unknown(error.absolute_path, value, schema, properties, list(properties) or list(arguments))
         if lines and error.validator_value is False:
             return lines
     where = path_of(error.absolute_path) or "(arguments)"
@@ -110,11 +113,18 @@ def problems_of(error: Any, root: dict[str, Any], arguments: Iterable[str]) -> l
     return [f"{where}: {short(error.message, 300)}"]
 
 
-def _unknown(error: Any, schema: Mapping[str, Any], properties: Mapping[str, Any], known: list[str]) -> list[str]:
+def _unknown(
+    at: Iterable[object],
+    value: Iterable[str],
+    schema: Mapping[str, object],
+    properties: Mapping[str, object],
+    known: list[str],
+) -> list[str]:
     """A line for each name that the schema does not have."""
-    patterns = schema.get("patternProperties") or {}
+    patterns = schema.get("patternProperties")
+    patterns = patterns if isinstance(patterns, dict) else {}
     return [
-        f"{path_of([*error.absolute_path, name])}: no such argument; {did_you_mean(name, known)}"
-        for name in error.instance
+        f"{path_of([*at, name])}: no such argument; {did_you_mean(name, known)}"
+        for name in value
         if name not in properties and not any(is_in(pattern, name, True) for pattern in patterns)
     ]

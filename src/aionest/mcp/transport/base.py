@@ -7,11 +7,12 @@ owns the session. What ends it by itself is raised out of the context manager.
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
+from ..sdk.line import Incoming, Outgoing
 from .process import ServerProcess
 
-Streams = tuple[Any, Any]  # what is read from and what is written to: of anyio or the SDK, with the SDK's messages
+Streams = tuple[Incoming, Outgoing]  # what is read from and what is written to
 Transport = AbstractAsyncContextManager[Streams]
 
 

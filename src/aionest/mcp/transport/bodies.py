@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 from pydantic_core import from_json
 
+from .._json import RequestId
 from ..sdk.line import HTTP
 from ..sdk.mend import LOST, answered, error_line, event
 
@@ -25,7 +25,7 @@ _END = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
 MIB = 1 << 20
 
 
-def asked_by(request: Any) -> Any:
+def asked_by(request: HTTP.Request) -> RequestId | None:
     """The id of the JSON-RPC request that a POST carries, or None."""
     if request.method != "POST":
         return None
@@ -36,7 +36,7 @@ def asked_by(request: Any) -> Any:
     if type(message) is not dict or "method" not in message:
         return None
     number = message.get("id")
-    return number if type(number) in (int, str) else None
+    return number if isinstance(number, (int, str)) and not isinstance(number, bool) else None
 
 
 def too_long(limit: int) -> str:
@@ -44,7 +44,7 @@ def too_long(limit: int) -> str:
     return f"it sent a message of more than {limit / MIB:g} MiB (max_message_mb in its configuration allows more)"
 
 
-async def usable(response: Any, number: Any, limit: int) -> Any:
+async def usable(response: HTTP.Response, number: RequestId | None, limit: int) -> HTTP.Response:
     """A response that the SDK can use, in place of this one.
 
     :param number: of the request that it answers, or None.
@@ -69,7 +69,7 @@ async def usable(response: Any, number: Any, limit: int) -> Any:
     return _like(response, content=line, kind="application/json")
 
 
-async def _body(response: Any, number: Any, limit: int) -> bytes:
+async def _body(response: HTTP.Response, number: RequestId, limit: int) -> bytes:
     found = bytearray()
     try:
         async for chunk in response.aiter_bytes():
@@ -83,20 +83,22 @@ async def _body(response: Any, number: Any, limit: int) -> bytes:
     return answered(bytes(found), number)
 
 
-def _like(response: Any, *, kind: str = "", **body: Any) -> Any:
+def _like(
+    response: HTTP.Response, *, kind: str = "", content: bytes | None = None, stream: HTTP.AsyncByteStream | None = None
+) -> HTTP.Response:
     """A response with another body."""
     dropped = ("content-encoding", "content-length", "transfer-encoding", *(("content-type",) if kind else ()))
     headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
     if kind:
         headers.append(("content-type", kind))
     status = 200 if kind else response.status_code
-    return HTTP.Response(status, headers=headers, request=response.request, **body)
+    return HTTP.Response(status, headers=headers, request=response.request, content=content, stream=stream)
 
 
-class _Events(HTTP.AsyncByteStream):  # type: ignore[misc]
+class _Events(HTTP.AsyncByteStream):
     """A stream of events, each of which is looked at when it is there."""
 
-    def __init__(self, response: Any, number: Any, limit: int) -> None:
+    def __init__(self, response: HTTP.Response, number: RequestId | None, limit: int) -> None:
         self._response, self._number, self._limit = response, number, limit
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

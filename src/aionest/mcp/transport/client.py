@@ -10,10 +10,11 @@ import asyncio
 import functools
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from .._json import RequestId
 from ..sdk.line import HTTP
 from .bodies import asked_by, usable
 from .posts import Posts
@@ -24,38 +25,44 @@ RETRIES = 5  # of a request that the server has put off
 LONGEST = 300.0  # seconds that a server may put one off
 
 
-class Client(HTTP.AsyncClient):  # type: ignore[misc]
+class Client(HTTP.AsyncClient):
     """An HTTP client whose posts are followed.
 
     :param limit: bytes of one message.
     :param answers: does a POST bring the answer of the request that it carries?
     :param on_post: called with what a POST has failed with: an exception, or the status that says no.
-    :param options: of the library's client.
+    :param headers, auth, timeout: of the library's client.
     """
 
     def __init__(
         self,
         posts: Posts,
-        on_response: Callable[[Any], None],
+        on_response: Callable[[HTTP.Response], None],
         limit: int,
         answers: bool,
         on_post: Callable[[int | BaseException], None] = lambda failure: None,
-        **options: Any,
+        headers: Mapping[str, str] | None = None,
+        auth: HTTP.Auth | None = None,
+        timeout: HTTP.Timeout | None = None,
     ) -> None:
-        async def look(response: Any) -> None:
+        async def look(response: HTTP.Response) -> None:
             on_response(response)
 
-        options.setdefault("timeout", HTTP.Timeout(TIMEOUT, read=READ))
-        hooks = {"request": [_no_haste], "response": [look]}
-        super().__init__(event_hooks=hooks, follow_redirects=_follows_redirects(), **options)
+        super().__init__(
+            event_hooks={"request": [_no_haste], "response": [look]},
+            follow_redirects=_follows_redirects(),
+            headers=headers,
+            auth=auth,
+            timeout=HTTP.Timeout(TIMEOUT, read=READ) if timeout is None else timeout,
+        )
         self._posts, self._on_post = posts, on_post
         self._limit, self._answers = limit, answers
 
-    async def send(self, request: Any, **options: Any) -> Any:
+    async def send(self, request: HTTP.Request, **options: Any) -> HTTP.Response:
         asked = asked_by(request)
         number = self._posts.posting(asked)
         try:
-            response = await self._taken(request, number, options)
+            response = await self._taken(number, functools.partial(super().send, request, **options))
         except Exception as exc:
             self._posts.posted(number, exc)
             if request.method == "POST":
@@ -68,10 +75,10 @@ class Client(HTTP.AsyncClient):  # type: ignore[misc]
             return await usable(response, asked, self._limit)
         return response
 
-    async def _taken(self, request: Any, number: Any, options: dict[str, Any]) -> Any:
+    async def _taken(self, number: RequestId | None, send: Callable[[], Awaitable[HTTP.Response]]) -> HTTP.Response:
         """The answer. A server that says when it takes the request is given that time, if the call has it."""
         for _ in range(RETRIES):
-            response = await super().send(request, **options)
+            response = await send()
             pause = _pause(response)
             if pause is None or not self._posts.has_time(number, pause):
                 return response
@@ -79,10 +86,10 @@ class Client(HTTP.AsyncClient):  # type: ignore[misc]
             if not self._posts.has_time(number, 0.0):
                 return response
             await response.aclose()
-        return await super().send(request, **options)
+        return await send()
 
 
-def _pause(response: Any) -> float | None:
+def _pause(response: HTTP.Response) -> float | None:
     """Seconds that the server asks to wait before the request, of which nothing was done, is made again."""
     if response.status_code != 429:
         return None
@@ -104,7 +111,7 @@ def _follows_redirects() -> bool:
         return False
 
 
-async def _no_haste(request: Any) -> None:
+async def _no_haste(request: HTTP.Request) -> None:
     """A stream, or an answer that may be one, takes the time that it takes."""
     limits = request.extensions.get("timeout")
     if limits and request.method != "DELETE" and "text/event-stream" in request.headers.get("accept", ""):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from ..sdk import DroppedStreamWatch
-from ..sdk.line import streamable_http_client
+from ..sdk.line import HTTP, Incoming, Outgoing, streamable_http_client
 from .base import Streams, Watcher
 from .client import Client
 from .posts import Posts
@@ -25,7 +25,12 @@ def _has_limit() -> bool:
 
 @contextlib.asynccontextmanager
 async def streams(
-    url: str, headers: Mapping[str, str], auth: Any, limit: int, watcher: Watcher, dropped: DroppedStreamWatch
+    url: str,
+    headers: Mapping[str, str],
+    auth: HTTP.Auth | None,
+    limit: int,
+    watcher: Watcher,
+    dropped: DroppedStreamWatch,
 ) -> AsyncIterator[Streams]:
     """Reach a server.
 
@@ -35,17 +40,18 @@ async def streams(
     """
     posts = Posts()
 
-    def look(response: Any) -> None:
+    def look(response: HTTP.Response) -> None:
         # 405 to a GET is fine: the server has no stream of its own
         if response.status_code >= 400 and (response.status_code != 405 or response.request.method == "POST"):
             watcher.was_refused(response.status_code)
         dropped.look(response)
 
+    connect: Callable[..., AbstractAsyncContextManager[tuple[Incoming, Outgoing, object]]] = streamable_http_client
     client = Client(posts, look, limit, True, headers=dict(headers), auth=auth)
     # where the SDK has a limit of its own, of one event, ours counts
-    own: Any = {"max_sse_event_size": None} if _has_limit() else {}
+    own: dict[str, object] = {"max_sse_event_size": None} if _has_limit() else {}
     async with (
         client,
-        streamable_http_client(url, http_client=client, **own) as found,
+        connect(url, http_client=client, **own) as found,
     ):  # of 1.x three things, of 2.x two
         yield found[0], posts.stream(found[1])

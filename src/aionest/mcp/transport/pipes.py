@@ -20,13 +20,15 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Collection
-from typing import IO, Any
+from typing import IO
 
 import anyio
 
+from .._json import RequestId
 from ..errors import NotSent
 from ..sdk import encode, is_cancellation
 from ..sdk.line import SessionMessage
+from ..sdk.shortcut import Taker
 from .process import ServerProcess, ended, wake
 from .sent import note
 
@@ -60,7 +62,7 @@ def _left_in(pipe: IO[bytes]) -> int | None:
 class _Input(asyncio.BaseProtocol):
     """asyncio's own protocol of the process's input, and a last look at the pipe before it is closed."""
 
-    def __init__(self, protocol: Any, last_look: Callable[[], object]) -> None:
+    def __init__(self, protocol: asyncio.BaseProtocol, last_look: Callable[[], object]) -> None:
         self._protocol, self._last_look = protocol, last_look
 
     def pause_writing(self) -> None:
@@ -69,7 +71,7 @@ class _Input(asyncio.BaseProtocol):
     def resume_writing(self) -> None:
         self._protocol.resume_writing()
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         try:
             self._last_look()
         finally:
@@ -200,7 +202,7 @@ class Incoming(anyio.abc.ObjectReceiveStream[SessionMessage]):
     """
 
     def __init__(self) -> None:
-        self.direct: Any = None  # what takes answers past the session (``Direct``)
+        self.direct: Taker | None = None  # what takes answers past the session (``Direct``)
         self._items: collections.deque[SessionMessage] = collections.deque()
         self._loop = asyncio.get_running_loop()
         self._item: asyncio.Future[None] | None = None  # somebody waits for one
@@ -229,7 +231,7 @@ class Incoming(anyio.abc.ObjectReceiveStream[SessionMessage]):
         idle = self._item is not None and not self._item.done()
         return idle and self.direct is not None and self.direct.take(line)
 
-    def waiting(self) -> Collection[Any] | None:
+    def waiting(self) -> Collection[RequestId] | None:
         """The ids of the requests in flight; None is not known."""
         return self.direct.waiting() if self.direct is not None else None
 

@@ -8,12 +8,12 @@ Used by the tasks of one session, in its loop's thread.
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 
+from .._json import RequestId
 from ..errors import NotSent
 from ..sdk import Failure, classify, request_id
+from ..sdk.line import Outgoing, SessionMessage
 from .sent import Sent, note
 
 _WAITING, _POSTED = "waiting", "posted"
@@ -24,27 +24,27 @@ class Posts:
 
     def __init__(self) -> None:
         # _WAITING, _POSTED, what sending it has raised, or the status that said no
-        self._fates: dict[Any, str | int | BaseException] = {}
-        self._calls: dict[Any, Sent] = {}
+        self._fates: dict[RequestId, str | int | BaseException] = {}
+        self._calls: dict[RequestId, Sent] = {}
 
-    def unreached(self, number: Any) -> bool:
+    def unreached(self, number: RequestId) -> bool:
         """Was it never posted, or did the server not take it (no connection; no such session)?"""
         fate = self._fates.get(number, _POSTED)
         if isinstance(fate, BaseException):
             return classify(fate)[0] in (Failure.REFUSED, Failure.DNS)
         return fate in (_WAITING, 404)
 
-    def status(self, number: Any) -> int:
+    def status(self, number: RequestId) -> int:
         """The HTTP status that said no to it, or 0."""
         fate = self._fates.get(number)
         return fate if isinstance(fate, int) else 0
 
-    def forget(self, number: Any) -> None:
+    def forget(self, number: RequestId) -> None:
         """Its call is over."""
         self._fates.pop(number, None)
         self._calls.pop(number, None)
 
-    def has_time(self, number: Any, seconds: float) -> bool:
+    def has_time(self, number: RequestId | None, seconds: float) -> bool:
         """Is its call still on, and may it take that much longer? What is no call's has all time."""
         if number is None:
             return True
@@ -52,11 +52,11 @@ class Posts:
         remaining = call.remaining() if call is not None else 0.0
         return remaining is None or remaining > seconds
 
-    def stream(self, inner: Any) -> Any:
+    def stream(self, inner: Outgoing) -> Outgoing:
         """The session's stream, with a note of each request. A message that it doesn't take raises ``NotSent``."""
         return _Stream(self, inner)
 
-    def expect(self, number: Any) -> None:
+    def expect(self, number: RequestId) -> None:
         """It is about to go into the stream."""
         sent = note(self, number)
         if sent is not None:
@@ -64,7 +64,7 @@ class Posts:
 
     # -- of the HTTP client
 
-    def posting(self, number: Any) -> Any:
+    def posting(self, number: RequestId | None) -> RequestId | None:
         """A request of the client's begins: the number of the call's request that it carries, or None.
 
         :param number: of the JSON-RPC request in it, or None.
@@ -74,17 +74,17 @@ class Posts:
         self._fates[number] = _POSTED
         return number
 
-    def posted(self, number: Any, fate: int | BaseException) -> None:
+    def posted(self, number: RequestId | None, fate: int | BaseException) -> None:
         """Its status, or what sending it has raised."""
         if number in self._fates and (isinstance(fate, BaseException) or fate >= 400):
             self._fates[number] = fate
 
 
-class _Stream(anyio.abc.ObjectSendStream[Any]):
-    def __init__(self, posts: Posts, inner: Any) -> None:
+class _Stream(anyio.abc.ObjectSendStream[SessionMessage]):
+    def __init__(self, posts: Posts, inner: Outgoing) -> None:
         self._posts, self._inner = posts, inner
 
-    async def send(self, item: Any) -> None:
+    async def send(self, item: SessionMessage) -> None:
         number = request_id(item)
         if number is not None:
             self._posts.expect(number)

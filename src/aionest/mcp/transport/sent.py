@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+M = TypeVar("M", contravariant=True)
 
 
-class Channel(Protocol):
+class Channel(Protocol[M]):
     """Where requests go. A mark names one of them."""
 
-    def unreached(self, mark: Any) -> bool:
+    def unreached(self, mark: M) -> bool:
         """Has the server certainly not taken the request?"""
         ...
 
-    def status(self, mark: Any) -> int:
+    def status(self, mark: M) -> int:
         """The HTTP status that the server refused it with, or 0."""
         ...
 
-    def forget(self, mark: Any) -> None:
+    def forget(self, mark: M) -> None:
         """Its call is over."""
 
 
@@ -38,9 +40,9 @@ class Sent:
     __slots__ = ("_marks", "_token", "channel", "remaining")
 
     def __init__(self, remaining: Callable[[], float | None] = lambda: None) -> None:
-        self.channel: Channel | None = None
+        self.channel: Channel[Any] | None = None  # which knows its own marks
         self.remaining = remaining
-        self._marks: list[Any] = []
+        self._marks: list[object] = []
 
     def __enter__(self) -> Sent:
         self._token = _sent.set(self)
@@ -52,7 +54,7 @@ class Sent:
         except ValueError:
             pass  # in another context (a coroutine that is closed, not run to its end) there is nothing to undo
 
-    def add(self, channel: Channel, mark: Any) -> bool:
+    def add(self, channel: Channel[M], mark: M) -> bool:
         """Note a request. False if others go elsewhere."""
         if self.channel is None:
             self.channel = channel
@@ -84,7 +86,7 @@ class Sent:
 _sent: contextvars.ContextVar[Sent | None] = contextvars.ContextVar("aionest_mcp_sent", default=None)
 
 
-def note(channel: Channel, mark: Any) -> Sent | None:
+def note(channel: Channel[M], mark: M) -> Sent | None:
     """For channels: a request with that mark is about to be sent. What was told so, if a call wants to know of it."""
     sent = _sent.get()
     return sent if sent is not None and sent.add(channel, mark) else None

@@ -8,42 +8,31 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
 
 import anyio
 
 from ..errors import Refused
-from ..sdk.line import sse_client
+from ..sdk.line import HTTP, Incoming, SessionMessage, sse_client
 from .base import Streams, Watcher
 from .client import Client
 from .posts import Posts
 
 
-class _Incoming:
+class _Incoming(anyio.abc.ObjectReceiveStream[SessionMessage | Exception]):
     """The SDK's stream, which tells of its end: the SDK's session tells nobody."""
 
-    def __init__(self, stream: Any, on_end: Callable[[BaseException], None]) -> None:
+    def __init__(self, stream: Incoming, on_end: Callable[[BaseException], None]) -> None:
         self._stream = stream
         self._on_end = on_end
         self._latest: BaseException | None = None
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
-    async def __aenter__(self) -> Any:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: Any) -> Any:
-        return await self._stream.__aexit__(*exc)
-
-    def __aiter__(self) -> Any:
-        return self
-
-    async def __anext__(self) -> Any:
+    async def receive(self) -> SessionMessage | Exception:
         try:
-            item = await self._stream.__anext__()
-        except StopAsyncIteration:
+            item = await self._stream.receive()
+        except anyio.EndOfStream:
             ended = ConnectionError("the server has ended its stream of events")
             ended.__cause__ = self._latest
             self._on_end(ended)
@@ -51,10 +40,13 @@ class _Incoming:
         self._latest = item if isinstance(item, Exception) else None
         return item
 
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
 
 @contextlib.asynccontextmanager
 async def streams(
-    url: str, headers: Mapping[str, str], connect_timeout: float, auth: Any, limit: int, watcher: Watcher
+    url: str, headers: Mapping[str, str], connect_timeout: float, auth: HTTP.Auth | None, limit: int, watcher: Watcher
 ) -> AsyncIterator[Streams]:
     """Reach a server.
 
@@ -70,11 +62,13 @@ async def streams(
         failure = failure or exc
         failed.set()
 
-    def look(response: Any) -> None:
+    def look(response: HTTP.Response) -> None:
         if response.status_code >= 400:
             watcher.was_refused(response.status_code)
 
-    def factory(headers: Any = None, timeout: Any = None, auth: Any = None) -> Any:
+    def factory(
+        headers: dict[str, str] | None = None, timeout: HTTP.Timeout | None = None, auth: HTTP.Auth | None = None
+    ) -> Client:
         def lost(what: int | BaseException) -> None:
             end(Refused(what) if isinstance(what, int) else what)
 
