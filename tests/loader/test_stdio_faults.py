@@ -45,6 +45,16 @@ def test_killed_between_calls_no_call_is_lost(make_loader):
     assert loader.status["a"].connections == 6 and loader.status["b"].connections == 1
 
 
+def test_what_is_said_of_a_death_stands_before_the_last_words(make_loader):
+    loader = make_loader({"a": bare()})
+    with pytest.raises(ServerLost) as caught:
+        loader.call("a.die", {"code": 7})
+    said = str(caught.value)
+    head, mark, tail = said.partition(". Its stderr ends with:\n")
+    assert "exit code 7. It went away during the call of 'die'; call again to start it anew" in head and mark
+    assert tail.endswith("dying as told")
+
+
 @pytest.mark.parametrize("calls", [1, 30])
 def test_killed_before_it_has_read_the_call(make_loader, calls):
     """The kernel says that it was still in the pipe: it is sent to the next process, though it must not be sent twice."""

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("mcp")
 
 from aionest.mcp import ServerConfig, ToolNotFound, ToolsBundle, ToolsRetriever, UsageError
+from aionest.mcp.errors import with_stderr
 from aionest.mcp.session.plan import Diff, plan
 from aionest.mcp.tools.catalog import Catalog
 from aionest.mcp.tools.feeder import Feeder
@@ -36,6 +37,9 @@ def test_tools_have_unique_names_and_are_found_by_what_people_write():
         catalog.find("x", {})
     with pytest.raises(ToolNotFound, match=r"mean a__y.*unavailable servers: c \(it is off\); load it"):
         catalog.find("a__yy", {"c": "it is off\nmore"}, "; load it")
+    why = str(with_stderr("it ended with exit code 1", "Traceback:\nKeyError: 'TOKEN'\n"))
+    with pytest.raises(ToolNotFound, match=r"servers: c \(it ended with exit code 1: KeyError: 'TOKEN'\)$"):
+        catalog.find("c.x", {"c": why})
 
 
 def test_what_the_settings_leave_out_is_not_in_it():

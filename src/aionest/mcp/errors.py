@@ -146,6 +146,27 @@ class Unanswerable(Exception):
     """The server wants what this client doesn't give, or has answered what the SDK doesn't take."""
 
 
+_STDERR = ". Its stderr ends with:\n"
+
+
+def with_stderr(text: str, tail: str) -> str:
+    """What happened to a server, and the end of its stderr, if there is any."""
+    return f"{text}{_STDERR}{tail}" if tail else text
+
+
+def with_advice(text: str, advice: str) -> str:
+    """What happened to a server, and what follows from it, in front of the end of its stderr."""
+    said, mark, tail = text.partition(_STDERR)
+    return f"{said.rstrip('.?')}. {advice}{mark}{tail}"
+
+
+def in_a_line(text: str) -> str:
+    """What happened to a server in one line: of its stderr, the last words."""
+    said, _, tail = text.partition(_STDERR)
+    last = next((line.strip() for line in reversed(tail.splitlines()) if line.strip()), "")
+    return ": ".join(part for part in (said.partition("\n")[0], last) if part)
+
+
 def copy_to_raise(error: ToolsError) -> ToolsError:
     """A copy, to be raised: an exception that is raised more than once grows a longer traceback each time."""
     fresh = copy.copy(error)

@@ -26,6 +26,7 @@ from ..errors import (
     Unanswerable,
     clean,
     flatten,
+    with_stderr,
 )
 from .line import HTTP, OAuthFlowError, SDKError
 
@@ -134,7 +135,7 @@ def explain(exc: BaseException, server: str, tail: str = "", but: BaseException 
         if isinstance(one, ToolsError):
             return one
     failure, part = classify(exc, but)
-    made = _EXPLANATIONS[failure](part, f"server {server!r}", f". Its stderr ends with:\n{tail}" if tail else "")
+    made = _EXPLANATIONS[failure](part, f"server {server!r}", with_stderr("", tail))
     made.server = server
     return made
 

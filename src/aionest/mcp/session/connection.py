@@ -24,7 +24,7 @@ from ..._untrusted import for_log
 from .. import sdk
 from ..auth import Secrets
 from ..config import stamp_of
-from ..errors import CallTimeout, ProtocolError, ServerUnavailable, ToolsError, copy_to_raise
+from ..errors import CallTimeout, ProtocolError, ServerUnavailable, ToolsError, copy_to_raise, with_stderr
 from ..sdk import explain
 from ..transport.process import ServerProcess
 from ..transport.tail import Tail
@@ -273,9 +273,8 @@ class Connection:
             error.__cause__ = refused
             self._failed(error, State.FAILED)
             return error
-        tail = self.tail.text()
-        said = f". Its stderr ends with:\n{tail}" if tail else ""
-        late = CallTimeout(f"server {name!r} was not ready after {self.config.connect_timeout:g} s{said}", server=name)
+        said = f"server {name!r} was not ready after {self.config.connect_timeout:g} s"
+        late = CallTimeout(with_stderr(said, self.tail.text()), server=name)
         self._failed(late, State.TIMED_OUT)
         return late
 

@@ -29,6 +29,7 @@ from ..errors import (
     ToolsError,
     copy_to_raise,
     flatten,
+    with_advice,
 )
 from ..sdk import Failure, classify
 from ..transport.sent import Sent
@@ -170,10 +171,8 @@ class Request(Generic[R]):
                 connection.become(State.LOST, error)
             unknown = failure is Failure.EXITED or (with_session and not status and not unreached)
             if unknown and not isinstance(error, ServerLost):
-                said = str(error).rstrip(".?")
-                error = ServerLost(
-                    f"{said}. It went away during the {self.what}; call again to start it anew", server=connection.name
-                )
+                advice = f"It went away during the {self.what}; call again to start it anew"
+                error = ServerLost(with_advice(str(error), advice), server=connection.name)
         raise error from exc
 
     async def _cause(self, link: Link, exc: BaseException) -> BaseException:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from .._json import JsonObject
-from ..errors import ToolNotFound
+from ..errors import ToolNotFound, in_a_line
 from .bundle import ToolsBundle
 from .naming import splits, unique_names
 from .tool import Tool, ToolCaller
@@ -80,7 +80,7 @@ class Catalog:
         dotted = [f"{server}.{tool}" for server, tool in self.by_server]
         known = [*(dotted if "." in name else self.tools), *(tool.original_name for tool in self.tools.values())]
         near = difflib.get_close_matches(name, known, 3)
-        down = [f"{server} ({why.splitlines()[0]})" for server, why in absent.items()]
+        down = [f"{server} ({in_a_line(why)})" for server, why in absent.items()]
         raise ToolNotFound(
             f"no tool {name!r} is loaded"
             + (f"; did you mean {' or '.join(near)}?" if near else "")
