@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "aionest"
 MOST = {
     "__init__.py": 2,
-    "_engine": 297,
+    "_engine": 300,
     "_entry": 63,
     "_hosted": 13,
     "_portal": 84,
