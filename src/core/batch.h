@@ -24,10 +24,10 @@ typedef struct an_batch {
     vectorcallfunc vectorcall;
     an_ring handles;
     an_loop *rec;
-    const void *handle; /* the loop's own, compared only */
-    Py_ssize_t at;      /* how long the queue was with it */
-    long long number, since; /* when it was made; when the last step that joined began */
-    size_t before;           /* how many had joined by then */
+    const void *handle;           /* the loop's own, compared only */
+    Py_ssize_t at;                /* how long the queue was with it */
+    long long number, since;      /* when it was made; when the last step that joined began */
+    size_t before;                /* how many had joined by then */
     struct an_batch *prev, *next; /* those that were not called yet, by age */
 } an_batch;
 

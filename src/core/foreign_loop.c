@@ -85,7 +85,7 @@ carry_out(an_thread *th, PyObject *self, PyObject *callback, PyObject *const *ar
         th->job.batch = NULL;
     }
     else if (callback == NULL ||
-        (AN_UNLIKELY(an_steps_open != NULL) && kwnames == NULL && an_steps_hold(callback, args, nargs, context))) {
+             (AN_UNLIKELY(an_steps_open != NULL) && kwnames == NULL && an_steps_hold(callback, args, nargs, context))) {
         /* nothing */
     }
     else if (Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_block)) {

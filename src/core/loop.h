@@ -69,12 +69,12 @@ typedef struct an_loop {
     int selecting;        /* calls of its selector's select() under way, on stacks that may sleep in there */
     int inplace;          /* steps run in place since the last poll */
     unsigned int polls_skipped;
-    PyObject *context; /* strong or NULL: the one in which a foreign loop calls back */
-    int foreign;       /* its run_forever is not ours (foreign_loop.h) */
+    PyObject *context;      /* strong or NULL: the one in which a foreign loop calls back */
+    int foreign;            /* its run_forever is not ours (foreign_loop.h) */
     an_batches batches;     /* are callbacks batched (batch.h) */
     PyObject *queue;        /* strong or NULL: the queue of a foreign loop, a deque */
     struct an_batch *batch; /* borrowed or NULL: Q3 */
-    int carried;       /* a run of ours carries it (hub.h) */
+    int carried;            /* a run of ours carries it (hub.h) */
     double clock_resolution;
     /* the stock epoll selector, else epfd < 0 */
     PyObject *selector;              /* strong: loop._selector as last seen */
