@@ -298,7 +298,7 @@ class Runner:
                 part.close()
         if isinstance(loop, EventfdLoop):
             loop._close_eventfd(forked)
-        loop._closed = True
+        loop._closed = True  # type: ignore[attr-defined]
 
     # -- after fork(), in the child
 
