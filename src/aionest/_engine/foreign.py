@@ -168,7 +168,7 @@ def _patch_class(cls: type[Any]) -> None:
         _patches.restore(mark)
 
 
-def _queues(cls: type[Any]) -> bool:
+def _queues(cls: type[object]) -> bool:
     """Are callbacks of this class's own call_soon() called back in the order of a deque, and in no other?"""
     owner = _definer(cls, "call_soon")
     return owner is not None and owner.__module__.partition(".")[0] in _QUEUES
@@ -394,8 +394,8 @@ def _make_close(stock: Callable[..., Any]) -> Callable[..., Any]:
     return close
 
 
-def _make_set_debug(stock: Callable[..., Any]) -> Callable[..., Any]:
-    def set_debug(self: Any, enabled: Any) -> None:
+def _make_set_debug(stock: Callable[..., object]) -> Callable[..., object]:
+    def set_debug(self: asyncio.AbstractEventLoop, enabled: bool) -> None:
         stock(self, enabled)
         _core.foreign_look_again(self)
 
