@@ -30,6 +30,7 @@ from importlib import metadata
 from pathlib import Path
 
 SERVER = str(Path(__file__).resolve().parent.parent / "examples" / "servers" / "bare.py")
+WEB_SERVER = str(Path(SERVER).with_name("bare_http.py"))
 THREADS = 64
 TEXT = {"text": "hello"}
 
@@ -47,6 +48,12 @@ MIXED = "load of it and 7 quick ones"
 ASLEEP = "load of 8 slow ones"
 RELOAD = "reload, nothing changed"
 STARTED = "processes that a reload starts"
+HTTP_BARE = "HTTP, session.call_tool, {} at once"
+HTTP_FASTMCP = "HTTP, fastmcp's client, {} at once"
+HTTP_CALL = "HTTP, loader.call_async, {} at once"
+CROWDS = (1, 16, 64)
+SUM_CALL = "loader.call_async, a result with a schema"
+PLAIN_CALL = "loader.call_async, a result without a schema"
 MANY = 5_000
 SAVE = f"ToolsConfig.set and save, one of {MANY} servers"
 REWRITE = "the whole file by json.loads, json.dumps"
@@ -62,6 +69,12 @@ TARGETS = [
     (PER_CALL, CALL, "a session per call (SDK), to loader.call", ">=", 50),
     (ADAPTERS, CALL, "a session per call (langchain-mcp-adapters), to the same", ">=", 50),
     (SAVE, REWRITE, f"a change saved in a file of {MANY} servers, to json alone", "<=", 1.5),
+    *((HTTP_CALL.format(n), HTTP_BARE.format(n), f"HTTP, {n} at once, to a bare session", "<=", 0.8) for n in CROWDS),
+    *(
+        (HTTP_CALL.format(n), HTTP_FASTMCP.format(n), f"HTTP, {n} at once, to fastmcp's client", "<=", 0.9)
+        for n in CROWDS
+    ),
+    (SUM_CALL, PLAIN_CALL, "a result with a schema, to one without", "<=", 1.15),
     (GATHER, CROWD, f"throughput of {THREADS} threads, to gather with a bare session", ">=", 0.9),
 ]
 ABSOLUTE = [
@@ -70,7 +83,7 @@ ABSOLUTE = [
     (STARTED, "processes started by it", 1, "", 1),
     (SAVE, f"a change saved in a file of {MANY} servers", 1e3, " ms", 300.0),
 ]
-NEEDS = {ADAPTERS: "langchain_mcp_adapters", ANYIO: "anyio"}
+NEEDS = {ADAPTERS: "langchain_mcp_adapters", ANYIO: "anyio", **{HTTP_FASTMCP.format(n): "fastmcp" for n in CROWDS}}
 
 
 # ---- contenders: each takes its turns, and says how many seconds one operation took --------------------------------------
@@ -304,6 +317,72 @@ def rewrite(turns: Turns) -> None:
         take(turns, operations)
 
 
+@contextlib.contextmanager
+def web_server():
+    process = subprocess.Popen([sys.executable, WEB_SERVER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+async def take_crowd(turns: Turns, crowd: int, operation) -> None:
+    for n in turns:
+        each = max(1, n // crowd)
+
+        async def calls(each=each):
+            for _ in range(each):
+                await operation()
+
+        begin = time.perf_counter()
+        await asyncio.gather(*(calls() for _ in range(crowd)))
+        turns.took((time.perf_counter() - begin) / each / crowd)
+
+
+def http_bare(crowd: int):
+    def contender(turns: Turns) -> None:
+        async def main(url):
+            from mcp import ClientSession
+            from mcp.client.streamable_http import streamable_http_client
+
+            async with streamable_http_client(url) as streams, ClientSession(*streams[:2]) as session:
+                # the newest protocol that there is for it, as the others
+                await (session.discover() if hasattr(session, "discover") else session.initialize())
+                await session.list_tools()
+                await take_crowd(turns, crowd, lambda: session.call_tool("echo", TEXT))
+
+        with web_server() as url:
+            asyncio.run(main(url))
+
+    return contender
+
+
+def http_fastmcp(crowd: int):
+    def contender(turns: Turns) -> None:
+        async def main(url):
+            from fastmcp import Client
+
+            async with Client(url) as client:
+                await client.list_tools()
+                await take_crowd(turns, crowd, lambda: client.call_tool("echo", TEXT))
+
+        with web_server() as url:
+            asyncio.run(main(url))
+
+    return contender
+
+
+def http_loader(crowd: int, tool: str = "echo", arguments=TEXT):
+    def contender(turns: Turns) -> None:
+        with web_server() as url, loaded({"url": url}) as loader:
+            asyncio.run(take_crowd(turns, crowd, lambda: loader.call_async(f"server0__{tool}", arguments)))
+
+    return contender
+
+
 SLOW, QUICK = server("--fault", "slow"), server()
 GROUPS = [
     # rounds, calls in each, {name: (what it does, how many times the calls)}
@@ -319,6 +398,19 @@ GROUPS = [
         },
     ),
     (15, 50, {CALL: (loader_call, 1), PER_CALL: (session_per_call, 0.04), ADAPTERS: (adapters, 0.04)}),
+    *(
+        (
+            20,
+            max(20, n * 3),
+            {
+                HTTP_BARE.format(n): (http_bare(n), 1),
+                HTTP_FASTMCP.format(n): (http_fastmcp(n), 1),
+                HTTP_CALL.format(n): (http_loader(n), 1),
+            },
+        )
+        for n in CROWDS
+    ),
+    (20, 20, {PLAIN_CALL: (http_loader(1), 1), SUM_CALL: (http_loader(1, "add", {"a": 1, "b": 2}), 1)}),
     (12, THREADS * 25, {GATHER: (gather, 1), CROWD: (threads, 1)}),  # long: the start of the threads is not meant
     (
         7,

@@ -1,5 +1,4 @@
 #include "foreign_loop.h"
-#include "batch.h"
 #include "err.h"
 #include "fiber.h"
 #include "runs.h"
@@ -44,19 +43,13 @@ wake_ready(an_thread *th, PyObject *self)
     return rc;
 }
 
-static int
-is_left(an_thread *th)
-{
-    return th->job.callback != NULL || (th->job.batch != NULL && th->job.batch->handles.len > 0 && th->job.error == NULL);
-}
-
 /* Have a hub take the job. Before a new one does, a finalizer or a signal's handler may nest in its first frames, or raise:
  * then the next one. MAY SWITCH */
 static int
 run_on_hub(an_thread *th, PyObject *self)
 {
     int rc = 0;
-    while (rc == 0 && is_left(th)) { /* not taken, if a tracer of the switch nested: that hub sleeps */
+    while (rc == 0 && th->job.callback != NULL) { /* not taken, if a tracer of the switch nested: that hub sleeps */
         PyObject *hub = an_ring_pop_back(&th->idle);
         if (hub == NULL) {
             hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
@@ -68,7 +61,7 @@ run_on_hub(an_thread *th, PyObject *self)
     return rc;
 }
 
-static long long n_jobs = 0;
+static long long n_jobs = 0, n_calls = 0; /* n_calls: of wrappers, and wrappers made: whether an iteration did anything */
 
 /* Do what the loop has called back for, and let the stacks go on that become ready by it. 0 | -1+exc. MAY SWITCH */
 static int
@@ -76,16 +69,8 @@ carry_out(an_thread *th, PyObject *self, PyObject *callback, PyObject *const *ar
           PyObject *context)
 {
     int rc = 0;
-    if (callback != NULL && Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_batch)) {
-        an_batch *b = (an_batch *)callback;
-        while (rc == 0 && th->job.error == NULL && b->handles.len > 0) {
-            th->job.batch = b;
-            rc = run_on_hub(th, self);
-        }
-        th->job.batch = NULL;
-    }
-    else if (callback == NULL ||
-             (AN_UNLIKELY(an_steps_open != NULL) && kwnames == NULL && an_steps_hold(callback, args, nargs, context))) {
+    if (callback == NULL ||
+        (AN_UNLIKELY(an_steps_open != NULL) && kwnames == NULL && an_steps_hold(callback, args, nargs, context))) {
         /* nothing */
     }
     else if (Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_block)) {
@@ -122,7 +107,7 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
     PyObject *carrier = Py_XNewRef(th->fibers.carrier);
     an_fiber_take(&th->fibers, self);
     th->job.number = ++n_jobs;
-    th->job.since = an_job_calls;
+    th->job.since = n_calls;
     th->job.result = NULL;
     int rc = carry_out(th, self, callback, args, nargs, kwnames, own_context != NULL ? own_context : context);
     PyObject *result = th->job.result;
@@ -210,47 +195,6 @@ tell_begun(an_run *run)
     Py_DECREF(told);
 }
 
-/* Where the loop's callbacks are to run. 1 on hubs; a run that is to pass is begun if the loop ran before its class was ours |
- * 0 here | -1+exc */
-static int
-enter(an_thread *th)
-{
-    an_run *run = th->run;
-    if (th->place.in_hub) {
-        return 0;
-    }
-    if (AN_UNLIKELY(run == NULL || run->kind != AN_RUN_FOREIGN)) {
-        PyObject *loop = an_running_loop();
-        an_loop *rec = loop == NULL || loop == Py_None ? NULL : an_loop_get(loop);
-        run = rec == NULL || !rec->foreign ? NULL : begin(th, loop, rec);
-        Py_XDECREF(loop);
-        if (run == NULL) {
-            if (rec != NULL && rec->foreign) {
-                return -1;
-            }
-            PyErr_Clear();
-            return 0;
-        }
-        run->passing = 1;
-    }
-    else if (AN_UNLIKELY(run->on_begin != NULL)) {
-        tell_begun(run);
-    }
-    return 1;
-}
-
-/* MAY SWITCH */
-static void
-leave(an_thread *th)
-{
-    an_run *run = th->run;
-    if (AN_UNLIKELY(run != NULL && run->kind == AN_RUN_FOREIGN && run->passing && run->rec->n_blocks == 0)) {
-        PyObject *exc = PyErr_GetRaisedException();
-        end(th, run);
-        PyErr_SetRaisedException(exc);
-    }
-}
-
 static PyObject *
 callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -259,68 +203,44 @@ callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kw
     if (th == NULL) {
         return NULL;
     }
-    an_job_calls++;
+    n_calls++;
+    if (th->place.in_hub) {
+        return call_here(c, args, nargsf, kwnames);
+    }
+    an_run *run = th->run, *own = NULL;
+    if (AN_UNLIKELY(run == NULL || run->kind != AN_RUN_FOREIGN)) {
+        /* the loop ran before its class was ours */
+        PyObject *loop = an_running_loop();
+        an_loop *rec = loop == NULL || loop == Py_None ? NULL : an_loop_get(loop);
+        if (rec == NULL || !rec->foreign) {
+            Py_XDECREF(loop);
+            PyErr_Clear();
+            return call_here(c, args, nargsf, kwnames);
+        }
+        own = begin(th, loop, rec);
+        Py_DECREF(loop);
+        if (own == NULL) {
+            return NULL;
+        }
+        own->passing = 1;
+    }
     Py_INCREF(self);
-    int on_hub = enter(th);
-    PyObject *r = NULL;
-    if (on_hub > 0) {
-        r = deliver(th, c->callback, args, PyVectorcall_NARGS(nargsf), kwnames, c->context);
-        leave(th);
+    if (AN_UNLIKELY(run != NULL && run->on_begin != NULL)) {
+        tell_begun(run);
     }
-    else if (on_hub == 0) {
-        r = call_here(c, args, nargsf, kwnames);
-    }
+    PyObject *r = deliver(th, c->callback, args, PyVectorcall_NARGS(nargsf), kwnames, c->context);
     Py_DECREF(self);
-    return r;
-}
-
-/* Their handles, on this stack. 0 | -1+exc. MAY SWITCH */
-static int
-run_here(an_batch *b)
-{
-    int rc = 0;
-    PyObject *handle;
-    while (rc == 0 && (handle = an_ring_pop(&b->handles)) != NULL) {
-        rc = an_handle_cancelled(handle);
-        rc = rc == 0 ? an_handle_run(handle) : rc < 0 ? -1 : 0;
+    run = th->run;
+    if (AN_UNLIKELY(run != NULL && run->kind == AN_RUN_FOREIGN && run->passing && run->rec->n_blocks == 0)) {
         PyObject *exc = PyErr_GetRaisedException();
-        Py_DECREF(handle);
+        end(th, run);
         PyErr_SetRaisedException(exc);
     }
-    return rc;
+    return r;
 }
 
 static PyObject *
-batch_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
-{
-    an_batch *b = (an_batch *)self;
-    an_thread *th = an_thread_get();
-    PyObject *loop = th == NULL ? NULL : an_loop_of(b->rec);
-    if (loop == NULL) {
-        return th == NULL ? NULL : Py_NewRef(Py_None); /* it is gone */
-    }
-    an_job_calls++;
-    Py_INCREF(self);
-    an_batch_close(b);
-    int on_hub = enter(th);
-    PyObject *r = NULL;
-    if (on_hub > 0) {
-        r = deliver(th, self, NULL, 0, NULL, NULL);
-        leave(th);
-    }
-    else if (on_hub == 0) {
-        r = run_here(b) < 0 ? NULL : Py_NewRef(Py_None);
-    }
-    if (AN_UNLIKELY(r == NULL)) {
-        an_batch_put_back(b, loop);
-    }
-    Py_DECREF(loop);
-    Py_DECREF(self);
-    return r;
-}
-
-PyObject *
-an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, int timer)
+callback_new(PyObject *callback, PyObject *context, const void *rec, int timer)
 {
     PyTypeObject *tp = (PyTypeObject *)an_st->type_foreign_callback;
     foreign_callback *c;
@@ -339,7 +259,7 @@ an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, 
     c->context = Py_XNewRef(context);
     c->rec = rec;
     c->timer = timer;
-    c->number = ++an_job_calls;
+    c->number = ++n_calls;
     c->prev = last_callback;
     c->next = NULL;
     *(last_callback == NULL ? &first_callback : &last_callback->next) = c;
@@ -427,12 +347,226 @@ static PyType_Spec callback_spec = {
     .slots = callback_slots,
 };
 
+/* ---- methods that take a callback ------------------------------------------------------------ */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *stock;   /* called with the loop first */
+    Py_ssize_t index;  /* the callback's place among the arguments, the loop's is 0 */
+    int takes_context; /* it has a parameter named so */
+} foreign_method;
+
+/* Coroutines and their functions are refused by the loop itself: it has to see them. */
+static int
+is_to_be_wrapped(PyObject *callback)
+{
+    if (!PyCallable_Check(callback) || Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_foreign_callback)) {
+        return 0;
+    }
+    PyObject *f = PyMethod_Check(callback) ? PyMethod_GET_FUNCTION(callback) : callback;
+    return !PyFunction_Check(f) || !(((PyCodeObject *)PyFunction_GET_CODE(f))->co_flags & CO_COROUTINE);
+}
+
+/* Where a keyword is among the arguments of a vectorcall | -1 */
+static Py_ssize_t
+find_keyword(PyObject *kwnames, Py_ssize_t nargs, const char *name)
+{
+    Py_ssize_t n = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), name) == 0) {
+            return nargs + i;
+        }
+    }
+    return -1;
+}
+
+/* KWNAMES and context. new ref | NULL+exc */
+static PyObject *
+with_context(PyObject *kwnames)
+{
+    if (kwnames == NULL || PyTuple_GET_SIZE(kwnames) == 0) {
+        return Py_NewRef(an_st->kw_context);
+    }
+    Py_ssize_t n = PyTuple_GET_SIZE(kwnames);
+    PyObject *all = PyTuple_New(n + 1);
+    for (Py_ssize_t i = 0; all != NULL && i < n; i++) {
+        PyTuple_SET_ITEM(all, i, Py_NewRef(PyTuple_GET_ITEM(kwnames, i)));
+    }
+    if (all != NULL) {
+        PyTuple_SET_ITEM(all, n, Py_NewRef(an_st->s_context));
+    }
+    return all;
+}
+
+/* The empty context in which the loop calls wrappers. It is not entered while their callbacks run, so it never is twice: a
+ * callback's own stays entered while its stack sleeps below somebody's greenlet. new ref | NULL+exc */
+static PyObject *
+calling_context(an_loop *rec)
+{
+    if (rec->context == NULL) {
+        PyObject *context = PyContext_New();
+        if (context == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(rec->context, context);
+    }
+    return Py_NewRef(rec->context);
+}
+
+/* Call the stock method with the callback at AT wrapped. ALL has room for one more. */
+static PyObject *
+call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames, Py_ssize_t at)
+{
+    PyObject *context = NULL, *calling = NULL, *names = Py_XNewRef(kwnames), *callback = NULL, *r = NULL;
+    an_loop *rec = NULL;
+    if (m->takes_context) {
+        Py_ssize_t where = find_keyword(kwnames, n, "context");
+        PyObject *given = where < 0 ? Py_None : all[where];
+        context = given == Py_None ? PyContext_CopyCurrent() : Py_NewRef(given);
+        if (context == NULL || (rec = an_loop_get(all[0])) == NULL || (calling = calling_context(rec)) == NULL) {
+            goto done;
+        }
+        if (!PyContext_CheckExact(context)) { /* the loop itself shall refuse it */
+            r = PyObject_Vectorcall(m->stock, all, (size_t)n, kwnames);
+            goto done;
+        }
+        if (where < 0) {
+            where = n + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+            Py_XSETREF(names, with_context(kwnames));
+            if (names == NULL) {
+                goto done;
+            }
+        }
+        all[where] = calling;
+    }
+    if ((callback = callback_new(all[at], context, rec, m->index > 1)) != NULL) {
+        all[at] = callback;
+        r = PyObject_Vectorcall(m->stock, all, (size_t)n, names);
+    }
+done:
+    Py_XDECREF(context);
+    Py_XDECREF(calling);
+    Py_XDECREF(names);
+    Py_XDECREF(callback);
+    return r;
+}
+
+static PyObject *
+method_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    foreign_method *m = (foreign_method *)self;
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf), kw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    Py_ssize_t at = n > m->index ? m->index : find_keyword(kwnames, n, "callback");
+    if (at < 0 || n < 1 || !is_to_be_wrapped(args[at])) {
+        return PyObject_Vectorcall(m->stock, args, (size_t)n, kwnames);
+    }
+    PyObject *small[8], **all = n + kw < 8 ? small : PyMem_New(PyObject *, (size_t)(n + kw + 1));
+    if (all == NULL) {
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t i = 0; i < n + kw; i++) {
+        all[i] = args[i];
+    }
+    PyObject *r = call_wrapped(m, all, n, kwnames, at);
+    if (all != small) {
+        PyMem_Free(all);
+    }
+    if (AN_UNLIKELY(r == NULL)) {
+        an_sched_not_queued(args[at]);
+    }
+    return r;
+}
+
+static int
+method_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((foreign_method *)self)->stock);
+    return 0;
+}
+
+static int
+method_clear(PyObject *self)
+{
+    Py_CLEAR(((foreign_method *)self)->stock);
+    return 0;
+}
+
+static void
+method_dealloc(PyObject *self)
+{
+    PyTypeObject *tp = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    (void)method_clear(self);
+    tp->tp_free(self);
+    Py_DECREF(tp);
+}
+
+static PyObject *
+method_bind(PyObject *self, PyObject *loop, PyObject *type)
+{
+    return loop == NULL || loop == Py_None ? Py_NewRef(self) : PyMethod_New(self, loop);
+}
+
+static PyObject *
+method_getattro(PyObject *self, PyObject *name)
+{
+    PyObject *v = PyObject_GenericGetAttr(self, name);
+    if (v == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        v = PyObject_GetAttr(((foreign_method *)self)->stock, name);
+    }
+    return v;
+}
+
+static PyMemberDef method_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(foreign_method, vectorcall), READONLY, NULL},
+    {"__wrapped__", T_OBJECT, offsetof(foreign_method, stock), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot method_slots[] = {
+    {Py_tp_dealloc, method_dealloc}, {Py_tp_traverse, method_traverse},
+    {Py_tp_clear, method_clear},     {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, method_bind},  {Py_tp_getattro, method_getattro},
+    {Py_tp_members, method_members}, {0, NULL},
+};
+
+static PyType_Spec method_spec = {
+    .name = "aionest._core.ForeignMethod",
+    .basicsize = sizeof(foreign_method),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .slots = method_slots,
+};
+
 /* ---- Python ------------------------------------------------------------ */
+
+PyObject *
+an_py_foreign_method(PyObject *module, PyObject *args)
+{
+    PyObject *stock;
+    Py_ssize_t index;
+    int takes_context;
+    if (!PyArg_ParseTuple(args, "Onp:foreign_method", &stock, &index, &takes_context)) {
+        return NULL;
+    }
+    PyTypeObject *tp = (PyTypeObject *)an_st->type_foreign_method;
+    foreign_method *m = (foreign_method *)tp->tp_alloc(tp, 0);
+    if (m != NULL) {
+        m->vectorcall = method_call;
+        m->stock = Py_NewRef(stock);
+        m->index = index;
+        m->takes_context = takes_context;
+    }
+    return (PyObject *)m;
+}
 
 PyObject *
 an_py_foreign_callback(PyObject *module, PyObject *callback)
 {
-    return an_foreign_callback_new(callback, NULL, NULL, 0);
+    return callback_new(callback, NULL, NULL, 0);
 }
 
 PyObject *
@@ -453,9 +587,6 @@ an_py_foreign_pending(PyObject *module, PyObject *loop)
         }
         Py_SETREF(c, (foreign_callback *)Py_XNewRef((PyObject *)c->next));
     }
-    if (all != NULL && an_batch_pending(rec, th->job.since, all) < 0) {
-        Py_CLEAR(all);
-    }
     return all;
 }
 
@@ -473,7 +604,7 @@ an_py_foreign_begin(PyObject *module, PyObject *args)
         return NULL;
     }
     an_place *place = &th->place;
-    PyObject *r = Py_BuildValue("iiiL", place->in_hub, place->in_base_iter, place->inplace_depth, an_job_calls);
+    PyObject *r = Py_BuildValue("iiiL", place->in_hub, place->in_base_iter, place->inplace_depth, n_calls);
     if (r == NULL) {
         end(th, th->run);
         return NULL;
@@ -505,7 +636,7 @@ an_py_foreign_end(PyObject *module, PyObject *args)
     if (run != NULL) {
         end(th, run);
     }
-    return PyLong_FromLongLong(an_job_calls - calls);
+    return PyLong_FromLongLong(n_calls - calls);
 }
 
 static void (*after_wake_elsewhere)(an_thread *th) = NULL;
@@ -528,7 +659,7 @@ an_foreign_loop_init(PyObject *module)
 {
     after_wake_elsewhere = an_block_after_wake;
     an_block_after_wake = after_wake;
-    an_batch_call = batch_call;
     an_st->type_foreign_callback = PyType_FromSpec(&callback_spec);
-    return an_st->type_foreign_callback == NULL ? -1 : an_batch_init();
+    an_st->type_foreign_method = an_st->type_foreign_callback == NULL ? NULL : PyType_FromSpec(&method_spec);
+    return an_st->type_foreign_method == NULL ? -1 : 0;
 }

@@ -17,8 +17,8 @@
  *   F4  every wrapper is linked from its making to its end, in that order
  *   F5  a stack on which a callback of such a loop is under way runs only while that loop's run is the newest (B4): what comes
  *       next on it goes back to idle_base, and its code asks which loop runs, and which task
- * Owns     a wrapper: the callback
- * Thread   making them: any. Calling: the loop's; called anywhere else they are the callback
+ * Owns     a wrapper: the callback; a method: the one that it stands for
+ * Thread   methods: any (call_soon_threadsafe). Wrappers: the loop's; called anywhere else they are the callback
  */
 #ifndef AN_FOREIGN_LOOP_H
 #define AN_FOREIGN_LOOP_H
@@ -28,11 +28,9 @@
 
 int an_foreign_loop_init(PyObject *module);
 
-/* A wrapper. TIMER: it may be called back much later. new ref | NULL+exc */
-PyObject *an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, int timer);
-
-/* Python: foreign_callback(callback),
+/* Python: foreign_method(stock, index, takes_context), foreign_callback(callback),
  * foreign_pending(loop), foreign_begin(loop, on_begin), foreign_end(loop, before) */
+PyObject *an_py_foreign_method(PyObject *module, PyObject *args);
 PyObject *an_py_foreign_callback(PyObject *module, PyObject *callback);
 PyObject *an_py_foreign_pending(PyObject *module, PyObject *loop);
 PyObject *an_py_foreign_begin(PyObject *module, PyObject *args);

@@ -1,5 +1,4 @@
 #include "hub.h"
-#include "batch.h"
 #include "begin.h"
 #include "driver.h"
 #include "ending.h"
@@ -101,37 +100,6 @@ iterate_override(an_run *run)
     return r == NULL ? -1 : 0;
 }
 
-/* Take what a foreign loop calls back, and run it. 1 it did | 0 there is nothing. MAY SWITCH */
-static inline int
-serve(an_thread *th, PyObject *self, an_run *run)
-{
-    int rc;
-    if (th->job.callback != NULL) {
-        an_fiber_set_serves(self, run->rec);
-        rc = an_job_run(th);
-    }
-    else {
-        PyObject *handle = th->job.batch == NULL || th->job.error != NULL ? NULL : an_ring_pop(&th->job.batch->handles);
-        if (handle == NULL) {
-            return 0;
-        }
-        an_fiber_set_serves(self, run->rec);
-        th->job.since = an_job_calls;
-        rc = an_handle_cancelled(handle);
-        rc = rc == 0 ? an_handle_run(handle) : rc;
-        PyObject *exc = AN_UNLIKELY(rc < 0) ? PyErr_GetRaisedException() : NULL;
-        Py_DECREF(handle);
-        if (AN_UNLIKELY(exc != NULL)) {
-            PyErr_SetRaisedException(exc);
-        }
-    }
-    if (AN_UNLIKELY(rc < 0)) {
-        an_exits_to_foreign(th);
-    }
-    an_fiber_set_serves(self, NULL);
-    return 1;
-}
-
 /* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference, and *CARRIER one to
  * what stands for that, if it does not do so itself.
  * Everything is read anew in each round: any handle may have switched away and back. MAY SWITCH */
@@ -184,7 +152,12 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
             return MOVE_PARK;
         }
         if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
-            if (serve(th, self, run)) {
+            if (th->job.callback != NULL) {
+                an_fiber_set_serves(self, run->rec);
+                if (AN_UNLIKELY(an_job_run(th) < 0)) {
+                    an_exits_to_foreign(th);
+                }
+                an_fiber_set_serves(self, NULL);
                 continue;
             }
             *target = Py_NewRef(th->idle_base);

@@ -7,7 +7,6 @@
 #include "fiber.h"
 #include "foreign.h"
 #include "foreign_loop.h"
-#include "foreign_method.h"
 #include "gate.h"
 #include "gather.h"
 #include "handle.h"
@@ -350,11 +349,9 @@ static PyMethodDef functions[] = {
     {"set_interrupted", set_interrupted, METH_O,
      "set_interrupted($module, yes, /)\n--\n\nTell whether Ctrl-C has cancelled a run of the main thread."},
     {"foreign_method", an_py_foreign_method, METH_VARARGS,
-     "foreign_method($module, stock, index, takes_context, queues, /)\n--\n\n"
+     "foreign_method($module, stock, index, takes_context, /)\n--\n\n"
      "The method stock of an event loop's class, whose argument number index is a callback: that one runs on a stack that\n"
-     "can be suspended. queues: it is the call_soon of a loop that calls back in the order of a deque."},
-    {"foreign_look_again", an_py_foreign_look_again, METH_O,
-     "foreign_look_again($module, loop, /)\n--\n\nDebug mode of a loop that is not ours was switched on or off."},
+     "can be suspended."},
     {"foreign_callback", an_py_foreign_callback, METH_O,
      "foreign_callback($module, callback, /)\n--\n\n"
      "callback, run on a stack that can be suspended when a loop that is not ours calls it."},
@@ -416,7 +413,7 @@ exec(PyObject *module)
     if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
         an_handle_init(module) < 0 || an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 ||
         an_block_init(module) < 0 || an_hub_init(module) < 0 || an_suspend_init(module) < 0 ||
-        an_foreign_loop_init(module) < 0 || an_foreign_method_init() < 0 || an_signals_init(module) < 0 ||
+        an_foreign_loop_init(module) < 0 || an_signals_init(module) < 0 ||
         PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0) {
         an_st = NULL;
         return -1;

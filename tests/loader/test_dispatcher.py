@@ -21,7 +21,7 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from opentelemetry import trace
 
 from aionest.mcp.sdk import v2
-from aionest.mcp.sdk.shortcut_v2 import PipeDispatcher
+from aionest.mcp.sdk.shortcut_v2 import DirectDispatcher
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
@@ -54,7 +54,7 @@ def sent(monkeypatch):
 @pytest.mark.parametrize("progress", [None, lambda *args: None])
 def test_the_request_is_the_sdks(make_loader, sent, monkeypatch, arguments, progress):
     results = [make_loader(ONE).call("one.echo", arguments, progress=progress)]
-    monkeypatch.setattr(PipeDispatcher, "of", classmethod(lambda cls, *streams: None))
+    monkeypatch.setattr(DirectDispatcher, "of", classmethod(lambda cls, *streams: None))
     results.append(make_loader(ONE).call("one.echo", arguments, progress=progress))
     mine, sdks = sent
     if sdks["params"].get("_meta") == {}:  # releases before 2.1 write it
@@ -109,5 +109,5 @@ def test_an_sdk_that_keeps_its_requests_otherwise(make_loader, monkeypatch):
 
 
 def test_a_release_without_the_dispatcher(make_loader, monkeypatch):
-    monkeypatch.setattr(v2, "PipeDispatcher", None)
+    monkeypatch.setattr(v2, "DirectDispatcher", None)
     assert make_loader(ONE).call("one.echo", {"text": "hi"}).text == "hi"

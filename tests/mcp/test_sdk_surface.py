@@ -30,6 +30,10 @@ SESSION = {
 OURS = {
     "_usual",
     "_send_line",
+    "_asked",
+    "_pipe",
+    "_http",
+    "_on_pipe",
     "_loop",
     "_session",
     "_call_tool",

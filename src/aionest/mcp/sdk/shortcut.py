@@ -1,4 +1,4 @@
-"""What the short ways of tool calls on both lines of the SDK share (``shortcut_v1``, ``shortcut_v2``): the lines on the pipe, and who waits.
+"""What the short ways of tool calls on both lines of the SDK share (``shortcut_v1``, ``shortcut_v2``): the messages, and who waits.
 
 Contract: only what is plainly a result is one; all else is for the SDK to judge. Keeps no state. On the session's loop only.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic_core import from_json, to_json
 
 from .._json import JsonObject, RequestId
+from .line import SessionMessage
 
 A = TypeVar("A")
 _RESULT = {"jsonrpc", "id", "result"}
@@ -76,10 +77,27 @@ class PipeOut(Protocol):
         """Send what is a line already."""
 
 
+@runtime_checkable
+class HttpOut(Protocol):
+    """The outgoing stream of a server that is reached by HTTP, which takes calls beside the messages (``transport.asking``)."""
+
+    async def ask(self, number: int, line: bytes, headers: Mapping[str, str]) -> JsonObject | None:
+        """The result of a call, or None: it is to be handed over."""
+        ...
+
+    async def hand_over(self, item: SessionMessage) -> None:
+        """The message of a call which was asked for in vain."""
+
+
+def is_pipe(incoming: object, outgoing: object) -> bool:
+    """Are these the streams of a server that is a process?"""
+    return isinstance(incoming, PipeIn) and isinstance(outgoing, PipeOut)
+
+
 def is_own(method: object, *modules: str) -> bool:
     """Is it the SDK's own method, of these modules, and not what somebody has put around it, who wants to see the calls?"""
     plain = isinstance(method, types.FunctionType) and not hasattr(method, "__wrapped__")
     return plain and method.__module__ in modules
 
 
-__all__ = ["PipeIn", "PipeOut", "Taker", "Waiting", "is_own", "line_of", "result_of"]
+__all__ = ["HttpOut", "PipeIn", "PipeOut", "Taker", "Waiting", "is_own", "is_pipe", "line_of", "result_of"]

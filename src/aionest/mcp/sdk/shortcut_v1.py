@@ -20,18 +20,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mcp import ClientSession, McpError, types
+from mcp.client.streamable_http import StreamableHTTPTransport
 
 from .._json import JsonObject, RequestId
-from .shortcut import PipeIn, PipeOut, Waiting, is_own, line_of, result_of
+from .line import SessionMessage
+from .shortcut import HttpOut, PipeIn, PipeOut, Waiting, is_own, line_of, result_of
 from .surface import absent, step_aside
 
 if TYPE_CHECKING:
     from mcp.shared.session import ProgressFnT
 
-_SDK = ("mcp.client.session", "mcp.shared.session")
+_SDK = ("mcp.client.session", "mcp.shared.session", "mcp.client.streamable_http")
 
 
-class _Waiting(Waiting[JsonObject | types.JSONRPCResponse | types.JSONRPCError]):
+Answer = JsonObject | types.JSONRPCResponse | types.JSONRPCError
+
+
+class _Waiting(Waiting[Answer]):
     __slots__ = ()
 
     async def send(self, answer: types.JSONRPCResponse | types.JSONRPCError) -> None:
@@ -46,16 +51,18 @@ class Direct:
     :param session: a 1.x session, whose requests go to ``outgoing``.
     """
 
-    def __init__(self, session: ClientSession, outgoing: PipeOut) -> None:
+    def __init__(self, session: ClientSession, outgoing: PipeOut | HttpOut) -> None:
         self._session = session
-        self._send_line = outgoing.send_line
+        self._pipe = outgoing if isinstance(outgoing, PipeOut) else None
+        self._http = outgoing if isinstance(outgoing, HttpOut) else None
         self._loop = asyncio.get_running_loop()
         self._call_tool, self._send_request = ClientSession.call_tool, ClientSession.send_request
 
     @classmethod
     def of(cls, session: ClientSession, incoming: object, outgoing: object) -> Direct | None:
         """For a session with these streams, or None if its calls have to go the SDK's way."""
-        if not isinstance(incoming, PipeIn) or not isinstance(outgoing, PipeOut):
+        pipe = incoming if isinstance(incoming, PipeIn) and isinstance(outgoing, PipeOut) else None
+        if pipe is None and not isinstance(outgoing, HttpOut):
             return None
         known = (
             isinstance(getattr(session, "_request_id", None), int)
@@ -70,7 +77,13 @@ class Direct:
         if not is_own(ClientSession.call_tool, *_SDK) or not is_own(ClientSession.send_request, *_SDK):
             step_aside("shortcut", "somebody has wrapped the SDK's methods")
             return None
-        incoming.direct = direct = cls(session, outgoing)
+        if pipe is None and not is_own(getattr(StreamableHTTPTransport, "_handle_post_request", None), *_SDK):
+            step_aside("shortcut", "somebody has wrapped the SDK's transport")
+            return None
+        assert isinstance(outgoing, (PipeOut, HttpOut))
+        direct = cls(session, outgoing)
+        if pipe is not None:
+            pipe.direct = direct
         return direct
 
     async def call(
@@ -98,18 +111,28 @@ class Direct:
         if progress_callback is not None:
             session._progress_callbacks[number] = progress_callback
         try:
-            await self._send_line(line)
-            answer = await future
+            answer = await self._asked(number, line, future)
         finally:
             requests.pop(number, None)
             if progress_callback is not None:
                 session._progress_callbacks.pop(number, None)
-        if type(answer) is types.JSONRPCError:
+        if isinstance(answer, types.JSONRPCError):
             raise McpError(answer.error)
-        result = types.CallToolResult.model_validate(answer if type(answer) is dict else answer.result)
+        result = types.CallToolResult.model_validate(answer if isinstance(answer, dict) else answer.result)
         if not result.isError:
             await session._validate_tool_result(name, result)
         return result
+
+    async def _asked(self, number: int, line: bytes, future: asyncio.Future[Answer]) -> Answer:
+        """The answer: a result, or the SDK's message."""
+        if self._pipe is not None:
+            await self._pipe.send_line(line)
+        elif self._http is not None:
+            result = await self._http.ask(number, line[:-1], {})
+            if result is not None:
+                return result
+            await self._http.hand_over(SessionMessage(types.JSONRPCMessage.model_validate_json(line)))
+        return await future
 
     def waiting(self) -> list[RequestId]:
         """The ids of the requests in flight."""

@@ -19,11 +19,14 @@ from collections.abc import Mapping
 
 import anyio
 from mcp import types
+from mcp.client.streamable_http import StreamableHTTPTransport
 from mcp.shared import jsonrpc_dispatcher as sdk  # type: ignore[attr-defined]
+from mcp.shared.message import ClientMessageMetadata
 from opentelemetry import trace
 
 from .._json import JsonObject, RequestId
-from .shortcut import PipeIn, PipeOut, Waiting, is_own, line_of, result_of
+from .line import SessionMessage
+from .shortcut import HttpOut, PipeIn, PipeOut, Waiting, is_own, line_of, result_of
 from .surface import absent, step_aside
 
 _PLAIN = {"on_progress", "headers"}  # options that a call over a pipe may have
@@ -35,7 +38,10 @@ inject_trace_context = sdk.inject_trace_context
 CONNECTION_CLOSED: int = sdk.CONNECTION_CLOSED
 
 
-class _Waiting(Waiting[JsonObject | types.ErrorData]):
+Answer = JsonObject | types.ErrorData
+
+
+class _Waiting(Waiting[Answer]):
     __slots__ = ("on_progress",)
 
     def __init__(self, answer: asyncio.Future[JsonObject | types.ErrorData], on_progress: object) -> None:
@@ -48,28 +54,35 @@ class _Waiting(Waiting[JsonObject | types.ErrorData]):
         return self
 
 
-class PipeDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
-    """The dispatcher of one session over a pipe."""
+class DirectDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
+    """The dispatcher of one session."""
 
     @classmethod
-    def of(cls, incoming: object, outgoing: object) -> PipeDispatcher | None:
+    def of(cls, incoming: object, outgoing: object) -> DirectDispatcher | None:
         """For these streams, or None if the SDK's own is needed."""
-        if not isinstance(incoming, PipeIn) or not isinstance(outgoing, PipeOut):
+        pipe = incoming if isinstance(incoming, PipeIn) and isinstance(outgoing, PipeOut) else None
+        if pipe is None and not isinstance(outgoing, HttpOut):
             return None
         if not is_own(getattr(JSONRPCDispatcher, "send_raw_request", None), sdk.__name__):
             step_aside("shortcut", "somebody has wrapped the SDK's dispatcher")
+            return None
+        post = getattr(StreamableHTTPTransport, "_handle_post_request", None)
+        if pipe is None and not is_own(post, StreamableHTTPTransport.__module__):
+            step_aside("shortcut", "somebody has wrapped the SDK's transport")
             return None
         made = cls(incoming, outgoing)
         lacking = absent("shortcut", made)
         if lacking or not isinstance(made._pending, dict):
             step_aside("shortcut", f"no {lacking[0].attribute}" if lacking else "requests are kept otherwise")
             return None
-        incoming.direct = made
+        if pipe is not None:
+            pipe.direct = made
         return made
 
-    def __init__(self, incoming: PipeIn, outgoing: PipeOut) -> None:
+    def __init__(self, incoming: object, outgoing: object) -> None:
         super().__init__(incoming, outgoing)
-        self._send_line = outgoing.send_line
+        self._pipe = outgoing if isinstance(outgoing, PipeOut) else None
+        self._http = outgoing if isinstance(outgoing, HttpOut) else None
         self._loop = asyncio.get_running_loop()
         self._usual = JSONRPCDispatcher.send_raw_request
 
@@ -98,6 +111,7 @@ class PipeDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
         while number in self._pending:
             number = self._allocate_id()
         on_progress = opts.get("on_progress") if opts else None
+        headers = opts.get("headers") if opts else None
         given = dict(params)
         meta = given.pop("_meta", None)
         meta = dict(meta) if isinstance(meta, Mapping) else {}
@@ -112,10 +126,9 @@ class PipeDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
         self._pending[number] = _Waiting(future, on_progress)
         try:
             try:
-                await self._send_line(line)
+                outcome = await self._asked(number, line, headers, future)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 raise MCPError(code=CONNECTION_CLOSED, message="Connection closed") from None
-            outcome = await future
         except asyncio.CancelledError:
             tell = functools.partial(self._cancel_outbound, number, "caller cancelled", None)
             await self._final_write(
@@ -127,6 +140,20 @@ class PipeDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
         if isinstance(outcome, types.ErrorData):
             raise MCPError(code=outcome.code, message=outcome.message, data=outcome.data)
         return outcome  # type: ignore[no-any-return]
+
+    async def _asked(self, number: int, line: bytes, headers: object, future: asyncio.Future[Answer]) -> Answer:
+        """The result, or what the dispatcher has been told instead."""
+        if self._pipe is not None:
+            await self._pipe.send_line(line)
+        elif self._http is not None:
+            given = dict(headers) if isinstance(headers, Mapping) else {}
+            result = await self._http.ask(number, line[:-1], given)
+            if result is not None:
+                return result
+            message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)  # type: ignore[attr-defined]
+            metadata = ClientMessageMetadata(headers=given) if given else None  # type: ignore[call-arg]
+            await self._http.hand_over(SessionMessage(message, metadata))
+        return await future
 
     def waiting(self) -> list[RequestId]:
         """The ids of the requests in flight."""
@@ -145,4 +172,4 @@ class PipeDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
         return True
 
 
-__all__ = ["PipeDispatcher"]
+__all__ = ["DirectDispatcher"]

@@ -74,7 +74,7 @@ def _names(line: int, base: str, words: str, part: str, without: str) -> list[Na
 _SESSION = "mcp.client.session:ClientSession."
 _DISPATCHER = "mcp.shared.jsonrpc_dispatcher:"
 _AUTH = "mcp.client.auth:"
-_SLOWER = "calls over pipes go the SDK's own way, which takes several times as long"
+_SLOWER = "calls go the SDK's own way, which takes several times as long"
 _REFUSED = "a list of tools is refused as a whole if one of them is described wrongly"
 _SLOW_PATTERNS = "patterns in the schemas of results are looked for by Python's own engine, which may take for ever"
 _NO_LOGIN = "servers that want a login are unavailable"
@@ -168,6 +168,10 @@ SURFACE: tuple[Name, ...] = (
     ),
     # calls past the SDK's models and streams
     *_names(1, "mcp.types:", "CallToolRequest CallToolRequestParams", "shortcut", _SLOWER),
+    *_names(
+        0, "mcp.client.streamable_http:StreamableHTTPTransport.", "_handle_post_request", "shortcut over HTTP", _SLOWER
+    ),
+    *_names(2, "mcp.shared.message:", "ClientMessageMetadata", "shortcut", _SLOWER),
     *_names(
         1,
         _SESSION,

@@ -18,6 +18,7 @@ from .lenient import LenientSession
 from .line import Incoming, Outgoing, SDKError, SessionMessage, log
 from .line import types as _types
 from .outputs import bounded
+from .shortcut import is_pipe
 from .surface import absent, step_aside
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ MODERN = "2026-07-28"
 _REQUEST_TIMEOUT = -32001
 
 try:
-    from .shortcut_v2 import PipeDispatcher
+    from .shortcut_v2 import DirectDispatcher
 except (ImportError, AttributeError) as exc:  # a release that is built otherwise
-    PipeDispatcher = None  # type: ignore[assignment,misc]
+    DirectDispatcher = None  # type: ignore[assignment,misc]
     step_aside("shortcut", str(exc))
 
 
@@ -78,15 +79,16 @@ else:
 
 
 class Session(_Session):
-    """A session; over a pipe with a dispatcher of our own."""
+    """A session; with a dispatcher of our own where that can be."""
 
     def __init__(self, read: Incoming, write: Outgoing, *, log_level: str = "warning", **keywords: object) -> None:
         keywords["log_level"] = log_level  # where there is no handshake, servers send only what is asked for
-        self.direct = PipeDispatcher.of(read, write) if PipeDispatcher is not None else None
+        self.direct = DirectDispatcher.of(read, write) if DirectDispatcher is not None else None
         if self.direct is None:
             super().__init__(read, write, **keywords)
         else:
             super().__init__(dispatcher=self.direct, **keywords)
+        self._on_pipe = is_pipe(read, write)
         self.probing = False  # is it asked first what it speaks?
         self.probe: asyncio.Future[JsonObject] | None = None  # the answer, on a pipe
         lacking = absent("results", self)
@@ -111,7 +113,7 @@ class Session(_Session):
     async def send_discover(self, version: str) -> JsonObject:
         """As the SDK's; on a pipe, where some servers leave it unanswered, it is soon given up, but the answer still taken."""
         sending = super().send_discover(version)
-        if not self.probing or self.direct is None or self.probe is not None:
+        if not self.probing or not self._on_pipe or self.probe is not None:
             return await sending
         self.probe = asyncio.ensure_future(sending)
         self.probe.add_done_callback(_is_known)

@@ -12,7 +12,7 @@ Used by the tasks of one session, in its loop's thread.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 
 from pydantic_core import from_json
 
@@ -22,6 +22,8 @@ from ..sdk.mend import LOST, answered, error_line, event
 
 # the end of an event: two ends of lines, of any kind
 _END = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
+# a message in one line, with nothing that SDKs don't write around it
+_MESSAGE = re.compile(rb"(?:event: ?message\r?\n|id:[^\r\n\0]*\r?\n)*data: ?([^\r\n]+)\r?\n\r?\n")
 MIB = 1 << 20
 
 
@@ -53,9 +55,9 @@ async def usable(response: HTTP.Response, number: RequestId | None, limit: int) 
     status = response.status_code
     if status < 200 or status >= 300:
         return response
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = kind_of(response)
     if kind == "text/event-stream":
-        return _like(response, stream=_Events(response, number, limit))
+        return like(response, stream=Events(response, number, limit))
     if number is None:
         return response
     try:
@@ -63,27 +65,40 @@ async def usable(response: HTTP.Response, number: RequestId | None, limit: int) 
             said = f"with {kind}" if kind and status == 200 else f"with HTTP {status} and no message"
             line = error_line(number, f"it answered {said} where JSON was due: is the url right?")
         else:
-            line = await _body(response, number, limit)
+            data, line = await content_of(response, number, limit)
+            line = line or answered(data, number)
     finally:
         await response.aclose()
-    return _like(response, content=line, kind="application/json")
+    return like(response, content=line, kind="application/json")
 
 
-async def _body(response: HTTP.Response, number: RequestId, limit: int) -> bytes:
-    found = bytearray()
+def kind_of(response: HTTP.Response) -> str:
+    """Its media type."""
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+def _source(response: HTTP.Response) -> AsyncIterable[bytes]:
+    """The body's pieces. Those of a plain one without the library's own layers, which take longer than most calls' answers."""
+    plain = "content-encoding" not in response.headers and isinstance(response.stream, HTTP.AsyncByteStream)
+    return response.stream if plain else response.aiter_bytes()  # type: ignore[return-value]
+
+
+async def content_of(response: HTTP.Response, number: RequestId, limit: int) -> tuple[bytes, bytes]:
+    """A body; or, if it cannot be read, nothing and the error for the request in its place, as a line."""
+    found = b""
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in _source(response):
             found += chunk
             if len(found) > limit:
-                return error_line(number, too_long(limit))
+                return b"", error_line(number, too_long(limit))
     except HTTP.DecodingError as exc:
-        return error_line(number, f"the server's answer cannot be read: {exc}")
+        return b"", error_line(number, f"the server's answer cannot be read: {exc}")
     except HTTP.TransportError as exc:
-        return error_line(number, f"the connection ended before the answer was complete ({exc})", LOST)
-    return answered(bytes(found), number)
+        return b"", error_line(number, f"the connection ended before the answer was complete ({exc})", LOST)
+    return found, b""
 
 
-def _like(
+def like(
     response: HTTP.Response, *, kind: str = "", content: bytes | None = None, stream: HTTP.AsyncByteStream | None = None
 ) -> HTTP.Response:
     """A response with another body."""
@@ -95,31 +110,44 @@ def _like(
     return HTTP.Response(status, headers=headers, request=response.request, content=content, stream=stream)
 
 
-class _Events(HTTP.AsyncByteStream):
+class Events(HTTP.AsyncByteStream):
     """A stream of events, each of which is looked at when it is there."""
 
     def __init__(self, response: HTTP.Response, number: RequestId | None, limit: int) -> None:
         self._response, self._number, self._limit = response, number, limit
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self.pieces():
+            yield self.checked(piece)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Each event as it was sent."""
         rest = bytearray()
         looked = 0
-        async for chunk in self._response.aiter_bytes():
+        async for chunk in _source(self._response):
             rest += chunk
             while (end := _END.search(rest, looked)) is not None:
                 one = bytes(rest[: end.end()])
                 del rest[: end.end()]
                 looked = 0
-                yield self._checked(one)
+                yield one
             looked = max(0, len(rest) - 3)
             if len(rest) > self._limit:
                 if self._number is None:
                     raise HTTP.ReadError(too_long(self._limit))
                 yield b"data: " + error_line(self._number, too_long(self._limit)) + b"\n\n"
                 return
-        yield bytes(rest)
+        if rest:
+            yield bytes(rest)
 
-    def _checked(self, one: bytes) -> bytes:
+    @staticmethod
+    def only_data(one: bytes) -> bytes:
+        """The data of a message of one line; nothing for any other event."""
+        found = _MESSAGE.fullmatch(one)
+        return found[1] if found is not None else b""
+
+    def checked(self, one: bytes) -> bytes:
+        """An event as the SDK can use it."""
         lines = one.splitlines()
         fields = [line.partition(b":") for line in lines if line]
         kinds = [value.strip() for name, _, value in fields if name == b"event"]
@@ -136,4 +164,4 @@ class _Events(HTTP.AsyncByteStream):
         await self._response.aclose()
 
 
-__all__ = ["MIB", "asked_by", "too_long", "usable"]
+__all__ = ["MIB", "Events", "asked_by", "content_of", "kind_of", "like", "too_long", "usable"]

@@ -16,6 +16,7 @@ from typing import Any
 
 from .._json import RequestId
 from ..sdk.line import HTTP
+from .asking import DIRECT, Asking
 from .bodies import asked_by, usable
 from .posts import Posts
 
@@ -46,7 +47,8 @@ class Client(HTTP.AsyncClient):
         timeout: HTTP.Timeout | None = None,
     ) -> None:
         async def look(response: HTTP.Response) -> None:
-            on_response(response)
+            if DIRECT not in response.request.extensions:
+                on_response(response)
 
         super().__init__(
             event_hooks={"request": [_no_haste], "response": [look]},
@@ -57,9 +59,30 @@ class Client(HTTP.AsyncClient):
         )
         self._posts, self._on_post = posts, on_post
         self._limit, self._answers = limit, answers
+        self._on_response = on_response
+        self.asking: Asking | None = None
+
+    async def answer_to(self, request: HTTP.Request, number: int) -> HTTP.Response:
+        """The answer to a call's own request; nothing is made of it but a note."""
+        self._posts.posting(number)
+        try:
+            response = await self._taken(
+                number, functools.partial(super().send, request, stream=True, follow_redirects=False)
+            )
+        except Exception as exc:
+            self._posts.posted(number, exc)
+            raise
+        self._posts.posted(number, response.status_code)
+        return response
 
     async def send(self, request: HTTP.Request, **options: Any) -> HTTP.Response:
         asked = asked_by(request)
+        if self.asking is not None:
+            early = self.asking.early(asked, request)
+            if early is not None:
+                self._on_response(early)
+                return early
+            self.asking.noted(request)
         number = self._posts.posting(asked)
         try:
             response = await self._taken(number, functools.partial(super().send, request, **options))

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 
 from ..sdk import DroppedStreamWatch
 from ..sdk.line import HTTP, Incoming, Outgoing, streamable_http_client
+from .asking import Asking, Posting
 from .base import Streams, Watcher
 from .client import Client
 from .posts import Posts
@@ -54,4 +55,8 @@ async def streams(
         client,
         connect(url, http_client=client, **own) as found,
     ):  # of 1.x three things, of 2.x two
-        yield found[0], posts.stream(found[1])
+        asking = client.asking = Asking(client, posts, url, limit)
+        try:
+            yield found[0], Posting(posts, found[1], asking)
+        finally:
+            await asking.aclose()

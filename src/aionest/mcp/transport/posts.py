@@ -54,7 +54,7 @@ class Posts:
 
     def stream(self, inner: Outgoing) -> Outgoing:
         """The session's stream, with a note of each request. A message that it doesn't take raises ``NotSent``."""
-        return _Stream(self, inner)
+        return Stream(self, inner)
 
     def expect(self, number: RequestId) -> None:
         """It is about to go into the stream."""
@@ -80,7 +80,7 @@ class Posts:
             self._fates[number] = fate
 
 
-class _Stream(anyio.abc.ObjectSendStream[SessionMessage]):
+class Stream(anyio.abc.ObjectSendStream[SessionMessage]):
     def __init__(self, posts: Posts, inner: Outgoing) -> None:
         self._posts, self._inner = posts, inner
 
