@@ -185,14 +185,8 @@ an_current_context(void)
 #define AN_DICT_VERSION(d) 0ULL
 #endif
 
-/* 3.13.0: setattr() does not tell of a change to a __dict__ that shares its values with its object. The number of its entries
- * stands for them: what is patched is an attribute of the class, and new in the __dict__. */
+/* 3.13.0: setattr() does not tell of a change to a __dict__ that shares its values with its object. */
 #define AN_DICTS_MAY_BE_SILENT (AN_PY313 && !AN_PY314)
-#if AN_DICTS_MAY_BE_SILENT
-#define AN_DICT_SIZE_TAG(d) ((unsigned long long)((PyDictObject *)(d))->ma_used)
-#else
-#define AN_DICT_SIZE_TAG(d) AN_DICT_VERSION(d)
-#endif
 
 /* A frame object's own f_back: all there is on 3.10, and since 3.11 set where a frame has outlived its call; f_back is asked
  * there first. */

@@ -221,6 +221,24 @@ async def handle_run():
     return names.count("mine")
 
 
+@program
+async def one_after_another():
+    """Each is put back before the next is replaced, with no turn between."""
+    loop, called = asyncio.get_running_loop(), []
+    for name in ("call_at", "_run_once", "_process_events", "time", "_timer_handle_cancelled", "_check_closed"):
+        before = getattr(loop, name)
+
+        def replacement(*args, name=name, before=before, **kwargs):
+            called.append(name)
+            return before(*args, **kwargs)
+
+        setattr(loop, name, replacement)
+        await asyncio.sleep(0.001)
+        loop.call_later(10, len).cancel()
+        delattr(loop, name)
+    return sorted(set(called))
+
+
 # ---- what puts into the queues ----------------------------------------------------------------------------------------
 
 

@@ -59,6 +59,24 @@ def test_a_finder_in_front_after_apply(program):
     )
 
 
+def test_a_finder_in_front_that_asks_all_others(program):
+    """Ours asks all others as well."""
+    program(
+        """
+        class Asking:
+            def find_spec(self, name, path=None, target=None):
+                specs = (f.find_spec(name, path, target) for f in sys.meta_path if f is not self)
+                return next((spec for spec in specs if spec is not None), None)
+
+        aionest.apply()
+        sys.meta_path.insert(0, Asking())
+        import anyio
+        asyncio.run(leave(asyncio.run(enter())))
+        print("ok")
+        """
+    )
+
+
 def test_a_finder_in_front_and_the_import_inside_the_run(program):
     program(
         """

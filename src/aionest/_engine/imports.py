@@ -15,7 +15,8 @@ Thread: any. Called back in the thread that imports the module, or in the one th
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _core
 
@@ -51,15 +52,27 @@ class _Loader:
 class _Finder:
     """Finds what the others find."""
 
+    _asking: ClassVar[set[tuple[str, int]]] = set()  # the others, for this module, in this thread
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name not in _wanted:
+        asked = (name, threading.get_ident())
+        # one of the others may ask all but itself in turn, and so us
+        if name not in _wanted or asked in self._asking:
             return None
+        self._asking.add(asked)
+        try:
+            spec = self._ask(name, path, target)
+        finally:
+            self._asking.discard(asked)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+    def _ask(self, name: str, path: Any, target: Any) -> Any:
         for finder in list(sys.meta_path):
             find = None if finder is self else getattr(finder, "find_spec", None)
             spec = None if find is None else find(name, path, target)
             if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader)
                 return spec
         return None
 
