@@ -546,7 +546,7 @@ an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
     if (base) {
         th->place.in_base_iter--;
         if (carrier != NULL || th->run == NULL) {
-            an_fiber_take(&th->fibers, carrier);
+            an_fiber_take(&th->fibers, th->run == NULL ? NULL : carrier); /* F2: what was suspended is over */
         }
         Py_XDECREF(carrier);
     }

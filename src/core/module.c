@@ -192,6 +192,31 @@ stop_done(PyObject *module, PyObject *loop)
     Py_RETURN_NONE;
 }
 
+/* Code that made a greenlet to run a loop in may ask whether a step runs on that very one: eventlet's hub does. */
+static PyObject *
+is_on_greenlet(PyObject *module, PyObject *noargs)
+{
+    PyObject *self = an_fiber_current();
+    if (self == NULL) {
+        return NULL;
+    }
+    PyObject *parent = an_fiber_is_ours(self) ? NULL : an_fiber_parent(self);
+    int yes = parent != NULL;
+    Py_XDECREF(parent);
+    Py_DECREF(self);
+    return PyBool_FromLong(yes);
+}
+
+static PyObject *
+sleeper_below(PyObject *module, PyObject *loop)
+{
+    an_thread *th = an_thread_peek();
+    an_block *b = th == NULL || th->run == NULL || th->run->kind != AN_RUN_ADOPTED || th->run->loop != loop
+                      ? NULL
+                      : an_block_of_base(th);
+    return Py_NewRef(b == NULL || b->task == NULL ? Py_None : b->task);
+}
+
 static PyObject *
 set_interrupted(PyObject *module, PyObject *yes)
 {
@@ -344,6 +369,12 @@ static PyMethodDef functions[] = {
      "-2: as -1, in a forked child."},
     {"is_carried", is_carried, METH_O,
      "is_carried($module, loop, /)\n--\n\nTrue while loop is run on hubs, or as the guest of another."},
+    {"is_on_greenlet", is_on_greenlet, METH_NOARGS,
+     "is_on_greenlet($module, /)\n--\n\nTrue inside a greenlet that is neither the thread's first one nor ours."},
+    {"sleeper_below", sleeper_below, METH_O,
+     "sleeper_below($module, loop, /)\n--\n\n"
+     "The task that sleeps in a nested run on the stack that loop's run_forever stands on, where we do not carry it; None if\n"
+     "there is none."},
     {"stop_done", stop_done, METH_O,
      "stop_done($module, loop, /)\n--\n\nStop loop, whose main future is done: runs suspended on it stay."},
     {"set_interrupted", set_interrupted, METH_O,

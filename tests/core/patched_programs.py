@@ -42,6 +42,24 @@ def replaced(owner, name, value):
 # ---- clocks -----------------------------------------------------------------------------------------------------------
 
 
+@program
+async def one_after_another():
+    """The first program, since later a loop's __dict__ may look otherwise. Each is put back before the next is replaced."""
+    loop, called = asyncio.get_running_loop(), []
+    for name in ("call_at", "_run_once", "_process_events", "time", "_timer_handle_cancelled", "_check_closed"):
+        before = getattr(loop, name)
+
+        def replacement(*args, name=name, before=before, **kwargs):
+            called.append(name)
+            return before(*args, **kwargs)
+
+        setattr(loop, name, replacement)
+        await asyncio.sleep(0.001)
+        loop.call_later(10, len).cancel()
+        delattr(loop, name)
+    return sorted(set(called))
+
+
 async def fires(patch):
     loop = asyncio.get_running_loop()
     fired = []
@@ -219,24 +237,6 @@ async def handle_run():
     loop.call_soon(mine)
     await turns(2)
     return names.count("mine")
-
-
-@program
-async def one_after_another():
-    """Each is put back before the next is replaced, with no turn between."""
-    loop, called = asyncio.get_running_loop(), []
-    for name in ("call_at", "_run_once", "_process_events", "time", "_timer_handle_cancelled", "_check_closed"):
-        before = getattr(loop, name)
-
-        def replacement(*args, name=name, before=before, **kwargs):
-            called.append(name)
-            return before(*args, **kwargs)
-
-        setattr(loop, name, replacement)
-        await asyncio.sleep(0.001)
-        loop.call_later(10, len).cancel()
-        delattr(loop, name)
-    return sorted(set(called))
 
 
 # ---- what puts into the queues ----------------------------------------------------------------------------------------

@@ -698,6 +698,74 @@ def test_eventlets_hub_on_asyncio():
         print(eventlet.spawn(lambda: asyncio.run(asyncio.sleep(0.01, "nested"))).wait())
         with eventlet.Timeout(0.01, False):
             eventlet.sleep(5)
+        queue = eventlet.Queue()  # asks whether it runs on the hub's own greenlet
+        eventlet.spawn_after(0.01, queue.put, "queued")
+        print(queue.get())
         print("over")
     """)
-    assert out == ["[0,", "1,", "2]", "nested", "over"]
+    assert out == ["[0,", "1,", "2]", "nested", "queued", "over"]
+
+
+def test_every_step_runs_on_the_greenlet_that_the_loop_was_started_in(applied):
+    """Its maker may compare: ``assert getcurrent() is hub``."""
+    seen = set()
+
+    def look():
+        seen.add(greenlet.getcurrent())
+
+    async def step():
+        look()
+        await asyncio.sleep(0)
+        look()
+
+    async def main():
+        asyncio.get_running_loop().call_soon(look)
+        await asyncio.gather(step(), step(), asyncio.sleep(0.001))
+
+    hub = greenlet.greenlet(lambda: asyncio.run(main()))
+    hub.switch()
+    assert [each is hub for each in seen] == [True]
+
+
+@pytest.mark.parametrize("own_loop", [False, True])
+@pytest.mark.parametrize("beneath", [1, 3])
+def test_tasks_asleep_in_nested_runs_when_a_greenlets_loop_ends_are_cancelled(applied, beneath, own_loop):
+    ended = []
+
+    async def inner():
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            ended.append("inner")
+            raise
+
+    async def nests():
+        try:
+            asyncio.run(inner())
+        finally:
+            await asyncio.sleep(0)
+            ended.append("outer")
+
+    async def main():
+        tasks.extend(asyncio.create_task(nests()) for _ in range(beneath))
+        await asyncio.sleep(0.01)
+        return "main"
+
+    def body():
+        if not own_loop:
+            return asyncio.run(main())
+        loop = asyncio.new_event_loop()
+        try:
+            result = loop.run_until_complete(main())
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            return result
+        finally:
+            loop.close()
+
+    tasks = []
+    assert greenlet.greenlet(body).switch() == "main"
+    assert sorted(ended) == ["inner"] * beneath + ["outer"] * beneath
+    assert all(task.cancelled() for task in tasks)

@@ -1,7 +1,7 @@
 """Loop methods while the engine is installed: run_forever, run_until_complete and close of every BaseEventLoop.
 
 Contract
-  * Where no loop runs in this thread, run_forever carries the loop on hubs.
+  * Where no loop runs in this thread, run_forever carries the loop on hubs; in a greenlet of somebody else's on that.
   * Nested on the running loop: a new task, and the caller's stack is suspended until it is done.
   * Nested on another loop: that one runs as a guest (``guest``).
   * Before a loop closes, whoever keeps something on it closes that (``closing``); runs suspended on it end with RuntimeError.
@@ -38,8 +38,9 @@ def run_forever(self: Any) -> None:
     if running is None:
         setup(self)
         try:
-            if sys.is_finalizing():
-                # finalizers at interpreter exit: stacks cannot be switched any more, a plain run still works
+            if sys.is_finalizing() or _core.is_on_greenlet():
+                # finalizers at interpreter exit: stacks cannot be switched any more, a plain run still works. And in somebody
+                # else's greenlet, which may ask in its steps and callbacks whether they run on itself.
                 while True:
                     self._run_once()
                     if self._stopping:
@@ -121,8 +122,17 @@ class _StopWhenDone:
         if leaves:
             # asyncio's own leaves this to the exception, which comes out of the loop by itself; not one that came out before
             _core.stop_done(futures._get_loop(future))  # type: ignore[attr-defined]
-        else:
+            return
+        task = _core.sleeper_below(futures._get_loop(future))  # type: ignore[attr-defined]
+        if task is None:
             _cb(future)
+        else:
+            # run_until_complete cannot return through it: it is cancelled here, not at the end of the run
+            task.add_done_callback(functools.partial(self._again, future))
+            task.cancel()
+
+    def _again(self, future: Any, task: Any) -> None:
+        self(future)
 
 
 def close(self: Any) -> None:
