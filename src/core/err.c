@@ -38,6 +38,29 @@ an_err_foreign_loop(PyObject *loop, const char *why)
     return NULL;
 }
 
+PyObject *
+an_err_own_stack(PyObject *loop, int late)
+{
+    PyObject *current = late ? an_import_attr("asyncio", "current_task") : NULL;
+    PyObject *task = current == NULL ? NULL : PyObject_CallOneArg(current, loop);
+    PyErr_Clear();
+    if (task != NULL && task != Py_None) {
+        an_err("NestedRunError",
+               "this step of %R was in flight, or queued, when aionest.apply() came, and %R is a loop that can be suspended "
+               "from its next steps on. Call apply() before the loop runs, or await asyncio.sleep(0) first",
+               task, Py_TYPE(loop));
+    }
+    else {
+        an_err("NestedRunError",
+               "this call is made on the own stack of %R, which cannot be suspended: in a protocol's or a transport's "
+               "callback, for instance%s. Make it in a task, or in a callback of loop.call_soon()",
+               Py_TYPE(loop), late ? ", or in one that was queued when aionest.apply() came" : "");
+    }
+    Py_XDECREF(task);
+    Py_XDECREF(current);
+    return NULL;
+}
+
 void
 an_err_close_coro(PyObject *coro)
 {
@@ -51,6 +74,19 @@ an_err_close_coro(PyObject *coro)
     }
     Py_XDECREF(r);
     PyErr_SetRaisedException(exc);
+}
+
+void
+an_err_handle(PyObject *exc, an_err_before *before)
+{
+    PyErr_GetExcInfo(&before->type, &before->value, &before->traceback);
+    PyErr_SetExcInfo(Py_NewRef((PyObject *)Py_TYPE(exc)), Py_NewRef(exc), PyException_GetTraceback(exc));
+}
+
+void
+an_err_handled(an_err_before *before)
+{
+    PyErr_SetExcInfo(before->type, before->value, before->traceback); /* steals */
 }
 
 int

@@ -13,12 +13,23 @@ PyObject *an_err(const char *name, const char *format, ...);
 /* Raise ForeignLoopError: code cannot be suspended on LOOP, since WHY; and what to do about it. Returns NULL. */
 PyObject *an_err_foreign_loop(PyObject *loop, const char *why);
 
+/* Raise NestedRunError: the stack that LOOP, a foreign one, runs on cannot be left. LATE: nothing of it was seen to begin, so
+ * apply() may have come in the midst of it. Returns NULL. */
+PyObject *an_err_own_stack(PyObject *loop, int late);
+
 /* Give EXC (stolen) to sys.unraisablehook, WHERE is borrowed and may be NULL. */
 void an_err_unraisable(PyObject *exc, PyObject *where);
 
 /* Close CORO if it is a coroutine that was never started, so that a refused call leaves no warning behind.
  * The current exception stays set. */
 void an_err_close_coro(PyObject *coro);
+
+/* What comes between the two is called as in an except block for EXC: sys.exc_info() gives it, and it is the context of others. */
+typedef struct {
+    PyObject *type, *value, *traceback;
+} an_err_before;
+void an_err_handle(PyObject *exc, an_err_before *before);
+void an_err_handled(an_err_before *before);
 
 /* True if the current exception is KeyboardInterrupt or SystemExit. */
 int an_err_is_exit(void);

@@ -356,7 +356,10 @@ report(PyObject *h)
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *r = NULL;
     if (an_st->h_callback_error != NULL) {
+        an_err_before before;
+        an_err_handle(exc, &before);
         r = PyObject_CallFunctionObjArgs(an_st->h_callback_error, h, exc, NULL);
+        an_err_handled(&before);
     }
     Py_DECREF(exc);
     if (r == NULL) {

@@ -63,7 +63,10 @@ fatal(PyObject *self, const char *message)
         return NULL;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    an_err_before before;
+    an_err_handle(exc, &before);
     PyObject *r = PyObject_CallMethod(self, "_fatal_error", "Os", exc, message);
+    an_err_handled(&before);
     Py_DECREF(exc);
     return r;
 }

@@ -15,6 +15,8 @@ import sys
 import threading
 import weakref
 
+import pytest
+
 import aionest
 from aionest import _core
 
@@ -210,6 +212,38 @@ def test_exception_handler():
         return sorted(context), context["message"].split(" at ")[0], repr(context["exception"])
 
     same(program)
+
+
+@pytest.mark.parametrize("nests", [False, True])
+def test_an_exception_handler_runs_while_the_exception_is_handled(nests):
+    """As on stock asyncio: ``logger.exception()`` and ``traceback.print_exc()`` work in it."""
+    told = []
+
+    def handler(loop, context):
+        first = sys.exc_info()[1]
+        if nests:
+            aionest.run(asyncio.sleep(0.001))
+        told.append((type(context["exception"]), first is sys.exc_info()[1] is context["exception"]))
+
+    class Fails(asyncio.Protocol):
+        def data_received(self, data):
+            raise LookupError
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(handler)
+        loop.call_soon(int, "x")
+        loop.call_later(0, [].pop)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await loop.create_connection(Fails, sock=ours)
+            theirs.send(b"x")
+            while len(told) < 3:
+                await asyncio.sleep(0.001)
+        return sys.exc_info()
+
+    assert aionest.run(main()) == (None, None, None)
+    assert sorted(told, key=str) == [(IndexError, True), (LookupError, True), (ValueError, True)]
 
 
 def test_exception_handler_that_fails():
