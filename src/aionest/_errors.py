@@ -45,3 +45,7 @@ class Interrupted(CancelledError, KeyboardInterrupt):
     To the synchronous code that called it this is the ``KeyboardInterrupt`` that it would get where no loop runs; to the
     task that this code runs in it is the cancellation that it is, so the task ends as a cancelled one.
     """
+
+
+for _name in __all__:
+    globals()[_name].__module__ = "aionest"  # what tracebacks show, and pickles import

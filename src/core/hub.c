@@ -599,10 +599,11 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
     }
     if (rec->foreign) {
         if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN || !th->place.in_hub) {
-            an_err("NestedRunError",
-                   "this call is made on the own stack of %R, which cannot be suspended: in a protocol's or a transport's "
-                   "callback, for instance. Make it in a task, or in a callback of loop.call_soon()",
-                   Py_TYPE(loop));
+            an_run *run = th->run;
+            while (run != NULL && run->loop != loop) {
+                run = run->prev;
+            }
+            an_err_own_stack(loop, run == NULL);
             return -1;
         }
         th->preparing++;

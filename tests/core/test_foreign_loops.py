@@ -860,7 +860,7 @@ def test_classes_made_before_and_after_are_patched_and_given_back():
 def test_a_loop_that_runs_when_apply_comes(name):
     async def main():
         aionest.apply()
-        with pytest.raises(aionest.NestedRunError, match="own stack"):
+        with pytest.raises(aionest.NestedRunError, match="was in flight, or queued, when aionest.apply"):
             asyncio.run(value(1))  # this very step was begun before
         await asyncio.sleep(0)
         return asyncio.run(value(2))

@@ -60,7 +60,7 @@ ERRORS = {
         "async_to_sync_cured", "fetched",
     ),
     "await_outside_loop": (
-        "aionest._errors.NestedRunError: await_() needs a running event loop in this thread: use aionest.run() or "
+        "aionest.NestedRunError: await_() needs a running event loop in this thread: use aionest.run() or "
         "asyncio.run() where none runs",
         "await_outside_loop_cured", "fetched",
     ),
@@ -89,9 +89,9 @@ ERRORS = {
     "patch_uvloop": (
         "ValueError: Can't patch loop of type <class 'uvloop.Loop'>", f"{APPLY}; aionest.install_shim()", "fetched",
     ),
-    "portal_closed": ("aionest._errors.PortalClosed: portal 'aionest-portal-1' is closed", None, ""),
+    "portal_closed": ("aionest.PortalClosed: portal 'aionest-portal-1' is closed", None, ""),
     "run_in_run": ("RuntimeError: asyncio.run() cannot be called from a running event loop", APPLY, "fetched"),
-    "stopped": ("aionest._errors.NestedRunError: Event loop stopped before Future completed.", None, ""),
+    "stopped": ("aionest.NestedRunError: Event loop stopped before Future completed.", None, ""),
     "thread_without_loop": (
         "RuntimeError: There is no current event loop in thread 'ScriptRunner.scriptThread'.",
         "thread_without_loop_cured", "fetched",

@@ -59,3 +59,7 @@ __all__ = [
     "Trust",
     "UsageError",
 ]
+
+for _value in [globals()[_name] for _name in __all__]:
+    if isinstance(_value, type) and issubclass(_value, Exception):
+        _value.__module__ = __name__  # what tracebacks show, and pickles import
