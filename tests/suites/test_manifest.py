@@ -87,3 +87,22 @@ def test_the_table_has_a_row_for_each_project(tmp_path):
     assert [r.split(" | ")[0] for r in rows] == ["| never", "| none", "| ran", "| ran"]
     assert "not yet run" in rows[0] and "no x" in rows[1]
     assert "**1 new:** `t::c`" in rows[2] and "2 tests: asserts it; 1 unsteady" in rows[3] and "needs it" in rows[3]
+
+
+def test_rows_of_the_page_stay_where_there_is_no_result_of_the_same(tmp_path):
+    known = manifest.read(write(tmp_path, '[ran]\nversion = "2"\n[mcp]\nversion = "1"'))
+    result = {"version": "2", "stock": 9, "ours": 9, "listed": {}, "new": {}, "noise": [], "unsteady": {}}
+    report.save(tmp_path / "r", "3.13", "ran", result)
+    kept = [
+        "| ran | 2 | 3.9 | 7 | 7 | none |  |",
+        "| ran (a part) | 2 | 3.12 | 5 | 5 | none |  |",
+        "| mcp | 1 | 3.13 | 4 | 4 | none |  |",
+    ]
+    gone = [
+        "| ran | 2 | 3.13 | 8 | 8 | none |  |",
+        "| ran | 1 | 3.12 | 6 | 6 | none |  |",
+        "| ran | 2 | | | | not yet run | |",
+    ]
+    page = "\n".join([report.BEGIN, *kept, *gone, report.END])
+    rows = report.table(known, report.load(tmp_path / "r"), page).splitlines()[2:]
+    assert rows == [kept[2], kept[0], kept[1], "| ran | 2 | 3.13 | 9 | 9 | none |  |"]

@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
         if not args.only and result["stock"]:
             report.save(args.store / "results", store.version, project.name, result)
     if args.page:
-        report.write(args.page, report.table(known, report.load(args.store / "results")))
+        report.write(args.page, report.table(known, report.load(args.store / "results"), args.page.read_text()))
     if failed:
         print(f"worse with aionest, or not run: {', '.join(failed)}")
     print(f"{len(passed)} passed, {len(failed)} failed, {len(skipped)} skipped")

@@ -31,7 +31,8 @@ def _run(command: list[str], what: str, limit: float = 900) -> None:
     except subprocess.TimeoutExpired:
         raise FetchError(f"{what}: not done within {limit:.0f} s") from None
     if done.returncode:
-        words = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
+        # pip lists all versions that there are
+        words = "\n".join(line[:300] for line in (done.stdout + done.stderr).splitlines()[-12:])
         raise FetchError(f"{what}:\n{words}")
 
 

@@ -1,5 +1,6 @@
 """The table of results: what was tried, and what differs. Results are JSON, one file for each project and Python, so that
-`make suites SUITES="..."` renews some rows and keeps the others. Thread: any.
+`make suites SUITES="..."` renews some rows and keeps the others. What the page tells of the same version, and this machine has
+no result of, stays as it is. Thread: any.
 """
 
 from __future__ import annotations
@@ -54,7 +55,18 @@ def _not_run(project: Project) -> str:
     return "; ".join(p.split(": ", 1)[1] for p in parts) or ""
 
 
-def table(manifest: Manifest, results: list[dict[str, Any]]) -> str:
+def _kept(page: str, project: Project, name: str, found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The rows that the page has of this version of a project, less those that there are results for; each after its Python."""
+    rows = []
+    for line in page.partition(BEGIN)[2].partition(END)[0].splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) > 2 and cells[1] == project.version and (cells[0] == name or cells[0].startswith(f"{name} (")):
+            rows.append((cells[2], line))
+    others = {r["python"] for r in found} | {""}
+    return [row for row in rows if row[0] not in others]
+
+
+def table(manifest: Manifest, results: list[dict[str, Any]], page: str = "") -> str:
     lines = [
         "| project | version | Python | passed on stock | with aionest | differences | left out on both sides |",
         "|---|---|---|---|---|---|---|",
@@ -71,11 +83,13 @@ def table(manifest: Manifest, results: list[dict[str, Any]]) -> str:
             lines.append(f"| {name(project)} | {project.version} | | | | {_cell(project.no_tests)} | |")
             continue
         found = [r for r in by_name.get(project.name, []) if r["version"] == project.version]
-        for r in sorted(found, key=lambda r: tuple(map(int, r["python"].split(".")))):
+        rows = _kept(page, project, name(project), found)
+        for r in found:
             cells = [name(project), r["version"], r["python"], str(r["stock"]), str(r["ours"])]
             cells += [_cell(_differences(r)), _cell(_not_run(project))]
-            lines.append(f"| {' | '.join(cells)} |")
-        if not found:
+            rows.append((r["python"], f"| {' | '.join(cells)} |"))
+        lines += [line for _, line in sorted(rows, key=lambda row: tuple(map(int, row[0].split("."))))]
+        if not rows:
             lines.append(f"| {name(project)} | {project.version} | | | | not yet run | |")
     return "\n".join(lines)
 
