@@ -24,7 +24,7 @@ void an_err_unraisable(PyObject *exc, PyObject *where);
  * The current exception stays set. */
 void an_err_close_coro(PyObject *coro);
 
-/* What comes between the two is called as in an except block for EXC: sys.exc_info() gives it, and it is the context of others. */
+/* What comes between the two is called as in an except block for EXC, which sys.exc_info() gives. */
 typedef struct {
     PyObject *type, *value, *traceback;
 } an_err_before;

@@ -580,6 +580,17 @@ adopt_carrier(an_thread *th)
     return 0;
 }
 
+static int
+refuse_own_stack(an_thread *th, PyObject *loop)
+{
+    an_run *run = th->run;
+    while (run != NULL && run->loop != loop) {
+        run = run->prev;
+    }
+    an_err_own_stack(loop, run == NULL);
+    return -1;
+}
+
 int
 an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
 {
@@ -599,12 +610,7 @@ an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
     }
     if (rec->foreign) {
         if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN || !th->place.in_hub) {
-            an_run *run = th->run;
-            while (run != NULL && run->loop != loop) {
-                run = run->prev;
-            }
-            an_err_own_stack(loop, run == NULL);
-            return -1;
+            return refuse_own_stack(th, loop);
         }
         th->preparing++;
         return 0;

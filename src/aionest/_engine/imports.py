@@ -22,6 +22,7 @@ from .. import _core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
 
 _wanted: dict[str, Callable[[Any], None]] = {}
 
@@ -61,17 +62,17 @@ class _Finder:
             return None
         self._asking.add(asked)
         try:
-            spec = self._ask(name, path, target)
+            spec: Any = self._ask(name, path, target)
         finally:
             self._asking.discard(asked)
         if spec is not None and hasattr(spec.loader, "exec_module"):
             spec.loader = _Loader(spec.loader)
         return spec
 
-    def _ask(self, name: str, path: Any, target: Any) -> Any:
+    def _ask(self, name: str, path: object, target: object) -> ModuleSpec | None:
         for finder in list(sys.meta_path):
             find = None if finder is self else getattr(finder, "find_spec", None)
-            spec = None if find is None else find(name, path, target)
+            spec: ModuleSpec | None = None if find is None else find(name, path, target)
             if spec is not None:
                 return spec
         return None

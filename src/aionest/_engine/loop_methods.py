@@ -131,7 +131,7 @@ class _StopWhenDone:
             task.add_done_callback(functools.partial(self._again, future))
             task.cancel()
 
-    def _again(self, future: Any, task: Any) -> None:
+    def _again(self, future: futures.Future[object], task: object) -> None:
         self(future)
 
 
