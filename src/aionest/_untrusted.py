@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import json
 import re
+from html import escape
 
 TERMINAL = 1_000_000  # characters, of each place
 LOG = 2_000
 PAGE = 100_000
+NOTEBOOK = 20_000
 MARKDOWN = 4_000
 LABEL = 120
 CELL = 500  # of a table
@@ -28,6 +30,9 @@ _UNSEEN = re.compile(
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#+!|~$&=-])")
 # addresses and names of icons, which become links and pictures though their marks are escaped
 _ADDRESS = re.compile(r"(?<=:)(?=[\w+/-])|(?<=www)(?=\.)|(?<=@)(?=\w)", re.IGNORECASE)
+
+# what makes links, pictures and HTML of Markdown; and entities, as they could stand for any of it
+_LIVE = re.compile(r"(?<=[\]!<])(?=[\[(:\w/?!])|(?<=&)(?=[#\w])")
 
 
 def _seen(text: object) -> str:
@@ -67,6 +72,11 @@ def for_json(text: str) -> str:
     return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
+def for_html(text: object, limit: int = NOTEBOOK) -> str:
+    """For HTML: no markup."""
+    return escape(_cut(_seen(text), limit))
+
+
 def _escaped(text: str) -> str:
     return _MARKS.sub(r"\\\1", _ADDRESS.sub("\u200b", text))
 
@@ -78,9 +88,37 @@ def for_markdown(text: object, limit: int = MARKDOWN) -> str:
     return "  \n".join(f"\u200b{line}" if line[:1].isdigit() else line for line in lines if line)
 
 
+def for_stream(text: object, limit: int = PAGE) -> str:
+    """For where Markdown is drawn while it comes: with its lines, the empty ones too, and what they are indented by."""
+    lines = _cut(_seen(text), limit).expandtabs(4).split("\n")
+    return "  \n".join(
+        "\u00a0" * (len(one) - len(one.lstrip(" "))) + for_markdown(one, limit) or "\u200b" for one in lines
+    )
+
+
+def for_document(text: object, limit: int = PAGE) -> str:
+    """For where a person wants to see it as the Markdown that it is: headings, lists, tables, emphasis, code.
+
+    Pictures, links, addresses, HTML, formulas, icons and colours stand there as they are written.
+    """
+    shown = _ADDRESS.sub("\u200b", _LIVE.sub("\u200b", _cut(_seen(text), limit)))
+    return shown.replace("$", "&#36;")
+
+
 def for_label(text: object, limit: int = LABEL) -> str:
     """For a label: one line, where Markdown is drawn."""
     return for_markdown(_line(text, limit))
 
 
-__all__ = ["for_cell", "for_json", "for_label", "for_log", "for_markdown", "for_page", "for_terminal"]
+__all__ = [
+    "for_cell",
+    "for_document",
+    "for_html",
+    "for_json",
+    "for_label",
+    "for_log",
+    "for_markdown",
+    "for_page",
+    "for_stream",
+    "for_terminal",
+]

@@ -20,7 +20,7 @@ import streamlit as st
 from streamlit.connections import BaseConnection
 
 import aionest
-from aionest._untrusted import for_label
+from aionest._untrusted import for_label, for_stream
 from aionest.mcp import Tool, ToolResult, ToolsConfig, ToolsLoader
 
 if TYPE_CHECKING:
@@ -48,25 +48,61 @@ def _key(config: Any) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _open(_key: str, _config: Any, _options: dict[str, Any]) -> ToolsLoader:
+def _new(config: Any, options: dict[str, Any]) -> ToolsLoader:
     aionest.apply()
-    if isinstance(_config, ToolsConfig) or (
-        _config is not None and not isinstance(_config, str) and not hasattr(_config, "__fspath__")
+    if isinstance(config, ToolsConfig) or (
+        config is not None and not isinstance(config, str) and not hasattr(config, "__fspath__")
     ):
-        loader = ToolsLoader(config=_config, **_options)
-    else:
-        loader = ToolsLoader(config_file=_config, **_options)
-    loader.load()
-    return loader
+        return ToolsLoader(config=config, **options)
+    return ToolsLoader(config_file=config, **options)
 
 
 class _Held:
     """What the caches keep in a loader's place. When they let go of it, whichever way, the loader is closed."""
 
     def __init__(self, loader: ToolsLoader) -> None:
-        self.loader = loader
+        self._loader = loader
+        self._guard = threading.Lock()
+        self._opening: concurrent.futures.Future[Any] | None = None
         # not at exit: the loader itself sees to that
         weakref.finalize(self, _release, loader).atexit = False
+
+    def loader(self) -> ToolsLoader:
+        """The loader, open. The first script that wants it opens it; until it is, all of them wait, and show how far that is.
+
+        A script that is stopped stops waiting; the loader is opened nevertheless. What has failed is tried again by the next one.
+        """
+        with self._guard:
+            opening = self._opening
+            if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
+                opening = self._opening = self._loader.portal.submit(self._loader.load_async)
+        slot = (
+            st.empty()
+        )  # in every run of the script: what comes after it stays in its place, and keeps its state in the browser
+        if not opening.done():
+            try:
+                with slot.container(), st.spinner("Starting MCP servers ..."):
+                    _watch(self._loader, opening, st.empty())
+            finally:
+                slot.empty()
+        opening.result()
+        return self._loader
+
+
+def _watch(loader: ToolsLoader, opening: concurrent.futures.Future[Any], place: Any) -> None:
+    """Show the state of each server until all are there or have failed."""
+    shown = ""
+    while not opening.done():
+        states = [
+            f":{'gray' if one.state == 'connecting' else 'green' if one.state == 'connected' else 'red'}[\u25cf]"
+            f" {for_label(one.name)} {one.state}"
+            for one in loader.status.values()
+        ]
+        if "  \n".join(states) != shown:
+            shown = "  \n".join(states)
+            place.markdown(shown)
+        concurrent.futures.wait([opening], LOOK)
+        st.session_state.get("aionest look")  # any access is a point where a script may be stopped
 
 
 def _release(loader: ToolsLoader) -> None:
@@ -81,9 +117,9 @@ def _close(loader: ToolsLoader) -> None:
         pass  # the portal is closed already, which has ended the sessions
 
 
-@st.cache_resource(show_spinner="Starting MCP servers ...")
+@st.cache_resource(show_spinner=False)
 def _of_process(key: str, _config: Any, _options: dict[str, Any]) -> _Held:
-    return _Held(_open(key, _config, _options))
+    return _Held(_new(_config, _options))
 
 
 def _of_session(key: str, config: Any, options: dict[str, Any]) -> _Held:
@@ -91,8 +127,7 @@ def _of_session(key: str, config: Any, options: dict[str, Any]) -> _Held:
     name = "aionest tools loaders"
     kept: dict[str, _Held] = st.session_state.setdefault(name, {})
     if key not in kept:
-        with st.spinner("Starting MCP servers ..."):
-            kept[key] = _Held(_open(key, config, options))
+        kept[key] = _Held(_new(config, options))
     return kept[key]
 
 
@@ -110,7 +145,7 @@ def tools_loader(config: Any = None, *, scope: str = "global", **options: Any) -
     if scope not in ("global", "session"):
         raise ValueError(f'scope is "global" or "session", not {scope!r}')
     held: _Held = (_of_process if scope == "global" else _of_session)(_key(config), config, options)
-    return held.loader
+    return held.loader()
 
 
 def _clear() -> None:
@@ -167,18 +202,28 @@ def call(
 
 
 def stream(
-    loader: ToolsLoader, tool: str | Tool, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    loader: ToolsLoader,
+    tool: str | Tool,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    timeout: float | None = None,
+    markdown: bool = False,
 ) -> Generator[str, None, ToolResult]:
     """Call a tool, and give what it says on the way and in the end, as it comes: for ``st.write_stream``.
 
     Each message of the tool's progress is a paragraph of its own, the text of the result is the last. The ``ToolResult`` is
     what the generator returns. Closing it, and a stop or a rerun of the script, cancels the call.
 
+    ``st.write_stream`` draws Markdown, and this is text of a server: it is escaped, so that it means its letters and nothing else.
+
     :param timeout: seconds; None is the server's setting.
+    :param markdown: leave the text as it is. Only for servers that you trust: it may have links and pictures, whose addresses tell
+        whoever owns them that, and from where, the page was looked at.
 
     Raises what ``ToolsLoader.call`` raises, at the first step. Thread-safety: script threads, one at a time.
     """
     work = _Work(loader, tool, arguments, timeout)
+    shown = str if markdown else for_stream
     try:
         done = False
         while not done:
@@ -186,9 +231,9 @@ def stream(
             while not work.steps.empty():
                 message = work.steps.get()[2]
                 if message:
-                    yield f"{message}\n\n"
+                    yield f"{shown(message)}\n\n"
         result = work.future.result()
-        yield str(result)
+        yield shown(str(result))
         return result
     finally:
         work.future.cancel()
@@ -237,7 +282,8 @@ class MCPConnection(BaseConnection[ToolsLoader]):
         config = kwargs.pop("config", None) or secrets.get("config") or secrets.get("servers")
         if config is not None and hasattr(config, "to_dict"):
             config = config.to_dict()
-        loader = _open("", config, kwargs)
+        loader = _new(config, kwargs)
+        loader.load()
         weakref.finalize(self, _release, loader).atexit = False  # older versions forget connections without a word
         return loader
 

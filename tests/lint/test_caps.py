@@ -37,7 +37,6 @@ BIGGER: dict[str, set[str]] = {
     "complexity": {
         "Fleet.carry_out",
         "Request._failed",
-        "_chosen",
         "_draw",
         "_resolved",
         "an_hub_end_suspended",

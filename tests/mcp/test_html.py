@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("mcp")
 
+from aionest._untrusted import NOTEBOOK as LONGEST
 from aionest.mcp import ServerStatus, Tool, ToolResult, UsageError
-from aionest.mcp.html import LONGEST
 
 EVIL = "<script>x()</script><img src=http://evil onerror=x()>\x1b[2K\u202e&amp;\"'"
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()

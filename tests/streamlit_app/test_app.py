@@ -62,7 +62,7 @@ def test_a_tool_is_called_from_its_form(config):
     output = drive(
         config,
         """
-        next(s for s in app.selectbox if s.label == "Tool").select("one__add").run()
+        app.button(key="pick one__add").click().run()
         app.number_input(key="one__add/a").set_value(4.0)
         next(b for b in app.button if b.label == "Call").click().run()
         assert not app.exception and not app.error, (app.exception, app.error)
@@ -80,11 +80,11 @@ def test_wrong_arguments_and_failing_tools_are_shown(config):
     output = drive(
         config,
         """
-        next(s for s in app.selectbox if s.label == "Tool").select("two__add").run()
+        app.button(key="pick two__add").click().run()
         next(b for b in app.button if b.label == "Call").click().run()
         assert not app.exception
         print([e.value for e in app.error])
-        next(s for s in app.selectbox if s.label == "Tool").select("two__fail").run()
+        app.button(key="pick two__fail").click().run()
         next(b for b in app.button if b.label == "Call").click().run()
         assert not app.exception and not app.error
         assert any("Failed in" in m.value for m in app.markdown)

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("streamlit")
 pytest.importorskip("mcp")
 
-from aionest.app import edit, widgets
+from aionest.app import edit, results
 from aionest.app.edit import HTTP, SSE, Fields
 from aionest.mcp import ToolResult, ToolsConfig
 
@@ -127,10 +127,23 @@ def text(value, **more):
     ],
 )
 def test_the_best_view_of_a_result(result, best):
-    found = widgets.views(result)
+    found = results.views(result)
     assert found[0] == best and found[-1] == "Raw" and len(set(found)) == len(found)
 
 
 def test_rows_of_a_table_have_plain_cells():
-    assert widgets.rows([{"a": [1], "b": None, "c": "x"}]) == [{"a": "[ 1 ]", "b": None, "c": "x"}]
-    assert widgets.rows([1, {"a": 1}]) is None and widgets.rows([]) is None and widgets.rows("x") is None
+    assert results.rows([{"a": [1], "b": None, "c": "x"}]) == [{"a": "[ 1 ]", "b": None, "c": "x"}]
+    assert results.rows([1, {"a": 1}]) is None and results.rows([]) is None and results.rows("x") is None
+
+
+def test_markdown_is_a_view_where_there_is_some():
+    assert "Markdown" in results.views(text("# Title\n\n- a\n- b")) and "Markdown" not in results.views(text("plain"))
+
+
+def test_a_tables_file_has_no_formulas():
+    found = results.rows([{"=a": '=HYPERLINK("http://evil")', "n": -5}, {"n": "@x", "more": 'a "quoted", one'}])
+    assert results.as_csv(found).splitlines() == [
+        "'=a,n,more",
+        '"\'=HYPERLINK(""http://evil"")",-5,',
+        ',\'@x,"a ""quoted"", one"',
+    ]

@@ -69,7 +69,8 @@ def judge(app, where):
                 continue
             assert len(text) < 20_000, (where, node.type, name, len(text))
             bare = re.sub(r"\\\\.", "", text)
-            for one in LIVE:
+            drawn = "Markdown" in str(where)  # a person has asked for that view: what is harmless of it is drawn
+            for one in [*LIVE[:5], "$\\frac{", *LIVE[8:11]] if drawn else LIVE:
                 assert one not in bare, (where, node.type, name, one, text[:500])
     return app
 
@@ -105,13 +106,11 @@ def test_tools_and_their_results(tmp_path):
         tmp_path,
         """
         app = page("tools")
-        box = next(s for s in app.selectbox if s.label == "Tool")
-        names = [n for n in box.options]
+        names = [b for b in app.button if str(b.key).startswith("pick ")]
         assert len(names) > 5
         from aionest.app import state
         for tool in list(state.loader().tools.values()):
-            box = next(s for s in app.selectbox if s.label == "Tool")
-            judge(box.select(tool.name).run(), tool.name)
+            judge(app.button(key=f"pick {tool.name}").click().run(), tool.name)
             judge(next(b for b in app.button if b.label == "Call").click().run(), tool.name)
             for view in [r for r in [*app.radio, *getattr(app, "button_group", [])] if str(r.key).startswith("view")][:1]:
                 for option in list(getattr(view, "options", [])):

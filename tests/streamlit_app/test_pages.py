@@ -52,7 +52,7 @@ def page(name):
     text = f"import aionest; aionest.apply(); from aionest.app import views; views.{name}()"
     return AppTest.from_string(text, default_timeout=100).run()
 def choose(app, name):
-    next(s for s in app.selectbox if s.label.startswith("Tool")).select(name).run()
+    app.button(key=f"pick {name}").click().run()
 def press(app, label):
     next(b for b in app.button if b.label == label).click().run()
     assert not app.exception, app.exception
@@ -161,8 +161,8 @@ def test_all_errors_of_the_text_stand_above_it(drive):
 def test_the_list_has_names_where_titles_differ(drive):
     drive("""
         app = page("tools")
-        (box,) = [s for s in app.selectbox if s.label.startswith("Tool")]
-        assert "x · Title of echo (echo)" in box.options, box.options
+        label = app.button(key="pick x__echo").label
+        assert "Title of echo (echo)" in label, label
     """)
 
 
@@ -201,4 +201,48 @@ def test_the_servers_stand_beside_each_page(drive, tmp_path):
         # another page of the same process: what is open is shown, and nothing is started for it
         from aionest.app import state
         assert state.opened() is not None and state.opened().status["notes"].connections == 1
+    """)
+
+
+def test_a_call_is_made_again_exported_and_compared(drive, tmp_path):
+    (tmp_path / "mcp.json").write_text(json.dumps(NOTES))
+    drive("""
+        app = page("tools")
+        for number in (1, 2):
+            choose(app, "notes__read")
+            app.number_input(key="notes__read/id").set_value(number)
+            press(app, "Call")
+        choose(app, "notes__list")
+        labels = [one.label.replace(chr(92), "").replace(chr(0x200b), "") for one in app.expander]
+        assert "notes__read" in labels[0] and "id=2" in labels[0] and "done" in labels[0] and "ms" in labels[0], labels
+        app.button(key="run 1").click().run()
+        assert not app.exception, app.exception
+        past = app.session_state["past"]
+        assert [one.arguments for one in past.entries] == [{"id": 1}, {"id": 2}, {"id": 1}] and past.tool == "notes__read"
+        assert app.number_input(key="notes__read/id").value == 1
+        app.run()
+        assert len(past.entries) == 3  # once
+        assert "loader.call('notes.read', {'id': 1})" in texts(app) and "aionest mcp call notes.read" in texts(app)
+        assert "-  \\"id\\": 2" in texts(app).replace("- \\"id", "-  \\"id") or '- "id": 2' in texts(app), texts(app)
+    """)
+
+
+def test_the_list_is_searched_grouped_and_says_what_is_dangerous(drive, tmp_path):
+    lab = {"command": sys.executable, "args": [str(tmp_path / "server.py")]}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {**NOTES["mcpServers"], "x": lab}}))
+    drive("""
+        app = page("tools")
+        label = lambda name: app.button(key=f"pick notes__{name}").label
+        assert "reads only" in label("list") and "destructive" in label("remove") and ":" not in label("add")
+        listed = lambda: [b.key for b in app.button if str(b.key).startswith("pick ")]
+        assert {key.partition("__")[0] for key in listed()} == {"pick notes", "pick x"}
+        choose(app, "x__echo")
+        app.text_input(key="search").set_value("destroy for good").run()
+        assert listed()[0] == "pick notes__remove", listed()
+        assert "x__echo of server" in texts(app).replace("*", "")  # what was chosen stays
+        app.text_input(key="search").set_value("title of pic").run()
+        assert listed()[0] == "pick x__picture"
+        app.text_input(key="search").set_value("").run()
+        app.selectbox(key="server").select("x").run()
+        assert {key.partition("__")[0] for key in listed()} == {"pick x"}
     """)

@@ -262,3 +262,31 @@ def test_fragments_and_connections(site):
         session.run("Reset")
         assert session.run() == shown
         assert not session.errors and len(running.pids()) == 2
+
+
+STREAM = """
+    import streamlit as st
+    from aionest.streamlit import stream, tools_loader
+    loader = tools_loader("mcp.json")
+    text = "**bold** [a](http://evil.example)\\n\\n    indented <b>"
+    for raw in (False, True):
+        found = []
+        def keep(pieces):
+            result = yield from pieces
+            found.append(result.text)
+        st.write_stream(keep(stream(loader, "one.echo", {"text": text}, markdown=raw)))
+        assert found == [text], found
+    st.write("over")
+"""
+
+
+def test_what_a_server_streams_is_text(site):
+    running = site(STREAM)
+    with Session(running.port) as session:
+        texts = session.run()
+    assert not session.errors, session.errors
+    plain, raw = texts[:2]
+    assert raw == "**bold** [a](http://evil.example)\n\n    indented <b>"
+    assert r"\*\*bold\*\*" in plain and r"\[a\]" in plain and "\n" + "\u00a0" * 4 + r"indented \<b\>" in plain, plain
+    assert r"](" not in plain.replace("\\]", "") and "://" not in plain
+    assert texts[-1] == "over"

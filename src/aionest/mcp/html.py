@@ -18,41 +18,32 @@ if TYPE_CHECKING:
     from .session.status import ServerStatus
     from .tools import Tool, ToolResult
 
-LONGEST = 20_000  # characters of a text
+from .._untrusted import for_html
+
 LARGEST = 5 << 20  # bytes of a picture or a sound
 _GOOD, _BAD, _DIM = "color: #2e7d32", "color: #c62828", "opacity: 0.65"
 _MEDIA = re.compile(r"(image|audio)/[\w.+-]{1,60}")
-# controls, and what turns the direction of writing: they could make a text look like another
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-
-
-def text_of(value: object) -> str:
-    """Text as HTML that shows it as it is."""
-    text = str(value)
-    rest = len(text) - LONGEST
-    shown = _INVISIBLE.sub(lambda m: f"\\u{ord(m[0]):04x}", text[:LONGEST].encode("utf-8", "replace").decode())
-    return escape(shown) + (f" ... ({rest} more characters)" if rest > 0 else "")
 
 
 def block(value: object) -> str:
     """A text of several lines."""
-    return f'<pre style="white-space: pre-wrap; margin: 0.3em 0">{text_of(value)}</pre>'
+    return f'<pre style="white-space: pre-wrap; margin: 0.3em 0">{for_html(value)}</pre>'
 
 
 def mark(good: bool | None, text: object) -> str:
     """A word about the state of something, green, red or dim; the word itself tells it without colours, too."""
     style = _DIM if good is None else _GOOD if good else _BAD
-    return f'<span style="{style}">\u25cf {text_of(text)}</span>'
+    return f'<span style="{style}">\u25cf {for_html(text)}</span>'
 
 
 def dim(text: object) -> str:
     """What matters less."""
-    return f'<span style="{_DIM}">{text_of(text)}</span>'
+    return f'<span style="{_DIM}">{for_html(text)}</span>'
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; its cells are HTML."""
-    head = "".join(f'<th style="text-align: left">{text_of(one)}</th>' for one in titles)
+    head = "".join(f'<th style="text-align: left">{for_html(one)}</th>' for one in titles)
     body = "".join(
         "<tr>" + "".join(f'<td style="text-align: left; vertical-align: top">{one}</td>' for one in row) + "</tr>"
         for row in rows
@@ -96,7 +87,7 @@ def content_block(one: dict[str, object]) -> str:
     if kind == "resource_link":
         about = [one[key] for key in ("title", "name", "mimeType", "description") if one.get(key)]
         said = " \u00b7 ".join(dict.fromkeys(map(str, about)))
-        return f"<div>{text_of(said)} <code>{text_of(one.get('uri', ''))}</code></div>"
+        return f"<div>{for_html(said)} <code>{for_html(one.get('uri', ''))}</code></div>"
     return dim(f"[{kind}]")
 
 
@@ -119,7 +110,7 @@ def tool(one: Tool) -> str:
     hints += ["only as a task"] if one.task_support == "required" else []
     picture = f"{icon(*one.icon)} " if one.icon is not None else ""
     parts = [
-        f"<div>{picture}<b>{text_of(one.title)}</b> <code>{text_of(one.name)}</code> {dim(', '.join(hints))}</div>"
+        f"<div>{picture}<b>{for_html(one.title)}</b> <code>{for_html(one.name)}</code> {dim(', '.join(hints))}</div>"
     ]
     if one.description:
         parts.append(block(one.description))
@@ -129,7 +120,7 @@ def tool(one: Tool) -> str:
         kind = known.get("type") or ("one of " + ", ".join(map(str, known["enum"])) if "enum" in known else "any")
         needed = "required" if name in one.required else ""
         rows.append(
-            [f"<code>{text_of(name)}</code>", text_of(kind), text_of(needed), text_of(known.get("description", ""))]
+            [f"<code>{for_html(name)}</code>", for_html(kind), for_html(needed), for_html(known.get("description", ""))]
         )
     return "".join(parts) + (table(["argument", "type", "", ""], rows) if rows else dim("no arguments"))
 
@@ -141,11 +132,11 @@ def servers(statuses: Iterable[ServerStatus], errors: dict[str, str]) -> str:
         named.add(one.name)
         good = {"connected": True, "disabled": None, "closed": None, "connecting": None}.get(str(one.state), False)
         what = " ".join(filter(None, (one.server, one.version)))
-        told = text_of(what) if good is not False else text_of(one.error or "")
-        tools = text_of(one.tools or "")
-        rows.append([text_of(one.name), mark(good, one.state), text_of(one.transport), tools, told])
+        told = for_html(what) if good is not False else for_html(one.error or "")
+        tools = for_html(one.tools or "")
+        rows.append([for_html(one.name), mark(good, one.state), for_html(one.transport), tools, told])
     rows += [
-        [text_of(name), mark(False, "not valid"), "", "", text_of(why)]
+        [for_html(name), mark(False, "not valid"), "", "", for_html(why)]
         for name, why in errors.items()
         if name not in named
     ]

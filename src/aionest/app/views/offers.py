@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from aionest._untrusted import for_cell, for_label, for_markdown
-from aionest.app import state, widgets
+from aionest.app import results, state, widgets
 from aionest.mcp import ToolResult, ToolsError
 
 if TYPE_CHECKING:
@@ -161,6 +161,6 @@ def _shown(what: str) -> None:
     for number, (role, result) in enumerate(found):
         if role:
             st.markdown(f"**{for_label(role)}**")
-        view = widgets.one_of("Show as", widgets.views(result), f"view {what} {number}")
-        widgets.show_as(result, view, f"{what} {number}")
-        widgets.show_links(result, f"{what} {number}")
+        view = widgets.one_of("Show as", results.views(result), f"view {what} {number}")
+        results.show_as(result, view, f"{what} {number}")
+        results.show_links(result, f"{what} {number}")

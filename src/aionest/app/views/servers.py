@@ -122,7 +122,8 @@ def _list(file: Path, loader: ToolsLoader) -> None:
             st.markdown(f":red[●] **{for_label(name)}** not valid")
             widgets.wrong(text)
             if name != "(configuration)":
-                _remove(file, name, st.container())
+                _ask_to_remove(name)
+                _remove(file, name)
     if not loader.status and not loader.errors:
         st.info("The file has no servers.")
 
@@ -132,26 +133,8 @@ def _server(file: Path, loader: ToolsLoader, name: str, status: ServerStatus) ->
     st.caption(widgets.facts(status))
     if status.error and status.state != "connected":
         widgets.wrong(status.error)
-    on = status.state != "disabled"
-    places = widgets.row([1.2, 1.4, 1.4, 1.2, 1.5])
-    if on and places[0].button("Test", help="Ask it for a sign of life", key=f"test {name}"):
-        _test(loader, name)
-    if on and places[1].button("Restart", help="End it and start it again", key=f"restart {name}"):
-        with st.spinner(f"Restarting {for_label(name)} ..."):
-            try:
-                loader.restart(name)
-            except ToolsError as exc:
-                _tell(str(exc), wrong=True)
-            else:
-                _tell(f"{name} was restarted.")
-        st.rerun()
-    if places[2].button("Disable" if on else "Enable", key=f"switch {name}"):
-        _after(file, edit.switch(file, name, not on), f"{name} is {'off' if on else 'on'}.")
     shown = f"edit shown {name}"
-    if places[3].button("Close" if st.session_state.get(shown) else "Edit", key=f"edit {name}"):
-        st.session_state[shown] = not st.session_state.get(shown)
-        st.rerun()
-    _remove(file, name, places[4])
+    _buttons(file, loader, name, status.state != "disabled", shown)
     if st.session_state.get(shown):
         _form(file, name)
     logged = state.journal.logs(name)
@@ -169,6 +152,42 @@ def _server(file: Path, loader: ToolsLoader, name: str, status: ServerStatus) ->
                 widgets.code("\n".join(lines), None)
 
 
+def _buttons(file: Path, loader: ToolsLoader, name: str, on: bool, shown: str) -> None:
+    """The two that are used most, and a menu of the others."""
+    places = widgets.row([1.2, 1.4, 1.6])
+    if on and places[0].button("Test", help="Ask it for a sign of life", key=f"test {name}"):
+        _test(loader, name)
+    if on and places[1].button("Restart", help="End it and start it again", key=f"restart {name}"):
+        _restart(loader, name)
+    if not on:
+        _switch(file, name, on, places[0])
+    with places[2].popover("More"):
+        if on:
+            _switch(file, name, on, st.container())
+        label = "Close the form" if st.session_state.get(shown) else "Edit"
+        if st.button(label, key=f"edit {name}", **widgets.STRETCH):
+            st.session_state[shown] = not st.session_state.get(shown)
+            st.rerun()
+        _ask_to_remove(name)
+    _remove(file, name)  # not in the menu, which may be closed by now
+
+
+def _switch(file: Path, name: str, on: bool, place: Any) -> None:
+    if place.button("Disable" if on else "Enable", key=f"switch {name}", **widgets.STRETCH):
+        _after(file, edit.switch(file, name, not on), f"{name} is {'off' if on else 'on'}.")
+
+
+def _restart(loader: ToolsLoader, name: str) -> None:
+    with st.spinner(f"Restarting {for_label(name)} ..."):
+        try:
+            loader.restart(name)
+        except ToolsError as exc:
+            _tell(str(exc), wrong=True)
+        else:
+            _tell(f"{name} was restarted.")
+    st.rerun()
+
+
 def _test(loader: ToolsLoader, name: str) -> None:
     with st.spinner(f"Asking {for_label(name)} ..."):
         try:
@@ -180,10 +199,13 @@ def _test(loader: ToolsLoader, name: str) -> None:
     st.rerun()
 
 
-def _remove(file: Path, name: str, place: Any) -> None:
+def _ask_to_remove(name: str) -> None:
+    if st.button("Remove", key=f"remove {name}", **widgets.STRETCH):
+        st.session_state[f"remove asked {name}"] = True
+
+
+def _remove(file: Path, name: str) -> None:
     asked = f"remove asked {name}"
-    if place.button("Remove", key=f"remove {name}"):
-        st.session_state[asked] = True
     if not st.session_state.get(asked):
         return
     st.warning(f"Take {for_label(name)} out of the file?")
