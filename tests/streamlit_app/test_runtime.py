@@ -230,7 +230,8 @@ def test_a_loader_of_a_session_ends_with_it(site, is_alive):
             st.session_state.clear()
     """)
     with Session(running.port) as first, Session(running.port) as second:
-        texts = [first.run(), second.run(), first.run(), second.run()]
+        # the first runs write how far the servers are, too
+        texts = [one.run()[-1:] for one in (first, second, first, second)]
         assert texts[0] == texts[2] and texts[1] == texts[3] and texts[0] != texts[1], texts
         mine = int(texts[0][0].split()[1])
         first.run("Forget")  # as Streamlit does with the state of a session that has ended
@@ -285,8 +286,8 @@ def test_what_a_server_streams_is_text(site):
     with Session(running.port) as session:
         texts = session.run()
     assert not session.errors, session.errors
-    plain, raw = texts[:2]
-    assert raw == "**bold** [a](http://evil.example)\n\n    indented <b>"
+    assert "**bold** [a](http://evil.example)\n\n    indented <b>" in texts
+    plain = next(one for one in texts if "bold" in one)
     assert r"\*\*bold\*\*" in plain and r"\[a\]" in plain and "\n" + "\u00a0" * 4 + r"indented \<b\>" in plain, plain
     assert r"](" not in plain.replace("\\]", "") and "://" not in plain
     assert texts[-1] == "over"
