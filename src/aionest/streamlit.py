@@ -26,6 +26,8 @@ from aionest.mcp import Tool, ToolResult, ToolsConfig, ToolsLoader
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
+    from streamlit.delta_generator import DeltaGenerator
+
 __all__ = ["MCPConnection", "call", "stream", "tools_loader"]
 
 LOOK = 0.1  # seconds between looks at whether the script is to stop
@@ -63,7 +65,7 @@ class _Held:
     def __init__(self, loader: ToolsLoader) -> None:
         self._loader = loader
         self._guard = threading.Lock()
-        self._opening: concurrent.futures.Future[Any] | None = None
+        self._opening: concurrent.futures.Future[object] | None = None
         # not at exit: the loader itself sees to that
         weakref.finalize(self, _release, loader).atexit = False
 
@@ -89,7 +91,7 @@ class _Held:
         return self._loader
 
 
-def _watch(loader: ToolsLoader, opening: concurrent.futures.Future[Any], place: Any) -> None:
+def _watch(loader: ToolsLoader, opening: concurrent.futures.Future[object], place: DeltaGenerator) -> None:
     """Show the state of each server until all are there or have failed."""
     shown = ""
     while not opening.done():

@@ -22,7 +22,7 @@ MOST = {
     "_portal": 84,
     "_runs": 101,
     "_scopes": 158,
-    "app": 79,
+    "app": 67,
     "cli": 80,
     "examples": 77,
     "mcp": 55,

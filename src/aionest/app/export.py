@@ -10,7 +10,7 @@ import json
 import pprint
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aionest.mcp import ServerConfig, Tool
@@ -19,7 +19,7 @@ PROTOCOL = "2025-06-18"
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_]\w*)\}")
 
 
-def as_python(tool: Tool, arguments: dict[str, Any], file: str) -> str:
+def as_python(tool: Tool, arguments: dict[str, object], file: str) -> str:
     """A program."""
     given = pprint.pformat(arguments, width=100, sort_dicts=False)
     given = given.replace("\n", "\n    ")
@@ -31,7 +31,7 @@ def as_python(tool: Tool, arguments: dict[str, Any], file: str) -> str:
     )
 
 
-def as_command(tool: Tool, arguments: dict[str, Any], file: str) -> str:
+def as_command(tool: Tool, arguments: dict[str, object], file: str) -> str:
     """A command line for a POSIX shell."""
     parts = ["aionest", "mcp", "call", _name(tool)]
     if arguments:
@@ -39,7 +39,7 @@ def as_command(tool: Tool, arguments: dict[str, Any], file: str) -> str:
     return shlex.join([*parts, "--config", file])
 
 
-def as_curl(tool: Tool, arguments: dict[str, Any], server: ServerConfig) -> str | None:
+def as_curl(tool: Tool, arguments: dict[str, object], server: ServerConfig) -> str | None:
     """Requests for a POSIX shell; None if the server is not reached by streamable HTTP."""
     if not server.url or server.transport != "streamable_http":
         return None
@@ -52,7 +52,7 @@ def as_curl(tool: Tool, arguments: dict[str, Any], server: ServerConfig) -> str 
     ]
     if server.auth:
         headers.append('-H "Authorization: Bearer $TOKEN"')
-    hello = {
+    hello: dict[str, object] = {
         "protocolVersion": PROTOCOL,
         "capabilities": {},
         "clientInfo": {"name": "curl", "version": "0"},
@@ -74,8 +74,8 @@ def _name(tool: Tool) -> str:
     return f"{tool.server}.{tool.original_name}"
 
 
-def _body(method: str, params: dict[str, Any] | None = None, number: int | None = None) -> str:
-    message: dict[str, Any] = {"jsonrpc": "2.0"}
+def _body(method: str, params: dict[str, object] | None = None, number: int | None = None) -> str:
+    message: dict[str, object] = {"jsonrpc": "2.0"}
     if number is not None:
         message["id"] = number
     message["method"] = method

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aionest.mcp import Tool, ToolResult
@@ -24,7 +24,7 @@ class Entry:
 
     number: int
     tool: Tool
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
     result: ToolResult | None = None
     error: str = ""
     at: float = field(default_factory=time.time)
@@ -52,14 +52,14 @@ class Past:
     """
 
     entries: list[Entry] = field(default_factory=list)
-    given: dict[str, dict[str, Any]] = field(default_factory=dict)  # by tool, the last arguments
+    given: dict[str, dict[str, object]] = field(default_factory=dict)  # by tool, the last arguments
     tool: str = ""
-    again: dict[str, Any] | None = None  # what the tool is to be called with in this run of the script, by no form
+    again: dict[str, object] | None = None  # what the tool is to be called with in this run of the script, by no form
     _made: int = 0
     _running: Entry | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def begin(self, tool: Tool, given: dict[str, Any]) -> Entry:
+    def begin(self, tool: Tool, given: dict[str, object]) -> Entry:
         """A call begins."""
         with self._guard:
             self._made += 1

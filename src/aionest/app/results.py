@@ -39,7 +39,7 @@ def _parsed(result: ToolResult) -> Any:
     return value if isinstance(value, (dict, list)) else None
 
 
-def rows(value: Any) -> list[dict[str, Any]] | None:
+def rows(value: object) -> list[dict[str, object]] | None:
     """The rows of a value that is a table: a list of mappings, itself or as the only part of a mapping."""
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values()))
@@ -49,7 +49,7 @@ def rows(value: Any) -> list[dict[str, Any]] | None:
     return None
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     if isinstance(value, (int, float, bool)) or value is None:
         return value
     return for_cell(value if isinstance(value, str) else pretty(value), CELL)
@@ -173,7 +173,7 @@ def _file(what: str, text: str, name: str, media: str, key: str) -> None:
     st.download_button(f"Download {what}", data, name, media, key=f"{what} {key}", icon=":material/download:")
 
 
-def as_csv(found: list[dict[str, Any]]) -> str:
+def as_csv(found: list[dict[str, object]]) -> str:
     """A table's file. What a spreadsheet would take for a formula begins with an apostrophe."""
     file = io.StringIO()
     names = list(dict.fromkeys(name for one in found for name in one))
@@ -183,7 +183,7 @@ def as_csv(found: list[dict[str, Any]]) -> str:
     return file.getvalue()
 
 
-def _unformulated(value: Any) -> Any:
+def _unformulated(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 

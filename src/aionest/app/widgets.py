@@ -120,6 +120,6 @@ def code(text: str, language: str | None = "json") -> None:
     st.code(for_page(text), language=language, wrap_lines=True)
 
 
-def pretty(value: Any) -> str:
+def pretty(value: object) -> str:
     """JSON for people."""
     return json.dumps(value, ensure_ascii=False, indent=1, default=str)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -19,6 +19,8 @@ from aionest.mcp import ToolsConfig, ToolsError
 from aionest.mcp.auth import would_start
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from aionest.mcp import Diff, ServerStatus, ToolsLoader
 
 LINES = 200  # of stderr and log that are shown
@@ -172,7 +174,7 @@ def _buttons(file: Path, loader: ToolsLoader, name: str, on: bool, shown: str) -
     _remove(file, name)  # not in the menu, which may be closed by now
 
 
-def _switch(file: Path, name: str, on: bool, place: Any) -> None:
+def _switch(file: Path, name: str, on: bool, place: DeltaGenerator) -> None:
     if place.button("Disable" if on else "Enable", key=f"switch {name}", **widgets.STRETCH):
         _after(file, edit.switch(file, name, not on), f"{name} is {'off' if on else 'on'}.")
 
@@ -345,7 +347,7 @@ def _draft(file: Path) -> dict[str, str] | None:
 _CODE = """<style>.st-key-KEY textarea { font-family: "Source Code Pro", monospace; white-space: pre; overflow-x: auto; }</style>"""
 
 
-def _complain(place: Any, problems: list[str], said: str) -> None:
+def _complain(place: DeltaGenerator, problems: list[str], said: str) -> None:
     """All that is wrong with the text, in one list."""
     if problems:
         place.error("\n".join(f"- {for_label(one, 1000)}" for one in problems))

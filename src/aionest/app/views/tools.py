@@ -6,7 +6,7 @@ Contract: a call ends with its result, or by any rerun of the script; either is 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -77,7 +77,7 @@ def _about(tool: Tool) -> None:
         st.caption("Its server says nothing of it.")
 
 
-def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
+def _problems(tool: Tool, given: dict[str, object]) -> list[str]:
     try:
         tool.validate(given)
     except ToolsError as exc:
@@ -85,7 +85,7 @@ def _problems(tool: Tool, given: dict[str, Any]) -> list[str]:
     return []
 
 
-def _call(loader: ToolsLoader, tool: Tool, given: dict[str, Any], past: Past) -> None:
+def _call(loader: ToolsLoader, tool: Tool, given: dict[str, object], past: Past) -> None:
     slot = st.empty()
     slot.button("Cancel", key="cancel")  # any click reruns the script, which ends the call
     entry = past.begin(tool, given)
