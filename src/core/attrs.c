@@ -1,9 +1,5 @@
-/* attrs.c - the attributes of BaseEventLoop that live in the record while aionest is applied.    Level 4: loop.
- *
- * Data descriptors take precedence over the instance's __dict__, so asyncio's own assignments (self._closed = True)
- * arrive here. A loop's value from before apply() is taken over when its record is made (loop.c).
- */
-#include "loop.h"
+#include "attrs.h"
+#include "ready.h"
 
 #include <stddef.h>
 
@@ -122,4 +118,27 @@ PyGetSetDef an_loop_attrs[] = {
     {"_stopping", get_flag, set_stopping, "True when the loop ends after this iteration.", (void *)offsetof(an_loop, stopping)},
     {"_timer_cancelled_count", get_count, set_count, "Cancelled timers in the heap.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* Lock, Event, Queue and their like ask this each time they have to wait. */
+static PyObject *
+mixin_get_loop(PyObject *self, PyObject *noargs)
+{
+    PyObject *running = PyObject_CallNoArgs(an_st->o_get_running_loop), *bound;
+    if (running == NULL) {
+        return NULL;
+    }
+    if (running != Py_None && PyObject_GetOptionalAttr(self, an_st->s__loop, &bound) > 0) {
+        Py_DECREF(bound);
+        if (bound == running) {
+            return running;
+        }
+    }
+    Py_DECREF(running);
+    return PyErr_Occurred() ? NULL : PyObject_CallOneArg(an_st->stock_get_loop, self);
+}
+
+PyMethodDef an_mixin_methods[] = {
+    {"_get_loop", mixin_get_loop, METH_NOARGS, "_get_loop($self, /)\n--\n\nThe loop that this object is bound to."},
+    {NULL, NULL, 0, NULL},
 };

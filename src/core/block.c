@@ -1,6 +1,7 @@
 #include "block.h"
 #include "err.h"
 #include "fiber.h"
+#include "sched.h"
 
 #include <stddef.h>
 #include <structmember.h>

@@ -3,6 +3,7 @@
 #include "fiber.h"
 #include "foreign.h"
 #include "handle.h"
+#include "overrides.h"
 
 static AN_NOINLINE int
 broken(const char *what)

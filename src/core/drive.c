@@ -7,6 +7,7 @@
  */
 #include "err.h"
 #include "nested.h"
+#include "poll.h"
 
 /* The iterator that an `await` would use. new ref | NULL+exc */
 static PyObject *

@@ -2,6 +2,7 @@
 #include "err.h"
 #include "fiber.h"
 #include "runs.h"
+#include "sched.h"
 #include "signals.h"
 
 #include <stddef.h>

@@ -1,4 +1,8 @@
 #include "gate.h"
+#include "create.h"
+#include "poll.h"
+#include "sched.h"
+#include "waking.h"
 
 #include <math.h>
 
@@ -66,7 +70,7 @@ wait_open(an_gate *g, double seconds, an_loop *rec, an_waker *waker)
         PyLockStatus status;
         Py_BEGIN_ALLOW_THREADS
         if (waker != NULL) {
-            an_sched_wake(waker);
+            an_waking_end(waker);
         }
         an_relay_hand(&baton);
         status = PyThread_acquire_lock_timed(g->lock, us, 1);
@@ -132,6 +136,51 @@ gate_call(PyObject *self, PyObject *args, PyObject *kwargs)
     return gate_release(self, NULL);
 }
 
+/* Since 3.14 a task is listed with the thread that made it, and all_tasks() looks only at those of the loop's thread: there
+ * work.start() makes it. 0 | -1+exc */
+static int
+queue_work(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *work, PyObject *callback)
+{
+#if AN_PY314
+    PyObject *start = PyObject_GetAttr(work, an_st->s_start);
+    int rc = start == NULL ? -1 : an_sched_soon(rec, loop, start, NULL, NULL);
+    Py_XDECREF(start);
+    return rc;
+#else
+    PyObject *task = an_create_task(rec, loop, coro);
+    PyObject *r = task == NULL ? NULL : PyObject_CallMethodOneArg(task, an_st->s_add_done_callback, callback);
+    int rc = r == NULL ? -1 : PyObject_SetAttr(work, an_st->s_task, task);
+    Py_XDECREF(r);
+    Py_XDECREF(task);
+    return rc;
+#endif
+}
+
+/* Have LOOP, which another thread runs, carry out WORK, whose coroutine is CORO: it gets a task in work.task, which calls
+ * CALLBACK there when it is done. Queued as call_soon_threadsafe() would, but for the waking: *WAKER is to be given to
+ * an_waking_end(), soon and while LOOP lives. 1 | 0 that is not possible for this loop at present | -1+exc; runs Python */
+static int
+give_work(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *work, PyObject *callback, an_waker *waker)
+{
+    waker->fd = -1;
+    if (rec->eventfd < 0 || rec->epfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
+        (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_RUN_ONCE | AN_OVR_CREATE_TASK))) {
+        return 0;
+    }
+    PyObject *factory = PyObject_GetAttr(loop, an_st->s__task_factory);
+    Py_XDECREF(factory);
+    if (factory != Py_None) {
+        return factory == NULL ? -1 : 0;
+    }
+    if (queue_work(rec, loop, coro, work, callback) < 0) {
+        return -1;
+    }
+    if (rec->sleeping && !rec->woken) {
+        *waker = an_waking_begin(rec);
+    }
+    return 1;
+}
+
 static PyObject *
 gate_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -150,7 +199,7 @@ gate_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     Py_INCREF(rec);
     g->relay = &rec->relay;
     rec->relay.waiting++;
-    int r = an_sched_from_thread(rec, loop, coro, work, self, &waker), queued = r;
+    int r = give_work(rec, loop, coro, work, self, &waker), queued = r;
     if (r > 0) {
         r = wait_open(g, seconds, rec, &waker);
     }

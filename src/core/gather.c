@@ -1,5 +1,5 @@
 #include "gather.h"
-#include "loop.h"
+#include "ready.h"
 #include "thread.h"
 
 /* 1 CHILD's newest callback is a function of CODE, and its variable number INDEX is OUTER now | 0 it is not. Runs Python */

@@ -1,6 +1,7 @@
 #include "handle.h"
 #include "err.h"
 #include "loop.h"
+#include "overrides.h"
 #include "steps.h"
 
 #include <structmember.h>

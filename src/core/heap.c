@@ -1,10 +1,5 @@
-/* heap.c - the heap of timers: a plain list, as asyncio's, ordered by (when, number).            Level 4: loop, handle.
- *
- * Comparing two timers of ours runs no Python; with others' timers in the list it may, so references are held and the
- * size is read anew after each comparison, as CPython's heapq does.
- */
+#include "heap.h"
 #include "handle.h"
-#include "loop.h"
 
 static int
 plain(PyObject *h)

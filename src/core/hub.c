@@ -7,6 +7,8 @@
 #include "fiber.h"
 #include "foreign.h"
 #include "job.h"
+#include "overrides.h"
+#include "poll.h"
 #include "runs.h"
 #include "signals.h"
 

@@ -1,6 +1,8 @@
 /* module.c - aionest._core: one init per part, in the order of their levels.                     Level 9: all. */
+#include "attrs.h"
 #include "check.h"
 #include "chunks.h"
+#include "create.h"
 #include "driver.h"
 #include "ending.h"
 #include "err.h"
@@ -13,8 +15,12 @@
 #include "imports.h"
 #include "layout.h"
 #include "nested.h"
+#include "overrides.h"
+#include "sched.h"
 #include "signals.h"
+#include "stream.h"
 #include "taskset.h"
+#include "waking.h"
 #include "watch.h"
 
 /* ---- methods for BaseEventLoop ------------------------------------------------------------ */
@@ -51,7 +57,8 @@ static PyObject *
 loop_descriptors(PyObject *module, PyObject *noargs)
 {
     PyObject *dict = PyDict_New(), *base = an_st->o_BaseEventLoop;
-    if (dict == NULL || add_methods(dict, base, an_sched_methods, 0) < 0 || add_methods(dict, base, &run_once_def, 1) < 0) {
+    if (dict == NULL || add_methods(dict, base, an_sched_methods, 0) < 0 || add_methods(dict, base, an_create_methods, 0) < 0 ||
+        add_methods(dict, base, &run_once_def, 1) < 0) {
         Py_XDECREF(dict);
         return NULL;
     }
@@ -168,7 +175,7 @@ set_eventfd(PyObject *module, PyObject *args)
     if (rec == NULL) {
         return NULL;
     }
-    an_sched_set_eventfd(rec, fd);
+    an_waking_set_eventfd(rec, fd);
     Py_RETURN_NONE;
 }
 

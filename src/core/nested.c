@@ -1,8 +1,10 @@
 #include "nested.h"
+#include "create.h"
 #include "driver.h"
 #include "err.h"
 #include "handle.h"
 #include "imports.h"
+#include "poll.h"
 #include "task.h"
 
 #define AN_INPLACE_DEPTH 1
@@ -284,7 +286,7 @@ an_py_run_nested(PyObject *module, PyObject *main)
     }
     an_thread *th = an_driver_check(rec, loop) < 0 ? NULL : an_thread_get();
     if (th != NULL) {
-        task = an_sched_create_task(rec, loop, main);
+        task = an_create_task(rec, loop, main);
     }
     if (task == NULL) {
         an_err_close_coro(main);

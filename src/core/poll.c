@@ -1,12 +1,9 @@
-/* poll.c - what happens between two batches: due timers, I/O, the sleep.                         Level 4: loop, handle.
- *
- * As BaseEventLoop._run_once and EpollSelector.select, without a Python frame while nothing is ready.
- *
- * Thread   the loop's; the GIL is released while it sleeps
- */
+#include "poll.h"
 #include "handle.h"
+#include "heap.h"
 #include "imports.h"
-#include "loop.h"
+#include "overrides.h"
+#include "ready.h"
 #include "thread.h"
 
 #include <math.h>

@@ -1,10 +1,5 @@
-/* ready.c - loop._ready as others see it: the methods of collections.deque that code is known to use.  Level 4: loop.
- * Or what somebody has put in its place.
- *
- * The owner pops through an_loop_step(); these serve asyncio's own frames in flight, tests and other libraries.
- */
+#include "ready.h"
 #include "handle.h"
-#include "loop.h"
 
 #define REC(o) ((an_loop *)(o))
 

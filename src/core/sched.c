@@ -1,20 +1,11 @@
-/* sched.c - BaseEventLoop's methods that put something in a queue, without a Python frame.       Level 4: loop, handle.
- *
- * Each does what asyncio's does when the loop is open, not in debug mode, and overrides none of the helpers; in every
- * other case, wrong arguments included, asyncio's own function is called, so its checks and messages are its own.
- *
- * Thread   call_soon_threadsafe from any with the GIL; the others as in asyncio
- */
+#include "sched.h"
 #include "err.h"
 #include "handle.h"
-#include "loop.h"
-
-#if AN_LINUX
-#include <sched.h>
-#include <stdint.h>
-#include <sys/socket.h>
-#include <unistd.h>
-#endif
+#include "heap.h"
+#include "overrides.h"
+#include "poll.h"
+#include "ready.h"
+#include "waking.h"
 
 /* The one keyword is `context`. *CONTEXT is borrowed or NULL. 0 | 1 something else: let asyncio's function complain */
 static inline int
@@ -46,9 +37,8 @@ parse(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t min, PyObject *kwnames
     return 0;
 }
 
-/* asyncio's function with the very same arguments */
-static AN_NOINLINE PyObject *
-stock_call(PyObject *f, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+AN_NOINLINE PyObject *
+an_sched_stock(PyObject *f, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Py_ssize_t n = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
     PyObject **v = PyMem_New(PyObject *, (size_t)n + 1);
@@ -97,7 +87,7 @@ call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     }
     if (AN_UNLIKELY(parse(args, nargs, 1, kwnames, &context) || rec->closed || rec->debug ||
                     (rec->overrides & AN_OVR_CALL_SOON))) {
-        PyObject *r = stock_call(an_st->stock_call_soon, self, args, nargs, kwnames);
+        PyObject *r = an_sched_stock(an_st->stock_call_soon, self, args, nargs, kwnames);
         if (r == NULL) {
             return not_queued(args, nargs);
         }
@@ -136,103 +126,6 @@ an_sched_soon(an_loop *rec, PyObject *loop, PyObject *callback, PyObject *arg, P
     return r;
 }
 
-#if AN_LINUX
-
-static an_waker
-an_sched_waker(an_loop *rec)
-{
-    an_waker waker = {rec->eventfd, &rec->wakers};
-    rec->woken = rec->sleeping;
-    AN_COUNTER_ADD(waker.count, 1);
-    return waker;
-}
-
-void
-an_sched_wake(an_waker *waker)
-{
-    const uint64_t one = 1;
-    if (waker->fd >= 0) {
-        ssize_t n = write(waker->fd, &one, sizeof one); /* it is never read: full after 2^64 times */
-        (void)n;
-        AN_COUNTER_ADD(waker->count, -1);
-    }
-}
-
-void
-an_sched_set_eventfd(an_loop *rec, int fd)
-{
-    rec->eventfd = fd < 0 ? -1 : fd;
-    if (fd < -1) { /* after fork(): they are not here */
-        AN_COUNTER_SET(&rec->wakers, 0);
-    }
-    /* whoever is about to write to the old one is done in a moment: then it may be closed */
-    while (AN_COUNTER_GET(&rec->wakers) > 0) {
-        sched_yield();
-    }
-}
-
-#else
-
-void
-an_sched_wake(an_waker *waker)
-{
-}
-
-void
-an_sched_set_eventfd(an_loop *rec, int fd)
-{
-}
-
-#endif
-
-/* Write the wake-up byte as BaseSelectorEventLoop._write_to_self does. Errors are none: the loop may be closing. */
-static PyObject *
-wake(an_loop *rec, PyObject *loop)
-{
-#if AN_LINUX
-    if ((!(rec->overrides & AN_OVR_WRITE_TO_SELF) || rec->eventfd >= 0) && rec->epfd >= 0) {
-        if (rec->carried && !(rec->overrides & AN_OVR_RUN_ONCE) && (!rec->sleeping || rec->woken)) {
-            Py_RETURN_NONE; /* awake, and it looks at its queue before it sleeps; or woken already */
-        }
-        if (rec->eventfd >= 0) {
-            an_waker waker = an_sched_waker(rec);
-            Py_INCREF(rec);
-            Py_BEGIN_ALLOW_THREADS
-            an_sched_wake(&waker);
-            Py_END_ALLOW_THREADS
-            Py_DECREF(rec);
-            Py_RETURN_NONE;
-        }
-        PyObject *csock = PyObject_GetAttr(loop, an_st->s__csock);
-        if (csock == NULL) {
-            return NULL;
-        }
-        if (csock != Py_None) {
-            int fd = PyObject_AsFileDescriptor(csock);
-            if (fd < 0) {
-                PyErr_Clear();
-            }
-            else {
-                /* without the GIL, so that the loop's thread can take it at once: csock is ours until then */
-                rec->woken = rec->sleeping;
-                Py_INCREF(rec);
-                ssize_t n;
-                Py_BEGIN_ALLOW_THREADS
-                n = send(fd, "\0", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-                Py_END_ALLOW_THREADS
-                if (n != 1) {
-                    rec->woken = 0;
-                }
-                Py_DECREF(rec);
-            }
-        }
-        Py_DECREF(csock);
-        Py_RETURN_NONE;
-    }
-#endif
-    return PyObject_CallMethodNoArgs(loop, an_st->s__write_to_self);
-}
-
 /* Since 3.14 a handle of call_soon_threadsafe has a lock: cancelling it from another thread waits for a callback that runs
  * at the moment. asyncio's own class does that. */
 static PyObject *
@@ -264,18 +157,18 @@ call_soon_threadsafe(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
     }
     if (AN_UNLIKELY(parse(args, nargs, 1, kwnames, &context) || rec->closed || rec->debug ||
                     (rec->overrides & AN_OVR_CALL_SOON))) {
-        return stock_call(an_st->stock_call_soon_threadsafe, self, args, nargs, kwnames);
+        return an_sched_stock(an_st->stock_call_soon_threadsafe, self, args, nargs, kwnames);
     }
     PyObject *h = threadsafe_handle(self, args[0], args + 1, nargs - 1, context);
     if (AN_UNLIKELY(h != NULL && (rec->closed || (rec->overrides & AN_OVR_CALL_SOON)))) {
         /* making it has run Python, and the loop's thread has closed the loop meanwhile */
         Py_DECREF(h);
-        return stock_call(an_st->stock_call_soon_threadsafe, self, args, nargs, kwnames);
+        return an_sched_stock(an_st->stock_call_soon_threadsafe, self, args, nargs, kwnames);
     }
     if (h != NULL && an_ring_push(&rec->ready, h) < 0) {
         Py_CLEAR(h);
     }
-    PyObject *r = h == NULL ? NULL : wake(rec, self);
+    PyObject *r = h == NULL ? NULL : an_waking_wake(rec, self);
     if (r == NULL) {
         Py_CLEAR(h);
         return NULL;
@@ -322,7 +215,7 @@ call_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
     }
     if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->closed || rec->debug ||
                     (rec->overrides & AN_OVR_CALL_SOON))) {
-        PyObject *r = stock_call(an_st->stock_call_at, self, args, nargs, kwnames);
+        PyObject *r = an_sched_stock(an_st->stock_call_at, self, args, nargs, kwnames);
         if (r != NULL) {
             kick_guest(rec);
         }
@@ -341,7 +234,7 @@ call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
     }
     if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->closed || rec->debug ||
                     (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_CALL_AT | AN_OVR_TIME)) || !an_clock_is_stock())) {
-        return stock_call(an_st->stock_call_later, self, args, nargs, kwnames);
+        return an_sched_stock(an_st->stock_call_later, self, args, nargs, kwnames);
     }
     PyObject *when;
     if (PyFloat_CheckExact(args[0])) {
@@ -428,324 +321,7 @@ loop_stop(PyObject *self, PyObject *noargs)
     Py_RETURN_NONE;
 }
 
-/* ---- create_task ------------------------------------------------------------ */
-
-/* 0 | -1+exc; runs Python */
-static int
-set_task_name(PyObject *task, PyObject *name)
-{
-    PyObject *r, *v[2] = {task, name};
-    if (AN_LIKELY(Py_IS_TYPE(task, (PyTypeObject *)an_st->o_CTask))) {
-        r = PyObject_Vectorcall(an_st->task_set_name, v, 2, NULL);
-    }
-    else if (an_st->factory_style == AN_FACTORY_NAMED) {
-        PyObject *set; /* before 3.13 what a factory made needs no names */
-        int found = PyObject_GetOptionalAttr(task, an_st->s_set_name, &set);
-        if (found <= 0) {
-            return found < 0 || (AN_PY311 && PyErr_WarnEx(PyExc_DeprecationWarning,
-                                                          "Task.set_name() was added in Python 3.8, the method support will "
-                                                          "be mandatory for third-party task implementations since 3.13.",
-                                                          1) < 0)
-                       ? -1
-                       : 0;
-        }
-        r = PyObject_CallOneArg(set, name);
-        Py_DECREF(set);
-    }
-    else {
-        r = PyObject_CallMethodOneArg(task, an_st->s_set_name, name);
-    }
-    Py_XDECREF(r);
-    return r == NULL ? -1 : 0;
-}
-
-/* 1 if FACTORY is what asyncio.create_eager_task_factory(asyncio.Task) gives: asyncio.eager_task_factory, for one */
-static int
-makes_eager_tasks(PyObject *factory)
-{
-    if (an_st->eager_code == NULL || !PyFunction_Check(factory) || PyFunction_GetCode(factory) != an_st->eager_code) {
-        return 0;
-    }
-    PyObject *closure = PyFunction_GetClosure(factory);
-    return closure != NULL && PyTuple_GET_SIZE(closure) == 1 && PyCell_GET(PyTuple_GET_ITEM(closure, 0)) == an_st->o_CTask;
-}
-
-/* Dicts of keyword arguments for eager tasks, as in make_future() below. Eager tasks make eager tasks while they are being
- * made, so there are several. One that is in use is not in here; those that are refer to nothing but names and None. */
-#define AN_EAGER_KWARGS 16
-static PyObject *eager_kwargs[AN_EAGER_KWARGS];
-static int n_eager_kwargs = 0;
-
-/* new ref | NULL+exc */
-static PyObject *
-take_eager_kwargs(void)
-{
-    an_state *st = an_st;
-    if (AN_LIKELY(n_eager_kwargs > 0)) {
-        return eager_kwargs[--n_eager_kwargs];
-    }
-    PyObject *d = PyDict_New();
-    if (d != NULL && (PyDict_SetItem(d, st->s_loop, Py_None) < 0 || PyDict_SetItem(d, st->s_name, Py_None) < 0 ||
-                      PyDict_SetItem(d, st->s_context, Py_None) < 0 || PyDict_SetItem(d, st->s_eager_start, Py_True) < 0)) {
-        Py_CLEAR(d);
-    }
-    return d;
-}
-
-/* D is stolen. Keeps the current exception. */
-static void
-put_eager_kwargs(PyObject *d, int named, int in_context)
-{
-    an_state *st = an_st;
-    PyObject *exc = PyErr_GetRaisedException();
-    if (PyDict_SetItem(d, st->s_loop, Py_None) < 0 || (named && PyDict_SetItem(d, st->s_name, Py_None) < 0) ||
-        (in_context && PyDict_SetItem(d, st->s_context, Py_None) < 0) || Py_REFCNT(d) != 1 ||
-        n_eager_kwargs == AN_EAGER_KWARGS) {
-        PyErr_Clear();
-        Py_DECREF(d);
-    }
-    else {
-        eager_kwargs[n_eager_kwargs++] = d;
-    }
-    PyErr_SetRaisedException(exc);
-}
-
-/* _asyncio.Task(coro, loop=LOOP, name=NAME, context=CONTEXT, eager_start=True); NAME and CONTEXT may be None. new ref |
- * NULL+exc. MAY SWITCH: the task takes its first step */
-static PyObject *
-make_eager_task(PyObject *loop, PyObject *coro, PyObject *name, PyObject *context)
-{
-    an_state *st = an_st;
-    PyTypeObject *tp = (PyTypeObject *)st->o_CTask;
-    PyObject *args = PyTuple_New(1), *kwargs = args == NULL ? NULL : take_eager_kwargs(), *task = NULL;
-    if (kwargs != NULL) {
-        PyTuple_SET_ITEM(args, 0, Py_NewRef(coro));
-        if (PyDict_SetItem(kwargs, st->s_loop, loop) == 0 &&
-            (name == Py_None || PyDict_SetItem(kwargs, st->s_name, name) == 0) &&
-            (context == Py_None || PyDict_SetItem(kwargs, st->s_context, context) == 0)) {
-            task = tp->tp_new(tp, args, kwargs);
-            if (task != NULL && tp->tp_init(task, args, kwargs) < 0) {
-                Py_CLEAR(task);
-            }
-        }
-        put_eager_kwargs(kwargs, name != Py_None, context != Py_None);
-    }
-    Py_XDECREF(args);
-    return task;
-}
-
-/* loop.create_task(coro) of a loop with a task factory (the caller holds it), as this version's asyncio does it. NAME and
- * CONTEXT are NULL where they were not given; KWNAMES has those that were, VALUES theirs. new ref | NULL+exc; runs Python.
- * MAY SWITCH: an eager task takes its first step here */
-static PyObject *
-create_task_by(PyObject *factory, PyObject *self, PyObject *coro, PyObject *name, PyObject *context, PyObject *const *values,
-               PyObject *kwnames)
-{
-    an_state *st = an_st;
-    int handed_on = st->factory_style == AN_FACTORY_HANDED_ON;
-    PyObject *task;
-    if (makes_eager_tasks(factory)) {
-        task = make_eager_task(self, coro, handed_on && name != NULL ? name : Py_None, context != NULL ? context : Py_None);
-    }
-    else {
-        PyObject *v[4] = {self, coro};
-        if (!handed_on) {
-            v[2] = context;
-            kwnames = context != NULL && context != Py_None ? st->kw_context : NULL;
-        }
-        else if (kwnames != NULL) {
-            for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
-                v[2 + i] = values[i]; /* two at most */
-            }
-        }
-        task = PyObject_Vectorcall(factory, v, 2, kwnames);
-    }
-    name = name == NULL ? Py_None : name;
-    if (task != NULL && !handed_on && (name != Py_None || st->factory_style == AN_FACTORY_ALWAYS_NAMED) &&
-        set_task_name(task, name) < 0) {
-        Py_CLEAR(task);
-    }
-    return task;
-}
-
-static PyObject *
-create_task(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    an_state *st = an_st;
-    an_loop *rec = an_loop_get(self);
-    if (rec == NULL) {
-        return NULL;
-    }
-    Py_ssize_t nk = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    PyObject *factory = NULL, *v[4], *name = NULL, *context = NULL;
-    int odd = nargs != 1 || rec->closed || rec->debug;
-    for (Py_ssize_t i = 0; i < nk && !odd; i++) {
-        PyObject *k = PyTuple_GET_ITEM(kwnames, i);
-        if (k == st->s_name) {
-            name = args[nargs + i];
-        }
-#if AN_PY311
-        else if (k == st->s_context) {
-            context = args[nargs + i];
-        }
-#endif
-        else {
-            odd = 1;
-        }
-    }
-    if (!odd) {
-        factory = PyObject_GetAttr(self, st->s__task_factory);
-        if (factory == NULL) {
-            return NULL;
-        }
-        if (factory != Py_None && st->factory_style != AN_FACTORY_UNKNOWN) {
-            PyObject *t = create_task_by(factory, self, args[0], name, context, args + nargs, kwnames);
-            Py_DECREF(factory);
-            return t;
-        }
-        odd = factory != Py_None;
-        Py_DECREF(factory);
-    }
-    if (odd) {
-        return stock_call(st->stock_create_task, self, args, nargs, kwnames);
-    }
-    PyObject *type = PyDict_GetItemWithError(st->o_tasks_dict, st->s_Task);
-    if (type == NULL) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_AttributeError, "module 'asyncio.tasks' has no attribute 'Task'");
-        }
-        return NULL;
-    }
-    v[0] = args[0];
-    v[1] = self;
-    v[2] = name != NULL ? name : Py_None;
-    v[3] = context != NULL ? context : Py_None;
-    Py_INCREF(type);
-    PyObject *kw = context != NULL ? st->kw_task_context : name != NULL ? st->kw_task_name : st->kw_loop;
-    PyObject *t = PyObject_Vectorcall(type, v, 1, kw);
-    Py_DECREF(type);
-    return t;
-}
-
-/* _asyncio.Future(loop=LOOP) as type_call does it, but with a dict of arguments that is kept: to make and drop one for each
- * future costs as much as the future. While it is in use (__init__ can run Python, and so come here again) it is not in its
- * place. new ref | NULL+exc */
-static PyObject *
-make_future(PyObject *loop)
-{
-    an_state *st = an_st;
-    PyTypeObject *tp = (PyTypeObject *)st->o_CFuture;
-    PyObject *kwargs = st->future_kwargs, *f = NULL;
-    st->future_kwargs = NULL;
-    if (kwargs == NULL && (kwargs = PyDict_New()) == NULL) {
-        return NULL;
-    }
-    if (PyDict_SetItem(kwargs, st->s_loop, loop) == 0) {
-        f = tp->tp_new(tp, st->empty_tuple, kwargs);
-        if (f != NULL && tp->tp_init(f, st->empty_tuple, kwargs) < 0) {
-            Py_CLEAR(f);
-        }
-    }
-    if (f == NULL || PyDict_SetItem(kwargs, st->s_loop, Py_None) < 0) {
-        Py_DECREF(kwargs); /* the next call makes a new one */
-        Py_XDECREF(f);
-        return NULL;
-    }
-    Py_XSETREF(st->future_kwargs, kwargs);
-    return f;
-}
-
-static PyObject *
-create_future(PyObject *self, PyObject *noargs)
-{
-    PyObject *type = PyDict_GetItemWithError(an_st->o_futures_dict, an_st->s_Future);
-    if (type == NULL) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_AttributeError, "module 'asyncio.futures' has no attribute 'Future'");
-        }
-        return NULL;
-    }
-    Py_INCREF(type);
-    PyObject *f = AN_LIKELY(type == an_st->o_CFuture) ? make_future(self) : PyObject_Vectorcall(type, &self, 0, an_st->kw_loop);
-    Py_DECREF(type);
-    return f;
-}
-
-PyObject *
-an_sched_create_task(an_loop *rec, PyObject *loop, PyObject *coro)
-{
-    if (AN_UNLIKELY(rec->overrides & AN_OVR_CREATE_TASK)) {
-        return PyObject_CallMethodOneArg(loop, an_st->s_create_task, coro);
-    }
-    return create_task(loop, &coro, 1, NULL);
-}
-
-/* Since 3.14 a task is listed with the thread that made it, and all_tasks() looks only at those of the loop's thread: there
- * work.start() makes it. 0 | -1+exc */
-static int
-queue_work(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *work, PyObject *callback)
-{
-#if AN_PY314
-    PyObject *start = PyObject_GetAttr(work, an_st->s_start);
-    int rc = start == NULL ? -1 : an_sched_soon(rec, loop, start, NULL, NULL);
-    Py_XDECREF(start);
-    return rc;
-#else
-    PyObject *task = create_task(loop, &coro, 1, NULL);
-    PyObject *r = task == NULL ? NULL : PyObject_CallMethodOneArg(task, an_st->s_add_done_callback, callback);
-    int rc = r == NULL ? -1 : PyObject_SetAttr(work, an_st->s_task, task);
-    Py_XDECREF(r);
-    Py_XDECREF(task);
-    return rc;
-#endif
-}
-
-int
-an_sched_from_thread(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *work, PyObject *callback, an_waker *waker)
-{
-    waker->fd = -1;
-    if (rec->eventfd < 0 || rec->epfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
-        (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_RUN_ONCE | AN_OVR_CREATE_TASK))) {
-        return 0;
-    }
-    PyObject *factory = PyObject_GetAttr(loop, an_st->s__task_factory);
-    Py_XDECREF(factory);
-    if (factory != Py_None) {
-        return factory == NULL ? -1 : 0;
-    }
-    if (queue_work(rec, loop, coro, work, callback) < 0) {
-        return -1;
-    }
-#if AN_LINUX
-    if (rec->sleeping && !rec->woken) {
-        *waker = an_sched_waker(rec);
-    }
-#endif
-    return 1;
-}
-
-/* Lock, Event, Queue and their like ask this each time they have to wait. */
-static PyObject *
-mixin_get_loop(PyObject *self, PyObject *noargs)
-{
-    PyObject *running = PyObject_CallNoArgs(an_st->o_get_running_loop), *bound;
-    if (running == NULL) {
-        return NULL;
-    }
-    if (running != Py_None && PyObject_GetOptionalAttr(self, an_st->s__loop, &bound) > 0) {
-        Py_DECREF(bound);
-        if (bound == running) {
-            return running;
-        }
-    }
-    Py_DECREF(running);
-    return PyErr_Occurred() ? NULL : PyObject_CallOneArg(an_st->stock_get_loop, self);
-}
-
-PyMethodDef an_mixin_methods[] = {
-    {"_get_loop", mixin_get_loop, METH_NOARGS, "_get_loop($self, /)\n--\n\nThe loop that this object is bound to."},
-    {NULL, NULL, 0, NULL},
-};
+/* ---- module ------------------------------------------------------------ */
 
 #define FAST(f) (PyCFunction)(void (*)(void)) f, METH_FASTCALL | METH_KEYWORDS
 
@@ -756,8 +332,6 @@ PyMethodDef an_sched_methods[] = {
     {"call_at", FAST(call_at), "call_at($self, when, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_at."},
     {"call_later", FAST(call_later),
      "call_later($self, delay, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_later."},
-    {"create_task", FAST(create_task), "create_task($self, coro, /, **kwargs)\n--\n\nSee asyncio.loop.create_task."},
-    {"create_future", create_future, METH_NOARGS, "create_future($self, /)\n--\n\nSee asyncio.loop.create_future."},
     {"get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\nSee asyncio.loop.get_debug."},
     {"time", loop_time, METH_NOARGS, "time($self, /)\n--\n\nSee asyncio.loop.time."},
     {"stop", loop_stop, METH_NOARGS, "stop($self, /)\n--\n\nSee asyncio.loop.stop."},

@@ -1,13 +1,5 @@
-/* stream.c - the plain cases of a socket transport's read and write, without Python frames.       Level 4: loop.
- *
- * _SelectorSocketTransport._read_ready and .write for a real socket, a Protocol (not a BufferedProtocol) and an empty
- * write buffer. Everything else - TLS and its upgrade, partial writes, a closing transport, doubles in tests - goes to
- * asyncio's own method. The sockets are non-blocking, so the GIL is kept.
- *
- * Thread   the loop's
- */
+#include "stream.h"
 #include "err.h"
-#include "loop.h"
 
 #if AN_LINUX
 #include <errno.h>

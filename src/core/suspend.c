@@ -2,6 +2,8 @@
 #include "err.h"
 #include "fiber.h"
 #include "foreign.h"
+#include "poll.h"
+#include "sched.h"
 
 #define AN_INPLACE_RUNS 64
 
