@@ -53,6 +53,7 @@ typedef struct an_block {
     int signals;    /* it holds the SIGINT handler (signals.h) */
     int left;       /* KeyboardInterrupt or SystemExit has ended the run of the loop that it sleeps in (exits.h) */
     int told;       /* the task waits for the future */
+    int guest;      /* the pump of its loop knows that it sleeps */
     long long number;
     PyObject *carrier; /* the stack of ours under it: fiber itself, or what a foreign stack was started from */
     an_anchor anchor;  /* the frame it sleeps on */
@@ -99,7 +100,7 @@ an_block *an_block_newest(an_thread *th, an_loop *rec);
 /* The stack that a foreign run_forever stands on, if it is asleep in a nested run | NULL; borrowed */
 an_block *an_block_of_base(an_thread *th);
 
-/* Called after a wake-up that came on a stack which cannot hand over by itself (set by hub.c). */
+/* Called after a wake-up that came on a stack which cannot hand over by itself (set by turn.c). */
 extern void (*an_block_after_wake)(an_thread *th);
 
 #endif

@@ -61,6 +61,48 @@ drain(an_thread *th, an_block *b, PyObject *self)
     return 0;
 }
 
+/* The newest run of TH, on REC unless that is NULL, that can be ended from here | NULL; *LEFT counts newer ones that cannot */
+static an_block *
+newest(an_thread *th, an_loop *rec, Py_ssize_t *left)
+{
+    an_block *b = th->last;
+    *left = 0;
+    while (b != NULL && ((rec != NULL && b->rec != rec) || !b->place.in_hub)) {
+        *left += rec == NULL || b->rec == rec;
+        b = b->prev;
+    }
+    return b;
+}
+
+/* End B, whose stack goes on at once. A run that is ready already ends with its own result. 0 | -1, with an exception or
+ * without one */
+static int
+end_one(an_thread *th, an_block *b, PyObject *self, const char *message)
+{
+    if (b->state == AN_BLOCK_WAITING) {
+        if (b->missed) {
+            an_block_wake(b);
+        }
+        else {
+            an_block_end(b, message);
+        }
+    }
+    return b->state != AN_BLOCK_READY ? -1 : drain(th, b, self);
+}
+
+/* What has ended is not pending any more. */
+static void
+drop_over(an_thread *th)
+{
+    for (size_t i = th->pending.len; i > 0; i--) {
+        PyObject *b = an_ring_pop(&th->pending);
+        if (b != NULL && ((an_block *)b)->state == AN_BLOCK_READY && an_ring_push(&th->pending, b) < 0) {
+            PyErr_WriteUnraisable(b);
+        }
+        Py_XDECREF(b);
+    }
+}
+
 Py_ssize_t
 an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
 {
@@ -69,26 +111,9 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
     if (self == NULL) {
         return -1;
     }
-    for (;;) {
-        an_block *b = th->last;
-        left = 0;
-        /* newest first: what was started last ends first. A run that is ready already ends with its own result. */
-        while (b != NULL && ((rec != NULL && b->rec != rec) || !b->place.in_hub)) {
-            left += rec == NULL || b->rec == rec;
-            b = b->prev;
-        }
-        if (b == NULL) {
-            break;
-        }
-        if (b->state == AN_BLOCK_WAITING) {
-            if (b->missed) {
-                an_block_wake(b);
-            }
-            else {
-                an_block_end(b, message);
-            }
-        }
-        if (b->state != AN_BLOCK_READY || drain(th, b, self) < 0) {
+    an_block *b;
+    while ((b = newest(th, rec, &left)) != NULL) { /* what was started last ends first */
+        if (end_one(th, b, self, message) < 0) {
             PyObject *exc = PyErr_GetRaisedException();
             if (exc == NULL || first_exc != NULL) {
                 Py_XDECREF(exc);
@@ -101,13 +126,7 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
             }
         }
     }
-    for (size_t i = th->pending.len; i > 0; i--) {
-        PyObject *b = an_ring_pop(&th->pending);
-        if (b != NULL && ((an_block *)b)->state == AN_BLOCK_READY && an_ring_push(&th->pending, b) < 0) {
-            PyErr_WriteUnraisable(b);
-        }
-        Py_XDECREF(b);
-    }
+    drop_over(th);
     an_hub_settle(th);
     if (th->run == NULL) {
         an_hub_dismiss(th);

@@ -1,6 +1,5 @@
 #include "hub.h"
 #include "begin.h"
-#include "driver.h"
 #include "ending.h"
 #include "err.h"
 #include "exits.h"
@@ -11,16 +10,12 @@
 #include "poll.h"
 #include "runs.h"
 #include "signals.h"
+#include "stopping.h"
 
 #define AN_IDLE_MAX 8
-/* Each has a stack of its own, so no recursion limit stops a coroutine that runs itself: memory would. */
-#define AN_SUSPENDED_MAX 250000
-
-static const char stopped_message[] = "Event loop stopped before Future completed.";
-
 /* ---- moves of a hub ------------------------------------------------------------ */
 
-typedef enum { MOVE_PARK, MOVE_END } hub_move;
+typedef enum { MOVE_STAY, MOVE_ASK_AGAIN, MOVE_PARK, MOVE_END } hub_move;
 
 int
 an_hub_switch(an_thread *th, PyObject *self, PyObject *fiber, PyObject *carrier)
@@ -33,67 +28,6 @@ an_hub_switch(an_thread *th, PyObject *self, PyObject *fiber, PyObject *carrier)
     return rc;
 }
 
-/* loop.stop() while a nested run_forever waits: that one returns, the loop goes on. 1 done | 0 there is none | -1+exc */
-static int
-stop_nested(an_loop *rec)
-{
-    if (rec->stop_waiters == NULL) {
-        return 0;
-    }
-    Py_ssize_t n = PyList_GET_SIZE(rec->stop_waiters);
-    if (n == 0) {
-        return 0;
-    }
-    PyObject *fut = Py_NewRef(PyList_GET_ITEM(rec->stop_waiters, n - 1));
-    rec->stopping = AN_STOP_NO;
-    if (PyList_SetSlice(rec->stop_waiters, n - 1, n, NULL) < 0) {
-        Py_DECREF(fut);
-        return -1;
-    }
-    PyObject *done = PyObject_CallMethodNoArgs(fut, an_st->s_done), *r = NULL;
-    if (done == Py_False) {
-        r = PyObject_CallMethod(fut, "set_result", "O", Py_None);
-    }
-    else if (done != NULL) {
-        r = Py_NewRef(Py_None);
-    }
-    Py_XDECREF(done);
-    Py_DECREF(fut);
-    if (r == NULL) {
-        return -1;
-    }
-    Py_DECREF(r);
-    return 1;
-}
-
-/* The loop is to stop, its iteration is over. 1 something was made pending: go on | 0 nothing is in the way */
-static int
-stop_suspended(an_thread *th, an_run *run)
-{
-    an_loop *rec = run->rec;
-    if (run->kind == AN_RUN_ADOPTED) {
-        an_block *b = an_block_of_base(th);
-        if (b == NULL && rec->stopping == AN_STOP_USER) {
-            b = an_block_newest(th, rec);
-        }
-        if (b == NULL) {
-            return 0;
-        }
-        an_block_end(b, stopped_message);
-        return 1;
-    }
-    if (rec->stopping != AN_STOP_USER) {
-        return 0;
-    }
-    an_block *b = an_block_newest(th, rec);
-    if (b == NULL) {
-        return 0;
-    }
-    rec->ending = 1;
-    an_block_end(b, stopped_message);
-    return 1;
-}
-
 static int
 iterate_override(an_run *run)
 {
@@ -102,43 +36,21 @@ iterate_override(an_run *run)
     return r == NULL ? -1 : 0;
 }
 
-/* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference, and *CARRIER one to
- * what stands for that, if it does not do so itself.
- * Everything is read anew in each round: any handle may have switched away and back. MAY SWITCH */
-static AN_NOINLINE hub_move
-carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject **carrier)
+/* Must the hub SELF go somewhere else than on with RUN, the thread's newest? *TARGET and *CARRIER as in carry() */
+static inline hub_move
+elsewhere(an_thread *th, an_run *run, PyObject *self, PyObject **target, PyObject **carrier)
 {
-    for (;;) {
-        if (AN_UNLIKELY(th->fibers.passed != NULL)) {
-            an_fiber_forget(&th->fibers);
-        }
-        an_run *run = th->run;
-        an_block *b = NULL;
-        if (AN_UNLIKELY(th->fibers.carrier != self)) {
-            an_fiber_take(&th->fibers, self); /* foreign code left another stack amid a handle, and came back to this one */
-            th->place = (an_place){.in_hub = 1};
-            th->moved = 1;
-        }
-        if (AN_UNLIKELY(th->moved)) {
-            th->moved = 0;
-            an_link_set(link, an_block_beneath(th));
-        }
-        if (AN_UNLIKELY(run == NULL)) {
-            an_fiber_take(&th->fibers, NULL);
-            *target = NULL;
-            return MOVE_END;
-        }
-        if (AN_UNLIKELY(run->kind == AN_RUN_DRAINING)) {
-            *target = Py_NewRef(run->base);
-            return MOVE_END;
-        }
-        if (AN_UNLIKELY(th->pending.len > 0)) {
-            b = an_block_next(th);
-            if (b == NULL && th->run != run) {
-                continue;
-            }
-        }
-        if (AN_UNLIKELY(b != NULL)) {
+    if (AN_UNLIKELY(run == NULL)) {
+        an_fiber_take(&th->fibers, NULL);
+        return MOVE_END;
+    }
+    if (AN_UNLIKELY(run->kind == AN_RUN_DRAINING)) {
+        *target = Py_NewRef(run->base);
+        return MOVE_END;
+    }
+    if (AN_UNLIKELY(th->pending.len > 0)) {
+        an_block *b = an_block_next(th);
+        if (AN_LIKELY(b != NULL)) {
             if (AN_UNLIKELY(b->fiber != b->carrier)) {
                 an_foreign_release(b->fiber, b->carrier, self);
                 *carrier = Py_NewRef(b->carrier);
@@ -148,73 +60,118 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
             Py_DECREF(b);
             return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
         }
-        if (AN_UNLIKELY(th->idle_base != NULL && run->kind == AN_RUN_ADOPTED)) {
-            *target = th->idle_base;
-            th->idle_base = NULL;
-            return MOVE_PARK;
+        if (th->run != run) {
+            return MOVE_ASK_AGAIN;
         }
-        if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
-            if (th->job.callback != NULL) {
-                an_fiber_set_serves(self, run->rec);
-                if (AN_UNLIKELY(an_job_run(th) < 0)) {
-                    an_exits_to_foreign(th);
-                }
-                an_fiber_set_serves(self, NULL);
+    }
+    if (AN_UNLIKELY(th->idle_base != NULL && run->kind == AN_RUN_ADOPTED)) {
+        *target = th->idle_base;
+        th->idle_base = NULL;
+        return MOVE_PARK;
+    }
+    if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN && th->job.callback == NULL)) {
+        *target = Py_NewRef(th->idle_base);
+        return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
+    }
+    return MOVE_STAY;
+}
+
+/* RUN's batch is over. 1 there is another one, or somebody is ready | 0 the loop has stopped | -1+exc. MAY SWITCH */
+static inline int
+between_batches(an_thread *th, an_run *run)
+{
+    an_loop *rec = run->rec;
+    PyObject *loop = run->loop;
+    if (AN_UNLIKELY(rec->stopping && run->polled)) {
+        int rc = rec->stopping == AN_STOP_USER ? an_stopping_nested(rec) : 0;
+        if (rc != 0 || an_stopping_suspended(th, run)) {
+            return rc < 0 ? -1 : 1;
+        }
+        if (run->kind == AN_RUN_OWN) {
+            rec->ending = 0;
+            return 0;
+        }
+    }
+    run->polled = 1;
+    th->place.slept = 0;                  /* no handle is under way on this stack */
+    if (an_loop_keep_up(rec, loop) < 0) { /* whose iteration it is, is asked when it begins */
+        return -1;
+    }
+    if (AN_UNLIKELY(rec->overrides & AN_OVR_RUN_ONCE)) {
+        return iterate_override(run) < 0 ? -1 : 1;
+    }
+    th->sigint_raised = 0;
+    Py_INCREF(loop); /* a signal handler or a method of the loop's own may sleep in there, too */
+    Py_INCREF(rec);
+    int rc = an_loop_poll(rec, loop, 1);
+    Py_DECREF(rec);
+    Py_DECREF(loop);
+    return rc < 0 ? -1 : 1;
+}
+
+static AN_NOINLINE void
+run_job(an_thread *th, PyObject *self, an_run *run)
+{
+    an_fiber_set_serves(self, run->rec);
+    if (AN_UNLIKELY(an_job_run(th) < 0)) {
+        an_exits_to_foreign(th);
+    }
+    an_fiber_set_serves(self, NULL);
+}
+
+/* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference, and *CARRIER one to
+ * what stands for that, if it does not do so itself; both are NULL before.
+ * Everything is read anew in each round: any handle may have switched away and back. MAY SWITCH */
+static AN_NOINLINE hub_move
+carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject **carrier)
+{
+    for (;;) {
+        if (AN_UNLIKELY(th->fibers.passed != NULL)) {
+            an_fiber_forget(&th->fibers);
+        }
+        if (AN_UNLIKELY(th->fibers.carrier != self)) {
+            an_fiber_take(&th->fibers, self); /* foreign code left another stack amid a handle, and came back to this one */
+            th->place = (an_place){.in_hub = 1};
+            th->moved = 1;
+        }
+        if (AN_UNLIKELY(th->moved)) {
+            th->moved = 0;
+            an_link_set(link, an_block_beneath(th));
+        }
+        an_run *run = th->run;
+        hub_move move = elsewhere(th, run, self, target, carrier);
+        if (AN_UNLIKELY(move != MOVE_STAY)) {
+            if (move == MOVE_ASK_AGAIN) {
                 continue;
             }
-            *target = Py_NewRef(th->idle_base);
-            return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
+            return move;
         }
-        an_loop *rec = run->rec;
-        PyObject *loop = run->loop;
+        if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
+            run_job(th, self, run);
+            continue;
+        }
         PyObject *due = NULL;
-        int rc = an_loop_step(rec, loop, &due);
+        int rc = an_loop_step(run->rec, run->loop, &due);
         if (due != NULL) {
             an_block_wake((an_block *)due);
             Py_DECREF(due);
             continue;
         }
+        if (rc == 0) {
+            rc = between_batches(th, run);
+        }
         if (AN_LIKELY(rc > 0)) {
             continue;
         }
-        if (rc == 0) {
-            if (AN_UNLIKELY(rec->stopping && run->polled)) {
-                rc = rec->stopping == AN_STOP_USER ? stop_nested(rec) : 0;
-                if (rc > 0 || (rc == 0 && stop_suspended(th, run))) {
-                    continue;
-                }
-                if (rc == 0 && run->kind == AN_RUN_OWN) {
-                    rec->ending = 0;
-                    run->finished = 1;
-                    *target = Py_NewRef(run->base);
-                    return MOVE_END;
-                }
-            }
-            if (rc == 0) {
-                run->polled = 1;
-                th->place.slept = 0;             /* no handle is under way on this stack */
-                rc = an_loop_keep_up(rec, loop); /* whose iteration it is, is asked when it begins */
-            }
-            if (AN_UNLIKELY(rc == 0 && (rec->overrides & AN_OVR_RUN_ONCE))) {
-                rc = iterate_override(run);
-            }
-            else if (rc == 0) {
-                th->sigint_raised = 0;
-                Py_INCREF(loop); /* a signal handler or a method of the loop's own may sleep in there, too */
-                Py_INCREF(rec);
-                rc = an_loop_poll(rec, loop, 1);
-                Py_DECREF(rec);
-                Py_DECREF(loop);
-            }
-        }
-        if (AN_UNLIKELY(rc < 0)) {
+        if (rc < 0) {
             run = th->run;
-            if (an_exits_place(th, run)) {
-                run->finished = 1;
-                *target = Py_NewRef(run->base);
-                return MOVE_END;
+            if (!an_exits_place(th, run)) {
+                continue;
             }
         }
+        run->finished = 1;
+        *target = Py_NewRef(run->base);
+        return MOVE_END;
     }
 }
 
@@ -389,13 +346,6 @@ an_hub_settle(an_thread *th)
     PyErr_SetRaisedException(exc);
 }
 
-void
-an_hub_undo(an_thread *th)
-{
-    th->preparing--;
-    an_hub_settle(th);
-}
-
 /* ---- carrying ------------------------------------------------------------ */
 
 int
@@ -448,258 +398,6 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
     return 0;
 }
 
-/* A foreign run_forever's stack: let the stacks that became ready go on, and come back when one of the hubs under them
- * gives the loop back. Contexts are left meanwhile, as in any sleep. MAY SWITCH */
-static int
-lend_base(an_thread *th)
-{
-    an_block *b;
-    while ((b = an_block_next(th)) != NULL) {
-        an_contexts contexts;
-        PyObject *self = an_fiber_current();
-        if (self == NULL || an_contexts_leave(&contexts) < 0) {
-            Py_XDECREF(self);
-            Py_DECREF(b);
-            return -1;
-        }
-        b->handed = 1;
-        Py_XSETREF(th->idle_base, self);
-        an_fiber_take(&th->fibers, self); /* the one that iterates a loop of a foreign run_forever */
-        int rc = an_hub_switch(th, self, b->fiber, b->carrier);
-        Py_DECREF(b);
-        Py_CLEAR(th->idle_base);
-        PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
-        if (an_contexts_enter(&contexts) < 0) {
-            rc = -1;
-        }
-        if (exc != NULL) {
-            PyErr_SetRaisedException(exc);
-        }
-        if (rc < 0) {
-            return -1;
-        }
-    }
-    an_hub_settle(th);
-    return 0;
-}
-
-static void
-after_wake(an_thread *th)
-{
-    /* hubs and C iterations look at pending themselves; frames of asyncio's own _run_once do not */
-    if (!th->place.in_hub && !th->place.in_base_iter) {
-        (void)lend_base(th);
-    }
-}
-
-int
-an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec)
-{
-    if (!th->place.in_hub || !rec->carried) {
-        if (!th->place.in_base_iter) {
-            rec->inflight = 0;
-            th->place.slept = 0;
-        }
-        if (rec->n_blocks > 0) {
-            an_block_wake_missed(th, rec);
-        }
-        if (an_loop_refresh(rec, loop) < 0) {
-            return -1;
-        }
-    }
-    int guest = rec->guest != NULL;
-    if (!(guest && rec->todo > 0)) {
-        if (an_loop_poll(rec, loop, !guest && th->pending.len == 0) < 0) {
-            return -1;
-        }
-    }
-    int base = !th->place.in_hub;
-    PyObject *carrier = NULL;
-    if (base) {
-        th->place.in_base_iter++;
-        carrier = th->fibers.carrier;
-        th->fibers.carrier = an_fiber_current();
-        PyErr_Clear(); /* there is none any more when the interpreter ends */
-    }
-    Py_INCREF(rec);
-    rec->iterating++;
-    int rc;
-    do {
-        PyObject *due = NULL;
-        if (an_block_is_pending(th)) {
-            if (!base || guest) {
-                rc = 0; /* the hub under us hands over; what is left of the batch is run in the next call */
-                break;
-            }
-            if (lend_base(th) < 0) {
-                rc = -1;
-                break;
-            }
-        }
-        rc = an_loop_step(rec, loop, &due);
-        if (due != NULL) {
-            an_block_wake((an_block *)due);
-            Py_DECREF(due);
-        }
-        if (AN_UNLIKELY(rc < 0) && an_exits_has_place(th, rec)) {
-            rc = 1;
-        }
-    } while (rc > 0);
-    if (base) {
-        th->place.in_base_iter--;
-        if (carrier != NULL || th->run == NULL) {
-            an_fiber_take(&th->fibers, th->run == NULL ? NULL : carrier); /* F2: what was suspended is over */
-        }
-        Py_XDECREF(carrier);
-    }
-    rec->iterating--;
-    if (AN_UNLIKELY(rc < 0) && (base || guest)) {
-        an_exits_mark(th, rec); /* else a loop's own _run_once called us, and the hub under that sees to it */
-    }
-    Py_DECREF(rec); /* (the loop has another one) */
-    if (rc == 0 && base && !guest && rec->stopping == AN_STOP_USER) {
-        rc = stop_nested(rec) < 0 ? -1 : 0;
-    }
-    return rc;
-}
-
-/* ---- leaving ------------------------------------------------------------ */
-
-/* A nested run on a loop that asyncio's own run_forever iterates, and was iterating when aionest came: which stack that one
- * stands on is not known, but foreign greenlets hang below it, and it is nearly always the thread's first. */
-static int
-adopt_carrier(an_thread *th)
-{
-    PyObject *fiber = an_fiber_current(), *parent;
-    while (fiber != NULL && (parent = an_fiber_parent(fiber)) != NULL) {
-        Py_SETREF(fiber, parent);
-    }
-    if (fiber == NULL) {
-        return -1;
-    }
-    an_fiber_take(&th->fibers, fiber);
-    Py_DECREF(fiber);
-    return 0;
-}
-
-static int
-refuse_own_stack(an_thread *th, PyObject *loop)
-{
-    an_run *run = th->run;
-    while (run != NULL && run->loop != loop) {
-        run = run->prev;
-    }
-    an_err_own_stack(loop, run == NULL);
-    return -1;
-}
-
-int
-an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec)
-{
-    if (th->run != NULL && th->run->kind == AN_RUN_DRAINING) {
-        an_err("NestedRunError", "the event loop is being closed: a nested run cannot wait any more");
-        return -1;
-    }
-    if (rec->ending) {
-        an_err("NestedRunError", "%s", stopped_message);
-        return -1;
-    }
-    if (AN_UNLIKELY(th->n_blocks >= AN_SUSPENDED_MAX)) {
-        PyErr_Format(PyExc_RecursionError,
-                     "%d nested runs are suspended on this thread at once: does a coroutine run itself over and over?",
-                     AN_SUSPENDED_MAX);
-        return -1;
-    }
-    if (rec->foreign) {
-        if (th->run == NULL || th->run->kind != AN_RUN_FOREIGN || !th->place.in_hub) {
-            return refuse_own_stack(th, loop);
-        }
-        th->preparing++;
-        return 0;
-    }
-    if (th->run == NULL || (!rec->carried && rec->guest == NULL)) {
-        if (an_driver_check(rec, loop) < 0) {
-            return -1;
-        }
-        if (an_run_push(th, AN_RUN_ADOPTED, loop, rec, NULL) == NULL) {
-            return -1;
-        }
-    }
-    th->preparing++;
-    if (th->fibers.carrier == NULL && adopt_carrier(th) < 0) {
-        an_hub_undo(th);
-        return -1;
-    }
-    if (th->run->kind == AN_RUN_ADOPTED && th->tramp == NULL) {
-        PyObject *tramp = an_fiber_new(&th->fibers, an_st->tramp_main, th->fibers.carrier, th->fibers.carrier);
-        if (tramp == NULL) {
-            an_hub_undo(th);
-            return -1;
-        }
-        if (th->tramp == NULL) {
-            th->tramp = tramp;
-        }
-        else {
-            Py_DECREF(tramp); /* a finalizer nested */
-        }
-    }
-    return 0;
-}
-
-int
-an_hub_commit(an_thread *th, an_loop *rec)
-{
-    an_run *run = th->run;
-    if (run == NULL || run->kind == AN_RUN_DRAINING || rec->ending || (run->kind == AN_RUN_ADOPTED && th->tramp == NULL)) {
-        an_err("NestedRunError", "%s", stopped_message);
-        return -1;
-    }
-    th->preparing--;
-    return 0;
-}
-
-int
-an_hub_leave(an_thread *th, an_block *b)
-{
-    an_run *run = th->run;
-    PyObject *fiber = NULL, *base = run->kind == AN_RUN_OWN ? run->base : th->tramp;
-    int is_base = base == b->fiber;
-    th->bases_asleep += is_base;
-    if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
-        fiber = Py_NewRef(th->idle_base);
-    }
-    else if (run->kind == AN_RUN_ADOPTED && th->idle_base != NULL) {
-        fiber = th->idle_base;
-        th->idle_base = NULL;
-    }
-    if (fiber == NULL) {
-        fiber = an_ring_pop_back(&th->idle);
-    }
-    if (fiber == NULL) {
-        fiber = AN_LIKELY(th->bases_asleep == 0) ? Py_NewRef(base) : an_fiber_new(&th->fibers, an_st->hub_start, base, base);
-        if (AN_UNLIKELY(fiber == NULL)) {
-            th->bases_asleep -= is_base;
-            return -1;
-        }
-    }
-    th->place = (an_place){.in_hub = an_fiber_is_ours(fiber)};
-    PyObject *expected = th->fibers.expected; /* compared only */
-    int rc = an_fiber_sleep(&th->fibers, b->fiber, fiber);
-    while (AN_UNLIKELY(rc == AN_FIBER_THROWN)) {
-        if (b->state == AN_BLOCK_OVER) {
-            rc = -1; /* its thread's end let go of it */
-            break;
-        }
-        an_block_interrupt(b, PyErr_GetRaisedException());
-        rc = an_fiber_sleep_on(&th->fibers, b->fiber, b->carrier, expected);
-    }
-    th->place = b->place;
-    th->bases_asleep -= is_base;
-    an_hub_bury(th);
-    Py_DECREF(fiber);
-    return rc;
-}
-
 /* ---- module ------------------------------------------------------------ */
 
 static PyMethodDef hub_main_def = {"carry", hub_main, METH_NOARGS, NULL};
@@ -708,7 +406,6 @@ static PyMethodDef tramp_main_def = {"trampoline", tramp_main, METH_NOARGS, NULL
 int
 an_hub_init(PyObject *module)
 {
-    an_block_after_wake = after_wake;
     an_thread_at_end = an_ending_of_thread;
     if ((an_st->hub_main = PyCFunction_New(&hub_main_def, NULL)) == NULL || an_begin_init(module) < 0 ||
         (an_st->tramp_main = PyCFunction_New(&tramp_main_def, NULL)) == NULL) {

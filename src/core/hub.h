@@ -28,16 +28,6 @@ int an_hub_init(PyObject *module);
 /* Carry LOOP from this stack until it stops. 0 | -1+exc. MAY SWITCH */
 int an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec);
 
-/* One iteration of LOOP on this stack, for a run_forever that is not ours. 0 | -1+exc. MAY SWITCH */
-int an_hub_run_once(an_thread *th, PyObject *loop, an_loop *rec);
-
-/* Everything that leaving may need: 0 | -1+exc. Runs Python. After it comes an_hub_commit() or an_hub_undo() */
-int an_hub_prepare(an_thread *th, PyObject *loop, an_loop *rec);
-/* Can this stack be left, in spite of what has run since it was prepared? Ends what an_hub_prepare() began. 0 | -1+exc */
-int an_hub_commit(an_thread *th, an_loop *rec);
-/* Leave this stack, whose block B is linked already. 0 when somebody came back | -1+exc. MAY SWITCH */
-int an_hub_leave(an_thread *th, an_block *b);
-
 /* Go from SELF, the current stack, to FIBER, for which CARRIER stands (F2), and come back (N6). 0 | -1+exc. MAY SWITCH */
 int an_hub_switch(an_thread *th, PyObject *self, PyObject *fiber, PyObject *carrier);
 
@@ -45,9 +35,6 @@ int an_hub_switch(an_thread *th, PyObject *self, PyObject *fiber, PyObject *carr
  * parent; the next one that ends does the same, and dead fibers that own one another in a long chain would be freed
  * recursively. So the dead one gets the base for its parent instead. Keeps the current exception. */
 void an_hub_bury(an_thread *th);
-
-/* The stack does not leave after all. Keeps the current exception. MAY SWITCH */
-void an_hub_undo(an_thread *th);
 
 /* After a stack went on: let go of what adopted runs needed, if nothing needs it any more. */
 void an_hub_settle(an_thread *th);

@@ -33,64 +33,90 @@ getter_is(PyObject *task, PyObject *name, PyObject *expected)
     return r;
 }
 
-PyObject *
-an_layout_probe(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+/* Where WAITING keeps FUTURE and FRESH nothing | -1+exc */
+static Py_ssize_t
+find_waiter(PyObject *waiting, PyObject *future, PyObject *fresh)
 {
-    an_state *st = an_st;
-    if (nargs != 4 || st->o_CTask == NULL || !PyObject_TypeCheck(args[0], (PyTypeObject *)st->o_CTask) ||
-        !PyObject_TypeCheck(args[2], (PyTypeObject *)st->o_CTask) ||
-        !PyObject_TypeCheck(args[3], (PyTypeObject *)st->o_CTask)) {
-        PyErr_SetString(PyExc_TypeError, "_probe(waiting_task, future, cancelled_task, fresh_task)");
-        return NULL;
-    }
-    PyObject *waiting = args[0], *future = args[1], *cancelled = args[2], *fresh = args[3];
-    Py_ssize_t size = ((PyTypeObject *)st->o_CTask)->tp_basicsize, found = -1;
+    Py_ssize_t size = ((PyTypeObject *)an_st->o_CTask)->tp_basicsize, found = -1;
     for (Py_ssize_t off = (Py_ssize_t)sizeof(PyObject); off + (Py_ssize_t)sizeof(void *) <= size;
          off += (Py_ssize_t)sizeof(void *)) {
         if (*(PyObject **)((char *)waiting + off) == future) {
             if (found >= 0) {
-                return unknown("one place of the awaited future");
+                unknown("one place of the awaited future");
+                return -1;
             }
             found = off;
         }
     }
-    if (found < 0 || *(PyObject **)((char *)fresh + found) != NULL || getter_is(waiting, st->s__fut_waiter, future) != 1) {
+    if (found < 0 || *(PyObject **)((char *)fresh + found) != NULL || getter_is(waiting, an_st->s__fut_waiter, future) != 1) {
         PyErr_Clear();
-        return unknown("the awaited future");
+        unknown("the awaited future");
+        return -1;
     }
-    Py_ssize_t bit_at = -1;
-    unsigned char bit = 0;
+    return found;
+}
+
+/* 1 if the bits M at A, a byte of CANCELLED, are what its _must_cancel tells | 0 | -1+exc */
+static int
+is_flag(PyObject *cancelled, unsigned char *a, unsigned char m)
+{
+    *a = (unsigned char)(*a & ~m);
+    int off_now = getter_is(cancelled, an_st->s__must_cancel, Py_False);
+    *a |= m;
+    int on_now = getter_is(cancelled, an_st->s__must_cancel, Py_True);
+    return off_now < 0 || on_now < 0 ? -1 : off_now && on_now;
+}
+
+/* Where CANCELLED, and not FRESH, has its flag set, and *BIT of that byte | -1+exc */
+static Py_ssize_t
+find_flag(PyObject *cancelled, PyObject *fresh, unsigned char *bit)
+{
+    Py_ssize_t size = ((PyTypeObject *)an_st->o_CTask)->tp_basicsize, found = -1;
     for (Py_ssize_t off = (Py_ssize_t)sizeof(PyObject); off < size; off++) {
         unsigned char *a = (unsigned char *)cancelled + off, b = *((unsigned char *)fresh + off);
         unsigned char differs = (unsigned char)(*a & ~b);
         for (int i = 0; i < 8; i++) {
             unsigned char m = (unsigned char)(1 << i);
-            if (!(differs & m)) {
-                continue;
+            int is = differs & m ? is_flag(cancelled, a, m) : 0;
+            if (is < 0) {
+                return -1;
             }
-            *a = (unsigned char)(*a & ~m);
-            int off_now = getter_is(cancelled, st->s__must_cancel, Py_False);
-            *a |= m;
-            int on_now = getter_is(cancelled, st->s__must_cancel, Py_True);
-            if (off_now < 0 || on_now < 0) {
-                return NULL;
+            if (is && found >= 0) {
+                unknown("one place of the cancellation flag");
+                return -1;
             }
-            if (off_now && on_now) {
-                if (bit_at >= 0) {
-                    return unknown("one place of the cancellation flag");
-                }
-                bit_at = off;
-                bit = m;
+            if (is) {
+                found = off;
+                *bit = m;
             }
         }
     }
-    if (bit_at < 0) {
-        return unknown("the cancellation flag");
+    if (found < 0) {
+        unknown("the cancellation flag");
     }
-    waiter_offset = found;
-    cancel_offset = bit_at;
+    return found;
+}
+
+PyObject *
+an_layout_probe(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyTypeObject *type = (PyTypeObject *)an_st->o_CTask;
+    if (nargs != 4 || type == NULL || !PyObject_TypeCheck(args[0], type) || !PyObject_TypeCheck(args[2], type) ||
+        !PyObject_TypeCheck(args[3], type)) {
+        PyErr_SetString(PyExc_TypeError, "_probe(waiting_task, future, cancelled_task, fresh_task)");
+        return NULL;
+    }
+    PyObject *waiting = args[0], *future = args[1], *cancelled = args[2], *fresh = args[3];
+    unsigned char bit = 0;
+    Py_ssize_t waiter_at = find_waiter(waiting, future, fresh),
+               flag_at = waiter_at < 0 ? -1 : find_flag(cancelled, fresh, &bit);
+    if (flag_at < 0) {
+        return NULL;
+    }
+    waiter_offset = waiter_at;
+    cancel_offset = flag_at;
     cancel_mask = bit;
-    return Py_BuildValue("nni", found, bit_at, (int)bit);
+    return Py_BuildValue("nni", waiter_at, flag_at, (int)bit);
 }
 
 int

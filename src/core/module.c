@@ -20,6 +20,7 @@
 #include "signals.h"
 #include "stream.h"
 #include "taskset.h"
+#include "turn.h"
 #include "waking.h"
 #include "watch.h"
 
@@ -30,7 +31,7 @@ run_once(PyObject *self, PyObject *noargs)
 {
     an_loop *rec = an_loop_get(self);
     an_thread *th = rec == NULL ? NULL : an_thread_get();
-    if (th == NULL || an_hub_run_once(th, self, rec) < 0) {
+    if (th == NULL || an_turn(th, self, rec) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -450,7 +451,7 @@ exec(PyObject *module)
     an_st = st;
     if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
         an_handle_init(module) < 0 || an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 ||
-        an_block_init(module) < 0 || an_hub_init(module) < 0 || an_suspend_init(module) < 0 ||
+        an_block_init(module) < 0 || an_hub_init(module) < 0 || an_turn_init(module) < 0 || an_suspend_init(module) < 0 ||
         an_foreign_loop_init(module) < 0 || an_signals_init(module) < 0 ||
         PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0) {
         an_st = NULL;

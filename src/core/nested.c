@@ -55,72 +55,90 @@ belongs_to(PyObject *future)
     return r;
 }
 
+/* RC, what FUTURE's step has come to, is the outcome, unless the way back fails: then -1 is. The first exception stays. */
+static int
+and_then(int rc, int next, PyObject *exc)
+{
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return next < 0 ? -1 : rc;
+}
+
+/* Run the one ready handle, a step of FUTURE. 0 | -1+exc, which is not FUTURE's own. MAY SWITCH (in the step) */
+static int
+run_ready(an_loop *rec, PyObject *future)
+{
+    PyObject *h = an_ring_pop(&rec->ready);
+    if (h == NULL) {
+        return 0;
+    }
+    int cancelled = an_handle_cancelled(h), rc = cancelled == 0 ? an_handle_run(h) : cancelled < 0 ? -1 : 0;
+    if (rc < 0 && belongs_to(future)) {
+        rc = 0;
+    }
+    PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    Py_DECREF(h);
+    return and_then(rc, 0, exc);
+}
+
+/* The same between contexts of its own, for a stack that might have slept instead. 0 | -1+exc. MAY SWITCH (in the step) */
+static int
+run_apart(an_thread *th, an_loop *rec, PyObject *future)
+{
+    an_contexts contexts;
+    if (an_contexts_leave(&contexts) < 0) {
+        return -1;
+    }
+    th->place.inplace_depth++;
+    rec->inplace++;
+    an_st->n_inplace++;
+    int rc = run_ready(rec, future);
+    th->place.inplace_depth--;
+    PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
+    return and_then(rc, an_contexts_enter(&contexts), exc);
+}
+
+/* The same while TASK, or NULL, the current one, waits for FUTURE. 0 | -1+exc. MAY SWITCH (in the step) */
+static int
+run_for_task(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, PyObject *task)
+{
+    if (task == NULL) {
+        return run_apart(th, rec, future);
+    }
+    if (AN_LIKELY(an_task_runs(task))) {
+        if (an_task_wait_for(task, future) < 0) {
+            return -1;
+        }
+        int rc = run_apart(th, rec, future);
+        an_task_wait_over(task, future);
+        return rc;
+    }
+    an_step *step = an_steps_enter(task); /* the step that is run here may sleep */
+    if (step == NULL) {
+        return -1;
+    }
+    int rc = run_apart(th, rec, future);
+    an_steps_leave(step, loop);
+    return rc;
+}
+
 /* Run the one ready handle, a step of FUTURE, on this stack. 1 FUTURE is done and nothing else became ready: the
  * wait is over | 0 leave the stack after all | -1+exc. MAY SWITCH (in the step) */
 static int
 step_in_place(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future)
 {
-    PyObject *task = NULL, *h;
-    an_contexts contexts;
-    int rc = 0, done;
+    PyObject *task = NULL;
     if (an_task_swap(loop, NULL, &task) < 0) {
         return -1;
     }
-    int told = task != NULL && an_task_runs(task);
-    an_step *step = task == NULL || told ? NULL : an_steps_enter(task); /* the step that is run here may sleep */
-    if (told ? an_task_wait_for(task, future) < 0 : task != NULL && step == NULL) {
-        rc = -1;
-        goto back;
-    }
-    if (an_contexts_leave(&contexts) < 0) {
-        rc = -1;
-        goto over;
-    }
-    th->place.inplace_depth++;
-    rec->inplace++;
-    an_st->n_inplace++;
-    h = an_ring_pop(&rec->ready);
-    if (h != NULL) {
-        int cancelled = an_handle_cancelled(h);
-        rc = cancelled == 0 ? an_handle_run(h) : cancelled < 0 ? -1 : 0;
-        if (rc < 0 && belongs_to(future)) {
-            rc = 0;
-        }
-        PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
-        Py_DECREF(h);
-        if (rc < 0) {
-            PyErr_SetRaisedException(exc);
-        }
-    }
-    th->place.inplace_depth--;
-    {
-        PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
-        if (an_contexts_enter(&contexts) < 0) {
-            rc = -1;
-        }
-        if (exc != NULL) {
-            PyErr_SetRaisedException(exc);
-        }
-    }
-over:
-    if (told) {
-        an_task_wait_over(task, future);
-    }
-    if (AN_UNLIKELY(step != NULL)) {
-        an_steps_leave(step, loop);
-    }
-back:
+    int rc = run_for_task(th, rec, loop, future, task);
     if (task != NULL) {
         PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
-        if (an_task_swap(loop, task, NULL) < 0) {
-            rc = -1;
-        }
-        if (exc != NULL) {
-            PyErr_SetRaisedException(exc);
-        }
+        rc = and_then(rc, an_task_swap(loop, task, NULL), exc);
     }
     if (rc == 0) {
-        done = is_done(future);
+        int done = is_done(future);
         rc = done < 0 ? -1 : done && rec->ready.len == 0 && th->pending.len == 0;
         if (rc > 0 && task != NULL && an_task_honour_cancel(task) < 0) {
             rc = -1;

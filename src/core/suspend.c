@@ -2,8 +2,10 @@
 #include "err.h"
 #include "fiber.h"
 #include "foreign.h"
+#include "leave.h"
 #include "poll.h"
 #include "sched.h"
+#include "stopping.h"
 
 #define AN_INPLACE_RUNS 64
 
@@ -107,74 +109,141 @@ keep_first(PyObject **first)
     }
 }
 
-int
-an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind, int *interrupts)
-{
-    PyObject *task = NULL, *error = NULL;
-    an_block *b = NULL;
-    int guest = 0;
+/* How far a stack has come on its way to sleep. */
+typedef enum { AT_TASK, AT_LISTENING, AT_STRANDED, AT_CONTEXTS } progress;
 
-    /* ---- prepare */
-    if (check_collecting(th) < 0 || an_hub_prepare(th, loop, rec) < 0) {
-        return -1;
-    }
-    if (an_task_swap(loop, NULL, &task) < 0) {
-        an_hub_undo(th);
-        return -1;
-    }
-    b = an_block_new(th, rec, loop, future, task, kind);
-    if (b == NULL || (b->fiber = an_fiber_current()) == NULL || listen(b) < 0) {
-        goto undo_task;
-    }
-    an_anchor_set(&b->anchor);
-    if (task != NULL && AN_UNLIKELY(!an_task_runs(task))) {
-        if ((b->step = an_steps_enter(task)) == NULL) {
-            goto undo_listen;
-        }
-    }
-    else if (task != NULL && future != NULL) {
-        if (an_task_wait_for(task, future) < 0) {
-            goto undo_listen;
-        }
-        b->told = 1;
-    }
-    if (rec->guest != NULL) {
-        if (guest_call(rec, an_st->s_suspend) < 0) {
-            goto undo_wait;
-        }
-        guest = 1;
-    }
-    b->carrier = Py_NewRef(th->fibers.carrier);
-    if (AN_UNLIKELY(b->carrier != b->fiber) && an_foreign_strand(&th->fibers, b->carrier) < 0) {
-        goto undo_guest;
-    }
-    if (an_contexts_leave(&b->contexts) < 0) {
-        goto undo_strand;
-    }
-    an_signals_enter(b);
-    if (AN_UNLIKELY(an_hub_commit(th, rec) < 0)) {
-        keep_first(&error);
+/* The stack stays: take back what was done for B (or NULL), last things first. TASK is stolen. Keeps the current exception, or
+ * the first that comes. MAY SWITCH */
+static void
+stay(an_thread *th, an_block *b, PyObject *loop, PyObject *task, progress at)
+{
+    PyObject *error = NULL;
+    keep_first(&error);
+    if (at >= AT_CONTEXTS) {
         an_signals_leave(b);
         if (an_contexts_enter(&b->contexts) < 0) {
             keep_first(&error);
         }
-        goto undo_strand;
     }
-    Py_CLEAR(task); /* the block has its own reference */
-    long long t0 = rec->debug ? (long long)(an_loop_now() * 1e9) : 0;
-    an_block_set_anchor(b);
-    b->place = th->place;
-    b->place.slept = 1;
-
-    /* ---- commit and switch */
-    int rc = 0;
-    an_block_link(b);
-    if (AN_LIKELY(!b->early)) {
-        rc = an_hub_leave(th, b);
+    if (at >= AT_STRANDED && b->carrier != b->fiber) {
+        an_foreign_return(&th->fibers, b->carrier, b->fiber);
+        keep_first(&error);
     }
+    if (at >= AT_LISTENING) {
+        if (b->guest && b->rec->guest != NULL && guest_call(b->rec, an_st->s_resume) < 0) {
+            keep_first(&error);
+        }
+        if (b->told) {
+            an_task_wait_over(task, b->future);
+            keep_first(&error);
+        }
+        if (b->step != NULL) {
+            an_steps_leave(b->step, loop);
+            b->step = NULL;
+            keep_first(&error);
+        }
+        an_block_detach(b);
+        b->state = AN_BLOCK_OVER;
+        keep_first(&error);
+    }
+    if (task != NULL && an_task_swap(loop, task, NULL) < 0) {
+        keep_first(&error);
+    }
+    Py_XDECREF(task);
+    if (b != NULL) {
+        b->th = NULL;
+        Py_DECREF(b);
+    }
+    an_leave_undo(th);
+    PyErr_SetRaisedException(error);
+}
 
-    /* ---- back: only th (this thread's own) and b are known to be alive */
-    if (AN_UNLIKELY(rc < 0)) {
+/* TASK waits for B's future, or, in the midst of a step, the step does. 0 | -1+exc */
+static inline int
+tell_task(an_block *b, PyObject *task)
+{
+    if (task != NULL && AN_UNLIKELY(!an_task_runs(task))) {
+        return (b->step = an_steps_enter(task)) == NULL ? -1 : 0;
+    }
+    if (task != NULL && b->future != NULL) {
+        if (an_task_wait_for(task, b->future) < 0) {
+            return -1;
+        }
+        b->told = 1;
+    }
+    return 0;
+}
+
+/* All that can fail. new ref: the block of this stack, which may leave now | NULL+exc, and it stays. Runs Python */
+static inline an_block *
+prepare(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind)
+{
+    PyObject *task = NULL;
+    if (check_collecting(th) < 0 || an_leave_prepare(th, loop, rec) < 0) {
+        return NULL;
+    }
+    if (an_task_swap(loop, NULL, &task) < 0) {
+        an_leave_undo(th);
+        return NULL;
+    }
+    progress at = AT_TASK;
+    an_block *b = an_block_new(th, rec, loop, future, task, kind);
+    if (b == NULL || (b->fiber = an_fiber_current()) == NULL || listen(b) < 0) {
+        goto fail;
+    }
+    at = AT_LISTENING;
+    an_anchor_set(&b->anchor);
+    if (tell_task(b, task) < 0) {
+        goto fail;
+    }
+    if (rec->guest != NULL) {
+        if (guest_call(rec, an_st->s_suspend) < 0) {
+            goto fail;
+        }
+        b->guest = 1;
+    }
+    b->carrier = Py_NewRef(th->fibers.carrier);
+    if (AN_UNLIKELY(b->carrier != b->fiber) && an_foreign_strand(&th->fibers, b->carrier) < 0) {
+        goto fail;
+    }
+    at = AT_STRANDED;
+    if (an_contexts_leave(&b->contexts) < 0) {
+        goto fail;
+    }
+    at = AT_CONTEXTS;
+    an_signals_enter(b);
+    if (AN_UNLIKELY(an_leave_commit(th, rec) < 0)) {
+        goto fail;
+    }
+    Py_XDECREF(task); /* the block has its own reference */
+    return b;
+fail:
+    stay(th, b, loop, task, at);
+    return NULL;
+}
+
+/* The task that sleeps in B is the current one again, and waits for nothing. */
+static inline void
+resume_task(an_block *b, PyObject **error)
+{
+    if (an_task_swap(b->loop, b->task, NULL) < 0) {
+        keep_first(error);
+    }
+    if (b->told) {
+        an_task_wait_over(b->task, b->future);
+    }
+    if (AN_UNLIKELY(b->step != NULL)) {
+        an_steps_leave(b->step, b->loop);
+        b->step = NULL;
+    }
+}
+
+/* The stack goes on. LEFT is what leaving has returned. B is stolen. 0 | -1+exc, *INTERRUPTS as below. MAY SWITCH */
+static inline int
+come_back(an_thread *th, an_block *b, int left, int *interrupts)
+{
+    PyObject *error = NULL;
+    if (AN_UNLIKELY(left < 0)) {
         keep_first(&error);
         if (b->state == AN_BLOCK_WAITING) {
             an_block_detach(b);
@@ -182,7 +251,7 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     }
     else if (AN_UNLIKELY(b->state == AN_BLOCK_WAITING && !b->early)) {
         /* in the midst of a switch to the base, whose turn it is */
-        an_err("NestedRunError", "%s", "Event loop stopped before Future completed.");
+        an_err("NestedRunError", "%s", an_stopping_message);
         keep_first(&error);
         an_block_detach(b);
     }
@@ -194,33 +263,18 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     if (AN_UNLIKELY(link != NULL && link->to == NULL)) {
         an_link_set(link, an_block_beneath(th)); /* the run that it began in is over */
     }
-    rec = b->rec;
-    loop = b->loop;
-    if (AN_UNLIKELY(t0 != 0)) {
-        th->slept_ns += (long long)(an_loop_now() * 1e9) - t0;
-    }
     an_signals_leave(b);
     if (AN_UNLIKELY(an_contexts_enter(&b->contexts) < 0)) {
         keep_first(&error);
     }
-    if (guest && rec->guest != NULL && guest_call(rec, an_st->s_resume) < 0) {
+    if (b->guest && b->rec->guest != NULL && guest_call(b->rec, an_st->s_resume) < 0) {
         keep_first(&error);
     }
-    if (AN_UNLIKELY(rec->selecting > 0)) {
-        wake_again(loop);
+    if (AN_UNLIKELY(b->rec->selecting > 0)) {
+        wake_again(b->loop);
     }
-    task = b->task;
-    if (task != NULL) {
-        if (an_task_swap(loop, task, NULL) < 0) {
-            keep_first(&error);
-        }
-        if (b->told) {
-            an_task_wait_over(task, b->future);
-        }
-        if (AN_UNLIKELY(b->step != NULL)) {
-            an_steps_leave(b->step, loop);
-            b->step = NULL;
-        }
+    if (b->task != NULL) {
+        resume_task(b, &error);
     }
     an_hub_settle(th);
     if (interrupts != NULL) {
@@ -230,54 +284,36 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
         error = b->exc;
         b->exc = NULL;
     }
-    rc = 0;
-    if (error != NULL) {
-        rc = -1;
-    }
-    else if (task != NULL && an_task_honour_cancel(task) < 0) {
+    if (error == NULL && b->task != NULL && an_task_honour_cancel(b->task) < 0) {
         keep_first(&error);
-        rc = -1;
     }
     Py_DECREF(b); /* may run Python: the last thing but one */
-    if (rc < 0) {
-        PyErr_SetRaisedException(error);
+    if (error == NULL) {
+        return 0;
     }
-    return rc;
-
-undo_strand:
-    keep_first(&error);
-    if (b->carrier != b->fiber) {
-        an_foreign_return(&th->fibers, b->carrier, b->fiber);
-    }
-undo_guest:
-    keep_first(&error);
-    if (guest && guest_call(rec, an_st->s_resume) < 0) {
-        keep_first(&error);
-    }
-undo_wait:
-    keep_first(&error);
-    if (b->told) {
-        an_task_wait_over(task, future);
-    }
-    if (b->step != NULL) {
-        an_steps_leave(b->step, loop);
-        b->step = NULL;
-    }
-undo_listen:
-    keep_first(&error);
-    an_block_detach(b);
-    b->state = AN_BLOCK_OVER;
-undo_task:
-    keep_first(&error);
-    if (task != NULL && an_task_swap(loop, task, NULL) < 0) {
-        keep_first(&error);
-    }
-    Py_XDECREF(task);
-    if (b != NULL) {
-        b->th = NULL;
-        Py_DECREF(b);
-    }
-    an_hub_undo(th);
     PyErr_SetRaisedException(error);
     return -1;
+}
+
+int
+an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_block_kind kind, int *interrupts)
+{
+    an_block *b = prepare(th, rec, loop, future, kind);
+    if (b == NULL) {
+        return -1;
+    }
+    long long t0 = rec->debug ? (long long)(an_loop_now() * 1e9) : 0;
+    int left = 0;
+    an_block_set_anchor(b);
+    b->place = th->place;
+    b->place.slept = 1;
+    an_block_link(b);
+    if (AN_LIKELY(!b->early)) {
+        left = an_leave(th, b);
+    }
+    /* back: only th (this thread's own) and b are known to be alive */
+    if (AN_UNLIKELY(t0 != 0)) {
+        th->slept_ns += (long long)(an_loop_now() * 1e9) - t0;
+    }
+    return come_back(th, b, left, interrupts);
 }

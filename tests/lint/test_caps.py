@@ -21,14 +21,9 @@ CAPS = {"file": 600, "function": 60, "class": 400, "complexity": 20}
 BIGGER: dict[str, set[str]] = {
     "file": {
         "foreign_loop.c",
-        "hub.c",
     },
     "function": {
         "_ask",
-        "an_hub_run_once",
-        "an_suspend",
-        "carry",
-        "step_in_place",
     },
     "class": set(),
     "complexity": {
@@ -36,17 +31,11 @@ BIGGER: dict[str, set[str]] = {
         "Request._failed",
         "_draw",
         "_resolved",
-        "an_hub_end_suspended",
-        "an_hub_run_once",
-        "an_layout_probe",
-        "an_suspend",
         "answer_question",
-        "carry",
         "import_",
         "loaded",
         "show",
         "step",
-        "step_in_place",
         "value_of",
     },
 }
