@@ -17,11 +17,11 @@ static int
 check_ring(an_ring *ring)
 {
     if ((ring->cap & (ring->cap - 1)) != 0 || ring->len > ring->cap) {
-        return broken("R1: a queue's places are no power of two, or fewer than its items");
+        return broken("Q1: a queue's places are no power of two, or fewer than its items");
     }
     for (size_t i = 0; i < ring->len; i++) {
         if (an_ring_at(ring, i) == NULL) {
-            return broken("R1: a queue has an empty place");
+            return broken("Q1: a queue has an empty place");
         }
     }
     return 0;
@@ -40,7 +40,7 @@ check_block(an_thread *th, an_block *b, an_block *before)
         return broken("B2: a suspended run without a stack, or on a loop that does not count it");
     }
     if (b->signals && !th->is_main) {
-        return broken("G1: a run of another thread holds the SIGINT handler");
+        return broken("S1: a run of another thread holds the SIGINT handler");
     }
     if (b->left && b->rec->raised_id == 0) {
         return broken("E2: a run was left by one that ended, but none has");
@@ -115,10 +115,10 @@ check_foreign_run(an_thread *th)
         return 0;
     }
     if (th->idle_base == NULL) {
-        return broken("F1: a callback runs, and its loop's own stack is not known");
+        return broken("X1: a callback runs, and its loop's own stack is not known");
     }
     const void *rec = an_fiber_serves(th->fibers.carrier);
-    return rec == NULL || rec == th->run->rec ? 0 : broken("F5: a callback of one loop goes on in the run of another");
+    return rec == NULL || rec == th->run->rec ? 0 : broken("X5: a callback of one loop goes on in the run of another");
 }
 
 static int

@@ -150,7 +150,7 @@ typedef struct foreign_callback {
     const void *rec;   /* of the loop that was given it with a context, else NULL. Compared only */
     int timer;
     long long number;                     /* by the time when it was made */
-    struct foreign_callback *prev, *next; /* F4 */
+    struct foreign_callback *prev, *next; /* X4 */
 } foreign_callback;
 
 static foreign_callback *first_callback = NULL, *last_callback = NULL;

@@ -10,12 +10,12 @@
  *      hub                            callback | nested run: leave to the loop's own stack
  *
  * Invariants
- *   F1  in a foreign run, th->idle_base is the loop's own stack while a hub runs one of its callbacks
- *   F2  a hub of a foreign run never polls: it takes the job, wakes what is ready, and goes back to idle_base
- *   F3  the loop calls wrappers in an empty context of its own, which is left while a hub runs the callback in the context
+ *   X1  in a foreign run, th->idle_base is the loop's own stack while a hub runs one of its callbacks
+ *   X2  a hub of a foreign run never polls: it takes the job, wakes what is ready, and goes back to idle_base
+ *   X3  the loop calls wrappers in an empty context of its own, which is left while a hub runs the callback in the context
  *       that it was given with
- *   F4  every wrapper is linked from its making to its end, in that order
- *   F5  a stack on which a callback of such a loop is under way runs only while that loop's run is the newest (B4): what comes
+ *   X4  every wrapper is linked from its making to its end, in that order
+ *   X5  a stack on which a callback of such a loop is under way runs only while that loop's run is the newest (B4): what comes
  *       next on it goes back to idle_base, and its code asks which loop runs, and which task
  * Owns     a wrapper: the callback; a method: the one that it stands for
  * Thread   methods: any (call_soon_threadsafe). Wrappers: the loop's; called anywhere else they are the callback

@@ -6,10 +6,10 @@
  * that thread's turn (relay.h).
  *
  * Invariants
- *   G1  open is set before the lock is released, and both once: releasing again does nothing. A thread that finds its gate due
+ *   A1  open is set before the lock is released, and both once: releasing again does nothing. A thread that finds its gate due
  *       sets open itself, and leaves the lock held
- *   G2  one thread waits at a time; who finds it open does not wait for the lock
- *   G3  relay is set while run() waits, which keeps the loop's record alive meanwhile
+ *   A2  one thread waits at a time; who finds it open does not wait for the lock
+ *   A3  relay is set while run() waits, which keeps the loop's record alive meanwhile
  * Owns     the lock
  * Thread   any with the GIL, which is released while waiting. Signals are handled in the waiting thread, also one that comes
  *          between the last look and the wait: it looks again as relay.h says

@@ -12,10 +12,10 @@
  * time it has waited as long as before. So a callback that blocks the loop until such a thread has done something gets its way.
  *
  * Invariants
- *   R1  a gate in `due` has due set; it is open once it was handed to its thread, or that thread has found out by itself
- *   R2  running is 1 only while the loop's thread waits for `turn`, or is about to; who sets it to 0 releases `turn`, or is the
+ *   Y1  a gate in `due` has due set; it is open once it was handed to its thread, or that thread has found out by itself
+ *   Y2  running is 1 only while the loop's thread waits for `turn`, or is about to; who sets it to 0 releases `turn`, or is the
  *       loop's thread
- *   R3  a baton is handed over once, without the GIL, and before its owner waits for anything
+ *   Y3  a baton is handed over once, without the GIL, and before its owner waits for anything
  * Owns     the gates in `due`, the lock `turn`
  * Thread   any with the GIL, but an_relay_hand(); an_relay_add() and an_relay_run() the loop's only
  */

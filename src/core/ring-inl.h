@@ -1,8 +1,8 @@
 /* ring-inl.h - FIFO of owned references that grows by doubling.                                  Level 0: compat.
  *
  * Invariants
- *   R1  cap is 0 or a power of two; the items are at (head + i) & (cap - 1) for 0 <= i < len
- *   R2  push_front and pop keep the order of the others
+ *   Q1  cap is 0 or a power of two; the items are at (head + i) & (cap - 1) for 0 <= i < len
+ *   Q2  push_front and pop keep the order of the others
  * Owns     every item: push takes a new reference, pop gives it away
  * Thread   any, with the GIL. None of these runs Python, so none can switch.
  */

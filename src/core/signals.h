@@ -11,7 +11,7 @@
  * goes on.
  *
  * Invariants
- *   G1  a block has `signals` set only in the main thread, and while it is WAITING or READY
+ *   S1  a block has `signals` set only in the main thread, and while it is WAITING or READY
  * Thread   main, with the GIL
  */
 #ifndef AN_SIGNALS_H

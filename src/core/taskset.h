@@ -5,9 +5,9 @@
  * of the set is enough to do both here, in the set's own containers.
  *
  * Invariants
- *   W1  the set's data, _pending_removals and _iterating are the objects that the WeakSet itself uses: it never binds
+ *   M1  the set's data, _pending_removals and _iterating are the objects that the WeakSet itself uses: it never binds
  *       these names anew
- *   W2  nothing is taken out while somebody iterates (then _iterating is not empty): it is left pending, as WeakSet does
+ *   M2  nothing is taken out while somebody iterates (then _iterating is not empty): it is left pending, as WeakSet does
  * Owns     the function returned owns the WeakSet and its containers; the references in the set own theirs and outlive
  *          unapply()
  * Thread   any with the GIL

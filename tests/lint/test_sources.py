@@ -50,3 +50,21 @@ def test_headers_say_their_level_and_thread(path):
     head = path.read_text().split("*/")[0]
     assert f"Level {LEVELS[path.stem]}" in head
     assert "Thread" in head
+
+
+INVARIANTS = {path.name: re.findall(r"^ \*   ([A-Z])(\d)  ", path.read_text(), re.M) for path in C_FILES if path.suffix == ".h"}
+
+
+def test_each_header_has_a_letter_of_its_own_for_its_invariants():
+    letters = {name: {letter for letter, _ in found} for name, found in INVARIANTS.items() if found}
+    assert all(len(of_one) == 1 for of_one in letters.values()), letters
+    assert len(letters) == len(set().union(*letters.values())), letters
+    assert all([int(n) for _, n in found] == list(range(1, len(found) + 1)) for found in INVARIANTS.values())
+
+
+def test_what_is_said_of_an_invariant_leads_to_one():
+    known = {letter + number for found in INVARIANTS.values() for letter, number in found}
+    letters = "".join({name[0] for name in known})
+    for path in [*C_FILES, CORE / "README.md", *(ROOT / "docs" / "decisions").glob("*.md")]:
+        named = set(re.findall(rf"\b[{letters}][1-9]\b", path.read_text()))
+        assert named <= known, f"{path.name}: {sorted(named - known)}"
