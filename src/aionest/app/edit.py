@@ -86,15 +86,8 @@ def value_of(fields: Fields, before: Mapping[str, Any] | None = None) -> tuple[d
             value[keys[0] if keys else field] = new
 
     stdio = fields.kind == PROGRAM
-    command: list[str] = []
-    if stdio:
-        try:
-            command = shlex.split(fields.command)
-        except ValueError as exc:
-            problems.append(f"Command: {exc}")
-        if not command and not problems:
-            problems.append("Command: it is empty. Write what you would type in a terminal.")
-    elif not fields.url.strip():
+    command = _command(fields.command, problems) if stdio else []
+    if not stdio and not fields.url.strip():
         problems.append("Address: it is empty. It is like https://host/mcp.")
     put("command", command[0] if command else "")
     put("args", command[1:])
@@ -102,30 +95,50 @@ def value_of(fields: Fields, before: Mapping[str, Any] | None = None) -> tuple[d
     put("cwd", fields.cwd.strip() if stdio else "")
     put("url", "" if stdio else fields.url.strip())
     put("headers", {} if stdio else _pairs(fields.headers, ":", "Headers", problems))
-    inferred = PROGRAM if stdio else SSE if fields.url.strip().split("?")[0].rstrip("/").endswith("/sse") else HTTP
-    names = {PROGRAM: "stdio", HTTP: "http", SSE: "sse"}
-    if inferred != fields.kind:
-        put("transport", names[fields.kind])
-    elif any(key in value for key in _NAMES["transport"]):
-        same = {"stdio": PROGRAM, "sse": SSE}
-        if not all(same.get(str(value[key]), HTTP) == fields.kind for key in _NAMES["transport"] if key in value):
-            put("transport", names[fields.kind])
+    if not _says_transport(value, fields):
+        put("transport", {PROGRAM: "stdio", HTTP: "http", SSE: "sse"}[fields.kind])
     for field, text, label in (
         ("timeout", fields.timeout, "Seconds for an answer"),
         ("connect_timeout", fields.connect_timeout, "Seconds to start"),
     ):
-        number: Any = ""
-        if text.strip():
-            try:
-                number = float(text)
-                number = int(number) if number.is_integer() else number
-            except (ValueError, OverflowError):
-                problems.append(f"{label}: {text.strip()!r} is no number.")
-        put(field, number)
+        put(field, _seconds(text, label, problems))
     put("prefix", fields.prefix.strip())
     for field, text in (("include", fields.include), ("exclude", fields.exclude)):
         put(field, [line.strip() for line in text.splitlines() if line.strip()])
     return value, problems
+
+
+def _command(text: str, problems: list[str]) -> list[str]:
+    try:
+        command = shlex.split(text)
+    except ValueError as exc:
+        problems.append(f"Command: {exc}")
+        return []
+    if not command:
+        problems.append("Command: it is empty. Write what you would type in a terminal.")
+    return command
+
+
+def _says_transport(value: dict[str, Any], fields: Fields) -> bool:
+    """Is an entry for the form's transport, by what it says of that, or else by its address?"""
+    said = [str(value[key]) for key in _NAMES["transport"] if key in value]
+    if fields.kind == PROGRAM:
+        inferred = PROGRAM
+    else:
+        inferred = SSE if fields.url.strip().split("?")[0].rstrip("/").endswith("/sse") else HTTP
+    of_name = {"stdio": PROGRAM, "sse": SSE}
+    return inferred == fields.kind and all(of_name.get(name, HTTP) == fields.kind for name in said)
+
+
+def _seconds(text: str, label: str, problems: list[str]) -> int | float | str:
+    if not text.strip():
+        return ""
+    try:
+        number = float(text)
+        return int(number) if number.is_integer() else number
+    except (ValueError, OverflowError):
+        problems.append(f"{label}: {text.strip()!r} is no number.")
+        return ""
 
 
 def _pairs(text: str, separator: str, label: str, problems: list[str]) -> dict[str, str]:

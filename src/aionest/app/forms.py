@@ -26,6 +26,21 @@ def key_of(tool: Tool, name: str) -> str:
     return f"{tool.name}/{name}"
 
 
+def _target(reference: str, root: dict[str, Any]) -> Any:
+    """What a reference into the schema leads to; None if to nothing."""
+    target: Any = root
+    for part in reference[1:].strip("/").split("/"):
+        part = part.replace("~1", "/").replace("~0", "~")
+        target = target.get(part) if isinstance(target, dict) else None
+    return target
+
+
+def _alternatives(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """What ``anyOf`` and the like offer, but for nothing."""
+    parts = [*(schema.get("anyOf") or []), *(schema.get("oneOf") or []), *(schema.get("allOf") or [])]
+    return [one for one in parts if isinstance(one, dict) and one.get("type") != "null"]
+
+
 def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
     """A schema with its own references followed, and the one that matters of ``anyOf`` and the like."""
     for _ in range(16):
@@ -33,16 +48,12 @@ def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
             return {}
         reference = schema.get("$ref")
         if isinstance(reference, str) and reference.startswith("#"):
-            target: Any = root
-            for part in reference[1:].strip("/").split("/"):
-                part = part.replace("~1", "/").replace("~0", "~")
-                target = target.get(part) if isinstance(target, dict) else None
+            target = _target(reference, root)
             schema = {**target, **{k: v for k, v in schema.items() if k != "$ref"}} if isinstance(target, dict) else {}
             continue
         if "type" in schema or "enum" in schema or "const" in schema:
             break
-        parts = [*(schema.get("anyOf") or []), *(schema.get("oneOf") or []), *(schema.get("allOf") or [])]
-        real = [one for one in parts if isinstance(one, dict) and one.get("type") != "null"]
+        real = _alternatives(schema)
         if len(real) != 1:
             break
         rest = {k: v for k, v in schema.items() if k not in ("anyOf", "oneOf", "allOf")}
@@ -133,16 +144,9 @@ def _draw(
     text = schema.get("description")
     options: dict[str, Any] = {"help": for_markdown(text) if isinstance(text, str) else None, "key": key}
     if kind == "choice":
-        choices = list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema["const"]]
-        if key not in state or (state[key] is not None and state[key] not in choices):
-            state[key] = start if start in choices else choices[0] if required and choices else None
-        return st.selectbox(label, choices, index=None, format_func=_option, placeholder="optional", **options)
+        return _one_of(schema, label, required, start, options)
     if kind == "choices":
-        choices = schema["items"]["enum"]
-        if key not in state:
-            state[key] = [one for one in start if one in choices] if isinstance(start, list) else []
-        several: list[Any] = st.multiselect(label, choices, format_func=_option, **options)
-        return several if several or required else None
+        return _some_of(schema, label, required, start, options)
     if kind == "boolean" and (required or isinstance(schema.get("default"), bool)):
         if not isinstance(state.get(key), bool):
             state[key] = bool(start)
@@ -155,6 +159,25 @@ def _draw(
     if key not in state:
         state[key] = _written(kind, start)
     return _field(kind, schema, label, required, options)
+
+
+def _one_of(schema: dict[str, Any], label: str, required: bool, start: Any, options: dict[str, Any]) -> Any:
+    """A list to choose from; the choice, None if there is none yet."""
+    choices = list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema["const"]]
+    key, state = options["key"], st.session_state
+    if key not in state or (state[key] is not None and state[key] not in choices):
+        state[key] = start if start in choices else choices[0] if required and choices else None
+    return st.selectbox(label, choices, index=None, format_func=_option, placeholder="optional", **options)
+
+
+def _some_of(schema: dict[str, Any], label: str, required: bool, start: Any, options: dict[str, Any]) -> Any:
+    """A list to choose several from; the choices, None if there are none."""
+    choices = schema["items"]["enum"]
+    key, state = options["key"], st.session_state
+    if key not in state:
+        state[key] = [one for one in start if one in choices] if isinstance(start, list) else []
+    several: list[Any] = st.multiselect(label, choices, format_func=_option, **options)
+    return several if several or required else None
 
 
 def _field(kind: str, schema: dict[str, Any], label: str, required: bool, options: dict[str, Any]) -> Any:

@@ -52,14 +52,7 @@ def show(
     else:
         out.print(escape(str(settings.config_file)), style="bold")
         for name, values in public.items():
-            target = (
-                " ".join([values["command"] or "", *values["args"]]).strip() if values["command"] else values["url"]
-            )
-            notes = "".join(f" ({note})" for note in ("disabled", "required") if values[note])
-            out.print(f"  {escape(name)}: {escape(str(target))}{notes}", soft_wrap=True)
-            for key, value in values.items() if server is not None else ():
-                if value not in (None, [], {}) and key not in ("name", "command", "args", "url"):
-                    out.print(f"    {key}: {escape(str(value))}", soft_wrap=True)
+            _print_server(name, values, whole=server is not None)
         if not public and not errors:
             show_nothing("It has no servers. Add one: aionest mcp config add NAME -- COMMAND")
         for text in errors:
@@ -67,6 +60,15 @@ def show(
         for warning in settings.warnings:
             err.print(f"[yellow]{escape(str(warning))}[/]", soft_wrap=True)
     raise typer.Exit(1 if errors else 0)
+
+
+def _print_server(name: str, values: dict[str, Any], whole: bool) -> None:
+    target = " ".join([values["command"] or "", *values["args"]]).strip() if values["command"] else values["url"]
+    notes = "".join(f" ({note})" for note in ("disabled", "required") if values[note])
+    out.print(f"  {escape(name)}: {escape(str(target))}{notes}", soft_wrap=True)
+    for key, value in values.items() if whole else ():
+        if value not in (None, [], {}) and key not in ("name", "command", "args", "url"):
+            out.print(f"    {key}: {escape(str(value))}", soft_wrap=True)
 
 
 @app.command(
@@ -157,16 +159,11 @@ def import_(
     """Take over servers from other hosts' files (Claude, Cursor, VS Code, Codex, Gemini, Zed and more) or from a server.json."""
     State.json = json_
     settings, accepted = _to_change(config)
-    own = settings.config_file.resolve() if settings.config_file is not None else None
     if source is not None and not source.exists():
         raise UsageError(f"{source}: there is no such file")
-    found = [source] if source is not None else [host.path for host in ToolsConfig.known_host_files()]
-    sources = [one for one in dict.fromkeys(found) if one.exists() and one.resolve() != own]
-    # what came with the folder is the person's own only if they say so
-    here = Path.cwd()
-    came = [one for one in sources if source is None and here in one.parents and here != Path.home()]
-    foreign = [one for one in came if not Trust().is_trusted(ToolsConfig(one))]
-    sources = [one for one in sources if one not in foreign]
+    own = settings.config_file.resolve() if settings.config_file is not None else None
+    sources, foreign = ([source], []) if source is not None else _host_files()
+    sources = [one for one in sources if one.resolve() != own]
     left = [f"{one} was found here and never accepted: name it to take it over" for one in foreign]
     if not sources:
         raise UsageError("; ".join(left) or "no file of a known host was found: name one")
@@ -181,6 +178,15 @@ def import_(
         err.print(f"added {escape(', '.join(added)) or 'nothing'} to {escape(str(settings.config_file))}")
         for text in [*errors, *warnings]:
             err.print(f"[yellow]{escape(text)}[/]", soft_wrap=True)
+
+
+def _host_files() -> tuple[list[Path], list[Path]]:
+    """The files of known hosts, and those that came with the folder: they are the person's own only if they say so."""
+    found = [path for path in dict.fromkeys(host.path for host in ToolsConfig.known_host_files()) if path.exists()]
+    here = Path.cwd()
+    came = [one for one in found if here in one.parents and here != Path.home()]
+    foreign = [one for one in came if not Trust().is_trusted(ToolsConfig(one))]
+    return [one for one in found if one not in foreign], foreign
 
 
 def _save(settings: ToolsConfig, accepted: bool) -> None:

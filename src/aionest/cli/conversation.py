@@ -95,29 +95,32 @@ def answer_question(params: Any) -> dict[str, Any] | None:
         return None
     described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
     given: dict[str, Any] = {}
-    for name, one in described.properties.items():
-        label = for_cell(one.get("title") or one.get("description") or name)
-        values = one.get("enum") or (one.get("items") or {}).get("enum")
-        if isinstance(values, list):
-            label += f" ({for_cell(', '.join(map(str, values)))})"
-        if name not in described.required:
-            label += ", or nothing"
-        default = one.get("default")
-        if isinstance(default, list):
-            default = ",".join(map(str, default))
-        if isinstance(default, str) and for_cell(default) != default:
-            default = None  # nobody sees what it is
-        while True:
-            text = typer.prompt(
-                label, default=default if default is not None or name in described.required else "", err=True
-            )
-            if text == "":
-                break
-            if one.get("type") == "boolean":
-                text = {"y": "yes", "n": "no"}.get(str(text).lower(), text)
-            try:
-                given |= described.coerce({name: str(text)})
-                break
-            except ArgumentsError as exc:
-                err.print(f"[red]{escape('; '.join(exc.problems))}[/]", soft_wrap=True)
+    for name, field in described.properties.items():
+        given |= _ask_field(described, name, field)
     return given
+
+
+def _ask_field(described: Tool, name: str, field: dict[str, Any]) -> dict[str, Any]:
+    """Ask for one field until what is typed fits it; nothing where nothing is."""
+    label = for_cell(field.get("title") or field.get("description") or name)
+    values = field.get("enum") or (field.get("items") or {}).get("enum")
+    if isinstance(values, list):
+        label += f" ({for_cell(', '.join(map(str, values)))})"
+    required = name in described.required
+    if not required:
+        label += ", or nothing"
+    default = field.get("default")
+    if isinstance(default, list):
+        default = ",".join(map(str, default))
+    if isinstance(default, str) and for_cell(default) != default:
+        default = None  # nobody sees what it is
+    while True:
+        text = typer.prompt(label, default=default if default is not None or required else "", err=True)
+        if text == "":
+            return {}
+        if field.get("type") == "boolean":
+            text = {"y": "yes", "n": "no"}.get(str(text).lower(), text)
+        try:
+            return described.coerce({name: str(text)})
+        except ArgumentsError as exc:
+            err.print(f"[red]{escape('; '.join(exc.problems))}[/]", soft_wrap=True)

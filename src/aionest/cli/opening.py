@@ -93,6 +93,14 @@ def _ask_inputs(config: ToolsConfig, chosen: list[str], given: dict[str, str]) -
         )
 
 
+def _check_names(config: ToolsConfig, servers: list[str]) -> None:
+    """Does the configuration have servers of these names?"""
+    for name in servers:
+        if name not in config.servers:
+            told = next((str(e) for e in config.errors if e.server == name), no_server(name, config.servers))
+            raise UsageError(told, server=name)
+
+
 @contextlib.contextmanager
 def loaded(
     file: Path | None,
@@ -118,10 +126,7 @@ def loaded(
     given = pairs(inputs, "ID=VALUE")
     if config is None:
         config = find_config(file, yes, given)
-    for name in servers or []:
-        if name not in config.servers:
-            told = next((str(e) for e in config.errors if e.server == name), no_server(name, config.servers))
-            raise UsageError(told, server=name)
+    _check_names(config, servers or [])
     if timeout is not None:
         config.override(timeout=timeout, connect_timeout=timeout)
     chosen = [name for name in config.servers if not servers or name in servers]

@@ -329,13 +329,32 @@ def _run(
     chat.answer(proposed, text, note)
 
 
+def _watch(future: concurrent.futures.Future[None], reply: Reply, news: queue.SimpleQueue[None]) -> None:
+    """Show what has come of an answer, until it has ended."""
+    begin = time.monotonic()
+    with st.chat_message("assistant"):
+        slot = st.empty()
+    st.button("Stop", key="assistant stop")  # any click reruns the script, which ends the answer
+    while not future.done():
+        try:
+            news.get(timeout=LOOK)
+            while not news.empty():
+                news.get()
+        except queue.Empty:
+            pass
+        # each of these lets Streamlit stop the script here, by an exception
+        if reply.text:
+            slot.markdown(harmless(reply.text))
+        else:
+            slot.caption(f"Waiting for the model: {time.monotonic() - begin:.0f} s")
+
+
 def _ask(chat: Chat, run: int, endpoint: Endpoint, tools: dict[str, Tool]) -> None:
     """Show an answer while it arrives; a stop at any point keeps what has come."""
     messages, described = chat.messages(), [to_openai(tool) for tool in tools.values()]
     reply = Reply()
     entry = Entry({"role": "assistant", "content": ""})
     news: queue.SimpleQueue[None] = queue.SimpleQueue()
-    begin = time.monotonic()
     error = ""
 
     async def pump() -> None:
@@ -354,21 +373,7 @@ def _ask(chat: Chat, run: int, endpoint: Endpoint, tools: dict[str, Tool]) -> No
         future.cancel()
         st.stop()
     try:
-        with st.chat_message("assistant"):
-            slot = st.empty()
-        st.button("Stop", key="assistant stop")  # any click reruns the script, which ends the answer
-        while not future.done():
-            try:
-                news.get(timeout=LOOK)
-                while not news.empty():
-                    news.get()
-            except queue.Empty:
-                pass
-            # each of these lets Streamlit stop the script here, by an exception
-            if reply.text:
-                slot.markdown(harmless(reply.text))
-            else:
-                slot.caption(f"Waiting for the model: {time.monotonic() - begin:.0f} s")
+        _watch(future, reply, news)
         future.result()
     except ChatError as exc:
         error = str(exc)

@@ -236,6 +236,15 @@ class Fleet:
             self.connections[name].config = plan.wanted[name]
         for name in plan.woken:
             self.connections[name].wake()
+        await self._open(plan, fresh, progress)
+        if self.ends != ends:
+            await self._closed(fresh.values())
+            return False
+        await self._exchange(plan, fresh)
+        return True
+
+    async def _open(self, plan: Plan, fresh: dict[str, Connection], progress: Progress | None) -> None:
+        """Bring up what is new, and what is to be waited for. Nothing of it stays if that is interrupted."""
         for name in plan.added:  # what was not there before is seen coming
             self.connections[name] = fresh[name]
         coming = [connection for connection in fresh.values() if not connection.config.disabled]
@@ -252,9 +261,9 @@ class Fleet:
             raise
         finally:
             self._coming.difference_update(coming)
-        if self.ends != ends:
-            await self._closed(fresh.values())
-            return False
+
+    async def _exchange(self, plan: Plan, fresh: dict[str, Connection]) -> None:
+        """Put the new ones in the place of the old, which go when their calls have ended."""
         replaced = [self.connections[name] for name in (*plan.changed, *plan.removed)]
         there = self.connections  # a restart may have replaced what was added; and what was asked for meanwhile stays
         present = {name: fresh[name] if name in plan.changed else there[name] for name in plan.wanted}
@@ -268,7 +277,6 @@ class Fleet:
         quiet = [task for connection, task in leaving.items() if not connection.status.open_calls]
         if quiet:
             await asyncio.wait(quiet)
-        return True
 
     async def _bring_up(self, connection: Connection, progress: Progress | None) -> None:
         try:

@@ -142,14 +142,8 @@ class Request(Generic[R]):
         """Returns if it is to be tried again. Else raises the error."""
         connection = self.connection
         with_session = isinstance(exc, (ResourceLost, Abandoned))  # not by itself
-        if with_session and connection.link is link:
-            connection.abandon_session(exc.__cause__ or link.failing)
         cause = await self._cause(link, exc) if with_session else exc
-        too_long = next((one for one in (link.failing, *flatten(cause)) if isinstance(one, MessageTooLong)), None)
-        if too_long is not None:  # not once more, whatever was asked for
-            if not connection.is_open:
-                connection.become(State.LOST, too_long)
-            raise copy_to_raise(too_long) from exc
+        self._check_length(link, cause, exc)
         status = sent.status()
         if status:
             cause = Refused(status)
@@ -162,21 +156,33 @@ class Request(Generic[R]):
             if connection.link is link:
                 connection.abandon_session(cause)
         unreached = sent.unreached() or (not with_session and failure in _NEVER_TAKEN)
-        put_off = status == 429  # it was waited for as long as the server asked, or there is no time for that
-        if gone and first and not put_off and not connection.closing and (self.repeatable or unreached):
-            return
-        error = connection.explained(cause, self.handled)
-        if gone:
-            if not connection.is_open:
-                connection.become(State.LOST, error)
-            unknown = failure is Failure.EXITED or (with_session and not status and not unreached)
-            if unknown and not isinstance(error, ServerLost):
-                advice = f"It went away during the {self.what}; call again to start it anew"
-                error = ServerLost(with_advice(str(error), advice), server=connection.name)
-        raise error from exc
+        if gone and first and status != 429 and not connection.closing and (self.repeatable or unreached):
+            return  # (429: it was waited for as long as the server asked, or there is no time for that)
+        unknown = failure is Failure.EXITED or (with_session and not status and not unreached)
+        raise self._explained(cause, gone, unknown) from exc
+
+    def _check_length(self, link: Link, cause: BaseException, exc: Exception) -> None:
+        """Was it a message that is too long? Not once more, whatever was asked for."""
+        too_long = next((one for one in (link.failing, *flatten(cause)) if isinstance(one, MessageTooLong)), None)
+        if too_long is not None:
+            if not self.connection.is_open:
+                self.connection.become(State.LOST, too_long)
+            raise copy_to_raise(too_long) from exc
+
+    def _explained(self, cause: BaseException, gone: bool, unknown: bool) -> ToolsError:
+        """The error to raise; one of a server that may have done what it was asked, if that is unknown."""
+        error = self.connection.explained(cause, self.handled)
+        if gone and not self.connection.is_open:
+            self.connection.become(State.LOST, error)
+        if not unknown or isinstance(error, ServerLost):
+            return error
+        advice = f"It went away during the {self.what}; call again to restart it"
+        return ServerLost(with_advice(str(error), advice), server=self.connection.name)
 
     async def _cause(self, link: Link, exc: BaseException) -> BaseException:
-        """What ended the session, as far as that is known."""
+        """What ended the session, as far as that is known. It is given up."""
+        if self.connection.link is link:
+            self.connection.abandon_session(exc.__cause__ or link.failing)
         if exc.__cause__ is None and link.failing is None:
             await self.connection.left(KNOWN)
         return exc.__cause__ or link.failing or link.lost_by or exc

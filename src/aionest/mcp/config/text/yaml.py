@@ -156,46 +156,57 @@ def _member(key: object, value: object, column: int, unit: int) -> str:
 
 def step(tree: Tree, path: KeyPath, value: object) -> tuple[str, bool]:
     """The text with one change in place, and whether comments are lost by it."""
-    text = tree.text
-    if tree.root is None or (tree.root.kind == "scalar" and tree.data is None):
-        if value is DELETE or (tree.root is not None and tree.root.start != tree.root.end):
+    text, root = tree.text, tree.root
+    if root is None or (root.kind == "scalar" and tree.data is None):
+        if value is DELETE or (root is not None and root.start != root.end):
             raise CannotEdit
         head = text if not text or text.endswith("\n") else text + "\n"
         return head + render(put({}, path, value)), False
-    columns = [
-        m.node.start - line_start(text, m.node.start)
-        for m in tree.root.members
-        if m.node.kind == "map" and not m.node.flow
-    ]
-    unit = columns[0] if columns and 1 <= columns[0] <= 8 else 2
     parent = find_node(tree, path[:-1])
     if parent.kind == "list":
         spot = item(parent, path[-1])
-        if spot.kind == "alias" or isinstance(value, (dict, list)) or spot.kind != "scalar":
+        if isinstance(value, (dict, list)) or spot.kind != "scalar":
             raise CannotEdit
         return text[: spot.start] + _flow(value) + text[spot.end :], False
     if parent.kind == "scalar" or (parent.kind == "map" and not parent.members):
-        # an empty mapping: write it anew, with its first member
-        if not path[:-1]:
-            inside = text[parent.start + 1 : parent.end - 1]
-            if inside.strip() or value is DELETE:
-                raise CannotEdit
-            return text[: parent.start] + render({path[-1]: value}).rstrip("\n") + text[parent.end :], False
-        return step(tree, path[:-1], {path[-1]: value})
+        # an empty mapping: write it once more, with its first member
+        if path[:-1]:
+            return step(tree, path[:-1], {path[-1]: value})
+        return _first_member(text, parent, path[-1], value), False
     if parent.kind != "map":
         raise CannotEdit
-    found = parent.member(path[-1])
     if parent.flow:
-        return _flow_step(text, parent, found, path[-1], value), False
+        return _flow_step(text, parent, parent.member(path[-1]), path[-1], value), False
     if value is DELETE:
         return _delete(tree, path, parent), False
+    return _block_step(text, parent, path[-1], value, _unit(text, root))
+
+
+def _unit(text: str, root: Node) -> int:
+    """By how many columns the file indents."""
+    columns = [
+        m.node.start - line_start(text, m.node.start) for m in root.members if m.node.kind == "map" and not m.node.flow
+    ]
+    return columns[0] if columns and 1 <= columns[0] <= 8 else 2
+
+
+def _first_member(text: str, empty: Node, key: object, value: object) -> str:
+    """The whole file's empty mapping with its first member."""
+    if text[empty.start + 1 : empty.end - 1].strip() or value is DELETE:
+        raise CannotEdit
+    return text[: empty.start] + render({key: value}).rstrip("\n") + text[empty.end :]
+
+
+def _block_step(text: str, parent: Node, key: object, value: object, unit: int) -> tuple[str, bool]:
+    """A member of a mapping with a line for each: set, or added at the end."""
+    found = parent.member(key)
     first = parent.members[0].start
     column = first - line_start(text, first)
     if text[line_start(text, first) : first].strip():
         raise CannotEdit
     if found is None:
         at = line_end(text, parent.end)
-        return text[:at] + "\n" + " " * column + _member(path[-1], value, column, unit) + text[at:], False
+        return text[:at] + "\n" + " " * column + _member(key, value, column, unit) + text[at:], False
     if found.node.kind == "alias":
         raise CannotEdit
     if found.node.kind == "scalar" and not isinstance(value, (dict, list)) and found.node.start < found.node.end:
@@ -204,7 +215,7 @@ def step(tree: Tree, path: KeyPath, value: object) -> tuple[str, bool]:
             return text[: found.node.start] + _flow(value) + text[found.node.end :], False
     old = text[found.start : found.node.end]
     lossy = re.search(r"(?:^|\s)#", old) is not None
-    return text[: found.start] + _member(path[-1], value, column, unit) + text[found.node.end :], lossy
+    return text[: found.start] + _member(key, value, column, unit) + text[found.node.end :], lossy
 
 
 def _flow(value: object) -> str:
