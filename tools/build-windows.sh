@@ -7,7 +7,7 @@ version=$1 dest=$2
 py=$dest/$version/py site=$dest/$version/py/Lib/site-packages objects=$dest/$version/objects
 flags=(-std=c11 -O2 -fno-strict-aliasing -DNDEBUG -Werror -Wall -Wextra -Wconversion -Wvla -Wno-unused-parameter
   -Wno-missing-field-initializers -Wno-cast-function-type -I"$py/include" -isystem "$site/greenlet")
-mapfile -t sources < <(sed -n "/core_sources = files(/,/)/s/^ *'\(.*\.c\)',$/src\/core\/\1/p" src/core/meson.build)
+mapfile -t sources < <(tools/core-sources.sh)
 rm -rf "$objects" "$site/aionest" "$site"/aionest-*.dist-info; mkdir -p "$objects"
 for source in "${sources[@]}"; do
   while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done

@@ -7,18 +7,16 @@ cd "$(dirname "$0")/.."
 environment=$1 out=$2; shift 2
 flags=(-std=c11 -O2 -fPIC -fvisibility=hidden -fno-strict-aliasing -DNDEBUG -Werror -Wall -Wextra -Wconversion -Wvla
   -Wno-unused-parameter -Wno-missing-field-initializers -Wno-cast-function-type)
-zig=build/zig/bin/python
 PYTHON=$environment/bin/python tools/zig.sh
 python=$environment/bin/python
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 greenlet=$("$python" -c 'import greenlet, pathlib; print(pathlib.Path(greenlet.__file__).parent)')
-mapfile -t sources < <(sed -n "/core_sources = files(/,/)/s/^ *'\(.*\.c\)',$/src\/core\/\1/p" src/core/meson.build)
-export ZIG_LOCAL_CACHE_DIR=$PWD/build/zig/cache ZIG_GLOBAL_CACHE_DIR=$PWD/build/zig/cache
+mapfile -t sources < <(tools/core-sources.sh)
 for target; do
   rm -rf "${out:?}/$target"; mkdir -p "$out/$target"
   link=(-shared)
   case $target in *macos) link+=(-Wl,-undefined,dynamic_lookup) ;; esac
-  $zig -m ziglang cc -target "$target" "${flags[@]}" -I"$include" -isystem "$greenlet" "${sources[@]}" "${link[@]}" \
+  tools/zig.sh cc -target "$target" "${flags[@]}" -I"$include" -isystem "$greenlet" "${sources[@]}" "${link[@]}" \
     -o "$out/$target/_core.so"
   echo "$target: compiled without a warning, $(wc -c <"$out/$target/_core.so") bytes"
 done

@@ -27,10 +27,10 @@ flags=(--target=x86_64-pc-windows-msvc -std=c11 -fsyntax-only -D__STDC_NO_ATOMIC
   -Wno-missing-field-initializers -Wno-cast-function-type -Wno-unused-function "${errors[@]/#/-Werror=}"
   -nostdinc -isystem "$py/include" -isystem "$py/Lib/site-packages/greenlet" -isystem "$lib/include"
   -isystem "$lib/libc/include/any-windows-any" -include "$out/headers.h")
-mapfile -t sources < <(sed -n "/core_sources = files(/,/)/s/^ *'\(.*\.c\)',$/src\/core\/\1/p" src/core/meson.build)
+mapfile -t sources < <(tools/core-sources.sh)
 rc=0
 for source in "${sources[@]}"; do
-  build/zig/bin/python -m ziglang clang "${flags[@]}" "$source" || rc=1
+  tools/zig.sh clang "${flags[@]}" "$source" || rc=1
 done
 [ $rc = 0 ] && echo "MSVC: ${#sources[@]} files, none has what MSVC would refuse"
 exit $rc

@@ -18,8 +18,7 @@ for python; do
     tools/install.sh "$work/build" --group build
     touch "$work/build/.ready"
   }
-  printf "[binaries]\nc = ['%s', '-m', 'ziglang', 'cc', '-target', '%s-linux-gnu.2.28']\n" "$PWD/build/zig/bin/python" "$machine" >"$work/zig.ini"
-  export ZIG_LOCAL_CACHE_DIR=$PWD/build/zig/cache ZIG_GLOBAL_CACHE_DIR=$PWD/build/zig/cache
+  printf "[binaries]\nc = ['%s', 'cc', '-target', '%s-linux-gnu.2.28']\n" "$PWD/tools/zig.sh" "$machine" >"$work/zig.ini"
   tools/wheel.sh "$work/build" "$work/meson" "$work/raw" "--native-file=$PWD/$work/zig.ini" -Dbuildtype=release -Dstrict=true
   PATH=$PWD/$tools/bin:$PATH $tools/bin/auditwheel -v repair --only-plat --plat "manylinux_2_28_$machine" -w "$work/repaired" "$work"/raw/*.whl \
     >"$work/auditwheel.log" 2>&1 || { cat "$work/auditwheel.log" >&2; exit 1; }
