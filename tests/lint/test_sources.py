@@ -52,7 +52,9 @@ def test_headers_say_their_level_and_thread(path):
     assert "Thread" in head
 
 
-INVARIANTS = {path.name: re.findall(r"^ \*   ([A-Z])(\d)  ", path.read_text(), re.M) for path in C_FILES if path.suffix == ".h"}
+INVARIANTS = {
+    path.name: re.findall(r"^ \*   ([A-Z])(\d)  ", path.read_text(), re.M) for path in C_FILES if path.suffix == ".h"
+}
 
 
 def test_each_header_has_a_letter_of_its_own_for_its_invariants():

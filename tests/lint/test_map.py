@@ -1,0 +1,30 @@
+"""docs/how-it-works.md says where each behaviour lives: its tables name every module of the tree, in its own package's row."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGE = ROOT / "src" / "aionest"
+READING = (ROOT / "docs" / "how-it-works.md").read_text().partition("## Reading the source")[2]
+ROWS = dict(re.findall(r"^\| `([\w/.]+)` \| (.*) \|$", READING, re.M))
+TREE = {
+    "aionest" if folder == PACKAGE else str(folder.relative_to(PACKAGE)): {path.stem for path in folder.glob("*.py")}
+    - {"__init__", "__main__"}
+    for folder in [PACKAGE, *PACKAGE.rglob("*")]
+    if folder.is_dir() and any(folder.glob("*.py"))
+}
+# in a row, but not modules: what is called so is public API, or asyncio's
+NAMES = {"Held", "ToolsLoader", "tools_loader", "call", "stream", "run_forever", "run_until_complete", "close"}
+
+
+def test_every_package_has_a_row():
+    assert set(ROWS) == set(TREE)
+
+
+def test_a_row_names_the_modules_of_its_package_and_no_others():
+    for package, modules in TREE.items():
+        named = set(re.findall(r"(?<!doc\})`(\w+)`", ROWS[package]))
+        assert named >= modules, f"{package}: not in the map: {sorted(modules - named)}"
+        assert named - modules <= NAMES, f"{package}: in the map only: {sorted(named - modules - NAMES)}"
