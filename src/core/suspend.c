@@ -222,6 +222,18 @@ fail:
     return NULL;
 }
 
+/* B's loop goes on with this stack: its pump is told, and a poll that was on its way to sleep is not to. */
+static inline void
+resume_loop(an_block *b, PyObject **error)
+{
+    if (b->guest && b->rec->guest != NULL && guest_call(b->rec, an_st->s_resume) < 0) {
+        keep_first(error);
+    }
+    if (AN_UNLIKELY(b->rec->selecting > 0)) {
+        wake_again(b->loop);
+    }
+}
+
 /* The task that sleeps in B is the current one again, and waits for nothing. */
 static inline void
 resume_task(an_block *b, PyObject **error)
@@ -267,12 +279,7 @@ come_back(an_thread *th, an_block *b, int left, int *interrupts)
     if (AN_UNLIKELY(an_contexts_enter(&b->contexts) < 0)) {
         keep_first(&error);
     }
-    if (b->guest && b->rec->guest != NULL && guest_call(b->rec, an_st->s_resume) < 0) {
-        keep_first(&error);
-    }
-    if (AN_UNLIKELY(b->rec->selecting > 0)) {
-        wake_again(b->loop);
-    }
+    resume_loop(b, &error);
     if (b->task != NULL) {
         resume_task(b, &error);
     }

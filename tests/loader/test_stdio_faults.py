@@ -51,7 +51,7 @@ def test_what_is_said_of_a_death_stands_before_the_last_words(make_loader):
         loader.call("a.die", {"code": 7})
     said = str(caught.value)
     head, mark, tail = said.partition(". Its stderr ends with:\n")
-    assert "exit code 7. It went away during the call of 'die'; call again to start it anew" in head and mark
+    assert "exit code 7. It went away during the call of 'die'; call again to restart it" in head and mark
     assert tail.endswith("dying as told")
 
 
