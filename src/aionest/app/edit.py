@@ -119,7 +119,7 @@ def _command(text: str, problems: list[str]) -> list[str]:
     return command
 
 
-def _says_transport(value: dict[str, Any], fields: Fields) -> bool:
+def _says_transport(value: Mapping[str, object], fields: Fields) -> bool:
     """Is an entry for the form's transport, by what it says of that, or else by its address?"""
     said = [str(value[key]) for key in _NAMES["transport"] if key in value]
     if fields.kind == PROGRAM:

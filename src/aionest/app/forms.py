@@ -15,6 +15,8 @@ import streamlit as st
 from aionest._untrusted import for_cell, for_label, for_markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aionest.mcp import Tool
 
 _YES_NO = {"": "", "yes": True, "no": False}
@@ -26,16 +28,16 @@ def key_of(tool: Tool, name: str) -> str:
     return f"{tool.name}/{name}"
 
 
-def _target(reference: str, root: dict[str, Any]) -> Any:
+def _target(reference: str, root: Mapping[str, object]) -> object:
     """What a reference into the schema leads to; None if to nothing."""
-    target: Any = root
+    target: object = root
     for part in reference[1:].strip("/").split("/"):
         part = part.replace("~1", "/").replace("~0", "~")
         target = target.get(part) if isinstance(target, dict) else None
     return target
 
 
-def _alternatives(schema: dict[str, Any]) -> list[dict[str, Any]]:
+def _alternatives(schema: dict[str, Any]) -> list[dict[str, object]]:
     """What ``anyOf`` and the like offer, but for nothing."""
     parts = [*(schema.get("anyOf") or []), *(schema.get("oneOf") or []), *(schema.get("allOf") or [])]
     return [one for one in parts if isinstance(one, dict) and one.get("type") != "null"]
@@ -144,9 +146,10 @@ def _draw(
     text = schema.get("description")
     options: dict[str, Any] = {"help": for_markdown(text) if isinstance(text, str) else None, "key": key}
     if kind == "choice":
-        return _one_of(schema, label, required, start, options)
+        choices = list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema["const"]]
+        return _one_of(choices, label, required, start, options)
     if kind == "choices":
-        return _some_of(schema, label, required, start, options)
+        return _some_of(schema["items"]["enum"], label, required, start, options)
     if kind == "boolean" and (required or isinstance(schema.get("default"), bool)):
         if not isinstance(state.get(key), bool):
             state[key] = bool(start)
@@ -161,22 +164,20 @@ def _draw(
     return _field(kind, schema, label, required, options)
 
 
-def _one_of(schema: dict[str, Any], label: str, required: bool, start: Any, options: dict[str, Any]) -> Any:
+def _one_of(choices: list[object], label: str, required: bool, start: object, options: dict[str, Any]) -> object:
     """A list to choose from; the choice, None if there is none yet."""
-    choices = list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema["const"]]
     key, state = options["key"], st.session_state
     if key not in state or (state[key] is not None and state[key] not in choices):
         state[key] = start if start in choices else choices[0] if required and choices else None
     return st.selectbox(label, choices, index=None, format_func=_option, placeholder="optional", **options)
 
 
-def _some_of(schema: dict[str, Any], label: str, required: bool, start: Any, options: dict[str, Any]) -> Any:
+def _some_of(choices: list[object], label: str, required: bool, start: object, options: dict[str, Any]) -> object:
     """A list to choose several from; the choices, None if there are none."""
-    choices = schema["items"]["enum"]
     key, state = options["key"], st.session_state
     if key not in state:
         state[key] = [one for one in start if one in choices] if isinstance(start, list) else []
-    several: list[Any] = st.multiselect(label, choices, format_func=_option, **options)
+    several: list[object] = st.multiselect(label, choices, format_func=_option, **options)
     return several if several or required else None
 
 

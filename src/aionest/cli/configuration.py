@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
@@ -19,6 +19,9 @@ from .help import App
 from .options import ConfigOption, JsonOption, ServerArgument, pairs
 from .output import State, err, out, show_json, show_nothing
 from .suggest import no_server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 app = App(help="The configuration file.")
 mcp.app.add_typer(app, name="config")
@@ -52,7 +55,9 @@ def show(
     else:
         out.print(escape(str(settings.config_file)), style="bold")
         for name, values in public.items():
-            _print_server(name, values, whole=server is not None)
+            command = values["command"]
+            target = " ".join([command, *values["args"]]).strip() if command else values["url"]
+            _print_server(name, str(target), values, whole=server is not None)
         if not public and not errors:
             show_nothing("It has no servers. Add one: aionest mcp config add NAME -- COMMAND")
         for text in errors:
@@ -62,10 +67,9 @@ def show(
     raise typer.Exit(1 if errors else 0)
 
 
-def _print_server(name: str, values: dict[str, Any], whole: bool) -> None:
-    target = " ".join([values["command"] or "", *values["args"]]).strip() if values["command"] else values["url"]
+def _print_server(name: str, target: str, values: Mapping[str, object], whole: bool) -> None:
     notes = "".join(f" ({note})" for note in ("disabled", "required") if values[note])
-    out.print(f"  {escape(name)}: {escape(str(target))}{notes}", soft_wrap=True)
+    out.print(f"  {escape(name)}: {escape(target)}{notes}", soft_wrap=True)
     for key, value in values.items() if whole else ():
         if value not in (None, [], {}) and key not in ("name", "command", "args", "url"):
             out.print(f"    {key}: {escape(str(value))}", soft_wrap=True)

@@ -95,13 +95,14 @@ def answer_question(params: Any) -> dict[str, Any] | None:
         return None
     described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
     given: dict[str, Any] = {}
-    for name, field in described.properties.items():
-        given |= _ask_field(described, name, field)
+    for name in described.properties:
+        given |= _ask_field(described, name)
     return given
 
 
-def _ask_field(described: Tool, name: str, field: dict[str, Any]) -> dict[str, Any]:
+def _ask_field(described: Tool, name: str) -> dict[str, object]:
     """Ask for one field until what is typed fits it; nothing where nothing is."""
+    field = described.properties[name]
     label = for_cell(field.get("title") or field.get("description") or name)
     values = field.get("enum") or (field.get("items") or {}).get("enum")
     if isinstance(values, list):
