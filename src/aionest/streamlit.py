@@ -25,6 +25,9 @@ from aionest.mcp import Tool, ToolResult, ToolsConfig, ToolsLoader
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    Configuration = ToolsConfig | Mapping[str, object] | str | Path | None
 
     from streamlit.delta_generator import DeltaGenerator
 
@@ -33,7 +36,7 @@ __all__ = ["MCPConnection", "call", "stream", "tools_loader"]
 LOOK = 0.1  # seconds between looks at whether the script is to stop
 
 
-def _key(config: Any) -> str:
+def _key(config: Configuration) -> str:
     if isinstance(config, ToolsConfig):
         return str(config.config_file.resolve()) if config.config_file is not None else f"object {id(config)}"
     if config is None:
@@ -50,13 +53,9 @@ def _key(config: Any) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _new(config: Any, options: dict[str, Any]) -> ToolsLoader:
+def _new(config: Configuration, options: dict[str, Any]) -> ToolsLoader:
     aionest.apply()
-    if isinstance(config, ToolsConfig) or (
-        config is not None and not isinstance(config, str) and not hasattr(config, "__fspath__")
-    ):
-        return ToolsLoader(config=config, **options)
-    return ToolsLoader(config_file=config, **options)
+    return ToolsLoader(config=config, **options)
 
 
 class _Held:
@@ -120,11 +119,11 @@ def _close(loader: ToolsLoader) -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _of_process(key: str, _config: Any, _options: dict[str, Any]) -> _Held:
+def _of_process(key: str, _config: Configuration, _options: dict[str, Any]) -> _Held:
     return _Held(_new(_config, _options))
 
 
-def _of_session(key: str, config: Any, options: dict[str, Any]) -> _Held:
+def _of_session(key: str, config: Configuration, options: dict[str, Any]) -> _Held:
     """As ``_of_process``, kept with the state of the browser session, which Streamlit drops when that ends."""
     name = "aionest tools loaders"
     kept: dict[str, _Held] = st.session_state.setdefault(name, {})
@@ -133,7 +132,7 @@ def _of_session(key: str, config: Any, options: dict[str, Any]) -> _Held:
     return kept[key]
 
 
-def tools_loader(config: Any = None, *, scope: str = "global", **options: Any) -> ToolsLoader:
+def tools_loader(config: Configuration = None, *, scope: str = "global", **options: Any) -> ToolsLoader:
     """The loader of this configuration: opened at the first call, the same one at every rerun.
 
     :param config: a path, a ``ToolsConfig`` or a mapping of servers; None looks in the usual places.
@@ -163,7 +162,7 @@ tools_loader.clear = _clear  # type: ignore[attr-defined]
 def call(
     loader: ToolsLoader,
     tool: str | Tool,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, object] | None = None,
     *,
     timeout: float | None = None,
     label: str | None = None,
@@ -206,7 +205,7 @@ def call(
 def stream(
     loader: ToolsLoader,
     tool: str | Tool,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, object] | None = None,
     *,
     timeout: float | None = None,
     markdown: bool = False,
@@ -245,7 +244,7 @@ class _Work:
     """A call that runs on the portal while a script waits for it."""
 
     def __init__(
-        self, loader: ToolsLoader, tool: str | Tool, arguments: Mapping[str, Any] | None, timeout: float | None
+        self, loader: ToolsLoader, tool: str | Tool, arguments: Mapping[str, object] | None, timeout: float | None
     ) -> None:
         self.tool = tool if isinstance(tool, Tool) else loader.find(tool)
         self.steps: queue.SimpleQueue[tuple[float, float | None, str | None]] = queue.SimpleQueue()
@@ -298,7 +297,7 @@ class MCPConnection(BaseConnection[ToolsLoader]):
         """All tools by name."""
         return self._instance.tools
 
-    def call(self, tool: str | Tool, arguments: Mapping[str, Any] | None = None, **options: Any) -> ToolResult:
+    def call(self, tool: str | Tool, arguments: Mapping[str, object] | None = None, **options: Any) -> ToolResult:
         """Call a tool; see ``aionest.streamlit.call``."""
         return call(self._instance, tool, arguments, **options)
 

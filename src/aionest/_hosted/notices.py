@@ -67,7 +67,7 @@ def resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: Any) -> bool:
+def in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> bool:
     """Call it in the loop's thread: now if that is here. False if the loop is closed."""
     if events._get_running_loop() is loop:
         callback(*args)

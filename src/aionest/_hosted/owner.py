@@ -28,7 +28,10 @@ from .._errors import ResourceLost
 from .notices import Signal, in_loop, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
+
+    from anyio import CancelScope
 
 T = TypeVar("T")
 
@@ -41,7 +44,7 @@ _owners: dict[Owner[Any], None] = {}  # strong, oldest first: a task that waits 
 owners_that_stayed: list[Owner[Any]] = []  # in the parent, when this process was forked
 
 
-def _name_of(cm: Any) -> str:
+def _name_of(cm: object) -> str:
     function = getattr(cm, "func", None) or cm  # contextlib's managers know the function that they are made of
     return getattr(function, "__qualname__", None) or type(cm).__qualname__
 
@@ -51,12 +54,13 @@ def _from_scope(exc: BaseException) -> bool:
     return bool(exc.args) and isinstance(exc.args[0], str) and " cancel scope " in exc.args[0]
 
 
-def _anyio_scope() -> Any:
+def _anyio_scope() -> CancelScope | None:
     """A cancel scope around the owner's work, where anyio is in use.
 
     Cancelling through it respects shielded parts of the resource's clean-up, which ``Task.cancel()`` would break into.
     """
-    return getattr(sys.modules.get("anyio"), "CancelScope", lambda: None)()
+    make: Callable[[], CancelScope | None] = getattr(sys.modules.get("anyio"), "CancelScope", lambda: None)
+    return make()
 
 
 class Owner(Generic[T]):
@@ -69,8 +73,8 @@ class Owner(Generic[T]):
         self.lock = threading.Lock()
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self.task: asyncio.Task[None] | None = None
-        self.scope: Any = None
-        self.value: Any = None
+        self.scope: CancelScope | None = None
+        self.value: T = None  # type: ignore[assignment]  # until it was entered
         self.entered = Signal()  # or refused
         self.lost = Signal()
         self.ended = Signal()

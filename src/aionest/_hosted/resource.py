@@ -16,7 +16,7 @@ import asyncio
 import functools
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .._engine.checks import refuse
 from .notices import Guard, Signal, in_loop
@@ -196,7 +196,7 @@ class Hosted(Generic[T_co]):
             raise owner.error()
         return box[0].result()
 
-    async def _call(self, function: Callable[..., Awaitable[R]], args: tuple[Any, ...]) -> R:
+    async def _call(self, function: Callable[..., Awaitable[R]], args: tuple[object, ...]) -> R:
         return await self.guard(function(*args))
 
     def on_lost(self, callback: Callable[[ResourceLost], object]) -> None:
@@ -249,7 +249,7 @@ class Hosted(Generic[T_co]):
             owner.loop.call_exception_handler(context)
 
 
-def _tell(owner: Owner[Any], callback: Callable[[ResourceLost], object]) -> None:
+def _tell(owner: Owner[T_co], callback: Callable[[ResourceLost], object]) -> None:
     try:
         callback(owner.error())
     except Exception as exc:

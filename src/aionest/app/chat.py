@@ -11,12 +11,15 @@ import json
 import re
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from aionest.mcp.errors import clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    import httpx
+    from typing_extensions import Required
 
 LONGEST = 8 << 20  # characters of one event; an endpoint that sends no line ends must not fill the memory
 SHOWN = 300  # characters of an endpoint's own words that an error quotes
@@ -74,12 +77,36 @@ class Events:
         return found
 
 
+class Called(TypedDict):
+    """What a model wants to be called."""
+
+    name: str
+    arguments: str  # JSON, as the model wrote it
+
+
+class Call(TypedDict):
+    """A call that a model proposes."""
+
+    id: str
+    type: str
+    function: Called
+
+
+class Message(TypedDict, total=False):
+    """An entry of a conversation."""
+
+    role: Required[str]
+    content: str
+    tool_calls: list[Call]
+    tool_call_id: str
+
+
 @dataclass
 class Reply:
     """An answer as it comes together."""
 
     text: str = ""
-    calls: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     finish: str | None = None
     done: bool = False
     _at: dict[int, int] = field(default_factory=dict, repr=False)
@@ -120,7 +147,7 @@ class Reply:
         self.text += text
         return text
 
-    def _add_call(self, fragment: dict[str, Any]) -> None:
+    def _add_call(self, fragment: dict[str, object]) -> None:
         index, name = fragment.get("index"), fragment.get("id")
         if isinstance(index, int):
             position = self._at.get(index)
@@ -147,9 +174,9 @@ class Reply:
         if isinstance(arguments, str):
             call["function"]["arguments"] += arguments
 
-    def message(self, taken: int = 0) -> dict[str, Any]:
+    def message(self, taken: int = 0) -> Message:
         """The answer as an entry of the conversation. ``taken`` makes ids for calls of endpoints that give none."""
-        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        message: Message = {"role": "assistant", "content": self.text}
         if self.calls:
             for number, call in enumerate(self.calls):
                 call["id"] = call["id"] or f"call_{taken}_{number}"
@@ -158,7 +185,7 @@ class Reply:
 
 
 async def stream(
-    endpoint: Endpoint, messages: list[dict[str, Any]], tools: list[dict[str, Any]], reply: Reply
+    endpoint: Endpoint, messages: list[Message], tools: list[dict[str, object]], reply: Reply
 ) -> AsyncGenerator[str, None]:
     """Ask, and give the text as it arrives; ``reply`` has all there is at any time.
 
@@ -175,7 +202,7 @@ async def stream(
         if not re.fullmatch(r"[!-~]+", key):  # checked here: the library's own error would quote it
             raise ChatError("The API key has characters that no key can have.")
         headers["Authorization"] = f"Bearer {key}"
-    body: dict[str, Any] = {"model": endpoint.model, "messages": messages, "stream": True}
+    body: dict[str, object] = {"model": endpoint.model, "messages": messages, "stream": True}
     if tools:
         body["tools"] = tools
     timeout = httpx.Timeout(30.0, read=SILENCE)
@@ -203,7 +230,7 @@ async def stream(
         raise ChatError(f"The connection to the endpoint broke: {why}") from None
 
 
-async def _answers(response: Any, reply: Reply) -> AsyncGenerator[str, None]:
+async def _answers(response: httpx.Response, reply: Reply) -> AsyncGenerator[str, None]:
     if "json" in response.headers.get("content-type", ""):
         text = reply.add((await _start(response, LONGEST)).decode("utf-8", "replace"))
         if not reply.text and not reply.calls:
@@ -232,7 +259,7 @@ async def _answers(response: Any, reply: Reply) -> AsyncGenerator[str, None]:
         raise ChatError("The answer ended in the middle.")
 
 
-async def _start(response: Any, limit: int = 1 << 16) -> bytes:
+async def _start(response: httpx.Response, limit: int = 1 << 16) -> bytes:
     found = bytearray()
     async for piece in response.aiter_bytes():
         found += piece

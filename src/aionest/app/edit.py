@@ -11,12 +11,14 @@ import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aionest.mcp import ToolsConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aionest.mcp import ConfigError
 
 PROGRAM, HTTP, SSE = "Program", "HTTP", "SSE"
 KINDS = {"stdio": PROGRAM, "streamable_http": HTTP, "sse": SSE}
@@ -70,7 +72,7 @@ def fields_of(config: ToolsConfig, name: str) -> Fields:
     )
 
 
-def value_of(fields: Fields, before: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+def value_of(fields: Fields, before: Mapping[str, object] | None = None) -> tuple[dict[str, object], list[str]]:
     """The entry of a server that has these fields, and what is wrong with them.
 
     :param before: its entry as it was; what the form does not have is kept.
@@ -78,7 +80,7 @@ def value_of(fields: Fields, before: Mapping[str, Any] | None = None) -> tuple[d
     problems: list[str] = []
     value = dict(before or {})
 
-    def put(field: str, new: Any) -> None:
+    def put(field: str, new: object) -> None:
         keys = [key for key in _NAMES.get(field, (field,)) if key in value]
         for key in keys if new in ("", [], {}, None) else keys[1:]:
             del value[key]
@@ -197,7 +199,7 @@ def _with_text(file: Path, text: str, replace: bool) -> list[str]:
             os.unlink(name)
 
 
-def put_server(file: Path, name: str, value: Mapping[str, Any], old_name: str | None = None) -> list[str]:
+def put_server(file: Path, name: str, value: Mapping[str, object], old_name: str | None = None) -> list[str]:
     """Add or replace a server, under a new name if ``old_name`` is another one; what is wrong if it cannot be."""
     if not name.strip():
         return ["Name: it is empty."]
@@ -251,7 +253,7 @@ def _config(file: Path) -> ToolsConfig:
     return made
 
 
-def _short(error: Any) -> str:
+def _short(error: ConfigError) -> str:
     """An error of a form, which needs neither file nor server to be named."""
     text = f"{error.field}: {error.message}" if error.field else error.message
     return f"{text}. {error.hint}" if error.hint else text

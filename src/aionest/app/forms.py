@@ -8,7 +8,7 @@ when it is chosen again, though Streamlit drops the state of widgets that are no
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
@@ -37,13 +37,13 @@ def _target(reference: str, root: Mapping[str, object]) -> object:
     return target
 
 
-def _alternatives(schema: dict[str, Any]) -> list[dict[str, object]]:
+def _alternatives(schema: dict[str, object]) -> list[dict[str, object]]:
     """What ``anyOf`` and the like offer, but for nothing."""
-    parts = [*(schema.get("anyOf") or []), *(schema.get("oneOf") or []), *(schema.get("allOf") or [])]
+    parts = [one for key in ("anyOf", "oneOf", "allOf") if isinstance(found := schema.get(key), list) for one in found]
     return [one for one in parts if isinstance(one, dict) and one.get("type") != "null"]
 
 
-def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+def _resolved(schema: object, root: dict[str, object]) -> dict[str, object]:
     """A schema with its own references followed, and the one that matters of ``anyOf`` and the like."""
     for _ in range(16):
         if not isinstance(schema, dict):
@@ -63,7 +63,7 @@ def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
     return schema if isinstance(schema, dict) else {}
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(schema: dict[str, object]) -> str:
     if isinstance(schema.get("enum"), list) or "const" in schema:
         return "choice"
     kind = schema.get("type")
@@ -79,7 +79,7 @@ def _kind(schema: dict[str, Any]) -> str:
     return kind if kind in ("string", "integer", "number", "boolean") else "json"
 
 
-def _written(kind: str, value: Any) -> Any:
+def _written(kind: str, value: object) -> object:
     """A value as the state of its widget."""
     if kind == "json":
         return "" if value is None else json.dumps(value, ensure_ascii=False, indent=1)
@@ -98,7 +98,7 @@ def _written(kind: str, value: Any) -> Any:
     return value
 
 
-def fill(tool: Tool, given: dict[str, Any]) -> None:
+def fill(tool: Tool, given: dict[str, object]) -> None:
     """Put arguments into a tool's form; only before it is drawn in this run, so in callbacks."""
     for name, written in tool.properties.items():
         schema = _resolved(written, tool.input_schema)
@@ -109,12 +109,12 @@ def fill(tool: Tool, given: dict[str, Any]) -> None:
         st.session_state[key_of(tool, name)] = value
 
 
-def arguments(tool: Tool, before: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+def arguments(tool: Tool, before: dict[str, object] | None = None) -> tuple[dict[str, object], list[str]]:
     """Draw the widgets; the arguments as they stand, and what is wrong with them.
 
     :param before: what was given to it last.
     """
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     problems: list[str] = []
     for name, written in tool.properties.items():
         schema = _resolved(written, tool.input_schema)
@@ -130,9 +130,16 @@ def arguments(tool: Tool, before: dict[str, Any] | None = None) -> tuple[dict[st
     return given, problems
 
 
+class _Options(TypedDict):
+    """What all widgets are given."""
+
+    help: str | None
+    key: str
+
+
 def _draw(
-    tool: Tool, name: str, schema: dict[str, Any], label: str, required: bool, before: dict[str, Any] | None
-) -> Any:
+    tool: Tool, name: str, schema: dict[str, object], label: str, required: bool, before: dict[str, object] | None
+) -> object:
     """One widget; its value, None if there is none.
 
     :raises ValueError: what is written there is no JSON.
@@ -144,12 +151,12 @@ def _draw(
     if before is not None and name not in before:
         start = None  # it was left empty
     text = schema.get("description")
-    options: dict[str, Any] = {"help": for_markdown(text) if isinstance(text, str) else None, "key": key}
+    options: _Options = {"help": for_markdown(text) if isinstance(text, str) else None, "key": key}
     if kind == "choice":
-        choices = list(schema["enum"]) if isinstance(schema.get("enum"), list) else [schema["const"]]
-        return _one_of(choices, label, required, start, options)
+        return _one_of(_choices(schema), label, required, start, options)
     if kind == "choices":
-        return _some_of(schema["items"]["enum"], label, required, start, options)
+        items = schema.get("items")
+        return _some_of(_choices(items) if isinstance(items, dict) else [], label, required, start, options)
     if kind == "boolean" and (required or isinstance(schema.get("default"), bool)):
         if not isinstance(state.get(key), bool):
             state[key] = bool(start)
@@ -157,14 +164,20 @@ def _draw(
     if kind == "boolean":
         if state.get(key) not in _YES_NO:
             state[key] = _written(kind, start if isinstance(start, bool) else None)
-        chosen = _YES_NO[st.selectbox(label, list(_YES_NO), **options)]
+        chosen = _YES_NO[st.selectbox(label, list(_YES_NO), **options) or ""]
         return None if chosen == "" else chosen
     if key not in state:
         state[key] = _written(kind, start)
     return _field(kind, schema, label, required, options)
 
 
-def _one_of(choices: list[object], label: str, required: bool, start: object, options: dict[str, Any]) -> object:
+def _choices(schema: Mapping[str, object]) -> list[object]:
+    """The values that a schema lists."""
+    values = schema.get("enum")
+    return list(values) if isinstance(values, list) else [schema.get("const")]
+
+
+def _one_of(choices: list[object], label: str, required: bool, start: object, options: _Options) -> object:
     """A list to choose from; the choice, None if there is none yet."""
     key, state = options["key"], st.session_state
     if key not in state or (state[key] is not None and state[key] not in choices):
@@ -172,7 +185,7 @@ def _one_of(choices: list[object], label: str, required: bool, start: object, op
     return st.selectbox(label, choices, index=None, format_func=_option, placeholder="optional", **options)
 
 
-def _some_of(choices: list[object], label: str, required: bool, start: object, options: dict[str, Any]) -> object:
+def _some_of(choices: list[object], label: str, required: bool, start: object, options: _Options) -> object:
     """A list to choose several from; the choices, None if there are none."""
     key, state = options["key"], st.session_state
     if key not in state:
@@ -181,7 +194,7 @@ def _some_of(choices: list[object], label: str, required: bool, start: object, o
     return several if several or required else None
 
 
-def _field(kind: str, schema: dict[str, Any], label: str, required: bool, options: dict[str, Any]) -> Any:
+def _field(kind: str, schema: dict[str, object], label: str, required: bool, options: _Options) -> object:
     """A widget to type into; its value, None if it is empty.
 
     :raises ValueError: what is written there is no JSON.
@@ -222,9 +235,9 @@ def _short(number: float | None) -> float | int | None:
     return int(number) if number is not None and number.is_integer() and abs(number) <= _MAX else number
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return value if isinstance(value, (int, float)) else None
 
 
-def _option(value: Any) -> str:
+def _option(value: object) -> str:
     return for_cell(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

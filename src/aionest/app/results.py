@@ -12,7 +12,7 @@ import io
 import json
 import mimetypes
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -28,7 +28,7 @@ ROWS = 5_000
 _MARKDOWN = re.compile(r"^(#{1,6} |\s*[-*] |\s*\d+\. |\|.*\||```)|\*\*\S", re.MULTILINE)
 
 
-def _parsed(result: ToolResult) -> Any:
+def _parsed(result: ToolResult) -> object:
     """The value of a result that has one: its structured part, or a text that is JSON; else None."""
     if result.structured is not None:
         return result.structured
@@ -193,10 +193,10 @@ def text_to_compare(result: ToolResult) -> str:
     return pretty(value) if value is not None else result.text or pretty(result.content)
 
 
-def _audio(block: dict[str, Any]) -> None:
+def _audio(block: dict[str, object]) -> None:
     kind = _media(str(block.get("mimeType") or "audio/wav"))
     try:
-        data = base64.b64decode(block.get("data") or "")
+        data = base64.b64decode(str(block.get("data") or ""))
     except (ValueError, TypeError) as exc:
         wrong(f"A sound ({kind}) cannot be played: {for_cell(exc)}")
         return

@@ -17,7 +17,7 @@ from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -97,7 +97,7 @@ class Journal:
                 if outcome in ("", how) and server in (None, one) and by in (None, who)
             )
 
-    def log(self, server: str, level: str, data: Any) -> None:
+    def log(self, server: str, level: str, data: object) -> None:
         """A server's log message."""
         text = data if isinstance(data, str) else repr(data)
         with self._guard:
@@ -136,7 +136,7 @@ class Journal:
 journal = Journal()
 
 
-def run(loader: ToolsLoader, tool: Tool, arguments: dict[str, Any], page: str) -> ToolResult:
+def run(loader: ToolsLoader, tool: Tool, arguments: dict[str, object], page: str) -> ToolResult:
     """Call a tool, with its progress shown, and enter it in the journal. A rerun or a stop of the script cancels it.
 
     :raises ToolsError: as ``aionest.streamlit.call``.

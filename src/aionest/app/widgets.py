@@ -16,6 +16,8 @@ import streamlit as st
 from aionest._untrusted import for_label, for_markdown, for_page
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from aionest.mcp import ServerStatus, ToolsLoader
 
 COLORS = {
@@ -36,7 +38,7 @@ STRETCH: dict[str, Any] = (
 WIDE: dict[str, Any] = {} if "width" in inspect.signature(st.altair_chart).parameters else {"use_container_width": True}
 
 
-def row(columns: list[float]) -> list[Any]:
+def row(columns: list[float]) -> list[DeltaGenerator]:
     """Places side by side for buttons: as wide as they need where Streamlit can do that, else columns of these shares."""
     if _HORIZONTAL:
         return [st.container(horizontal=True)] * len(columns)
@@ -56,9 +58,9 @@ def harmless(text: str) -> str:
     return text.replace("![", "!\u200b[")
 
 
-def wrong(text: object, place: Any = st) -> None:
+def wrong(text: object, place: DeltaGenerator | None = None) -> None:
     """An error, as it was told."""
-    place.error(for_markdown(text))
+    (st if place is None else place).error(for_markdown(text))
 
 
 def ms(seconds: float | None) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -30,7 +30,7 @@ def cache_file() -> Path:
     return user_cache_path("aionest", appauthor=False) / "completion.json"
 
 
-def _read() -> dict[str, Any]:
+def _read() -> dict[str, dict[str, dict[str, list[str]]]]:
     try:
         found = json.loads(cache_file().read_text("utf-8"))
     except (OSError, ValueError):

@@ -16,7 +16,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
 
 
 def nest() -> str:
@@ -68,8 +67,8 @@ class Loader:
         return ", ".join(tool.name for tool in (await self.session.list_tools()).tools)
 
     async def _call(self) -> str:
-        content: Any = (await self.session.call_tool("upper", {"text": "still open"})).content[0]
-        return str(content.text)
+        content = (await self.session.call_tool("upper", {"text": "still open"})).content[0]
+        return str(getattr(content, "text", content))
 
     async def _cleanup(self) -> str:
         await self.stack.aclose()
@@ -79,7 +78,7 @@ class Loader:
 def step(function: Callable[[], str]) -> None:
     """Print what became of it."""
     try:
-        found: dict[str, Any] = {"ok": True, "detail": function()}
+        found: dict[str, object] = {"ok": True, "detail": function()}
     except BaseException as exc:
         found = {"ok": False, "detail": f"{type(exc).__name__}: {exc}".rstrip(": ")}
     print(json.dumps({"step": function.__name__, **found}), flush=True)

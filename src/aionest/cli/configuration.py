@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
@@ -107,7 +107,7 @@ def add(
     """Add or replace a server."""
     State.json = json_
     settings, accepted = _to_change(config)
-    value: dict[str, Any] = {"type": kind} if kind else {}
+    value: dict[str, object] = {"type": kind} if kind else {}
     value |= {"url": target[0]} if "://" in target[0] else {"command": target[0], "args": target[1:]}
     if "url" in value and len(target) > 1:
         raise UsageError("a URL has no arguments")

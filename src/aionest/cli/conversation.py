@@ -10,7 +10,7 @@ import concurrent.futures
 import contextlib
 import functools
 import queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.markup import escape
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from aionest.mcp import ToolResult, ToolsLoader
 
 ASKED = 4_000  # characters of a question
-_Question = tuple[Any, "concurrent.futures.Future[Any]"]  # with its answer
+_Question = tuple["Asked", "concurrent.futures.Future[dict[str, object] | None]"]  # with its answer
+
+
+class Asked(Protocol):
+    """A question of a server; what else there is to it depends on its kind."""
+
+    message: str
 
 
 class Conversation:
@@ -39,12 +45,12 @@ class Conversation:
         self._news: queue.SimpleQueue[_Question | concurrent.futures.Future[ToolResult]] = queue.SimpleQueue()
         self.options: dict[str, Any] = {"elicitation": self._elicitation} if is_interactive() else {}
 
-    async def _elicitation(self, params: Any) -> Any:
-        reply: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    async def _elicitation(self, params: Asked) -> dict[str, object] | None:
+        reply: concurrent.futures.Future[dict[str, object] | None] = concurrent.futures.Future()
         self._news.put((params, reply))
         return await asyncio.wrap_future(reply)
 
-    def call(self, loader: ToolsLoader, tool: Tool, arguments: dict[str, Any], timeout: float | None) -> ToolResult:
+    def call(self, loader: ToolsLoader, tool: Tool, arguments: dict[str, object], timeout: float | None) -> ToolResult:
         """``loader.call()``."""
         if State.json or not err.is_terminal:
             return loader.call(tool, arguments, timeout=timeout)
@@ -73,7 +79,7 @@ class Conversation:
             return one.result()
 
 
-def _reply(params: Any, reply: concurrent.futures.Future[Any]) -> None:
+def _reply(params: Asked, reply: concurrent.futures.Future[dict[str, object] | None]) -> None:
     """Have a person answer a question; one that they do not go on with is declined, or the server would wait for it."""
     answer = None
     try:
@@ -83,7 +89,7 @@ def _reply(params: Any, reply: concurrent.futures.Future[Any]) -> None:
             reply.set_result(answer)
 
 
-def answer_question(params: Any) -> dict[str, Any] | None:
+def answer_question(params: Asked) -> dict[str, object] | None:
     """Ask the person what a server asks, field by field. None if they decline."""
     schema = getattr(params, "requestedSchema", None) or getattr(params, "requested_schema", None) or {}
     err.print(f"[bold]The server asks:[/] {escape(for_page(params.message, ASKED))}")
@@ -94,7 +100,7 @@ def answer_question(params: Any) -> dict[str, Any] | None:
     if not typer.confirm("Answer it?", default=True, err=True):
         return None
     described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     for name in described.properties:
         given |= _ask_field(described, name)
     return given

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 MODES = {"stock": "stock asyncio", "aionest": "aionest.apply()", "threads": "apply(shared=True), a thread per step"}
 NESTED = {"nest": "asyncio.run inside a running loop", "order": "three nested runs return as they end"}
@@ -28,7 +27,7 @@ def steps() -> dict[str, str]:
     return NESTED if importlib.util.find_spec("mcp") is None else {**NESTED, **SESSION}
 
 
-def run(mode: str) -> dict[str, dict[str, Any]]:
+def run(mode: str) -> dict[str, dict[str, object]]:
     """What became of each step in a mode: ``ok`` and ``detail`` by the step's name."""
     server = Path(__file__).with_name("_demo_server.py")
     command = [sys.executable, "-m", "aionest.cli._demo_flow", mode, str(server), *steps()]
@@ -51,12 +50,12 @@ def run(mode: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def is_good(found: dict[str, dict[str, dict[str, Any]]]) -> bool:
+def is_good(found: dict[str, dict[str, dict[str, object]]]) -> bool:
     """Did all go well with aionest? What stock asyncio refuses is no fault."""
     return all(one["ok"] for mode in ("aionest", "threads") for one in found[mode].values())
 
 
-def lines(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+def lines(found: dict[str, dict[str, dict[str, object]]]) -> list[str]:
     """What there is to be shown, in 80 columns: ok or fails for each step, and the reasons below."""
     titles = {"stock": "stock", "aionest": "aionest", "threads": "aionest, in threads"}
     known = steps()

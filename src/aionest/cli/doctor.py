@@ -11,7 +11,6 @@ import platform
 import subprocess
 import sys
 from importlib import metadata
-from typing import Any
 
 _LOOK = """
 import asyncio, json, sys
@@ -87,9 +86,9 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
         return "", f"it takes longer than {_LIMIT:.0f} s"
 
 
-def _looked(output: str) -> dict[str, Any]:
+def _looked(output: str) -> dict[str, object]:
     try:
-        seen: dict[str, Any] = json.loads(output)
+        seen: dict[str, object] = json.loads(output)
     except ValueError:
         return {"loops": "cannot be told: the engine does not start here"}
     seen["unapply() takes it back"] = "yes" if seen["unapply() takes it back"] else "no"
@@ -106,13 +105,13 @@ def _surface(output: str, errors: str) -> dict[str, str] | str:
         return errors.strip().rpartition("\n")[2]
 
 
-def report(mcp: bool = False) -> dict[str, Any]:
+def report(mcp: bool = False) -> dict[str, object]:
     """What there is to know, by topic: texts, lists of names, and texts by name.
 
     :param mcp: look at the MCP SDK, too, which takes a while to import.
     """
     programs = {"look": _LOOK, "test": _TEST}
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "aionest": version(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -142,7 +141,7 @@ def report(mcp: bool = False) -> dict[str, Any]:
     return found
 
 
-def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+def rows(report: dict[str, object]) -> list[tuple[str, str]]:
     """A report as texts."""
     shown = []
     for key, value in report.items():
@@ -154,7 +153,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     return shown
 
 
-def advice(report: dict[str, Any]) -> list[str]:
+def advice(report: dict[str, object]) -> list[str]:
     """What is missing, and what else could be looked at: a sentence each."""
     lines = []
     missing = next((one for one in _EXTRAS if any(report[name] == "-" for name in one[0])), None)

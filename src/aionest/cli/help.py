@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from . import suggest
 from .output import out
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., object])
 _TEXT = 30  # the column where explanations begin
 
 
@@ -34,6 +34,9 @@ class App(typer.Typer):
     ) -> Callable[[_Function], _Function]:
         """A command, with examples for its help, a line each."""
         return super().command(name, cls=Command, epilog=examples or None, **more)
+
+
+# contexts and commands are of click, or of typer's own copy of it, as its release has it
 
 
 class Command(TyperCommand):
@@ -66,12 +69,18 @@ class Group(TyperGroup):
             raise
 
 
-def _help(command: Any, ctx: Any) -> str:
+def _help(command: Command | Group, ctx: Any) -> str:
     width = max(40, min(out.width if out.is_terminal else int(os.environ.get("COLUMNS") or 80), 120))
 
     def wrap(text: str, first: str = "", rest: str = "") -> str:
-        more: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
-        return textwrap.fill(text, width, initial_indent=first, subsequent_indent=rest, **more)
+        return textwrap.fill(
+            text,
+            width,
+            initial_indent=first,
+            subsequent_indent=rest,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
 
     arguments, options = _parameters(command, ctx)
     usage = " ".join([ctx.command_path, *(["COMMAND"] if hasattr(command, "commands") else [])])
@@ -101,7 +110,7 @@ def _entry(name: str, text: str, entries: list[tuple[str, str]], wrap: Callable[
     return wrap(text, f"  {name}".ljust(at), " " * at)
 
 
-def _parameters(command: Any, ctx: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def _parameters(command: Command | Group, ctx: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Arguments and options, each with what is to be said of it."""
     arguments, options = [], []
     for one in command.get_params(ctx):
@@ -111,7 +120,7 @@ def _parameters(command: Any, ctx: Any) -> tuple[list[tuple[str, str]], list[tup
             arguments.append((name if one.required else f"[{name}]", text))
         elif not getattr(one, "hidden", False):
             names = ", ".join([*sorted(one.opts, key=len), *one.secondary_opts])
-            if not one.is_flag:
+            if not getattr(one, "is_flag", False):
                 names += f" {one.metavar or str(one.name).upper()}"
             variable = f" [${one.envvar}]" if isinstance(one.envvar, str) else ""
             options.append((names, (text or " ") + variable))

@@ -54,7 +54,10 @@ def resources(
         show_errors(loader)
 
 
-def show_resources(loader: ToolsLoader, found: dict[str, Any], templates: dict[str, Any]) -> None:
+Listed = dict[str, list[dict[str, Any]]]  # by server, what it lists
+
+
+def show_resources(loader: ToolsLoader, found: Listed, templates: Listed) -> None:
     """A table of resources and of templates."""
     rows = [
         (
@@ -100,7 +103,7 @@ def read(
         show_contents(contents, "--output FILE writes it")
 
 
-def write_contents(server: str, contents: list[dict[str, Any]], file: Path) -> None:
+def write_contents(server: str, contents: list[dict[str, object]], file: Path) -> None:
     """What a resource holds, into a file.
 
     :raises ProtocolError: the server says that it is binary data and it is none.
@@ -108,7 +111,8 @@ def write_contents(server: str, contents: list[dict[str, Any]], file: Path) -> N
     """
     try:
         data = b"".join(
-            base64.b64decode(block["blob"]) if "blob" in block else block.get("text", "").encode() for block in contents
+            base64.b64decode(str(block["blob"])) if "blob" in block else str(block.get("text", "")).encode()
+            for block in contents
         )
     except ValueError as exc:
         raise ProtocolError(f"server {server!r}: what it gave cannot be decoded: {exc}", server=server) from None
@@ -118,11 +122,11 @@ def write_contents(server: str, contents: list[dict[str, Any]], file: Path) -> N
         raise UsageError(f"{file}: {exc.strerror}") from None
 
 
-def show_contents(contents: list[dict[str, Any]], how_to_save: str) -> None:
+def show_contents(contents: list[dict[str, object]], how_to_save: str) -> None:
     """What a resource holds, for people."""
     for block in contents:
         if "text" in block:
-            show_data(block["text"])
+            show_data(str(block["text"]))
         else:
             err.print(f"({block.get('mimeType') or 'binary'}; {how_to_save})", style="dim", markup=False)
     if not contents:
@@ -159,7 +163,7 @@ def prompts(
         show_errors(loader)
 
 
-def show_prompts(loader: ToolsLoader, found: dict[str, Any]) -> None:
+def show_prompts(loader: ToolsLoader, found: Listed) -> None:
     """A table of prompts."""
     rows = []
     for name, entries in found.items():
@@ -203,7 +207,7 @@ def _no_prompt(prompt: str, settings: ToolsConfig) -> NoReturn:
 
 def prompt_messages(
     loader: ToolsLoader, meant: list[tuple[str, str]], given: dict[str, str], timeout: float | None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The messages of a prompt.
 
     :param meant: what its name may mean, as server and prompt; not empty.
@@ -219,7 +223,7 @@ def prompt_messages(
     return loader.get_prompt(*pair, given, timeout=timeout)
 
 
-def show_messages(messages: list[dict[str, Any]]) -> None:
+def show_messages(messages: list[dict[str, object]]) -> None:
     """Messages of a prompt, for people."""
     for message in messages:
         content = message.get("content") or {}

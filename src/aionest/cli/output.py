@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -23,14 +23,26 @@ from rich.table import Table
 from aionest._untrusted import for_cell, for_json, for_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import TextIO
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import TextIO, TypeGuard
+
+    from rich.console import ConsoleOptions, RenderableType
+
+    Styles = Mapping[int, dict[str, str]]  # by column, how its cells are shown, by their text
+
+
+class Told(Protocol):
+    """An error whose text is for people."""
+
+    code: str
+    exit_code: int
+    server: str | None
 
 
 class _Console(Console):
     """What others have written comes out as letters only, however it is printed."""
 
-    def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for one in super().render(renderable, options):
             yield one if one.control else Segment(for_terminal(one.text), one.style)
 
@@ -57,18 +69,18 @@ class Refused(Exception):
     server = None
 
 
-def is_told(exc: BaseException) -> bool:
+def is_told(exc: BaseException) -> TypeGuard[Told]:
     """Is it an error whose text is for people, with a ``code``, an ``exit_code`` and a ``server``?"""
     errors = sys.modules.get("aionest.mcp.errors")  # who has not imported it cannot have raised its errors
     return isinstance(exc, Refused if errors is None else (Refused, errors.ToolsError))
 
 
-def show_json(value: Any) -> None:
+def show_json(value: object) -> None:
     """The document of a command."""
     write_json(value, sys.stdout)
 
 
-def write_json(value: Any, file: TextIO) -> None:
+def write_json(value: object, file: TextIO) -> None:
     """One line of JSON, whatever the file's encoding. NaN and infinities, which JSON does not have, become null."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
@@ -84,7 +96,7 @@ def write_json(value: Any, file: TextIO) -> None:
     file.write(text + "\n")
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -92,10 +104,9 @@ def _finite(value: Any) -> Any:
     return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def error_json(exc: BaseException) -> dict[str, Any]:
+def error_json(exc: BaseException) -> dict[str, object]:
     """An error as it is documented."""
-    told: Any = exc if is_told(exc) else None
-    code, server = (told.code, told.server) if told is not None else ("error", None)
+    code, server = (exc.code, exc.server) if is_told(exc) else ("error", None)
     return {"error": {"code": code, "message": error_text(exc), "server": server}}
 
 
@@ -128,7 +139,9 @@ def is_interactive() -> bool:
     return not State.json and sys.stdin.isatty() and err.is_terminal
 
 
-def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: int = 1, styles: Any = None) -> None:
+def show_rows(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: int = 1, styles: Styles | None = None
+) -> None:
     """Rows with titles.
 
     :param whole: so many of the first columns are never folded: they are for copying.
@@ -155,7 +168,7 @@ def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: in
     out.print(table)
 
 
-def _show_stacked(titles: Sequence[str], rows: Sequence[Sequence[str]], styles: Any) -> None:
+def _show_stacked(titles: Sequence[str], rows: Sequence[Sequence[str]], styles: Styles) -> None:
     """For a narrow terminal: a row's first cell on a line of its own, the others below."""
     for row in rows:
         out.print(f"[bold]{escape(row[0])}[/]", soft_wrap=True, emoji=False)

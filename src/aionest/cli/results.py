@@ -12,7 +12,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aionest._untrusted import for_cell
 from aionest.mcp import UsageError
@@ -38,7 +38,7 @@ class Part:
         return own if re.fullmatch(r"\.\w{1,8}", own) else mimetypes.guess_extension(self.kind) or ".bin"
 
 
-def parts_of(content: list[dict[str, Any]]) -> list[Part]:
+def parts_of(content: list[dict[str, object]]) -> list[Part]:
     """Images, audio and embedded files of a result's blocks; what cannot be decoded is left out."""
     found = []
     for block in content:

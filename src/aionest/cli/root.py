@@ -181,7 +181,7 @@ def run() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _told(exc: Any) -> int:
+def _told(exc: BaseException) -> int:
     """Tell an error; the exit code."""
     if is_told(exc):
         _fail(exc.code, str(exc), exc.server)

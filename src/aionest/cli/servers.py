@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.markup import escape
@@ -31,7 +30,7 @@ from .output import STYLE, State, err, out, show_data, show_json, show_nothing, 
 from .suggest import no_server
 
 
-def status_json(status: ServerStatus) -> dict[str, Any]:
+def status_json(status: ServerStatus) -> dict[str, object]:
     """A server's state as it is documented."""
     return {
         "name": status.name,
@@ -69,7 +68,7 @@ def _exit_code(loader: ToolsLoader) -> int:
     return 3 if 3 in codes else max(codes, default=0)
 
 
-def _overview(loader: ToolsLoader) -> dict[str, Any]:
+def _overview(loader: ToolsLoader) -> dict[str, object]:
     return {"servers": [status_json(s) for s in loader.status.values()], "errors": loader.errors}
 
 
@@ -197,8 +196,17 @@ def login(
         raise UsageError(f"server {server!r} is disabled", server=server)
     if one is not None and not _has_login(one):
         raise UsageError(f"server {server!r} does not use OAuth: there is no login", server=server)
-    more: dict[str, Any] = {"config": settings, "authorize": authorize, "quiet": True, "tolerant": True}
-    with loaded(config, [server], yes, timeout=timeout, inputs=input_, **more) as loader:
+    with loaded(
+        config,
+        [server],
+        yes,
+        timeout=timeout,
+        inputs=input_,
+        config=settings,
+        authorize=authorize,
+        quiet=True,
+        tolerant=True,
+    ) as loader:
         for failure in loader.failures.values():
             raise failure
         if json_:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -80,7 +79,7 @@ def _fitting(tools: list[Tool], query: str) -> list[Tool]:
     return list(dict.fromkeys([*best, *named]))
 
 
-def _read_args(source: str | None) -> dict[str, Any]:
+def _read_args(source: str | None) -> dict[str, object]:
     if source is None:
         return {}
     if source == "-":

@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -31,6 +31,7 @@ from aionest.streamlit import LOOK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aionest.app.chat import Call, Message
     from aionest.mcp import Tool, ToolsLoader
 
 ROUNDS = 10  # answers of the model to one message, before the person is asked
@@ -48,7 +49,7 @@ PASSED_OVER = "This call was not run: the person went on without it."
 class Entry:
     """A message, and what the page shows besides it."""
 
-    message: dict[str, Any]
+    message: Message
     note: str = ""
     tool: str = ""
     arguments: str = ""
@@ -97,7 +98,7 @@ class Chat:
             self._stop = None
             return True
 
-    def open_calls(self) -> list[dict[str, Any]]:
+    def open_calls(self) -> list[Call]:
         """Calls that have no answer yet."""
         answered = set()
         for entry in reversed(self.entries):
@@ -108,12 +109,12 @@ class Chat:
                 return [one for one in calls if one["id"] not in answered]
         return []
 
-    def answer(self, call: dict[str, Any], text: str, note: str = "") -> None:
+    def answer(self, call: Call, text: str, note: str = "") -> None:
         """The result of a call; after the last one it is the model's turn."""
         function = call["function"]
         if len(text) > LONGEST:
             text = f"{text[:LONGEST]}\n[{len(text) - LONGEST} more characters left out]"
-        message = {"role": "tool", "tool_call_id": call["id"], "content": text}
+        message: Message = {"role": "tool", "tool_call_id": call["id"], "content": text}
         self.entries.append(Entry(message, note, function["name"], function["arguments"]))
         self.waiting = not self.open_calls()
 
@@ -129,7 +130,7 @@ class Chat:
         self.entries.append(Entry({"role": "user", "content": text}))
         self.waiting, self.rounds, self.error = True, 0, ""
 
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[Message]:
         """What the model gets; answers that were stopped before their first word are no message."""
         return [
             e.message
@@ -260,9 +261,7 @@ def _go_on(chat: Chat, run: int, endpoint: Endpoint, loader: ToolsLoader | None,
         st.rerun()
 
 
-def _next_call(
-    chat: Chat, run: int, proposed: dict[str, Any], loader: ToolsLoader | None, tools: dict[str, Tool]
-) -> None:
+def _next_call(chat: Chat, run: int, proposed: Call, loader: ToolsLoader | None, tools: dict[str, Tool]) -> None:
     function = proposed["function"]
     tool = tools.get(function["name"])
     problem, given = "", {}
@@ -304,9 +303,7 @@ def _next_call(
             st.rerun()
 
 
-def _run(
-    chat: Chat, run: int, proposed: dict[str, Any], loader: ToolsLoader, tool: Tool, given: dict[str, Any]
-) -> None:
+def _run(chat: Chat, run: int, proposed: Call, loader: ToolsLoader, tool: Tool, given: dict[str, object]) -> None:
     def stop() -> None:
         chat.answer(proposed, STOPPED, "stopped")
         chat.settle(PASSED_OVER, "not run")

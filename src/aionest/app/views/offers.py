@@ -6,7 +6,7 @@ else is read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aionest.mcp import ToolsLoader
+
+R = TypeVar("R")
 
 
 def resources() -> None:
@@ -105,7 +107,7 @@ def _filled(prompt: dict[str, Any], key: str) -> dict[str, str] | None:
     return None if missing else {name: value for name, value in given.items() if value}
 
 
-def _asked(what: str, loader: ToolsLoader, ask: Callable[[], Any]) -> Any:
+def _asked(what: str, loader: ToolsLoader, ask: Callable[[], R]) -> R | None:
     """What servers said when they were asked last; None after a word about an error."""
     again = st.button("Refresh", help="Ask the servers again", key=f"refresh {what}")
     if again or st.session_state.get("entered") or what not in st.session_state:
@@ -115,14 +117,15 @@ def _asked(what: str, loader: ToolsLoader, ask: Callable[[], Any]) -> Any:
         except ToolsError as exc:
             widgets.wrong(exc)
             return None
-    return st.session_state[what]
+    found: R = st.session_state[what]
+    return found
 
 
-def _resource(server: str, one: dict[str, Any]) -> str:
+def _resource(server: str, one: dict[str, object]) -> str:
     return for_cell(f"{server} · {one.get('title') or one.get('name') or ''} · {one.get('uri', '')}")
 
 
-def _prompt(server: str, one: dict[str, Any]) -> str:
+def _prompt(server: str, one: dict[str, object]) -> str:
     title = one.get("title") or one["name"]
     return for_cell(f"{server} · {title}" + ("" if title == one["name"] else f" ({one['name']})"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from aionest.app import state, widgets
 
 if TYPE_CHECKING:
     from aionest.app.state import Call
-    from aionest.mcp import ToolsLoader
+    from aionest.mcp import ServerStatus, ToolsLoader
 
 EVERY = 2.0  # seconds
 SPANS = {"5 minutes": 300, "1 hour": 3600, "1 day": 86400}
@@ -77,7 +77,7 @@ def _live(loader: ToolsLoader) -> None:
     )
 
 
-def _server(status: Any) -> dict[str, Any]:
+def _server(status: ServerStatus) -> dict[str, object]:
     return {
         "server": status.name,
         "state": status.state,
