@@ -219,9 +219,8 @@ static PyObject *
 sleeper_below(PyObject *module, PyObject *loop)
 {
     an_thread *th = an_thread_peek();
-    an_block *b = th == NULL || th->run == NULL || th->run->kind != AN_RUN_ADOPTED || th->run->loop != loop
-                      ? NULL
-                      : an_block_of_base(th);
+    an_block *b =
+        th == NULL || th->run == NULL || th->run->kind != AN_RUN_ADOPTED || th->run->loop != loop ? NULL : an_block_of_base(th);
     return Py_NewRef(b == NULL || b->task == NULL ? Py_None : b->task);
 }
 
