@@ -27,7 +27,8 @@ def _api() -> ModuleType | None:
         from opentelemetry import trace
     except ImportError:
         return None
-    return trace
+    found: ModuleType = trace
+    return found
 
 
 class _Nothing:
