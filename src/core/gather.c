@@ -4,7 +4,7 @@
 
 /* 1 CHILD's newest callback is a function of CODE, and its variable number INDEX is OUTER now | 0 it is not. Runs Python */
 static int
-tell(PyObject *outer, PyObject *child, PyObject *code, Py_ssize_t index)
+tell_outer(PyObject *outer, PyObject *child, PyObject *code, Py_ssize_t index)
 {
     PyObject *callbacks;
     if (PyObject_GetOptionalAttr(child, an_st->s__callbacks, &callbacks) < 0) {
@@ -42,7 +42,7 @@ an_py_gather_known(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     int told = 0;
     for (Py_ssize_t i = PyList_GET_SIZE(children) - 1; !told && i >= 0 && i < PyList_GET_SIZE(children); i--) {
         PyObject *child = Py_NewRef(PyList_GET_ITEM(children, i));
-        told = tell(outer, child, code, index);
+        told = tell_outer(outer, child, code, index);
         Py_DECREF(child);
     }
     if (!told) {

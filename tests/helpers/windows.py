@@ -35,6 +35,7 @@ WINDOWS = {
     "tests/core/test_runloop.py::test_signal_handlers": POSIX_SIGNALS,
     "tests/core/test_runloop.py::test_subprocess_and_pipes": "lines end otherwise",
     "tests/core/test_runloop.py::test_transport_errors_reach_the_protocol": "a proactor's transport reports a reset otherwise",
+    "tests/loader/test_host_death.py": "its hosts end by signals and fork; tests/loader/test_windows.py has what Windows has of it",
     "tests/portal/test_gate.py::test_a_signal_that_came_just_before_the_wait": HANDED,
     "tests/portal/test_gate.py::test_a_task_is_made_here_and_runs_there": HANDED,
     "tests/portal/test_gate.py::test_a_wait_that_is_over_in_time_or_not": HANDED,
@@ -45,6 +46,8 @@ WINDOWS = {
 WINE = {
     "tests/apply/test_run_ends.py::test_a_plain_program_sees_no_difference": SLOW_DEBUG,
     "debug": SLOW_DEBUG,
+    "tests/loader/test_windows.py::test_a_ctrl_c_in_the_console_of_the_host_is_not_for_its_servers": "wine makes no console where "
+    "there is no terminal",
     "tests/core/test_runloop.py::test_timers_against_a_model": "wine's clock stands still for up to 16 ms",
 }
 on_wine = sys.platform == "win32" and os.environ.get("AIONEST_WINE") != "no"

@@ -44,12 +44,12 @@ def end(process, number=None):
     process.communicate(timeout=80)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
-def test_a_signal(number):
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_a_signal(name):
     # not one long sleep: a signal that comes just before it is noticed after it
     process, below = host("while True: time.sleep(0.05)")
     assert len(below) >= 4
-    end(process, number)
+    end(process, getattr(signal, name))
     assert process.returncode != 0
     _, alive = psutil.wait_procs(below, timeout=80)
     assert not alive

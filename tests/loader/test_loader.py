@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
-import os
-import signal
 import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from support import eventually, is_alive
 
@@ -132,7 +131,7 @@ def test_killed_between_calls_it_comes_back(make_loader):
     loader = make_loader({"a": bare(), "b": bare()})
     other = loader.call("b.pid").text
     pid = int(loader.call("a.pid").text)
-    os.kill(pid, signal.SIGKILL)
+    psutil.Process(pid).kill()
     again = int(loader.call("a.pid").text)
     assert again != pid and loader.call("b.pid").text == other
     assert loader.status["a"].connections == 2
@@ -150,7 +149,7 @@ def test_killed_during_a_call(make_loader):
 def test_a_safe_call_is_sent_again_once(make_loader):
     loader = make_loader({"a": bare()})
     pid = int(loader.call("a.pid").text)
-    threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+    threading.Timer(0.3, psutil.Process(pid).kill).start()
     assert loader.call("a.sleep", {"seconds": 1}).text == "slept"  # annotated as idempotent
     assert loader.status["a"].connections == 2
 
@@ -255,14 +254,14 @@ def test_resources_prompts_and_ping(make_loader):
 
 def test_a_server_that_does_not_answer_hides_no_resources_of_others(make_loader, caplog):
     loader = make_loader({"mute": bare(timeout=1), "a": bare()})
-    os.kill(loader.status["mute"].pid, signal.SIGSTOP)
+    psutil.Process(loader.status["mute"].pid).suspend()
     try:
         assert list(loader.resources()) == list(loader.prompts()) == ["a"]
         assert "'mute': the list of prompts is unavailable" in caplog.text
         with pytest.raises(CallTimeout):
             loader.resources("mute")
     finally:
-        os.kill(loader.status["mute"].pid, signal.SIGCONT)
+        psutil.Process(loader.status["mute"].pid).resume()
 
 
 def test_results_of_read_only_tools_are_kept_when_asked(make_loader):

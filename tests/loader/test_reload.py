@@ -5,11 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from support import eventually
 
@@ -41,7 +41,7 @@ def test_a_call_that_waits_for_a_server_which_is_exchanged(make_loader, file):
     write(file, a=bare("--fault", "slow"))
     loader = make_loader(file)
     pid = loader.status["a"].pid
-    os.kill(pid, signal.SIGKILL)
+    psutil.Process(pid).kill()
     eventually(lambda: loader.status["a"].state == "lost")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(loader.call, "a.count", timeout=120)
@@ -70,7 +70,7 @@ def test_calls_under_way_come_to_their_end(make_loader, file, how):
             with pytest.raises(ToolNotFound):
                 loader.call("a.pid")
         assert [call.result(60).text for call in calls] == ["slept"] * 3
-    eventually(lambda: not os.path.exists(f"/proc/{old}"))
+    eventually(lambda: not psutil.pid_exists(old))
 
 
 def test_cleanup_does_not_wait_for_what_drains(make_loader, file):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
-import signal
 import sys
 import threading
 import time
@@ -39,7 +37,7 @@ def test_killed_between_calls_no_call_is_lost(make_loader):
     loader = make_loader({"a": bare(), "b": bare()})
     for _ in range(5):
         pid = int(loader.call("a.pid").text)
-        os.kill(pid, signal.SIGKILL)
+        psutil.Process(pid).kill()
         eventually(lambda pid=pid: has_ended(pid))
         assert loader.call("a.count").text == "1"
     assert loader.status["a"].connections == 6 and loader.status["b"].connections == 1
@@ -64,12 +62,12 @@ def test_killed_before_it_has_read_the_call(make_loader, calls):
         read = pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600)
         eventually(lambda: loader.status["a"].open_calls == 1)
         assert loader.call("a.echo", {"text": "it was read"}).text
-        os.kill(pid, signal.SIGSTOP)
+        psutil.Process(pid).suspend()
         eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
         unread = [pool.submit(loader.call, "a.count") for _ in range(calls)]
         eventually(lambda: loader.status["a"].open_calls == 1 + calls)
         loader.portal.call(asyncio.sleep, 0.1)  # and written
-        os.kill(pid, signal.SIGKILL)
+        psutil.Process(pid).kill()
         assert sorted(int(call.result(120).text) for call in unread) == list(range(1, calls + 1))
         assert isinstance(read.exception(60), ServerLost)
     assert loader.status["a"].connections == 2
@@ -80,11 +78,11 @@ def test_killed_before_it_has_read_the_whole_of_a_large_call(make_loader):
     loader = make_loader({"a": bare(retry="never", timeout=300)})
     pid = loader.status["a"].pid
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        os.kill(pid, signal.SIGSTOP)
+        psutil.Process(pid).suspend()
         call = pool.submit(loader.call, "a.echo", {"text": text})
         eventually(lambda: loader.status["a"].open_calls == 1)
         loader.portal.call(asyncio.sleep, 0.1)
-        os.kill(pid, signal.SIGKILL)
+        psutil.Process(pid).kill()
         assert call.result(120).text == text
     assert loader.status["a"].connections == 2
 
@@ -126,7 +124,7 @@ def test_killed_while_many_call(make_loader):
         others = [pool.submit(loader.call, "b.sleep", {"seconds": 2}) for _ in range(5)]
         eventually(lambda: loader.status["a"].open_calls == 10)
         assert loader.call("a.echo", {"text": "all were read"}, timeout=60).text
-        os.kill(loader.status["a"].pid, signal.SIGKILL)
+        psutil.Process(loader.status["a"].pid).kill()
         for call in waiting:
             assert isinstance(call.exception(60), ServerLost)
         assert [call.result(60).text for call in others] == ["slept"] * 5
@@ -273,7 +271,7 @@ def test_all_twins_on_another_loop(make_loader):
 def test_health_tells_and_mends(make_loader):
     loader = make_loader({"a": bare(), "bad": {"command": "no-such-command"}, "off": bare(disabled=True)})
     pid = loader.status["a"].pid
-    os.kill(pid, signal.SIGKILL)
+    psutil.Process(pid).kill()
     eventually(lambda: has_ended(pid))
     states = {name: status.state for name, status in loader.health(timeout=60).items()}
     assert states == {"a": "connected", "bad": "failed", "off": "disabled"}
@@ -308,7 +306,7 @@ def holder(tmp_path):
         f"open({str(file)!r}, 'w').write(str(p.pid))\n"
     )
     yield lambda rest: {"command": sys.executable, "args": ["-c", code + rest], "connect_timeout": 120}
-    os.kill(int(file.read_text()), signal.SIGKILL)
+    psutil.Process(int(file.read_text())).kill()
 
 
 def served(*args):
@@ -321,7 +319,7 @@ def test_an_end_that_is_noticed_though_others_hold_the_pipes(make_loader, holder
         call = pool.submit(loader.call, "a.progress", {"steps": 1, "delay": 600}, timeout=600)
         eventually(lambda: loader.status["a"].open_calls == 1)
         assert loader.call("a.echo", {"text": "it was read"}).text
-        os.kill(loader.status["a"].pid, signal.SIGKILL)
+        psutil.Process(loader.status["a"].pid).kill()
         error = call.exception(60)
     assert isinstance(error, ServerLost) and "killed by signal 9" in str(error)
     status = loader.status["a"]
@@ -361,7 +359,7 @@ def test_calls_that_a_dying_server_had_not_read_do_not_hang(make_loader):
             time.sleep(0.1)
             pid = loader.status["a"].pid
             if pid is not None:
-                os.kill(pid, signal.SIGKILL)
+                psutil.Process(pid).kill()
                 eventually(lambda before=before: loader.status["a"].connections > before)
         over.set()
         for one in running:
@@ -380,7 +378,7 @@ def test_deadlines_cover_connecting(make_loader, tmp_path):
     )
     loader = make_loader({"a": {"command": sys.executable, "args": ["-c", code]}})
     pid = loader.status["a"].pid
-    os.kill(pid, signal.SIGKILL)
+    psutil.Process(pid).kill()
     eventually(lambda: has_ended(pid))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(loader.call, "a.echo", {"text": "x"}, timeout=0.2) for _ in range(3)]

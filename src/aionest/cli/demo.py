@@ -37,10 +37,10 @@ def run(mode: str) -> dict[str, dict[str, object]]:
     try:
         output, _ = process.communicate(timeout=_LIMIT)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         output, _ = process.communicate()
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         process.wait()
         raise
     found = {step: {"ok": False, "detail": "did not come to an end"} for step in steps()}
@@ -48,6 +48,13 @@ def run(mode: str) -> dict[str, dict[str, object]]:
         entry = json.loads(line)
         found[entry.pop("step")] = entry
     return found
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if sys.platform == "win32":
+        process.kill()  # its server ends with it
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def is_good(found: dict[str, dict[str, dict[str, object]]]) -> bool:

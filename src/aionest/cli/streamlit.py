@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -44,5 +45,9 @@ def start(config: Path | None, port: int | None, host: str | None, browser: bool
         if variable not in os.environ and not any(one.split("=")[0] == f"--{name}" for one in given):
             given.append(f"--{name}={value}")
     sys.stdout.flush()
+    command = [sys.executable, "-m", "aionest.app", *given]
+    if sys.platform == "win32":  # there exec is a new process, and the shell goes on at once
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the app
+        sys.exit(subprocess.call(command))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    os.execv(sys.executable, [sys.executable, "-m", "aionest.app", *given])
+    os.execv(sys.executable, command)

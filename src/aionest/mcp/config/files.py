@@ -6,12 +6,19 @@ Contract: a file is replaced as a whole or not at all. Nothing here keeps state;
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
 
 from .text.tree import FormatError
 
 MAX_BYTES = 4 << 20
+PATIENCE = 0.5  # seconds
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def read_text(path: Path) -> tuple[str, str]:
@@ -21,7 +28,7 @@ def read_text(path: Path) -> tuple[str, str]:
         OSError: it cannot be read.
         FormatError: it is too large, or not UTF-8.
     """
-    with path.open("rb") as stream:
+    with _patiently(_open, path) as stream:
         data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise FormatError(f"the file is larger than {MAX_BYTES >> 20} MiB")
@@ -68,7 +75,23 @@ def write_atomic(path: Path, text: str, newline: str = "\n", mode: int | None = 
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(name, mode)
-        os.replace(name, path)
+        _patiently(os.replace, name, path)
     except BaseException:
         os.unlink(name)
         raise
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _patiently(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Windows refuses to replace a file while somebody reads it, and to open one while it is replaced: both take milliseconds."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return action(*args, **kwargs)
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() > end:
+                raise
+        time.sleep(0.005)

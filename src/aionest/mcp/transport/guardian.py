@@ -5,7 +5,8 @@ Contract
     process groups to watch over. When the pipe ends it gives them GRACE seconds for the end of their own input, then
     SIGTERM, GRACE seconds, SIGKILL, and ends itself.
   * It starts with the first server and ends with the last; in a child after fork() it is the parent's alone.
-  * Where there is no shell or no process groups nothing is watched over, and nothing else is different.
+  * Where there is no shell or no process groups nothing is watched over, and nothing else is different. On Windows the system
+    itself sees to it (``jobs``).
 
 ``watch`` and ``release`` are called on loops of any thread.
 """

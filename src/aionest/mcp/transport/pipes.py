@@ -2,7 +2,7 @@
 
 Contract
   * A message that certainly did not reach the process raises ``NotSent``; ``Outgoing.unreached()`` tells of one that was written
-    and that the process can't have read before it ended, since it is still in the pipe.
+    and that the process can't have read before it ended, since it is still in the pipe; on Windows nobody can tell.
   * A message is in the pipe's buffer as a whole, or not at all, however the sender is cancelled.
 
 Used in the loop's thread.
@@ -41,6 +41,7 @@ except ImportError:  # Windows: nobody can tell what is in a pipe
 BACKLOG = 32  # messages that wait for the session before the process is left to wait
 YIELD = 16  # messages received without a turn of the loop
 PATIENCE = 0.0005  # seconds that a message waits for others while the server has plenty to do
+_LATE = sys.platform == "win32"  # what is written to a process that has ended fails afterwards: it is looked at before
 SHARE = 8  # it has, when this many times as many calls are in flight as wait to be written
 
 
@@ -113,7 +114,11 @@ class Outgoing(anyio.abc.ObjectSendStream[SessionMessage]):
         if self._closed:
             raise anyio.ClosedResourceError
         transport = self._transport
-        if self._process.returncode is not None or transport.is_closing():
+        if (
+            self._process.returncode is not None
+            or transport.is_closing()
+            or (_LATE and self._process.family.has_ended())
+        ):
             raise NotSent("the server process reads no more")
         self._offered += len(data)
         note(self, self._offered)

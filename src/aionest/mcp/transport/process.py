@@ -1,8 +1,8 @@
-"""A server process: started in a group of its own, noticed when it ends, ended with all that it has started.
+"""A server process: started in a group (on Windows a job) of its own, noticed when it ends, ended with all that it has started.
 
 Contract
   * A spawn that has begun is never cancelled half-way; the ending runs to its end even if its caller is cancelled, and is
-    bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL.
+    bounded: end of input, GRACE seconds, SIGTERM, GRACE seconds, SIGKILL; on Windows, where nobody can be asked, without the SIGTERM.
   * The whole group is ended with it, so wrappers (npx, uvx) and grandchildren go too.
   * Its end is noticed though others hold its pipes open, and nothing here waits for those.
 
@@ -14,14 +14,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Awaitable
 
 import anyio
 
 from ..errors import ServerExited
+from .commands import find_program, is_script, shell_line
 from .tail import Tail
+
+if sys.platform == "win32":
+    from .jobs import FLAGS, Family
+else:
+    from .groups import Family
 
 GRACE = 2.0  # seconds, as in the SDK
 CHUNK = 1 << 16
@@ -30,6 +35,7 @@ INHERITED = (
     if sys.platform != "win32"
     else [
         "APPDATA",
+        "COMSPEC",
         "HOMEDRIVE",
         "HOMEPATH",
         "LOCALAPPDATA",
@@ -44,26 +50,9 @@ INHERITED = (
 
 def environment(env: dict[str, str]) -> dict[str, str]:
     """What a server process gets: a few variables of this process, and the user's own, which win."""
+    if sys.platform == "win32":  # Path is PATH there
+        env = {name.upper(): value for name, value in env.items()}
     return {**{name: os.environ[name] for name in INHERITED if name in os.environ}, **env}
-
-
-def _signal_group(pid: int, number: int) -> bool:
-    """Send a signal to the process's group. False if there is none any more."""
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _group_alive(pid: int) -> bool:
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
@@ -87,10 +76,12 @@ class ServerProcess(asyncio.subprocess.Process):
         super().__init__(transport, protocol, loop)
         self._own_transport = transport
         self.end = protocol.ended
+        self.family = Family(transport)
 
     def close_pipes(self) -> None:
         """It has ended: nothing of it is held any longer."""
         self._own_transport.close()
+        self.family.close()
 
     def close_in_child(self) -> None:
         """In a child after fork(), which shares no loop with the parent: or the parent's server would never see the end of its
@@ -118,36 +109,49 @@ async def raise_if_ended(process: ServerProcess, tail: Tail, cause: BaseExceptio
 
 async def stop(process: ServerProcess, grace: float = GRACE) -> None:
     """End the process and its group."""
+    family = process.family
     if process.stdin is not None:
         process.stdin.close()
-    posix = hasattr(os, "killpg")
-    if not await ended(process, grace):
-        if posix:
-            _signal_group(process.pid, signal.SIGTERM)
-        else:
-            process.terminate()
-        if not await ended(process, grace):
-            if posix:
-                _signal_group(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-            await ended(process, grace)
-    if posix and _signal_group(
-        process.pid, signal.SIGTERM
-    ):  # its children, which may have ignored the end of their parent
-        for _ in range(20):
-            await asyncio.sleep(0.02)
-            if not _group_alive(process.pid):
-                return
-        _signal_group(process.pid, signal.SIGKILL)
+    if not await ended(process, grace) and not (family.ask() and await ended(process, grace)):
+        family.kill()
+        await ended(process, grace)
+    family.ask()
+    # its children, which may have ignored the end of their parent
+    for _ in range(20):
+        if not family.alive():
+            return
+        await asyncio.sleep(0.02)
+    family.kill()
 
 
 async def _create(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> ServerProcess:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.subprocess_exec(
-        lambda: _Protocol(CHUNK, loop), command, *args, env=env, cwd=cwd, start_new_session=True
-    )
-    return ServerProcess(transport, protocol, loop)
+
+    def protocol() -> _Protocol:
+        return _Protocol(CHUNK, loop)
+
+    if sys.platform == "win32":
+        program = find_program(command, env, cwd)
+        if is_script(program):  # only the shell runs these
+            line = shell_line(program, args)
+            transport, used = await loop.subprocess_shell(protocol, line, env=env, cwd=cwd, creationflags=FLAGS)
+        else:
+            transport, used = await loop.subprocess_exec(
+                protocol, program, *args, env=env, cwd=cwd, creationflags=FLAGS
+            )
+    else:
+        transport, used = await loop.subprocess_exec(protocol, command, *args, env=env, cwd=cwd, start_new_session=True)
+    return _started(transport, used, loop)
+
+
+def _started(
+    transport: asyncio.SubprocessTransport, protocol: _Protocol, loop: asyncio.AbstractEventLoop
+) -> ServerProcess:
+    try:
+        return ServerProcess(transport, protocol, loop)
+    except BaseException:
+        transport.close()  # which ends it
+        raise
 
 
 async def spawn(command: str, args: list[str], env: dict[str, str], cwd: str | None) -> ServerProcess:
@@ -162,7 +166,11 @@ async def spawn(command: str, args: list[str], env: dict[str, str], cwd: str | N
 
 
 async def _stop_when_there(spawning: asyncio.Future[ServerProcess]) -> None:
-    await stop(await spawning)
+    process = await spawning
+    try:
+        await stop(process)
+    finally:
+        process.close_pipes()
 
 
 async def finish(awaitable: Awaitable[None]) -> None:
