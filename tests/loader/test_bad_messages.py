@@ -31,6 +31,11 @@ ANSWERS = {
     "no utf-8": ('{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"a\udcffb"}]}}', "a\ufffdb"),
     "byte order mark": ('\ufeff{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"b"}]}}', "b"),
     "in a list": ('[{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"l"}]}}]', "l"),
+    "after another on its line": (
+        '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}} '
+        '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"two"}]}}',
+        "two",
+    ),
     "id as text": ('{"jsonrpc":"2.0","id":"ID","result":{"content":[{"type":"text","text":"t"}]}}', "t"),
     "no id": ('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}', None),
     "cut": ('{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","te', None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import http.server
 import importlib
@@ -24,9 +25,10 @@ OF_CONNECTION = {"host", "content-length", "connection", "accept-encoding"}
 SUM = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
 TOOLS = [
     {"name": name, "inputSchema": {"type": "object"}, **({"outputSchema": SUM} if name == "wrong" else {})}
-    for name in "json events spaced late log primed wrong error other cut cut-events moved".split()
+    for name in "json events spaced late log primed wrong error other cut cut-events moved together".split()
 ]
 TOOLS += [{"name": str(status), "inputSchema": {"type": "object"}} for status in (202, 204, 400, 404, 500)]
+MANY = 120  # more than the HTTP library's own clients have connections
 LOG = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "on the way"}}
 
 
@@ -125,6 +127,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.events(b"data: " + json.dumps(LOG).encode() + b"\n\n", event)
         if name == "primed":
             return self.events(b"id: 1\ndata:\n\n", b"id: 2\n" + event)
+        if name == "together":
+            self.server.together.wait(15)
         if name == "late":  # the stream stays open, which keeps nobody waiting
             self.events(event, end=False)
             self.server.stop.wait(30)
@@ -132,11 +136,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.reply(200, data)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 2 * MANY
+
+
 @pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.skipif(not sdk.V2, reason="the 1.x line"))])
 def web(request):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     server.modern, server.calls, server.connections, server.stop = request.param, [], 0, threading.Event()
+    server.together = threading.Barrier(MANY)
     server.url = f"http://127.0.0.1:{server.server_port}/mcp"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -222,6 +231,15 @@ def test_a_connection_is_kept_after_its_events(load, web):
     for _ in range(30):
         assert loader.call("web.events", {}).text == "events"
     assert web.connections - before < 8  # a call may come before the last one's stream has ended
+
+
+def test_as_many_calls_are_in_flight_as_there_are(load):
+    loader = load()
+
+    async def all_of_them():
+        return await asyncio.gather(*(loader.call_async("web.together", {}) for _ in range(MANY)))
+
+    assert {result.text for result in asyncio.run(all_of_them())} == {"together"}
 
 
 def test_an_open_stream_is_let_go(load, web):

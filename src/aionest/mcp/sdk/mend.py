@@ -38,6 +38,8 @@ _TOKEN = re.compile(r'\s*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\]:,])|([^\s"{}\[\]
 # how several SDKs end a message, whatever is wrong with its beginning
 _AT_END = re.compile(r'"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(-?\d+|"[^"\\]*")\s*\}\s*$')
 _DEEPER = {"{": 1, "[": 1, "}": -1, "]": -1}
+_SPACE = re.compile(r"\s*")
+_DECODER = json.JSONDecoder(strict=False)
 _NOT_JSON = object()
 
 
@@ -88,6 +90,8 @@ def answered(data: bytes, number: RequestId | None) -> bytes:
         if found.keys() == {"jsonrpc", "id", "result"} and type(found["result"]) is dict and found["jsonrpc"] == "2.0":
             return data
     value, why = loaded(data)
+    if value is _NOT_JSON:
+        value = _several(data)
     if isinstance(value, list):
         fits = [one for one in value if isinstance(one, dict) and one.get("id") == number]
         value = fits[0] if fits else value
@@ -144,11 +148,30 @@ def mend(data: bytes, waiting: Collection[RequestId] | None) -> list[bytes]:
         return _of_dict(value, waiting)
     if value is not _NOT_JSON:
         return []
+    several = _several(data)
+    if several:
+        return [line for one in several for line in _of_dict(one, waiting)]
     keys, number = looked_at(data)
     if "method" in keys or not (keys or number is not None):
         return []
     found = _meant(number, waiting, keys)
     return [] if found is None else [error_line(found, f"the server's answer is not valid JSON: {why}")]
+
+
+def _several(data: bytes) -> list[JsonObject]:
+    """The messages, where a line has more than one and nothing else."""
+    text, at = data.decode("utf-8-sig", "replace").strip(), 0
+    found: list[JsonObject] = []
+    try:
+        while at < len(text):
+            value, at = _DECODER.raw_decode(text, at)
+            if not isinstance(value, dict):
+                return []
+            found.append(value)
+            at = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it may be empty
+    except (ValueError, RecursionError):
+        return []
+    return found
 
 
 def _of_dict(value: JsonObject, waiting: Collection[RequestId] | None) -> list[bytes]:

@@ -22,6 +22,8 @@ from .posts import Posts
 
 TIMEOUT = 30.0  # seconds to connect, to write and for a place in the pool, as in the SDK
 READ = 300.0  # seconds between two pieces of what is no stream
+KEPT = 100  # connections that wait for a next request; how many calls are in flight is the caller's affair
+IDLE = 4.0  # seconds for which they do: many servers close them after five, which must not meet a request
 RETRIES = 5  # of a request that the server has put off
 LONGEST = 300.0  # seconds that a server may put one off
 
@@ -55,6 +57,7 @@ class Client(HTTP.AsyncClient):
             follow_redirects=_follows_redirects(),
             headers=headers,
             auth=auth,
+            limits=HTTP.Limits(max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=IDLE),
             timeout=HTTP.Timeout(TIMEOUT, read=READ) if timeout is None else timeout,
         )
         self._posts, self._on_post = posts, on_post
