@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._engine import closing
 from .._scopes import asyncgens, taskgroups
+from . import uvloops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,8 +94,21 @@ def _left(loop: Any, main: Any) -> list[Any]:
     return [
         *(task for task in asyncio.all_tasks(loop) if task is not main),
         # one that is in the middle of a step ends with the task that waits for it
-        *(agen for agen in list(loop._asyncgens) if agen.ag_frame is not None and not agen.ag_running),
+        *(agen for agen in list(_generators(loop)) if agen.ag_frame is not None and not agen.ag_running),
     ]
+
+
+def can_look(loop: asyncio.AbstractEventLoop) -> bool:
+    """Can be seen what this loop holds?"""
+    return isinstance(loop, base_events.BaseEventLoop) or uvloops.seen(loop) is not None
+
+
+def _generators(loop: asyncio.AbstractEventLoop) -> Iterable[types.AsyncGeneratorType[object, object]]:
+    """The asynchronous generators that the loop would shut down."""
+    if isinstance(loop, base_events.BaseEventLoop):
+        return loop._asyncgens  # type: ignore[attr-defined, no-any-return]
+    seen = uvloops.seen(loop)
+    return () if seen is None else seen.generators
 
 
 def _known(loop: Any) -> Any:
@@ -140,6 +154,8 @@ def _registered(loop: Any) -> list[tuple[Any, ...]]:
 
     Each entry begins with what decides whether it is kept: a transport or a server, or None for a descriptor of the caller's.
     """
+    if not isinstance(loop, base_events.BaseEventLoop):
+        return _of_uvloop(loop)
     table = getattr(getattr(loop, "_selector", None), "_fd_to_key", None)
     if not isinstance(loop, selector_events.BaseSelectorEventLoop) or not isinstance(table, dict):
         return _pending(loop)
@@ -157,6 +173,17 @@ def _registered(loop: Any) -> list[tuple[Any, ...]]:
     if threading.active_count() > 1:
         found += _watched_by_threads(loop)
     return found
+
+
+def _of_uvloop(loop: asyncio.AbstractEventLoop) -> list[tuple[object, ...]]:
+    seen = uvloops.seen(loop)
+    if seen is None:
+        return []
+    watched = ((handle, fd) for fd, handles in seen.polls for handle in handles)
+    return [
+        *((thing,) for thing in seen.things),
+        *((None, handle) for handle, fd in watched if not (_is_stale(fd) or _wakes_a_task(handle))),
+    ]
 
 
 def _pending(loop: Any) -> list[tuple[Any, ...]]:
@@ -295,15 +322,22 @@ class Graph:
         for entry in registered:
             self.own.update(id(one) for one in entry[1:])
             things.append((None if entry[0] is None else id(entry[0]), id(entry[-1])))
-        handles = [one for one in (*loop._scheduled, *loop._ready) if not one._cancelled]
+        hidden: dict[int, int] = {}
+        generators, seen = _generators(loop), uvloops.seen(loop)
+        if seen is None:
+            handles = [one for one in (*loop._scheduled, *loop._ready) if not one._cancelled]
+        else:
+            hidden.update((id(one), uvloops.hidden(one)) for one in seen.things)
+            handles = [*seen.handles, *seen.containers]
+        seen = None
         self.own.update(map(id, (*handles, *tasks)))
-        roots = [*(one for entry in registered for one in entry if one is not None), *opened, *loop._asyncgens]
+        roots = [*(one for entry in registered for one in entry if one is not None), *opened, *generators]
         self.fill([*roots, *tasks, *handles])
         # from here on nothing of them is held by this frame
-        del roots, tasks, handles
+        del roots, tasks, handles, generators
         entry = one = None  # type: ignore[assignment]  # noqa: F841
         registered.clear()
-        reached = self.reached_from_outside() if things else set()
+        reached = self.reached_from_outside(hidden) if things else set()
         self.held = {key if key is not None else raw for key, raw in things if key is None or key in reached}
 
     def fill(self, todo: list[Any]) -> None:
@@ -329,8 +363,8 @@ class Graph:
         self.cut_short = position < len(todo)
         todo.clear()
 
-    def reached_from_outside(self) -> set[int]:
-        """The objects to which a way leads from one that somebody else holds."""
+    def reached_from_outside(self, hidden: dict[int, int]) -> set[int]:
+        """The objects to which a way leads from one that somebody else holds. ``hidden``: references that are nobody's."""
         nodes, edges = self.nodes, self.edges
         inside = dict.fromkeys(nodes, 0)
         for targets in edges.values():
@@ -349,7 +383,11 @@ class Graph:
                 passed.update(
                     (key, id(asyncio.Task.get_coro(one)))
                 )  # who holds a task's coroutine (anyio's TaskInfo) holds the task
-        todo = [key for key, count in counts.items() if count - base > inside[key] and key not in passed]
+        todo = [
+            key
+            for key, count in counts.items()
+            if count - base > inside[key] + hidden.get(key, 0) and key not in passed
+        ]
         return _closure(todo, edges, passed)
 
     def related(self, opened: list[Any]) -> set[int]:

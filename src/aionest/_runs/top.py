@@ -8,7 +8,7 @@ Thread: any in which no loop runs; ``run_closing`` also where one does.
 from __future__ import annotations
 
 import sys
-from asyncio import base_events, events, runners, tasks
+from asyncio import events, runners, tasks
 from typing import TYPE_CHECKING, Any
 
 from .._engine.checks import check_coroutine, checked, refuse
@@ -107,8 +107,8 @@ def _ends(loop: Any, task: Any, fresh: bool) -> bool:
         return fresh
     if loop.is_closed() or sys.is_finalizing():
         return True
-    if not isinstance(loop, base_events.BaseEventLoop):
-        # what is registered with a foreign loop cannot be seen; what has been opened on it can
+    if not kept.can_look(loop):
+        # what is registered with it cannot be seen; what has been opened on it can
         return not (supported(loop) and kept.opened(loop))
     for _ in range(ROUNDS):
         try:
