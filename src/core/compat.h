@@ -185,8 +185,27 @@ an_current_context(void)
 #define AN_DICT_VERSION(d) 0ULL
 #endif
 
-/* 3.13.0: setattr() does not tell of a change to a __dict__ that shares its values with its object. */
+/* 3.13.0: setattr() does not tell of a change to a __dict__ that shares its values with its object. The number of its entries
+ * stands for them, with the place of the youngest: what is patched is an attribute of the class, and new in the __dict__. */
 #define AN_DICTS_MAY_BE_SILENT (AN_PY313 && !AN_PY314)
+#if AN_DICTS_MAY_BE_SILENT
+/* CPython's struct _dictvalues; behind the values are the places of those that are set, oldest first, a byte for each */
+typedef struct {
+    unsigned char capacity, size, embedded, valid;
+    PyObject *values[1];
+} an_dict_values;
+
+static inline unsigned long long
+an_dict_size_tag(PyDictObject *dict)
+{
+    an_dict_values *v = (an_dict_values *)dict->ma_values;
+    unsigned youngest = v == NULL || v->size == 0 ? 0 : ((unsigned char *)&v->values[v->capacity])[v->size - 1];
+    return (unsigned long long)dict->ma_used << 8 | youngest;
+}
+#define AN_DICT_SIZE_TAG(d) an_dict_size_tag((PyDictObject *)(d))
+#else
+#define AN_DICT_SIZE_TAG(d) AN_DICT_VERSION(d)
+#endif
 
 /* A frame object's own f_back: all there is on 3.10, and since 3.11 set where a frame has outlived its call; f_back is asked
  * there first. */

@@ -210,7 +210,7 @@ an_loop_look_again(an_loop *rec, PyObject *loop)
         return -1;
     }
     take_number(v, &rec->clock_resolution);
-#if AN_DICTS_HAVE_VERSIONS
+#if AN_DICTS_HAVE_VERSIONS || AN_DICTS_MAY_BE_SILENT
     rec->dict_at = _PyObject_GetDictPtr(loop);
 #endif
     rec->overrides = overrides | an_loop_own_queue(rec);

@@ -30,6 +30,8 @@ an_loop_dict_is_stale(an_loop *rec)
 {
 #if AN_DICTS_HAVE_VERSIONS
     return rec->dict_tag != an_watch_tag(*rec->dict_at) + an_watch_tag(an_st->o_base_events_dict);
+#elif AN_DICTS_MAY_BE_SILENT
+    return rec->dict_tag != an_watch_tag(*rec->dict_at);
 #else
     return 0;
 #endif

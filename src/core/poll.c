@@ -460,6 +460,24 @@ poll_selector(an_loop *rec, PyObject *loop, double timeout, const an_outlook *be
     return poll_python(rec, loop, timeout);
 }
 
+#if AN_DICTS_MAY_BE_SILENT
+/* 1 if one of the two names of the loop's __dict__ that a turn needs has got another value */
+static inline int
+another_value(an_loop *rec)
+{
+    PyObject *dict = *rec->dict_at, *selector, *resolution;
+    if (dict == NULL) {
+        return 1;
+    }
+    selector = PyDict_GetItemWithError(dict, an_st->s__selector);
+    resolution = PyList_GET_SIZE(rec->scheduled) == 0 ? NULL : PyDict_GetItemWithError(dict, an_st->s__clock_resolution);
+    PyErr_Clear();
+    return AN_UNLIKELY(
+        (selector != NULL && selector != rec->selector) ||
+        (resolution != NULL && PyFloat_CheckExact(resolution) && PyFloat_AS_DOUBLE(resolution) != rec->clock_resolution));
+}
+#endif
+
 /* What was replaced counts from this turn on. 0 | -1+exc; runs Python */
 static inline int
 keep_up(an_loop *rec, PyObject *loop)
@@ -468,6 +486,11 @@ keep_up(an_loop *rec, PyObject *loop)
     if (an_loop_keep_up(rec, loop) < 0 || an_handle_keep_up() < 0) {
         return -1;
     }
+#if AN_DICTS_MAY_BE_SILENT
+    if (another_value(rec) && an_loop_look_again(rec, loop) < 0) {
+        return -1;
+    }
+#endif
     if (epoll != NULL && AN_UNLIKELY(rec->selector_tag != an_watch_class(epoll))) {
         rec->look_at_selector = 1;
     }

@@ -101,32 +101,9 @@ changed(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value)
     return 0;
 }
 
-#if AN_DICTS_MAY_BE_SILENT
-/* No longer shares DICT its values with its object: popitem() sees to that. 0 | -1+exc */
-static int
-stand_alone(PyObject *dict)
-{
-    if (((PyDictObject *)dict)->ma_values == NULL || PyDict_GET_SIZE(dict) == 0) {
-        return 0;
-    }
-    PyObject *item = PyObject_CallMethod(dict, "popitem", NULL);
-    if (item == NULL) {
-        return -1;
-    }
-    int r = PyDict_SetItem(dict, PyTuple_GET_ITEM(item, 0), PyTuple_GET_ITEM(item, 1));
-    Py_DECREF(item);
-    return r;
-}
-#endif
-
 int
 an_watch_dict(PyObject *dict)
 {
-#if AN_DICTS_MAY_BE_SILENT
-    if (stand_alone(dict) < 0) {
-        return -1;
-    }
-#endif
     return PyDict_Watch(watcher, dict);
 }
 

@@ -10,7 +10,8 @@
  *
  * Invariants
  *   W1  an_clock_is_stock() is true exactly if BaseEventLoop.time() would read CLOCK_MONOTONIC now
- *   W2  a name of AN_WATCHED that is set in or deleted from a watched dictionary changes an_watch_epoch or its tag
+ *   W2  a name of AN_WATCHED that is set in or deleted from a watched dictionary changes an_watch_epoch or its tag (but see
+ *       an_watch_tag)
  * Owns     nothing
  * Thread   any, with the GIL
  */
@@ -23,14 +24,15 @@ int an_watch_init(void); /* 0 | -1+exc */
 
 extern unsigned an_watch_epoch;
 
-/* From now on what happens to DICT counts. On 3.13 it is given a table of its own first. 0 | -1+exc */
+/* From now on what happens to DICT counts. 0 | -1+exc */
 int an_watch_dict(PyObject *dict);
 
-/* A number that is another one after DICT (or NULL), an object's __dict__, has changed; 0 where the epoch tells. */
+/* A number that is another one after DICT (or NULL), an object's __dict__, has got or lost a name; 0 where the epoch tells.
+ * On 3.13 it may not be noticed that a name got another value. */
 static inline unsigned long long
 an_watch_tag(PyObject *dict)
 {
-    return dict == NULL ? 0 : AN_DICT_VERSION(dict);
+    return dict == NULL ? 0 : AN_DICT_SIZE_TAG(dict);
 }
 
 /* The version tag of a class, in which 0 stands for one that was just changed */
