@@ -12,7 +12,7 @@ import sys
 def check() -> None:
     if sys.implementation.name != "cpython":
         raise ImportError(
-            f"aionest needs CPython: it suspends C stacks, and {sys.implementation.name} has none that could be switched"
+            f"aionest needs CPython: it suspends C stacks, and {sys.implementation.name} has none to switch"
         )
     if sys.platform in ("emscripten", "wasi"):
         raise ImportError(
@@ -20,7 +20,7 @@ def check() -> None:
         )
     if not getattr(sys, "_is_gil_enabled", lambda: True)() and _gil_was_refused():
         raise ImportError(
-            "aionest needs the GIL, which this free-threaded Python was told to do without: start it without PYTHON_GIL=0 and -X gil=0"
+            "aionest needs the GIL, which this free-threaded Python was told to keep off: start it without PYTHON_GIL=0 and -X gil=0"
         )
 
 

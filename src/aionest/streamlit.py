@@ -144,7 +144,7 @@ def tools_loader(config: Configuration = None, *, scope: str = "global", **optio
     ends if it is that one's, and when the process does. Thread-safety: any script thread; reruns wait for one another.
     """
     if scope not in ("global", "session"):
-        raise ValueError(f'scope is "global" or "session", not {scope!r}')
+        raise ValueError(f'scope must be "global" or "session", not {scope!r}')
     held: _Held = (_of_process if scope == "global" else _of_session)(_key(config), config, options)
     return held.loader()
 

@@ -34,7 +34,7 @@ an_driver_check(an_loop *rec, PyObject *loop)
     int yes = r == NULL ? -1 : PyObject_IsTrue(r);
     Py_XDECREF(r);
     if (yes == 0) {
-        an_err_foreign_loop(loop, "its class runs it in a way of its own, and nothing else can while a caller sleeps");
+        an_err_foreign_loop(loop, "its class has its own way of running it, and nothing else can run it while a caller sleeps");
     }
     return yes > 0 ? 0 : -1;
 }

@@ -52,8 +52,8 @@ an_err_own_stack(PyObject *loop, int late)
     }
     else {
         an_err("NestedRunError",
-               "this call is made on the own stack of %R, which cannot be suspended: in a protocol's or a transport's "
-               "callback, for instance%s. Make it in a task, or in a callback of loop.call_soon()",
+               "this call is made on the own stack of %R, which cannot be suspended: in a callback of a protocol or a "
+               "transport, for example%s. Make it in a task, or in a callback of loop.call_soon()",
                Py_TYPE(loop), late ? ", or in one that was queued when aionest.apply() came" : "");
     }
     Py_XDECREF(task);

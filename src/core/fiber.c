@@ -397,7 +397,7 @@ static inline int
 go(an_fibers *fs, PyObject *self, PyObject *fiber, PyObject *carrier, int in_run)
 {
     if (AN_UNLIKELY(Py_IsFinalizing())) {
-        PyErr_SetString(PyExc_RuntimeError, "the interpreter is shutting down: no other stack can go on");
+        PyErr_SetString(PyExc_RuntimeError, "the interpreter is shutting down: no other stack can run");
         return -1;
     }
     an_st->n_switches++;

@@ -20,7 +20,7 @@ gate_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->lock = PyThread_allocate_lock();
     if (self->lock == NULL) {
         Py_DECREF(self);
-        PyErr_SetString(PyExc_RuntimeError, "no lock could be made: the system has run out of something");
+        PyErr_SetString(PyExc_RuntimeError, "can't allocate lock");
         return NULL;
     }
     (void)PyThread_acquire_lock(self->lock, NOWAIT_LOCK);

@@ -47,7 +47,7 @@ int
 an_leave_prepare(an_thread *th, PyObject *loop, an_loop *rec)
 {
     if (th->run != NULL && th->run->kind == AN_RUN_DRAINING) {
-        an_err("NestedRunError", "the event loop is being closed: a nested run cannot wait any more");
+        an_err("NestedRunError", "the event loop is closing: a nested run can no longer wait on it");
         return -1;
     }
     if (rec->ending) {

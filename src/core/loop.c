@@ -379,7 +379,7 @@ an_loop_get(PyObject *loop)
     }
     rec = find_record(loop);
     if (rec == NULL && !PyErr_Occurred()) {
-        PyErr_SetString(PyExc_RuntimeError, "the event loop's class hides an attribute that aionest has given it");
+        PyErr_SetString(PyExc_RuntimeError, "the event loop's class hides an attribute that aionest has set");
     }
     return rec;
 }

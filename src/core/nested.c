@@ -343,7 +343,7 @@ check_future(PyObject *future, PyObject *loop)
     Py_DECREF(its);
     if (!same) {
         an_err("NestedRunError",
-               "%R belongs to another event loop than the one that runs here: wait for it on its own loop, for instance "
+               "%R belongs to a different event loop: wait for it on its own loop, for example "
                "with asyncio.run_coroutine_threadsafe()",
                future);
         return -1;
@@ -359,7 +359,7 @@ an_nested_no_loop(const char *what)
     PyObject *loop = ask == NULL ? NULL : PyObject_CallNoArgs(ask);
     Py_XDECREF(ask);
     if (loop != NULL && loop != Py_None) {
-        an_err_foreign_loop(loop, "what says that it runs here is not asyncio itself");
+        an_err_foreign_loop(loop, "it is reported as running here by something other than asyncio");
     }
     if (loop == NULL || loop != Py_None) {
         Py_XDECREF(loop);

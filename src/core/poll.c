@@ -322,7 +322,7 @@ process_event(an_loop *rec, PyObject *loop, const struct epoll_event *ev)
     int rc = -1;
     /* SelectorKey(fileobj, fd, events, data=(reader, writer)) */
     if (!PyTuple_Check(key) || PyTuple_GET_SIZE(key) != 4) {
-        PyErr_SetString(PyExc_RuntimeError, "the loop's selector holds something that is no SelectorKey");
+        PyErr_SetString(PyExc_RuntimeError, "the loop's selector holds something that is not a SelectorKey");
         goto done;
     }
     PyObject *fileobj = PyTuple_GET_ITEM(key, 0), *data = PyTuple_GET_ITEM(key, 3);

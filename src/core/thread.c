@@ -98,7 +98,7 @@ make(void)
     PyTypeObject *tp = (PyTypeObject *)an_st->type_thread;
     PyObject *dict = PyThreadState_GetDict();
     if (dict == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "this thread has no Python thread state any more");
+        PyErr_SetString(PyExc_RuntimeError, "this thread no longer has a Python thread state");
         return NULL;
     }
     an_thread *th = (an_thread *)tp->tp_alloc(tp, 0);

@@ -15,11 +15,11 @@ assert "aionest._core" not in sys.modules
 """
 
 CASES = {
-    "sys.implementation.name = 'pypy'": "aionest needs CPython: it suspends C stacks, and pypy has none that could be switched",
+    "sys.implementation.name = 'pypy'": "aionest needs CPython: it suspends C stacks, and pypy has none to switch",
     "sys.platform = 'emscripten'": "aionest does not work on WebAssembly (Pyodide): it suspends C stacks, which cannot be "
     "switched there",
     "sys._is_gil_enabled = lambda: False; sys._xoptions['gil'] = '0'": "aionest needs the GIL, which this free-threaded Python was "
-    "told to do without: start it without PYTHON_GIL=0 and -X gil=0",
+    "told to keep off: start it without PYTHON_GIL=0 and -X gil=0",
 }
 
 

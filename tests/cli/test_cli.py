@@ -224,12 +224,12 @@ def test_an_import_takes_nothing_over_that_only_came_with_the_folder(home, tmp_p
     folder.mkdir()
     (folder / ".mcp.json").write_text('{"mcpServers": {"theirs": {"command": "evil"}}}')
     r = mcp(home, "config", "import", cwd=folder)
-    assert r.returncode == 1 and ".mcp.json was found here and never accepted" in r.stderr
+    assert r.returncode == 1 and ".mcp.json was found in this folder and has not been accepted" in r.stderr
     (home / ".cursor").mkdir()
     (home / ".cursor" / "mcp.json").write_text('{"mcpServers": {"mine": {"command": "good"}}}')
     r = mcp(home, "config", "import", "--json", cwd=folder)
     told = json.loads(r.stdout)
-    assert told["added"] == ["mine"] and "name it to take it over" in told["warnings"][0]
+    assert told["added"] == ["mine"] and "name it to import it" in told["warnings"][0]
     assert "evil" not in (home / "mcp.json").read_text()
     assert mcp(home, "config", "import", ".mcp.json", cwd=folder).returncode == 0
     assert "evil" in (home / "mcp.json").read_text()
@@ -255,7 +255,7 @@ def test_a_configuration_that_was_only_found_runs_nothing(home, tmp_path):
     code = f"open({str(marker)!r}, 'w')"
     (home / "mcp.json").write_text(json.dumps({"mcpServers": {"a": {"command": sys.executable, "args": ["-c", code]}}}))
     r = aionest(home, "mcp", "list", "--json", cwd=home)
-    assert r.returncode == 1 and "never accepted" in r.stderr and not marker.exists()
+    assert r.returncode == 1 and "not been accepted" in r.stderr and not marker.exists()
     r = aionest(home, "mcp", "list", "--json", "--yes", cwd=home)
     assert r.returncode == 4 and marker.exists(), "it was started; that it is no server is told"
     marker.unlink()
@@ -281,7 +281,7 @@ def test_a_shell_starts_nothing_new_of_a_configuration_that_was_only_found(home,
         (home / "mcp.json").write_text(json.dumps({"mcpServers": {"a": server, "evil": evil}}))
         child.stdin.write("reload\nevil.x\na.echo text=still\n")
         said = child.communicate(timeout=60)[0]
-    assert "never accepted" in said and "still" in said and not marker.exists()
+    assert "not been accepted" in said and "still" in said and not marker.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -342,7 +342,7 @@ def test_everything_takes_json(home):
     assert json.loads(mcp(home, "config", "remove", "b", "--json").stdout)["removed"] == ["b"]
     (home / "other.json").write_text('{"mcpServers": {"c": {"command": "z"}, "a": {"command": "other"}}}')
     told = json.loads(mcp(home, "config", "import", str(home / "other.json"), "--json").stdout)
-    assert told["added"] == ["c"] and "is there already" in told["warnings"][0]
+    assert told["added"] == ["c"] and "already exists" in told["warnings"][0]
     lines = mcp(home, "shell", "--json", "-s", "a", stdin="a.count\nservers\nnope\nreload\n").stdout.splitlines()
     found = [json.loads(line) for line in lines]
     assert found[0]["content"][0]["text"] == "1" and found[1]["servers"][0]["state"] == "connected"
@@ -520,12 +520,12 @@ def test_what_was_named_may_be_found_and_what_is_written_is_accepted(home):
     servers = json.loads((home / "mcp.json").read_text())
     servers["mcpServers"]["more"]["args"] += ["--name", "other"]
     (home / "mcp.json").write_text(json.dumps(servers))
-    assert "never accepted" in aionest(home, "mcp", "list", "--json", cwd=home).stderr
+    assert "not been accepted" in aionest(home, "mcp", "list", "--json", cwd=home).stderr
 
 
 def test_the_doctor_tells_loops_and_patches(home):
     report = json.loads(aionest(home, "doctor", "--mcp", "--json", really=True).stdout)
-    assert "asyncio.run" in report["apply() patches"] and report["unapply() takes it back"] == "yes"
+    assert "asyncio.run" in report["apply() patches"] and report["unapply() undoes it"] == "yes"
     assert set(report["loops"]) == {"policy", "loop"}
     assert list(report["mcp names"]) == ["SDK"] and report["mcp"] in report["mcp names"]["SDK"]  # and none is missing
     assert "self-test" in aionest(home, "doctor").stdout
@@ -642,7 +642,7 @@ def test_what_would_be_started_is_shown_before_it_is(home, tmp_path):
     inputs = [{"id": "id", "default": "supplied"}]
     (home / "mcp.json").write_text(json.dumps({"mcpServers": servers, "inputs": inputs}))
     terminal = Terminal(home, "list", named=False)
-    terminal.until("It would start or reach:")
+    terminal.until("It would start or connect to:")
     terminal.until(f"time: sh -c 'key=x; touch {marker}'")
     terminal.until("with LD_PRELOAD=./evil.so")
     terminal.until("with 'TOKEN=***'")

@@ -96,7 +96,7 @@ def test_in_a_pipe_each_tool_is_a_line(long_names):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["tools", "zebra"], "No tool fits 'zebra'"),
+        (["tools", "zebra"], "No tool matches 'zebra'"),
         (["tools", "serch"], "did you mean 'search'"),
         (["prompts", "notes.plam", "day=x"], "did you mean 'plan'"),
         (["prompts", "nots.plan"], "did you mean 'notes'"),
@@ -178,7 +178,7 @@ def test_help_has_examples_no_types_and_fits(home, args):
 def test_a_file_that_the_app_is_to_use_must_be_there(home):
     pytest.importorskip("streamlit")
     r = aionest(home, "app", "--config", "none.json")
-    assert r.returncode == 1 and "there is no such file" in r.stderr
+    assert r.returncode == 1 and "no such file" in r.stderr
 
 
 @pytest.mark.parametrize("moment", ["started", "importing", "ready for it"])

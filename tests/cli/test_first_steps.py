@@ -84,7 +84,7 @@ def test_without_extras_the_doctor_works_and_says_what_is_missing(bare):
 def test_without_extras_the_demonstration_shows_nested_runs(bare):
     r = alone(bare, "demo")
     assert r.returncode == 0, r
-    assert "all of it works" in r.stdout and "cannot be called from a running event loop" in r.stdout
+    assert "everything works" in r.stdout and "cannot be called from a running event loop" in r.stdout
     assert 'pip install "aionest[mcp]"' in r.stdout
 
 

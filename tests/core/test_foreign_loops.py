@@ -593,7 +593,7 @@ def test_an_interpreter_that_exits_ends_what_sleeps(child, name, how):
         how,
         dev=False,
     )
-    told = "the interpreter exits: this nested run cannot be completed\n"
+    told = "the interpreter is exiting: this nested run cannot be completed\n"
     expected = (0, "over\n" + told) if how == "at its end" else (3, told)
     assert (r.returncode, r.stdout) == expected, r.stderr
 

@@ -25,7 +25,7 @@ EXPECTED = {
     "hosted/steps.py": ["in kitchen", "left kitchen", "in cellar and attic", "left cellar", "left attic"],
     "portal/context.py": ["hello Ann", "Ann"],
     "portal/first.py": [
-        "42", "8", "2", "[2, 4, 6]", "[0, 1, 2]", "the call was not done within 0.05 s and was cancelled",
+        "42", "8", "2", "[2, 4, 6]", "[0, 1, 2]", "the call did not finish within 0.05 s and was cancelled",
     ],
     "portal/from_async.py": ["False"],
     "recipes/app_session.py": [],
@@ -72,7 +72,7 @@ ERRORS = {
     "different_loop": ("attached to a different loop", APPLY, "fetched"),
     "enter_task": ("RuntimeError: Cannot enter into task <Task pending name='Task-2'", "enter_task_cured", "fetched"),
     "future_elsewhere": (
-        "belongs to another event loop than the one that runs here: wait for it on its own loop, for instance with "
+        "belongs to a different event loop: wait for it on its own loop, for example with "
         "asyncio.run_coroutine_threadsafe()",
         "future_of_other_loop_cured", "fetched",
     ),

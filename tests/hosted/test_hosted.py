@@ -139,10 +139,10 @@ def test_a_handle_is_for_one_use(run):
         with pytest.raises(RuntimeError, match="not entered"):
             await handle.call(asyncio.sleep, 0)
         await handle.enter()
-        with pytest.raises(RuntimeError, match="entered already"):
+        with pytest.raises(RuntimeError, match="already been entered"):
             await handle.enter()
         await handle.leave()
-        with pytest.raises(RuntimeError, match="entered already"):
+        with pytest.raises(RuntimeError, match="already been entered"):
             await handle.enter()
         with pytest.raises(RuntimeError, match="is gone"):
             await handle.call(asyncio.sleep, 0)
@@ -611,7 +611,7 @@ def test_a_loss_that_nobody_asks_about_is_reported_when_the_handle_is_dropped(ru
         await asyncio.sleep(0.01)
         del handle
         gc.collect()
-        assert [context["message"] for context in reported] == ["grouped was lost and nobody was told"]
+        assert [context["message"] for context in reported] == ["grouped failed, and its failure was never retrieved"]
 
     run(main)
 

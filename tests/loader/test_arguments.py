@@ -109,7 +109,7 @@ def test_a_named_file_that_is_missing_is_a_config_error(elsewhere, name):
 
 def test_a_named_file_that_the_environment_names_and_that_is_missing_is_a_config_error(elsewhere, monkeypatch):
     monkeypatch.setenv("MCP_FILE", "nope.json")
-    with pytest.raises(ConfigError, match="nope.json: there is no such file"):
+    with pytest.raises(ConfigError, match="nope.json: no such file"):
         ToolsLoader().load()
 
 

@@ -1262,7 +1262,7 @@ def test_a_lock_that_is_not_let_go_of(tmp_path, monkeypatch):
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline()
-        assert not config.save() and "does not release it" in config.get_errors()[-1]
+        assert not config.save() and "another process holds its lock" in config.get_errors()[-1]
     finally:
         holder.kill()
         holder.communicate()

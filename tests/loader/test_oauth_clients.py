@@ -182,5 +182,5 @@ def test_tokens_that_cannot_be_stored_are_kept_in_memory(tmp_path, caplog, make)
 
     with caplog.at_level(logging.WARNING):
         assert asyncio.run(go()).access_token == "access-token-1"
-    said = [record.getMessage() for record in caplog.records if "cannot be kept" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "cannot store" in record.getMessage()]
     assert len(said) == 1 and "access-token" not in said[0]

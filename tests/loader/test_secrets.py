@@ -196,9 +196,10 @@ def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loa
     try:
         assert loader.load() == {} and not processes()
         assert (
-            "never accepted" in loader.errors["(configuration)"] and "config_file" in loader.errors["(configuration)"]
+            "not been accepted" in loader.errors["(configuration)"]
+            and "config_file" in loader.errors["(configuration)"]
         )
-        with pytest.raises(ToolsError, match="never accepted"):
+        with pytest.raises(ToolsError, match="not been accepted"):
             loader.ping("a")
         assert not processes()
         from aionest.mcp import Trust
@@ -208,7 +209,7 @@ def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loa
         assert loader.call("a.echo", {"text": "1"}).text == "1"
         # what it would start is another now
         file.write_text(json.dumps({"mcpServers": {"b": {"command": sys.executable, "args": [str(SERVER), "--x"]}}}))
-        assert loader.reload().kept == ("a",) and "never accepted" in loader.errors["(configuration)"]
+        assert loader.reload().kept == ("a",) and "not been accepted" in loader.errors["(configuration)"]
         ran = tmp_path / "ran"
         file.write_text(json.dumps({"mcpServers": {"a": {"command": "touch", "args": [str(ran)]}}}))
         assert loader.reload().kept == ("a",)
@@ -221,10 +222,10 @@ def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loa
     try:
         with pytest.raises(ToolsError, match="no configuration was found"):
             late.load()
-        assert "there is no such file" in late.errors["(configuration)"]
+        assert "no such file" in late.errors["(configuration)"]
         Path("mcp.yaml").write_text(f"a: {{command: '{sys.executable}', args: ['{SERVER}']}}\n")
-        assert not late.reload() and "never accepted" in late.errors["(configuration)"] and not processes()
-        with pytest.raises(ToolsError, match="never accepted"):
+        assert not late.reload() and "not been accepted" in late.errors["(configuration)"] and not processes()
+        with pytest.raises(ToolsError, match="not been accepted"):
             late.ping("a")
         Trust().accept("mcp.yaml")
         assert late.reload().added == ("a",) and not late.errors

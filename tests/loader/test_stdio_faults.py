@@ -443,7 +443,7 @@ def test_a_tool_that_is_described_wrongly_is_left_out(make_loader, caplog, odd):
 def test_a_result_that_is_none_is_an_error_of_the_protocol(make_loader):
     loader = make_loader({"a": {"command": sys.executable, "args": ["-c", CARELESS.replace(", ODD", "")]}})
     pid = loader.status["a"].pid
-    with pytest.raises(ProtocolError, match="not what the protocol says"):
+    with pytest.raises(ProtocolError, match="violates the protocol"):
         loader.call("a.good")
     assert loader.call("a.good", {"text": "1"}).text == "here"
     assert loader.status["a"].pid == pid and loader.status["a"].connections == 1

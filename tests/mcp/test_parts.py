@@ -173,8 +173,8 @@ def test_a_file_that_was_only_found_may_not_be_used(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "mcp.json").write_text('{"mcpServers": {"a": {"command": "x"}}}')
     found, named = Wanted(None, None, None, None), Wanted(None, "mcp.json", None, None)
-    assert not found.read() and "never accepted" in found.errors[CONFIGURATION]
-    with pytest.raises(UsageError, match="never accepted"):
+    assert not found.read() and "not been accepted" in found.errors[CONFIGURATION]
+    with pytest.raises(UsageError, match="not been accepted"):
         found.server("a")
     assert named.read() and named.server("a").command == "x"
     with pytest.raises(UsageError, match="there are: a"):

@@ -90,7 +90,7 @@ def test_calls(tool):
         ({"city": "Rome"}, None),
         ({"self": 1, "arguments": 2}, None),
     ]
-    with pytest.raises(UsageError, match="description only"):
+    with pytest.raises(UsageError, match="only a description"):
         Tool("a")()
 
 

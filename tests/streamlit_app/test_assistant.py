@@ -176,7 +176,7 @@ def test_an_event_of_several_lines_comments_and_no_last_empty_line():
 
 def test_an_event_without_an_end_is_refused():
     parser = Events()
-    with pytest.raises(ChatError, match="without an end"):
+    with pytest.raises(ChatError, match="does not end"):
         for _ in range(20):
             parser.feed(b"data: " + b"x" * (1 << 20))
 
@@ -246,11 +246,11 @@ def test_an_endpoint_that_does_not_stream(endpoint):
         ),
         ((500, b"<html>oh dear</html>", "text/html"), r"failed \(500\)\.$"),
         ((400, b'{"detail": "no such thing"}', "application/json"), r"\(400\)\. no such thing"),
-        ((200, b"<html>welcome</html>", "text/html"), "no chat endpoint"),
+        ((200, b"<html>welcome</html>", "text/html"), "not a chat-completions endpoint"),
         ((200, b"{nonsense", "application/json"), "no JSON"),
         ((200, b"{}", "application/json"), "neither text nor calls"),
         ((200, b"data: {nonsense\n\n", "text/event-stream"), "no JSON"),
-        ((200, events(delta(content="half"), done=False), "text/event-stream"), "ended in the middle"),
+        ((200, events(delta(content="half"), done=False), "text/event-stream"), "was cut off"),
     ],
 )
 def test_bad_answers_are_said_without_the_key(endpoint, answer, says):

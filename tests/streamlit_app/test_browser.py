@@ -411,7 +411,7 @@ def test_a_file_that_was_found_starts_nothing_until_accepted(browser, tmp_path, 
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": entry(tmp_path)}}))
     with started(tmp_path, is_alive, sys.executable, "-m", "aionest", "app") as app:
         tab = opened(browser, app)
-        said(tab, "nothing of it has been started")
+        said(tab, "none of its servers has been started")
         assert app.pids() == []
         press(tab, "Use it")
         tab.locator(".st-key-tool-list").wait_for()

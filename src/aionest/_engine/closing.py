@@ -63,7 +63,7 @@ def _at_exit() -> None:
     exiting = True
     for end in at_exit:  # what one of them loads may add to it
         end()
-    end_suspended(None, "the interpreter exits: this nested run cannot be completed")
+    end_suspended(None, "the interpreter is exiting: this nested run cannot be completed")
 
 
 atexit.register(_at_exit)

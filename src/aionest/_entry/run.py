@@ -149,7 +149,7 @@ def _nest(main: Any, running: Any) -> Any:
     if result is NotImplemented:
         # which loop runs is told by other code than asyncio's (trio-asyncio), to which the engine does not listen
         refuse(main)
-        refuse_loop(running, "what says that it runs here is not asyncio itself")
+        refuse_loop(running, "it is reported as running here by something other than asyncio")
     return result
 
 

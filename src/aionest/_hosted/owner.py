@@ -94,7 +94,9 @@ class Owner(Generic[T]):
     def start(self) -> None:
         with self.lock:
             if self.state != NEW:
-                raise RuntimeError(f"{self.name} was entered already: a hosted resource is for one use, make a new one")
+                raise RuntimeError(
+                    f"{self.name} has already been entered: a hosted resource can be entered only once; make a new one"
+                )
             self.state = ENTERING
         self.loop = asyncio.get_running_loop()
         self.leave_asked = self.loop.create_future()

@@ -245,7 +245,7 @@ class Hosted(Generic[T_co]):
             owner.ask()
         elif owner.is_lost and not owner.told and not owner.loop.is_closed():
             owner.told = True
-            context = {"message": f"{owner.name} was lost and nobody was told", "exception": owner.cause}
+            context = {"message": f"{owner.name} failed, and its failure was never retrieved", "exception": owner.cause}
             owner.loop.call_exception_handler(context)
 
 

@@ -40,7 +40,7 @@ def results(
             except (TimeoutError, concurrent.futures.TimeoutError) as exc:
                 if future.done():
                     raise  # its own
-                raise TimeoutError(f"a result was not there within {timeout:g} s") from exc
+                raise TimeoutError(f"no result arrived within {timeout:g} s") from exc
             finally:
                 future.cancel()
             for args in itertools.islice(items, 1):

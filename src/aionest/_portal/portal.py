@@ -121,7 +121,7 @@ class Held(Generic[T_co]):
         except PortalClosed:
             # its end leaves everything
             if not runner.close(timeout):
-                raise TimeoutError(f"portal {runner.name!r} is being closed and has not ended yet") from None
+                raise TimeoutError(f"portal {runner.name!r} is closing and has not ended yet") from None
             return False
 
     def __enter__(self) -> T_co:

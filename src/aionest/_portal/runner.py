@@ -334,8 +334,8 @@ async def _limit(coro: Coroutine[Any, Any, T], timeout: float) -> T:
 
 
 def _too_late(timeout: float, ended: bool) -> str:
-    return f"the call was not done within {timeout:g} s" + (
-        " and was cancelled" if ended else ", and has not ended since it was cancelled"
+    return f"the call did not finish within {timeout:g} s" + (
+        " and was cancelled" if ended else ", and has not ended since its cancellation"
     )
 
 

@@ -56,8 +56,8 @@ def check_loop(scope: Any) -> None:
     running, loop = events._get_running_loop(), scope._host_task.get_loop()
     if running is not None and running is not loop and not loop.is_closed():
         raise RuntimeError(
-            f"this scope was entered on another event loop ({loop!r}), where what lives in it is: leave or cancel it there. "
-            "Where threads differ, aionest.apply(shared=True) lets their runs share one loop"
+            f"this scope was entered on another event loop ({loop!r}), and its tasks run there: leave or cancel it there. "
+            "With aionest.apply(shared=True), runs in different threads share one loop"
         )
 
 

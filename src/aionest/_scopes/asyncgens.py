@@ -320,7 +320,7 @@ async def _close(entry: Abandoned) -> None:
             return  # what a task group makes of the end of the generator that it is in
         entry.loop.call_exception_handler(
             {
-                "message": f"an error occurred while closing {entry.agen!r}, which nobody held any more",
+                "message": f"an error occurred while closing {entry.agen!r}, which nothing referred to any more",
                 "exception": exc,
                 "asyncgen": entry.agen,
             }
@@ -425,7 +425,7 @@ async def close_all(loop: Any) -> None:
     for task in tasks:
         exc = None if task.cancelled() else task.exception()
         if exc is not None:  # the group that would have raised it is gone
-            message = f"an error occurred while ending {task!r}, whose scope nobody has left"
+            message = f"an error occurred while ending {task!r}, whose scope was never left"
             loop.call_exception_handler({"message": message, "exception": exc, "task": task})
     if tasks:
         await _dropped_ones(loop)

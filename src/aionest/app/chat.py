@@ -73,7 +73,7 @@ class Events:
                 self._data.append(line[5:].removeprefix(" "))
                 self._size += len(line)
         if len(self._rest) + self._size > LONGEST:
-            raise ChatError("The endpoint sent an event without an end.")
+            raise ChatError("The endpoint sent an event that does not end.")
         return found
 
 
@@ -122,9 +122,9 @@ class Reply:
         try:
             chunk = json.loads(data)
         except (ValueError, RecursionError):
-            raise ChatError(f"The endpoint sent something that is no JSON: {_short(data)}") from None
+            raise ChatError(f"The endpoint sent invalid JSON: {_short(data)}") from None
         if not isinstance(chunk, dict):
-            raise ChatError(f"The endpoint sent something that is no part of an answer: {_short(data)}")
+            raise ChatError(f"The endpoint sent something that is not part of an answer: {_short(data)}")
         if chunk.get("error"):
             raise ChatError(f"The endpoint reports an error: {_said(data)}")
         choices = chunk.get("choices")
@@ -200,7 +200,7 @@ async def stream(
     key = endpoint.key.strip()
     if key:
         if not re.fullmatch(r"[!-~]+", key):  # checked here: the library's own error would quote it
-            raise ChatError("The API key has characters that no key can have.")
+            raise ChatError("The API key contains characters that are not allowed in a key.")
         headers["Authorization"] = f"Bearer {key}"
     body: dict[str, object] = {"model": endpoint.model, "messages": messages, "stream": True}
     if tools:
@@ -219,7 +219,7 @@ async def stream(
     except ChatError as exc:
         raise ChatError(_hidden(str(exc), key)) from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-        raise ChatError("The base URL is none: it is like https://host/v1.") from None
+        raise ChatError("The base URL is not valid: it looks like https://host/v1.") from None
     except httpx.TimeoutException:
         raise ChatError(f"The endpoint at {clean(endpoint.base)} did not answer in time.") from None
     except httpx.ConnectError as exc:
@@ -227,7 +227,7 @@ async def stream(
         raise ChatError(f"The endpoint at {clean(endpoint.base)} cannot be reached: {why}") from None
     except httpx.HTTPError as exc:
         why = _hidden(_short(str(exc) or type(exc).__name__), key)
-        raise ChatError(f"The connection to the endpoint broke: {why}") from None
+        raise ChatError(f"The connection to the endpoint was lost: {why}") from None
 
 
 async def _answers(response: httpx.Response, reply: Reply) -> AsyncGenerator[str, None]:
@@ -254,9 +254,11 @@ async def _answers(response: httpx.Response, reply: Reply) -> AsyncGenerator[str
         if text:
             yield text
     if not seen:
-        raise ChatError("What answers there is no chat endpoint: its answer has no events. Is the base URL right?")
+        raise ChatError(
+            "The server at this URL is not a chat-completions endpoint: its answer has no events. Check the base URL."
+        )
     if not reply.done and reply.finish is None:
-        raise ChatError("The answer ended in the middle.")
+        raise ChatError("The answer was cut off.")
 
 
 async def _start(response: httpx.Response, limit: int = 1 << 16) -> bytes:
@@ -274,7 +276,7 @@ def _refusal(status: int, body: bytes) -> str:
         401: "The endpoint does not accept the API key (401).",
         403: "The endpoint does not allow this (403).",
         404: "There is no such model, or no chat endpoint at this base URL (404).",
-        429: "The endpoint wants fewer requests, or the quota is used up (429).",
+        429: "Too many requests, or the quota is used up (429).",
     }.get(status, f"The endpoint {'failed' if status >= 500 else 'refused'} ({status}).")
     return f"{what} {said}".strip()
 

@@ -90,7 +90,7 @@ def value_of(fields: Fields, before: Mapping[str, object] | None = None) -> tupl
     stdio = fields.kind == PROGRAM
     command = _command(fields.command, problems) if stdio else []
     if not stdio and not fields.url.strip():
-        problems.append("Address: it is empty. It is like https://host/mcp.")
+        problems.append("Address: it is empty. It looks like https://host/mcp.")
     put("command", command[0] if command else "")
     put("args", command[1:])
     put("env", _pairs(fields.env, "=", "Environment", problems) if stdio else {})
@@ -139,7 +139,7 @@ def _seconds(text: str, label: str, problems: list[str]) -> int | float | str:
         number = float(text)
         return int(number) if number.is_integer() else number
     except (ValueError, OverflowError):
-        problems.append(f"{label}: {text.strip()!r} is no number.")
+        problems.append(f"{label}: {text.strip()!r} is not a number.")
         return ""
 
 
@@ -226,7 +226,7 @@ def switch(file: Path, name: str, on: bool) -> list[str]:
     """Enable or disable a server; what is wrong if it cannot be."""
     value = dict(_config(file).get(name) or {})
     if not value:
-        return [f"Server {name!r} is not valid: mend it first."]
+        return [f"Server {name!r} is not valid: correct it first."]
     for key in ("disabled", "enabled"):
         value.pop(key, None)
     if not on:

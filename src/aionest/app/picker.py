@@ -49,7 +49,7 @@ def pick(available: dict[str, Tool], past: Past) -> Tool:
     if past.tool not in available:
         past.tool = (found or list(available.values()))[0].name
     many = f"{len(found)} of {len(available)} tools" if len(found) != len(available) else f"{len(found)} tools"
-    st.caption(many if found else "No tool fits. Try fewer or other words.")
+    st.caption(many if found else "No tool matches. Try fewer or other words.")
     st.html(_STYLE)
     if found:
         with st.container(height=HEIGHT, key="tool list", border=False):

@@ -201,15 +201,17 @@ def loader() -> ToolsLoader | None:
         return None
     if not accepted(file):
         config = ToolsConfig(file)
-        st.warning(f"`{file}` was found here. It has not been used before, so nothing of it has been started.")
+        st.warning(
+            f"`{file}` was found in this folder. It has not been used before, so none of its servers has been started."
+        )
         if config.servers:
-            st.markdown("It would start or reach:")
+            st.markdown("It would start or connect to:")
             st.code("\n".join(would_start(config)), language=None, wrap_lines=True)
         if st.button("Use it", type="primary", key="accept"):
             try:
                 accept(file)
             except (OSError, ValueError) as exc:
-                st.error(f"This could not be noted down: {exc}")
+                st.error(f"This decision could not be saved: {exc}")
             else:
                 st.rerun()
         return None

@@ -91,15 +91,15 @@ def add(
         None,
         "--header",
         "-H",
-        help="Or 'NAME: VALUE', for a URL's requests. (May be repeated.)",
+        help="For requests to a URL; 'NAME: VALUE' works, too. (May be repeated.)",
         metavar="NAME=VALUE",
     ),
     kind: str | None = typer.Option(
-        None, "--type", help="stdio, http or sse, where it cannot be told.", metavar="TYPE"
+        None, "--type", help="stdio, http or sse, if it cannot be inferred.", metavar="TYPE"
     ),
-    cwd: str | None = typer.Option(None, "--cwd", help="Folder of a command.", metavar="DIR"),
+    cwd: str | None = typer.Option(None, "--cwd", help="Working directory of a command.", metavar="DIR"),
     env_file: str | None = typer.Option(None, "--env-file", help="File with variables for a command.", metavar="FILE"),
-    oauth: bool = typer.Option(False, "--oauth", help="The URL wants a login (`aionest mcp login`)."),
+    oauth: bool = typer.Option(False, "--oauth", help="The URL requires a login (`aionest mcp login`)."),
     disabled: bool = typer.Option(False, "--disabled", help="Do not start it."),
     config: Path | None = ConfigOption,
     json_: bool = JsonOption,
@@ -110,7 +110,7 @@ def add(
     value: dict[str, object] = {"type": kind} if kind else {}
     value |= {"url": target[0]} if "://" in target[0] else {"command": target[0], "args": target[1:]}
     if "url" in value and len(target) > 1:
-        raise UsageError("a URL has no arguments")
+        raise UsageError("a URL takes no arguments")
     if env:
         value["env"] = pairs(env, "NAME=VALUE")
     if header:
@@ -125,7 +125,7 @@ def add(
     if json_:
         show_json({"file": str(settings.config_file), "added": [] if was else [name], "changed": [name] if was else []})
     else:
-        err.print(f"{escape(name)} is {'changed' if was else 'added'} in {escape(str(settings.config_file))}")
+        err.print(f"{escape(name)} was {'changed in' if was else 'added to'} {escape(str(settings.config_file))}")
 
 
 @app.command(examples="aionest mcp config remove time")
@@ -144,7 +144,7 @@ def remove(
     if json_:
         show_json({"file": str(settings.config_file), "removed": [name]})
     else:
-        err.print(f"{escape(name)} is removed from {escape(str(settings.config_file))}")
+        err.print(f"{escape(name)} was removed from {escape(str(settings.config_file))}")
 
 
 @app.command(
@@ -155,7 +155,7 @@ def remove(
 )
 def import_(
     source: Path | None = typer.Argument(
-        None, help="A host's file; without it, those of the known hosts.", metavar="FILE"
+        None, help="Another program's file. Default: those of all known programs.", metavar="FILE"
     ),
     config: Path | None = ConfigOption,
     json_: bool = JsonOption,
@@ -164,13 +164,13 @@ def import_(
     State.json = json_
     settings, accepted = _to_change(config)
     if source is not None and not source.exists():
-        raise UsageError(f"{source}: there is no such file")
+        raise UsageError(f"{source}: no such file")
     own = settings.config_file.resolve() if settings.config_file is not None else None
     sources, foreign = ([source], []) if source is not None else _host_files()
     sources = [one for one in sources if one.resolve() != own]
-    left = [f"{one} was found here and never accepted: name it to take it over" for one in foreign]
+    left = [f"{one} was found in this folder and has not been accepted: name it to import it" for one in foreign]
     if not sources:
-        raise UsageError("; ".join(left) or "no file of a known host was found: name one")
+        raise UsageError("; ".join(left) or "no other program's configuration was found: name a file")
     added = [name for one in sources for name in settings.import_from(one)]
     # what was wrong with them: the good ones are taken over
     errors, warnings = settings.get_errors(), [*(str(warning) for warning in settings.warnings), *left]
@@ -207,7 +207,7 @@ def _there(file: Path | None) -> ToolsConfig:
     if found is None:
         raise UsageError("no configuration found: name one with --config")
     if not Path(found).exists():
-        raise UsageError(f"{found}: there is no such file")
+        raise UsageError(f"{found}: no such file")
     return ToolsConfig(found)
 
 

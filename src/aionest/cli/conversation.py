@@ -95,8 +95,8 @@ def answer_question(params: Asked) -> dict[str, object] | None:
     err.print(f"[bold]The server asks:[/] {escape(for_page(params.message, ASKED))}")
     url = getattr(params, "url", None)
     if url:
-        err.print(f"It wants this to be opened: {escape(for_page(url))}", soft_wrap=True)
-        return {} if typer.confirm("Have you done so?", err=True) else None
+        err.print(f"It asks you to open: {escape(for_page(url))}", soft_wrap=True)
+        return {} if typer.confirm("Have you done that?", err=True) else None
     if not typer.confirm("Answer it?", default=True, err=True):
         return None
     described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
@@ -115,7 +115,7 @@ def _ask_field(described: Tool, name: str) -> dict[str, object]:
         label += f" ({for_cell(', '.join(map(str, values)))})"
     required = name in described.required
     if not required:
-        label += ", or nothing"
+        label += ", optional"
     default = field.get("default")
     if isinstance(default, list):
         default = ",".join(map(str, default))

@@ -18,7 +18,7 @@ from pathlib import Path
 MODES = {"stock": "stock asyncio", "aionest": "aionest.apply()", "threads": "apply(shared=True), a thread per step"}
 NESTED = {"nest": "asyncio.run inside a running loop", "order": "three nested runs return as they end"}
 SESSION = {"load": "open an MCP session in one run", "call": "use it in the next", "cleanup": "leave it in a third"}
-NO_SDK = 'The steps with an MCP session are left out, for the MCP SDK is not installed: pip install "aionest[mcp]".'
+NO_SDK = 'The steps with an MCP session are skipped because the MCP SDK is not installed: pip install "aionest[mcp]".'
 _LIMIT = 60.0  # seconds for a mode
 
 
@@ -43,7 +43,7 @@ def run(mode: str) -> dict[str, dict[str, object]]:
         _kill(process)
         process.wait()
         raise
-    found = {step: {"ok": False, "detail": "did not come to an end"} for step in steps()}
+    found = {step: {"ok": False, "detail": "did not finish"} for step in steps()}
     for line in output.splitlines():
         entry = json.loads(line)
         found[entry.pop("step")] = entry
@@ -79,5 +79,5 @@ def lines(found: dict[str, dict[str, dict[str, object]]]) -> list[str]:
     if reasons:
         shown += ["", "Why:", *reasons]
     shown += ["", *([NO_SDK] if known == NESTED else [])]
-    works = "all of it works" if is_good(found) else "not all of it works here: run aionest doctor"
+    works = "everything works" if is_good(found) else "something does not work here: run aionest doctor"
     return [*shown, f"With aionest.apply() {works}."]

@@ -30,7 +30,7 @@ aionest.apply()
 changed = [name for name, place in places.items() if getattr(*place) is not stock[name]]
 aionest.unapply()
 back = all(getattr(*place) is stock[name] for name, place in places.items())
-print(json.dumps({"loaded at start": patched, "loops": before, "apply() patches": changed, "unapply() takes it back": back,
+print(json.dumps({"loaded at start": patched, "loops": before, "apply() patches": changed, "unapply() undoes it": back,
     "engine": _core.__file__, "free threading": bool(getattr(sys, "_is_gil_enabled", lambda: True)()) is False}))
 """
 
@@ -90,8 +90,8 @@ def _looked(output: str) -> dict[str, object]:
     try:
         seen: dict[str, object] = json.loads(output)
     except ValueError:
-        return {"loops": "cannot be told: the engine does not start here"}
-    seen["unapply() takes it back"] = "yes" if seen["unapply() takes it back"] else "no"
+        return {"loops": "unknown: the engine does not start here"}
+    seen["unapply() undoes it"] = "yes" if seen["unapply() undoes it"] else "no"
     seen["free threading"] = "yes" if seen["free threading"] else "no"
     return seen
 
@@ -160,7 +160,7 @@ def advice(report: dict[str, object]) -> list[str]:
     if missing is not None:
         names, what, extra = missing
         absent = ", ".join(name for name in names if report[name] == "-")
-        lines.append(f'{what} needs what is not installed ({absent}): pip install "aionest[{extra}]".')
+        lines.append(f'{what} needs packages that are not installed ({absent}): pip install "aionest[{extra}]".')
     if report["mcp"] != "-" and "mcp names" not in report:
         lines.append("`aionest doctor --mcp` also looks at the MCP SDK.")
     return lines

@@ -72,7 +72,7 @@ def show_resources(loader: ToolsLoader, found: Listed, templates: Listed) -> Non
     if rows:
         show_rows(("server", "uri", "name", "type"), rows, whole=2)
     elif loader.status:
-        show_nothing("No resources: none of the servers that are there offers any.")
+        show_nothing("No resources: none of the connected servers offers any.")
 
 
 @app.command(
@@ -115,7 +115,7 @@ def write_contents(server: str, contents: list[dict[str, object]], file: Path) -
             for block in contents
         )
     except ValueError as exc:
-        raise ProtocolError(f"server {server!r}: what it gave cannot be decoded: {exc}", server=server) from None
+        raise ProtocolError(f"server {server!r}: its contents cannot be decoded: {exc}", server=server) from None
     try:
         file.write_bytes(data)
     except OSError as exc:
@@ -174,7 +174,7 @@ def show_prompts(loader: ToolsLoader, found: Listed) -> None:
     if rows:
         show_rows(("prompt", "arguments", "what it is for"), rows)
     elif loader.status:
-        show_nothing("No prompts: none of the servers that are there offers any.")
+        show_nothing("No prompts: none of the connected servers offers any.")
 
 
 def _show_prompt(

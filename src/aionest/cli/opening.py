@@ -33,7 +33,7 @@ def find_config(file: Path | None, yes: bool = False, inputs: dict[str, str] | N
     given = inputs if inputs is not None else {}
     if file is not None:
         if not file.exists():
-            raise UsageError(f"{file}: there is no such file")
+            raise UsageError(f"{file}: no such file")
         config = ToolsConfig(file, inputs=given)
         here = file.resolve()
         places = (ToolsConfig.find(folder) for folder in here.parents[:2])
@@ -55,12 +55,12 @@ def _accept(config: ToolsConfig, found: Path, yes: bool) -> None:
     if not yes:
         if not is_interactive():
             raise UsageError(
-                f"{found} was found here and never accepted: name it with --config, or accept it with --yes"
+                f"{found} was found in this folder and has not been accepted: name it with --config, or accept it with --yes"
             )
-        err.print(f"[bold]{escape(str(found))}[/] was found here. It would start or reach:")
+        err.print(f"[bold]{escape(str(found))}[/] was found in this folder. It would start or connect to:")
         for line in would_start(config):
             err.print(f"  {line}", markup=False, emoji=False, soft_wrap=True)
-        if not typer.confirm("Go on, now and in future?", err=True):
+        if not typer.confirm("Trust this file from now on?", err=True):
             raise UsageError("not accepted: nothing was started")
     try:
         Trust().accept(config)
@@ -68,7 +68,7 @@ def _accept(config: ToolsConfig, found: Path, yes: bool) -> None:
         return  # it cannot be read: what is wrong with it is told soon
     except OSError as exc:
         config.only_found = False  # accepted for this time
-        err.print(f"that it was accepted cannot be remembered: {exc.strerror or exc}", markup=False)
+        err.print(f"cannot remember that it was accepted: {exc.strerror or exc}", markup=False)
 
 
 def _ask_inputs(config: ToolsConfig, chosen: list[str], given: dict[str, str]) -> None:
@@ -83,7 +83,7 @@ def _ask_inputs(config: ToolsConfig, chosen: list[str], given: dict[str, str]) -
         if not is_interactive():
             if isinstance(described.get("default"), str):
                 continue
-            raise UsageError(f"the configuration wants a value for input {number!r}: give --input {number}=VALUE")
+            raise UsageError(f"the configuration needs a value for input {number!r}: give --input {number}=VALUE")
         options = described.get("options")
         text = str(described.get("description") or number)
         if isinstance(options, list) and options:

@@ -88,7 +88,7 @@ def _write(part: Part, folder: Path, stem: str) -> Path:
         except FileExistsError:
             continue
         return path
-    raise UsageError(f"{folder}: it is full of files {stem}-*")
+    raise UsageError(f"{folder}: it already has too many files named {stem}-*")
 
 
 def show_saved(paths: list[Path]) -> None:

@@ -60,7 +60,7 @@ app.add_typer(App(help=_MCP, add_completion=False), name="mcp")
         aionest doctor --mcp --json"""
 )
 def doctor(
-    mcp: bool = typer.Option(False, "--mcp", help="Also look at the MCP SDK: are all names there that are relied on?"),
+    mcp: bool = typer.Option(False, "--mcp", help="Also check that the MCP SDK has every name that aionest relies on."),
     json_: bool = JsonOption,
 ) -> None:
     """Versions, loops, what is patched, and a self-test of the engine."""

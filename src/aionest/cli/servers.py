@@ -195,7 +195,7 @@ def login(
     if one is not None and one.disabled:
         raise UsageError(f"server {server!r} is disabled", server=server)
     if one is not None and not _has_login(one):
-        raise UsageError(f"server {server!r} does not use OAuth: there is no login", server=server)
+        raise UsageError(f"server {server!r} does not use OAuth, so it has no login", server=server)
     with loaded(
         config,
         [server],

@@ -118,7 +118,7 @@ class Session:
             try:
                 name, *rest = shlex.split(line)
             except ValueError as exc:
-                raise UsageError(f"this line cannot be read: {exc}") from None
+                raise UsageError(f"cannot parse this line: {exc}") from None
             command = COMMANDS.get(name)
             if command is not None:
                 command(self, rest)
@@ -144,7 +144,7 @@ class Session:
             return line
         number = len(self.lines) if line == "!!" else int(line[1:]) if line[1:].isdecimal() else 0
         if not 0 < number <= len(self.lines):
-            raise UsageError(f"{line}: there is no such line; `history` shows them")
+            raise UsageError(f"{line}: no such line; `history` lists them")
         found = self.lines[number - 1]
         if not State.json:
             err.print(found, markup=False, emoji=False, soft_wrap=True)
@@ -168,9 +168,9 @@ class Session:
     def save(self, rest: list[str]) -> None:
         """Write what the last result has besides text."""
         if len(rest) != 1:
-            raise UsageError("save wants the name of a file, or of a folder")
+            raise UsageError("save needs the name of a file or folder")
         if self.last is None:
-            raise UsageError("nothing was called yet")
+            raise UsageError("no tool has been called yet")
         paths = save(parts_of(self.last.content), rest[0], self.last.tool)
         if State.json:
             show_json({"saved": [str(path) for path in paths]})
@@ -208,7 +208,7 @@ class Session:
     def read(self, rest: list[str]) -> None:
         """The contents of a resource."""
         if len(rest) not in (2, 3):
-            raise UsageError("read wants a server and an address, and perhaps a file: read notes note://1")
+            raise UsageError("read needs a server and an address; a file may follow: read notes note://1")
         if rest[0] not in self.loader.config.servers:
             raise UsageError(suggest.no_server(rest[0], self.loader.config.servers), server=rest[0])
         contents = self.loader.read_resource(rest[0], rest[1], timeout=self.timeout)
@@ -267,7 +267,7 @@ class Session:
         for number, line in enumerate(before, 1):
             out.print(f"{number:4}  {line}", markup=False, emoji=False, soft_wrap=True)
         if not before:
-            show_nothing("Nothing was typed before.")
+            show_nothing("The history is empty.")
 
     def help(self, rest: list[str]) -> None:
         """What can be typed, or the arguments of a tool."""
@@ -300,7 +300,7 @@ def _texts(tool: Tool) -> str:
 
 def _no_more(rest: list[str], name: str) -> None:
     if rest:
-        raise UsageError(f"{name} takes nothing more")
+        raise UsageError(f"{name} takes no more arguments")
 
 
 def _complete_lines(loader: ToolsLoader) -> None:

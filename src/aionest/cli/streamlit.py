@@ -36,7 +36,7 @@ def start(config: Path | None, port: int | None, host: str | None, browser: bool
         raise Refused('the app needs Streamlit and the MCP SDK: pip install "aionest[app]"')
     if config is not None:
         if not config.exists():
-            raise Refused(f"{config}: there is no such file")
+            raise Refused(f"{config}: no such file")
         os.environ["MCP_FILE"] = str(config.resolve())
     own = {"server.port": port, "server.address": host, "server.headless": None if browser else "true"}
     given = [*options, *(f"--{name}={value}" for name, value in own.items() if value is not None)]

@@ -58,9 +58,9 @@ def tools(
             show_rows(("tool", "arguments", "what it does"), rows)
         elif query and there:
             names = [tool.original_name for tool in there]
-            show_nothing(f"No tool fits {query!r}{hint(query, names)} `aionest mcp tools` shows all {len(there)}.")
+            show_nothing(f"No tool matches {query!r}{hint(query, names)} `aionest mcp tools` shows all {len(there)}.")
         elif loader.status:
-            show_nothing("No tools: none of the servers that are there offers any.")
+            show_nothing("No tools: none of the connected servers offers any.")
         show_errors(loader)
 
 

@@ -112,7 +112,7 @@ class ToolsLoader(ServersMethods):
         functions = (on_log, on_progress, on_state, sampling, elicitation, roots, authorize)
         useless = next((one for one in functions if one is not None and not callable(one)), None)
         if useless is not None:
-            raise TypeError(f"a callback is a function, not {type(useless).__name__}")
+            raise TypeError(f"a callback must be a function, not {type(useless).__name__}")
         self._wanted = Wanted(given, config_file, inputs, servers)
         self.config: ToolsConfig = self._wanted.config
         self.strict = strict

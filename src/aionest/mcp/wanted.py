@@ -40,12 +40,12 @@ def arguments_of(
     """
     if first is not None and not _is_configuration(first):
         if retriever is not None or not _is_retriever(first):
-            raise TypeError(f"a configuration is {CONFIGURATIONS}, not {type(first).__name__}")
+            raise TypeError(f"a configuration must be {CONFIGURATIONS}, not {type(first).__name__}")
         first, retriever = None, first
     if config is not None and not _is_configuration(config):
-        raise TypeError(f"config is {CONFIGURATIONS}, not {type(config).__name__}")
+        raise TypeError(f"config must be {CONFIGURATIONS}, not {type(config).__name__}")
     if config_file is not None and not isinstance(config_file, (str, os.PathLike)):
-        raise TypeError(f"config_file is the path of a file, not {type(config_file).__name__}")
+        raise TypeError(f"config_file must be the path of a file, not {type(config_file).__name__}")
     given = [one for one in (first, config, config_file) if one is not None]
     if len(given) > 1:
         raise UsageError("give one configuration: first, as config or as config_file, not both")
@@ -82,9 +82,9 @@ class Wanted:
         if config is not None and config_file is not None:
             raise UsageError("give config or config_file, not both")
         if isinstance(servers, (str, bytes)):
-            raise TypeError(f"servers is a collection of names: [{servers!r}]")
+            raise TypeError(f"servers must be a collection of names: [{servers!r}]")
         if inputs is not None and not callable(inputs) and not isinstance(inputs, Mapping):
-            raise TypeError(f"inputs is a mapping or a function of the id, not {type(inputs).__name__}")
+            raise TypeError(f"inputs must be a mapping or a function of the id, not {type(inputs).__name__}")
         self._named = config_file is not None or (config is None and bool(os.environ.get("MCP_FILE")))
         self._from_place = config is None  # and not from code
         self._only_found = isinstance(config, ToolsConfig) and config.only_found
@@ -127,7 +127,7 @@ class Wanted:
         if refused:
             problems.setdefault(
                 CONFIGURATION,
-                f"{self.config.config_file} was found here and never accepted, so nothing of it was started: name it "
+                f"{self.config.config_file} was found in this folder and has not been accepted, so none of its servers was started: name it "
                 "(config_file=...), or accept it once with `aionest mcp check --yes`",
             )
         self.errors = problems
@@ -139,7 +139,7 @@ class Wanted:
         if not self._from_place or file is None or self.config.servers or os.path.isfile(file):
             return None
         if self._named:
-            said = "there is no such file" if not os.path.exists(file) else "this is not a file"
+            said = "no such file" if not os.path.exists(file) else "this is not a file"
             return ConfigError(said, file=file, hint=HOW_TO_MAKE_ONE)
         return ConfigError("no configuration was found", hint=HOW_TO_MAKE_ONE)
 
@@ -161,7 +161,9 @@ class Wanted:
         if name not in servers:
             raise UsageError(f"no server {name!r} is configured; there are: {', '.join(servers) or 'none'}")
         if self.is_not_accepted:
-            raise UsageError(f"{self.config.config_file} was found here and never accepted: name it (config_file=...)")
+            raise UsageError(
+                f"{self.config.config_file} was found in this folder and has not been accepted: name it (config_file=...)"
+            )
         return servers[name]
 
 

@@ -164,7 +164,7 @@ def assistant() -> None:
     if ready and not chat.entries:
         st.caption(f"{endpoint.model} · {len(tools)} tools. No tool runs unless you say so.")
     if loader is not None and len(loader.tools) > TOOLS:
-        st.caption(f"The model is told of the first {TOOLS} of {len(loader.tools)} tools.")
+        st.caption(f"The model sees only the first {TOOLS} of {len(loader.tools)} tools.")
     for entry in chat.entries:
         _show(entry)
     if ready:
@@ -274,7 +274,7 @@ def _next_call(chat: Chat, run: int, proposed: Call, loader: ToolsLoader | None,
                 raise ValueError("not an object")
             tool.validate(given)
         except (ToolsError, ValueError, RecursionError) as exc:
-            problem = f"The arguments cannot be used: {exc}"
+            problem = f"Invalid arguments: {exc}"
     if problem:  # for the model to mend; there is nothing to consent to
         chat.answer(proposed, problem, "not possible")
         st.rerun()
@@ -313,7 +313,7 @@ def _run(chat: Chat, run: int, proposed: Call, loader: ToolsLoader, tool: Tool, 
     try:
         st.button("Stop", key="assistant stop")  # any click reruns the script, which ends the call
         result = app_state.run(loader, tool, given, "Assistant")
-        text, note = str(result) or "The tool gave nothing.", f"done in {result.duration * 1e3:.0f} ms"
+        text, note = str(result) or "The tool returned nothing.", f"done in {result.duration * 1e3:.0f} ms"
         if result.is_error:
             note = "failed"
     except ToolsError as exc:
@@ -375,7 +375,7 @@ def _ask(chat: Chat, run: int, endpoint: Endpoint, tools: dict[str, Tool]) -> No
     except ChatError as exc:
         error = str(exc)
     except concurrent.futures.CancelledError:
-        error = "The request was ended because the app is closing."
+        error = "The request ended because the app is closing."
     except BaseException:  # the script is being stopped
         chat.finish(run, stopped=True)
         raise
@@ -393,4 +393,4 @@ def _ask(chat: Chat, run: int, endpoint: Endpoint, tools: dict[str, Tool]) -> No
     if reply.finish == "length":
         entry.note = "Cut off: the endpoint's limit was reached."
     elif not reply.text and not reply.calls:
-        entry.note = "The model gave an empty answer."
+        entry.note = "The model returned an empty answer."

@@ -35,7 +35,7 @@ def resources() -> None:
     listed = [(server, one) for server, all_of_it in there.items() for one in all_of_it]
     shapes = [(server, str(one.get("uriTemplate", ""))) for server, all_of_it in templates.items() for one in all_of_it]
     if not listed and not shapes:
-        st.info("None of the servers that are there offers resources.")
+        st.info("None of the connected servers offers resources.")
         return
     by_label = {_resource(*pair): pair for pair in listed}
     label = st.selectbox(
@@ -62,7 +62,7 @@ def prompts() -> None:
         return
     listed = [(server, one) for server, all_of_it in found.items() for one in all_of_it]
     if not listed:
-        st.info("None of the servers that are there offers prompts.")
+        st.info("None of the connected servers offers prompts.")
         return
     by_label = {_prompt(*pair): pair for pair in listed}
     label = st.selectbox(f"Prompt ({len(by_label)})", [*by_label])

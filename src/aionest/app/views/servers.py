@@ -157,7 +157,7 @@ def _server(file: Path, loader: ToolsLoader, name: str, status: ServerStatus) ->
 def _buttons(file: Path, loader: ToolsLoader, name: str, on: bool, shown: str) -> None:
     """The two that are used most, and a menu of the others."""
     places = widgets.row([1.2, 1.4, 1.6])
-    if on and places[0].button("Test", help="Ask it for a sign of life", key=f"test {name}"):
+    if on and places[0].button("Test", help="Check that it responds", key=f"test {name}"):
         _test(loader, name)
     if on and places[1].button("Restart", help="End it and start it again", key=f"restart {name}"):
         _restart(loader, name)
@@ -258,7 +258,7 @@ def _form(file: Path, name: str | None) -> None:
                 value=now.headers,
                 key=f"{key} headers",
                 height=80,
-                help="For instance Authorization: Bearer ${TOKEN}",
+                help="For example Authorization: Bearer ${TOKEN}",
             )
         limits = now
         if more:
@@ -396,7 +396,7 @@ def _text(file: Path) -> None:
             st.caption("Nothing was changed.")
         return
     if draft["base"] != written:
-        st.warning("The file was changed by somebody else since you began. Saving replaces that.")
+        st.warning("The file has changed since you began. Saving overwrites that change.")
     if not save:
         problems = edit.check(file, text)
         _complain(above, problems, f"Not saved yet{': it is not valid.' if problems else '.'}")

@@ -46,7 +46,7 @@ def _live(loader: ToolsLoader) -> None:
         st.info("The configuration has no servers.")
     st.subheader("Calls")
     if not calls:
-        st.info("No tool was called yet.")
+        st.info("No tool has been called yet.")
     else:
         _timeline(calls, SPANS[widgets.one_of("Span", list(SPANS), "span")])
         failed = [one for one in reversed(calls) if one.outcome == "failed"][:SHOWN]
@@ -60,7 +60,7 @@ def _live(loader: ToolsLoader) -> None:
                 hide_index=True,
             )
     st.subheader("Browsers")
-    st.caption("Those that have left are listed for some minutes more.")
+    st.caption("Those that have left stay listed for a few minutes.")
     st.dataframe(
         [
             {

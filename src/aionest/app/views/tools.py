@@ -31,7 +31,7 @@ def tools() -> None:
     past.stop()
     available = loader.tools
     if not available:
-        st.warning("No server gives any tools. The Servers page says why.")
+        st.warning("No server offers any tools. The Servers page says why.")
         return
     left, right = st.columns([2, 5], gap="medium")
     with left:
@@ -67,14 +67,14 @@ def _about(tool: Tool) -> None:
     said = f" :gray[{about}, as its server says]" if about else ""
     st.markdown(f"**{for_label(tool.name)}** of server **{for_label(tool.server)}**{said}")
     if tool.task_support == "required":
-        st.caption("Its server wants it to be called as a task, which is not supported here.")
+        st.caption("Its server requires it to be called as a task, which is not supported here.")
     if tool.icon is not None:
         with contextlib.suppress(Exception):  # what Pillow makes of bytes that are no picture
             st.image(tool.icon[1], width=32)
     if tool.description.strip():
         st.text(for_page(tool.description.strip(), DESCRIPTION))
     else:
-        st.caption("Its server says nothing of it.")
+        st.caption("Its server gives no description.")
 
 
 def _problems(tool: Tool, given: dict[str, object]) -> list[str]:

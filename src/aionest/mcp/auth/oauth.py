@@ -84,7 +84,7 @@ class Storage:
         except Exception as exc:  # a full disk, a home that is read-only, a keyring that stays locked
             if not self._told:
                 self._told = True
-                said = "tokens of %s cannot be kept, so the login lasts as long as this process: %s"
+                said = "cannot store tokens of %s, so the login ends with this process: %s"
                 log.warning(said, self.store, self.secrets.hide(f"{type(exc).__name__}: {exc}"))
         self._learn()
 
@@ -444,9 +444,7 @@ async def _exchanged(config: ServerConfig, wanted: Setting, audience: str, resou
         given = response.json() if response.status_code == 200 else {}
         return str(given["access_token"])
     except (ValueError, KeyError, TypeError):
-        said = (
-            f"server {config.name!r}: the identity provider gave nothing for the id token (HTTP {response.status_code})"
-        )
+        said = f"server {config.name!r}: the identity provider returned no token for the id token (HTTP {response.status_code})"
         raise AuthError(said, server=config.name) from None
 
 
@@ -488,13 +486,13 @@ class _Login:
         """Send the person there."""
         if self._authorize is None:
             raise self._error(
-                f" wants a login: run `aionest mcp login {self._name}`, or give the loader authorize=webbrowser.open"
+                f" needs a login: run `aionest mcp login {self._name}`, or give the loader authorize=webbrowser.open"
             )
         try:
             await self._listener.open()
         except OSError as exc:
             raise self._error(
-                f": the login cannot come back to port {self._port}: {exc.strerror}. Set another redirect_port"
+                f": cannot listen for the login on port {self._port}: {exc.strerror}. Set another redirect_port"
             ) from None
         self._on_asking(True)
         try:

@@ -109,7 +109,7 @@ class Trust:
         """
         marks = self._marks(config)
         if marks is None:
-            raise ValueError("only a configuration file that can be read can be accepted")
+            raise ValueError("a configuration file that cannot be read cannot be accepted")
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock, locked(self.file):
             self._write({**self._read(), marks[0]: marks[1]})

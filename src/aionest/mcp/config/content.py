@@ -129,7 +129,7 @@ class Content:
         bare = {k: v for k, v in found.items() if k not in NO_SERVERS and not str(k).startswith("x-")}
         if bare and not looks_bare(bare):
             hint = "write the servers below mcpServers:, each with a command or a url"
-            self._complain("there are no servers in it", hint=hint)
+            self._complain("it has no servers", hint=hint)
             return None
         return bare
 
@@ -192,7 +192,7 @@ class Content:
             return False
         made, errors, warned = build(name, value, self._source(False))
         if not errors and name in ("mcpServers", *NO_SERVERS) and not self.at:
-            errors.append(ConfigError("this name has another meaning", server=name, hint="choose another"))
+            errors.append(ConfigError("this name is reserved", server=name, hint="choose another"))
         self.errors += errors
         if made is None or errors:
             return False
@@ -230,7 +230,7 @@ class Content:
             value = with_inputs(value, renamed)
             if name in self.raw:
                 if not texts.same(self.raw[name], value):
-                    self.warnings.append(ConfigError("is there already, not imported", file=path, server=name))
+                    self.warnings.append(ConfigError("already exists; not imported", file=path, server=name))
                 continue
             before = self.root
             new = self._define([{**d, "id": renamed.get(d["id"], d["id"])} for d in definitions if d["id"] in wanted])
@@ -293,8 +293,8 @@ class Content:
         :param force: lose comments, or what cannot be read.
         """
         if own and self.host:
-            said = f"{self.host} writes this file, in its own way"
-            raise FormatError(said, hint="import it into another: aionest mcp config import")
+            said = f"{self.host} writes this file in a format of its own"
+            raise FormatError(said, hint="import it into another file: aionest mcp config import")
         if own and target.exists():
             text, newline = read_text(target)
             quick = self._by_sections(text, force)

@@ -107,7 +107,7 @@ def _zed(entry: Mapping[str, object]) -> Server | str:
     if isinstance(command, Mapping):  # as it wrote them until 2025
         one = {**one, **command, "command": command.get("path")}
     if not one.get("command") and not one.get("url"):
-        return "it comes with an extension of Zed"
+        return "it comes from a Zed extension"
     keys = ("command", "args", "env", "url", "headers", "enabled")
     return _given(**{key: one.get(key) for key in keys}, timeout=_seconds(one.get("timeout"), 1000))
 

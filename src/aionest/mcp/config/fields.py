@@ -152,7 +152,7 @@ class _Reading:
         for name in ("timeout", "connect_timeout"):
             seconds = self.fields.get(name)
             if isinstance(seconds, (int, float)) and seconds >= 5000:
-                said = "is in seconds, and looks like milliseconds"
+                said = "is in seconds, but looks like milliseconds"
                 self.warnings.append(Problem(self.given[name], said, "divide it by 1000"))
 
 
@@ -176,7 +176,7 @@ _HINTS = {
     "args": 'write a list of texts, as in args: ["-m", "server"]',
     "env": 'write values as text in quotes, as in env: {DEBUG: "true"}',
     "headers": 'write values as text in quotes, as in headers: {X-Version: "1"}',
-    "auth": 'write "oauth", or a mapping with a type; a plain token belongs into headers',
+    "auth": 'write "oauth", or a mapping with a type; put a plain token in headers',
     "include": 'write a list of patterns, as in include: ["get_*"]',
     "exclude": 'write a list of patterns, as in exclude: ["delete_*"]',
 }

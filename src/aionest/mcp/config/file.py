@@ -218,12 +218,12 @@ class ToolsConfig:
             except FormatError as exc:
                 content.fail(exc)
             except FileNotFoundError:
-                content.fail(FormatError("there is no such file"))
+                content.fail(FormatError("no such file"))
             except OSError as exc:
                 content.fail(FormatError(f"cannot be read: {exc.strerror}"))
             except ValueError:
                 # such as a null character in its path
-                content.fail(FormatError("this cannot be the name of a file"))
+                content.fail(FormatError("not a valid file name"))
             return not content.errors
 
     def save(self, file: str | Path | None = None, *, force: bool = False) -> bool:
@@ -242,7 +242,7 @@ class ToolsConfig:
         target = self.config_file if file is None else Path(file)
         if target is None:
             with self._lock:
-                self._content.errors.append(ConfigError("there is no file to save to", hint="name one"))
+                self._content.errors.append(ConfigError("no file to save to", hint="name one"))
             return False
         try:
             # outside the own lock, so that nobody who only reads here waits for another process
@@ -266,9 +266,7 @@ class ToolsConfig:
                 )
                 return False
             except UnicodeEncodeError:
-                content.errors.append(
-                    ConfigError("not saved: it has characters that cannot be written as UTF-8", file=target)
-                )
+                content.errors.append(ConfigError("not saved: it has characters that UTF-8 cannot encode", file=target))
                 return False
             if own or self.config_file is None:
                 self.config_file = target

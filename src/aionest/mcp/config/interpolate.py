@@ -110,7 +110,7 @@ def _one(body: str, scope: Scope) -> str:
     if not (name if prefixed else _NAME.match(name)) or "=" in name or "\0" in name:
         known = "${VAR}, ${VAR:-default}, ${env:VAR}, ${userHome}, ${workspaceFolder} and ${input:id}"
         # the text may be a password with such a beginning, so it isn't quoted
-        raise Unresolved("", "a reference of unknown form", f"known are {known}; write $${{ for a literal ${{")
+        raise Unresolved("", "an unknown kind of reference", f"known are {known}; write $${{ for a literal ${{")
     value = scope.variable(name)
     if given and not value:
         return interpolate(default, scope)

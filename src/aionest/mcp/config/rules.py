@@ -27,7 +27,7 @@ def name_problem(name: object) -> Problem | None:
     if not name.strip():
         return Problem(None, "the name of a server must not be empty")
     if name != name.strip() or not name.isprintable():
-        return Problem(None, "the name of a server must not have control characters, or spaces at its ends")
+        return Problem(None, "the name of a server must not contain control characters, or begin or end with a space")
     return Problem(None, "the name of a server must not be longer than 128 characters") if len(name) > 128 else None
 
 
@@ -56,7 +56,7 @@ def _target(config: ServerConfig, is_open: Callable[[str], bool]) -> list[Proble
     """What is started or reached."""
     typed = "transport" in config.model_fields_set
     if config.command is not None and config.url is not None and not typed:
-        return [Problem("command", "there is a url as well", "write only one of them, or a type")]
+        return [Problem("command", "there is also a url", "write only one of them, or a type")]
     if config.transport == "stdio":
         if config.command is None:
             hint = "" if config.url is None else "type stdio doesn't use the url"
@@ -72,11 +72,11 @@ def _texts(config: ServerConfig) -> list[Problem]:
     found: list[Problem] = []
     for where, text in (("command", config.command), ("cwd", config.cwd), ("env_file", config.env_file)):
         if text is not None and "\0" in text:
-            found.append(Problem(where, "must not have null characters"))
+            found.append(Problem(where, "must not contain null characters"))
         if where != "command" and text is not None and not text.strip():
             found.append(Problem(where, "must not be empty"))
     found += [
-        Problem(f"args[{i}]", "must not have null characters") for i, arg in enumerate(config.args) if "\0" in arg
+        Problem(f"args[{i}]", "must not contain null characters") for i, arg in enumerate(config.args) if "\0" in arg
     ]
     return found
 
@@ -85,9 +85,9 @@ def _environment(env: Mapping[str, str]) -> list[Problem]:
     found: list[Problem] = []
     for key, value in env.items():
         if not key or "=" in key or "\0" in key:
-            found.append(Problem("env", "names of variables must not be empty, nor have = or null characters"))
+            found.append(Problem("env", "variable names must not be empty or contain = or null characters"))
         if "\0" in value:
-            found.append(Problem(f"env.{key}", "must not have null characters"))
+            found.append(Problem(f"env.{key}", "must not contain null characters"))
     return found
 
 
@@ -95,9 +95,9 @@ def _headers(headers: Mapping[str, str]) -> list[Problem]:
     found: list[Problem] = []
     for key, value in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", key):
-            found.append(Problem("headers", "the name of a header has characters that are not allowed"))
+            found.append(Problem("headers", "the header's name contains characters that are not allowed"))
         elif re.search(r"[\r\n\0]", value):
-            found.append(Problem(f"headers.{key}", "must not have line ends or null characters"))
+            found.append(Problem(f"headers.{key}", "must not contain line breaks or null characters"))
     return found
 
 
@@ -105,7 +105,7 @@ def _labels(config: ServerConfig) -> list[Problem]:
     """How its tools are named and chosen."""
     found: list[Problem] = []
     if config.prefix and not re.fullmatch(r"[A-Za-z0-9_.-]+", config.prefix):
-        found.append(Problem("prefix", "may have letters, digits, and the characters _ . - only"))
+        found.append(Problem("prefix", "may contain only letters, digits and the characters _ . -"))
     for where, globs in (("include", config.include or []), ("exclude", config.exclude)):
         found += [Problem(f"{where}[{i}]", "must not be empty") for i, glob in enumerate(globs) if not glob.strip()]
     if config.bundle is not None and not config.bundle.strip():
@@ -175,7 +175,7 @@ def _check_command(command: str, is_open: bool) -> list[Problem]:
     path = os.path.expanduser(command)
     if os.path.isfile(path) or shutil.which(path):
         return []
-    return [Problem("command", "has spaces, and there is no such file", "no shell runs it: put arguments in args")]
+    return [Problem("command", "contains spaces, and no such file exists", "no shell runs it: put arguments in args")]
 
 
 def _check_url(url: str) -> list[Problem]:

@@ -264,7 +264,7 @@ def build(
     if named:
         return None, [source.error(label, named)], []
     if not isinstance(value, Mapping):
-        problem = Problem(None, "must be a mapping of fields", "write a command or a url below it")
+        problem = Problem(None, "must be a mapping of fields", "give it a command or a url")
         return None, [source.error(label, problem)], []
     data = {str(key): part for key, part in value.items()}
     fields, problems, warned = normalize({**data, "name": name}, ServerConfig.model_fields)
@@ -281,7 +281,7 @@ def build(
         made._source = source
     warned += _without_effect(made.__dict__.get("transport"), fields)
     if data.get("name") is not None and data["name"] != name:
-        warned.append(Problem("name", "differs from the key, which counts"))
+        warned.append(Problem("name", "differs from the key; the key is used"))
     errors = [source.error(label, problem) for problem in problems]
     return (None if errors else made), errors, [source.error(label, warning) for warning in warned]
 

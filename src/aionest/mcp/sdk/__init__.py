@@ -99,7 +99,7 @@ async def pages(session: Session, what: str, field: str, limit: int) -> list[Jso
         found += page if isinstance(page, list) else []
         if len(found) > limit or len(seen) > limit:
             raise Unanswerable(
-                f"its list of {what} has no end within {limit} entries (max_listed in its configuration allows more)"
+                f"its list of {what} has no end within {limit} entries (max_listed in its configuration raises the limit)"
             )
         after = result.get("nextCursor")
         if not isinstance(after, str) or not after or after in seen:  # a server that gives the same page for ever

@@ -44,7 +44,7 @@ class Failure(Enum):
     SESSION = "the server does not know the session"
     TIMEOUT = "no answer in time"
     LOST = "the connection has ended"
-    RPC = "an answer that is an error, or not what the protocol says"
+    RPC = "an answer that is an error, or violates the protocol"
     OTHER = "something else"
 
 
@@ -153,18 +153,18 @@ def _auth(part: BaseException, server: str, said: str) -> ToolsError:
 
 def _http(part: BaseException, server: str, said: str) -> ToolsError:
     status = status_of(part)
-    hints = {404: "is its url right?", 429: "it is asked too often; try again later"}
-    hint = (isinstance(part, Refused) and part.hint) or hints.get(status or 0, "the server has a problem")
+    hints = {404: "is its url right?", 429: "too many requests; try again later"}
+    hint = (isinstance(part, Refused) and part.hint) or hints.get(status or 0, "the server failed")
     return ServerUnavailable(f"{server} answered HTTP {status}: {hint}")
 
 
 def _dns(part: BaseException, server: str, said: str) -> ToolsError:
-    return ServerUnavailable(f"{server}: the host name in its url is not known ({clean(part)})")
+    return ServerUnavailable(f"{server}: the host name in its url cannot be resolved ({clean(part)})")
 
 
 def _no_connection(part: BaseException, server: str, said: str) -> ToolsError:
     return ServerUnavailable(
-        f"{server}: no connection ({clean(part) or 'refused'}). Does it run, and is its url right?"
+        f"{server}: no connection ({clean(part) or 'refused'}). Is it running, and is its url right?"
     )
 
 
@@ -178,7 +178,7 @@ def _lost(part: BaseException, server: str, said: str) -> ToolsError:
 
 def _rpc(part: BaseException, server: str, said: str) -> ToolsError:
     if isinstance(part, ValidationError):
-        return ProtocolError(f"{server}: its answer is not what the protocol says: {briefly(part)}")
+        return ProtocolError(f"{server}: its answer violates the protocol: {briefly(part)}")
     message = part.error.message if isinstance(part, SDKError) else part
     return ProtocolError(f"{server}: {clean(message)}", rpc_code=rpc_code(part))
 

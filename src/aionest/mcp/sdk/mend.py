@@ -97,7 +97,7 @@ def answered(data: bytes, number: RequestId | None) -> bytes:
         value = fits[0] if fits else value
     if not isinstance(value, dict) or not is_answer(value):
         why = why or "it is no answer"
-        return error_line(number, f"the server's answer is not what the protocol says: {why}")
+        return error_line(number, f"the server's answer violates the protocol: {why}")
     return _taken({**value, "id": number}, number)
 
 
@@ -108,7 +108,7 @@ def _taken(value: JsonObject, number: RequestId | None) -> bytes:
     except (ValueError, RecursionError) as exc:
         return error_line(number, f"the server's answer cannot be read: {exc}")
     why = _refused(line)
-    return error_line(number, f"the server's answer is not what the protocol says: {why}") if why else line
+    return error_line(number, f"the server's answer violates the protocol: {why}") if why else line
 
 
 def event(data: bytes, number: RequestId | None) -> bytes | None:

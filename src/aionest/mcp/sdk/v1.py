@@ -98,7 +98,7 @@ async def negotiate(session: Session) -> dict[str, object]:
     except Exception as exc:
         if rpc_code(exc) not in _MAY_BE_MODERN:
             raise
-        raise Unanswerable(f"it does not take the handshake ({exc}): {NEEDS_2}") from exc
+        raise Unanswerable(f"it rejected the handshake ({exc}): {NEEDS_2}") from exc
 
 
 def ignores_probe(session: Session) -> bool:

@@ -160,7 +160,7 @@ class Connection:
             if self.closing:
                 return
             why = for_log(self.secrets.hide(str(exc)))
-            log.warning("server %r: its tools could not be read again: %s", self.name, why)
+            log.warning("server %r: its tools could not be refreshed: %s", self.name, why)
 
     # -- connecting
 
@@ -266,7 +266,7 @@ class Connection:
         name = self.name
         if self._ended.done():
             self.become(State.CLOSED)
-            return Replaced(f"server {name!r} was closed while it was started", server=name)
+            return Replaced(f"server {name!r} was closed while it was starting", server=name)
         refused = link.auth_failure
         if refused is not None:
             error = self.explained(refused)

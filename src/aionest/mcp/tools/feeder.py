@@ -114,7 +114,7 @@ class Feeder:
 
         def put_in(name: str) -> None:
             if retriever.get(name) is not None:
-                raise UsageError(f"it has another entry {name!r}, which stays: name the server differently")
+                raise UsageError(f"it has another entry {name!r}, which is kept: rename the server")
             retriever.add(wanted[name])
             self._fed[name] = wanted[name]
 

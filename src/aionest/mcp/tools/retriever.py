@@ -116,16 +116,16 @@ class ToolsRetriever:
         seen: set[str] = set()
         for name, description, _tool in new:
             if name in self._tools or name in seen:
-                raise ValueError(f"a tool {name!r} is registered already: remove it first")
+                raise ValueError(f"a tool {name!r} is already registered: remove it first")
             if not description.strip():
-                raise ValueError(f"tool {name!r} has no description, by which it could be found")
+                raise ValueError(f"tool {name!r} has no description to search in")
             seen.add(name)
 
     def _embedded(self, texts: _Names) -> Sequence[Sequence[float]]:
         assert self._embed is not None
         vectors = list(self._embed(texts))
         if len(vectors) != len(texts):
-            raise ValueError(f"embed gave {len(vectors)} vectors for {len(texts)} texts")
+            raise ValueError(f"embed returned {len(vectors)} vectors for {len(texts)} texts")
         return vectors
 
     def get(self, name: str) -> Any:

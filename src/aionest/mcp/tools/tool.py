@@ -290,7 +290,7 @@ class Tool:
 
     def _caller(self) -> ToolCaller:
         if self.caller is None:
-            raise UsageError(f"tool {self.name!r} is a description only: nothing is there to call it with")
+            raise UsageError(f"tool {self.name!r} is only a description: it has no loader to call it with")
         return self.caller
 
     def to_json(self) -> dict[str, Any]:

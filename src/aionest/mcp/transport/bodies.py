@@ -43,7 +43,7 @@ def asked_by(request: HTTP.Request) -> RequestId | None:
 
 def too_long(limit: int) -> str:
     """What is said of a message that is longer."""
-    return f"it sent a message of more than {limit / MIB:g} MiB (max_message_mb in its configuration allows more)"
+    return f"it sent a message of more than {limit / MIB:g} MiB (max_message_mb in its configuration raises the limit)"
 
 
 async def usable(response: HTTP.Response, number: RequestId | None, limit: int) -> HTTP.Response:
@@ -63,7 +63,7 @@ async def usable(response: HTTP.Response, number: RequestId | None, limit: int) 
     try:
         if kind != "application/json" or status in (202, 204):
             said = f"with {kind}" if kind and status == 200 else f"with HTTP {status} and no message"
-            line = error_line(number, f"it answered {said} where JSON was due: is the url right?")
+            line = error_line(number, f"it answered {said} instead of JSON: is the url right?")
         else:
             data, line = await content_of(response, number, limit)
             line = line or answered(data, number)
