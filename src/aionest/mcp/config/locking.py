@@ -69,7 +69,7 @@ def _acquire(lock: Path) -> int:
                 raise
             os.close(handle)
         if time.monotonic() > begin + WAIT:
-            raise OSError(errno.ETIMEDOUT, "another process is writing it and does not release it", str(lock))
+            raise OSError(errno.ETIMEDOUT, "another process holds its lock", str(lock))
         time.sleep(random.uniform(0.001, 0.01))
 
 

@@ -119,7 +119,7 @@ class Outgoing(anyio.abc.ObjectSendStream[SessionMessage]):
             or transport.is_closing()
             or (_LATE and self._process.family.has_ended())
         ):
-            raise NotSent("the server process reads no more")
+            raise NotSent("the server process has stopped reading")
         self._offered += len(data)
         note(self, self._offered)
         if self._held or self._open_calls() > 1:
