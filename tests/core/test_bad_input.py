@@ -61,7 +61,7 @@ def test_future_of_another_loop(run):
     future = other.create_future()
 
     async def main():
-        with pytest.raises(RuntimeError, match="another event loop"):
+        with pytest.raises(RuntimeError, match="a different event loop"):
             aionest.block_on(future)
         with pytest.raises(RuntimeError, match="attached to a different loop"):
             aionest.await_(future)

@@ -309,7 +309,7 @@ def test_cleanup_during_calls(make_loader):
     loader = make_loader({"a": bare()})
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(loader.call, "a.sleep", {"seconds": 30}) for _ in range(4)]
-        time.sleep(0.2)
+        eventually(lambda: loader.status["a"].open_calls == 4)
         loader.cleanup()
         for call in calls:
             assert isinstance(call.exception(20), (ServerUnavailable, concurrent.futures.CancelledError, RuntimeError))

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from support import eventually
 
 from aionest import Portal
 from aionest import portal as default_portal
@@ -95,19 +96,21 @@ def test_a_call_that_had_not_begun_is_told_too(portal, start):
 
 
 def test_threads_that_call_while_it_closes_get_a_result_or_portal_closed(portal, start):
-    def calls():
-        n = 0
+    called = [0] * 8
+
+    def calls(number):
         while True:
             try:
                 portal.call(noop)
-                n += 1
+                called[number] += 1
             except PortalClosed:
-                return n
+                return
 
-    threads = [start(calls) for _ in range(8)]
-    time.sleep(0.05)
+    threads = [start(calls, number) for number in range(8)]
+    eventually(lambda: all(called))
     portal.close()
-    assert all(thread.result() >= 0 for thread in threads)
+    for thread in threads:
+        thread.result()
 
 
 def test_several_threads_may_close(portal, start):

@@ -202,8 +202,8 @@ def test_calls_without_ids_get_some():
 @pytest.mark.parametrize(
     "data, says",
     [
-        ("{", "no JSON"),
-        ("[]", "no part of an answer"),
+        ("{", "invalid JSON"),
+        ("[]", "not part of an answer"),
         ('{"error": {"message": "overloaded", "code": 529}}', "overloaded"),
         ('{"error": "plain words"}', "plain words"),
     ],
@@ -247,9 +247,9 @@ def test_an_endpoint_that_does_not_stream(endpoint):
         ((500, b"<html>oh dear</html>", "text/html"), r"failed \(500\)\.$"),
         ((400, b'{"detail": "no such thing"}', "application/json"), r"\(400\)\. no such thing"),
         ((200, b"<html>welcome</html>", "text/html"), "not a chat-completions endpoint"),
-        ((200, b"{nonsense", "application/json"), "no JSON"),
+        ((200, b"{nonsense", "application/json"), "invalid JSON"),
         ((200, b"{}", "application/json"), "neither text nor calls"),
-        ((200, b"data: {nonsense\n\n", "text/event-stream"), "no JSON"),
+        ((200, b"data: {nonsense\n\n", "text/event-stream"), "invalid JSON"),
         ((200, events(delta(content="half"), done=False), "text/event-stream"), "was cut off"),
     ],
 )
