@@ -17,9 +17,9 @@ PACKAGE = Path(__file__).parents[2] / "src" / "aionest"
 MOST = {
     "__init__.py": 2,
     "_engine": 300,
-    "_entry": 63,
+    "_entry": 60,
     "_hosted": 5,
-    "_portal": 84,
+    "_portal": 81,
     "_runs": 101,
     "_scopes": 158,
     "app": 5,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
@@ -31,6 +32,14 @@ def plain(a: int) -> str:
 
 async def numbers() -> AsyncIterator[int]:
     yield 1
+
+
+def entries() -> None:
+    assert_type(aionest.run(add(1, 2)), int)
+    assert_type(aionest.await_(add(1, 2)), int)
+    aionest.run(add(1, 2), loop_factory=asyncio.new_event_loop)
+    aionest.run(add(1, 2), loop_factory=dict)  # type: ignore[arg-type]
+    aionest.await_(5)  # type: ignore[arg-type]
 
 
 def synchronous(portal: aionest.Portal) -> None:

@@ -20,7 +20,7 @@ from .._engine.foreign import supported
 if TYPE_CHECKING:
     import asyncio
     import contextvars
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -37,7 +37,12 @@ _stock_on_sigint: Any = getattr(getattr(runners, "Runner", None), "_on_sigint", 
 _stock_runner_close: Any = getattr(getattr(runners, "Runner", None), "close", None)
 
 
-def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None, loop_factory: Callable[[], Any] | None = None) -> T:
+def run(
+    main: Coroutine[Any, Any, T],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T:
     """Run a coroutine to its end and return its result, whether or not a loop runs in this thread.
 
     Where a loop runs, the coroutine becomes a new task of it and the caller's stack is suspended meanwhile, so everything
@@ -204,7 +209,7 @@ def runner_close(self: Any) -> None:
             events.set_event_loop(outer)
 
 
-def await_(awaitable: Any) -> Any:
+def await_(awaitable: Awaitable[T]) -> T:
     """Wait for an awaitable from synchronous code, in the caller's own task.
 
     If it finishes without waiting for anything, no stack is switched at all.

@@ -281,7 +281,7 @@ class Portal:
         self,
         function: Callable[[Unpack[Ts]], Awaitable[R]],
         /,
-        *iterables: Iterable[Any],
+        *iterables: Iterable[object],
         timeout: float | None = None,
         buffersize: int | None = None,
     ) -> Generator[R, None, None]: ...
@@ -290,7 +290,7 @@ class Portal:
         self,
         function: Callable[[Unpack[Ts]], R],
         /,
-        *iterables: Iterable[Any],
+        *iterables: Iterable[object],
         timeout: float | None = None,
         buffersize: int | None = None,
     ) -> Generator[R, None, None]: ...
@@ -298,7 +298,7 @@ class Portal:
         self,
         function: Callable[..., Any],
         /,
-        *iterables: Iterable[Any],
+        *iterables: Iterable[object],
         timeout: float | None = None,
         buffersize: int | None = None,
     ) -> Generator[Any, None, None]:
