@@ -174,6 +174,7 @@ drive(an_thread *th, an_loop *rec, PyObject *loop, PyObject *it)
         s = rc == 0 ? PyIter_Send(it, Py_None, &y) : throw_in(it, PyErr_GetRaisedException(), &y);
     }
     if (s == PYGEN_ERROR) {
+        an_nested_cancelled(loop);
         an_nested_interrupted(th, Py_None, interrupts);
     }
     return s == PYGEN_RETURN ? y : NULL;

@@ -302,9 +302,9 @@ configure(PyObject *module, PyObject *args, PyObject *kwargs)
     static char *names[] = {AN_HOOKS(X) NULL};
 #undef X
     an_state *st = an_st;
-    PyObject *callback_error, *slow_callback, *errors, *runs_in_asyncio, *stop_owner, *frames;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOO:_configure", names, &callback_error, &slow_callback, &errors,
-                                     &runs_in_asyncio, &stop_owner, &frames)) {
+    PyObject *callback_error, *slow_callback, *errors, *runs_in_asyncio, *stop_owner, *frames, *amid_finalizer, *cancelled;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOOOO:_configure", names, &callback_error, &slow_callback, &errors,
+                                     &runs_in_asyncio, &stop_owner, &frames, &amid_finalizer, &cancelled)) {
         return NULL;
     }
     Py_XSETREF(st->h_callback_error, Py_NewRef(callback_error));
@@ -313,6 +313,8 @@ configure(PyObject *module, PyObject *args, PyObject *kwargs)
     Py_XSETREF(st->h_runs_in_asyncio, Py_NewRef(runs_in_asyncio));
     Py_XSETREF(st->h_stop_owner, Py_NewRef(stop_owner));
     Py_XSETREF(st->h_frames, Py_NewRef(frames));
+    Py_XSETREF(st->h_amid_finalizer, Py_NewRef(amid_finalizer));
+    Py_XSETREF(st->h_cancelled, Py_NewRef(cancelled));
     Py_RETURN_NONE;
 }
 
@@ -419,7 +421,7 @@ static PyMethodDef functions[] = {
     {"_probe", (PyCFunction)(void (*)(void))an_layout_probe, METH_FASTCALL,
      "_probe($module, waiting, future, cancelled, fresh, /)\n--\n\nFind the fields of _asyncio.Task."},
     {"_configure", (PyCFunction)(void (*)(void))configure, METH_VARARGS | METH_KEYWORDS,
-     "_configure($module, /, callback_error, slow_callback, errors, runs_in_asyncio, stop_owner, frames)\n--\n\n"
+     "_configure($module, /, callback_error, slow_callback, errors, runs_in_asyncio, stop_owner, frames, amid_finalizer, cancelled)\n--\n\n"
      "Hand over the Python side's helpers."},
     {"_task_factories", task_factories, METH_VARARGS,
      "_task_factories($module, style, eager_code, /)\n--\n\n"

@@ -220,6 +220,28 @@ an_nested_interrupted(an_thread *th, PyObject *future, int interrupts)
     PyErr_SetRaisedException(both != NULL ? both : exc);
 }
 
+void
+an_nested_cancelled(PyObject *loop)
+{
+    if (AN_LIKELY(!PyErr_ExceptionMatches(an_st->o_CancelledError)) || an_st->h_cancelled == NULL) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException(), *task = NULL;
+    if (an_task_swap(loop, NULL, &task) < 0 || (task != NULL && an_task_swap(loop, task, NULL) < 0)) {
+        PyErr_WriteUnraisable(loop);
+    }
+    else if (task != NULL && an_task_runs(task)) {
+        PyObject *args[2] = {task, exc};
+        PyObject *r = PyObject_Vectorcall(an_st->h_cancelled, args, 2, NULL);
+        if (r == NULL) {
+            PyErr_WriteUnraisable(an_st->h_cancelled);
+        }
+        Py_XDECREF(r);
+    }
+    Py_XDECREF(task);
+    PyErr_SetRaisedException(exc);
+}
+
 /* True if the caller is handling an exception: another task's step must not see it as its own context. */
 static int
 handles_exception(void)
@@ -279,6 +301,7 @@ an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an
     }
     PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_result);
     if (r == NULL) {
+        an_nested_cancelled(loop);
         an_nested_interrupted(th, future, interrupts);
     }
     return r;

@@ -69,6 +69,9 @@ on_sigint(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     an_thread *th = an_thread_peek();
     an_block *b = front(th);
+    if (b != NULL && b->anchor.frame != NULL && an_task_amid_finalizer(b->task, b->anchor.frame)) {
+        return keyboard_interrupt(); /* in there it would be lost */
+    }
     if (b == NULL || b->exc != NULL) {
         if (b != NULL) {
             th->sigint_raised = 1; /* code that does not give way */

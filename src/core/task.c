@@ -161,6 +161,24 @@ an_task_runs(PyObject *task)
 }
 
 int
+an_task_amid_finalizer(PyObject *task, PyObject *frame)
+{
+    if (an_st->h_amid_finalizer == NULL) {
+        return 0;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *args[2] = {task == NULL ? Py_None : task, frame};
+    PyObject *r = PyObject_Vectorcall(an_st->h_amid_finalizer, args, frame == NULL ? 1 : 2, NULL);
+    int amid = r == Py_True;
+    if (r == NULL) {
+        PyErr_WriteUnraisable(an_st->h_amid_finalizer);
+    }
+    Py_XDECREF(r);
+    PyErr_SetRaisedException(exc);
+    return amid;
+}
+
+int
 an_task_wait_for(PyObject *task, PyObject *future)
 {
     if (is_c_task(task)) {
@@ -174,7 +192,7 @@ an_task_wait_for(PyObject *task, PyObject *future)
         PyErr_Clear(); /* a task of somebody's own making: it has no way to be told */
     }
     graph(an_st->o_awaited_by_add, future, task);
-    if (must_cancel(task)) {
+    if (must_cancel(task) && !an_task_amid_finalizer(task, NULL)) {
         PyObject *r = PyObject_CallMethodNoArgs(future, an_st->s_cancel);
         int accepted = r == NULL ? -1 : PyObject_IsTrue(r);
         Py_XDECREF(r);
@@ -208,7 +226,7 @@ an_task_wait_over(PyObject *task, PyObject *future)
 int
 an_task_honour_cancel(PyObject *task)
 {
-    if (!must_cancel(task) || !an_task_runs(task)) {
+    if (!must_cancel(task) || !an_task_runs(task) || an_task_amid_finalizer(task, NULL)) {
         return 0;
     }
     clear_must_cancel(task);

@@ -20,11 +20,14 @@ int an_task_swap(PyObject *loop, PyObject *task, PyObject **old);
  * cancellation is for that. Runs Python. Keeps the current exception. */
 int an_task_runs(PyObject *task);
 /* Tell TASK, whose coroutine runs, that it waits for FUTURE, as its own step does after a yield: a cancellation that is due
- * already goes to FUTURE at once. 0 | -1+exc, and it waits for nothing; runs Python (future.cancel) */
+ * already goes to FUTURE at once, but not amid a finalizer. 0 | -1+exc, and it waits for nothing; runs Python (future.cancel) */
 int an_task_wait_for(PyObject *task, PyObject *future);
 /* The wait is over. Keeps the current exception. */
 void an_task_wait_over(PyObject *task, PyObject *future);
 
+/* Is it a finalizer amid TASK's coroutine (NULL: any) that FRAME (NULL: the caller's) belongs to? A cancellation that is due is not
+ * for that: it waits for the task's next await. Runs Python. Keeps the current exception. */
+int an_task_amid_finalizer(PyObject *task, PyObject *frame);
 /* If TASK, whose coroutine runs, must be cancelled: clear that and raise CancelledError. 0 not due | -1+exc */
 int an_task_honour_cancel(PyObject *task);
 

@@ -16,7 +16,7 @@ from asyncio import base_events, events, selector_events
 from typing import Any
 
 from .. import _core, _errors
-from . import factories, foreign, frames, gathering, owners, probe, reports, signals
+from . import factories, finalizers, foreign, frames, gathering, owners, probe, reports, signals
 from .checks import refuse_loop
 from .loop_methods import loop_methods, selector_loop_close
 from .patches import Patches
@@ -35,6 +35,8 @@ _core._configure(
     reports.runs_in_asyncio,
     owners.stop_owner,
     frames._run_once,
+    finalizers.amid,
+    finalizers.cancelled,
 )
 _core._task_factories(factories.style(), factories.eager_code())
 

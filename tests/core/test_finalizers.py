@@ -1,0 +1,240 @@
+"""A cancellation, or Ctrl-C, that comes while a finalizer nests is not lost in there."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import weakref
+
+import pytest
+
+import aionest
+from aionest import _core
+
+
+class Nests:
+    """What a finalizer calls: it tells that it has ``started``, and then waits, for ever or for so long."""
+
+    def __init__(self, how, ended, started=lambda: None, delay=60.0):
+        self.how, self.ended, self.started, self.delay = how, ended, started, delay
+
+    async def work(self):
+        self.started()
+        await asyncio.sleep(self.delay)
+
+    def close(self):
+        try:
+            self.how(self.work())
+        except BaseException as exc:
+            self.ended.append(type(exc).__name__)
+        else:
+            self.ended.append("done")
+
+
+class Owner:
+    def __init__(self, nests):
+        self.nests = nests
+
+    def __del__(self):
+        self.nests.close()
+
+
+def drops(nests):
+    Owner(nests)
+
+
+def collects(nests):
+    owner = Owner(nests)
+    owner.itself = owner
+    del owner
+    gc.collect()
+
+
+class Referent:
+    pass
+
+
+def finalizes(nests):
+    referent = Referent()
+    weakref.finalize(referent, nests.close)
+    del referent
+
+
+def hooked(nests):
+    async def generator():
+        yield 1
+
+    before = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(finalizer=lambda agen: nests.close())
+    try:
+        agen = generator()
+        with pytest.raises(StopIteration):
+            agen.__anext__().send(None)
+        del agen
+    finally:
+        sys.set_asyncgen_hooks(*before)
+
+
+def nested_run(coro):
+    return asyncio.run(coro)
+
+
+HOW = [nested_run, aionest.await_, lambda coro: asyncio.get_running_loop().run_until_complete(coro)]
+WHERE = [drops, collects, finalizes, hooked]
+
+
+@pytest.mark.parametrize("how", HOW, ids=["run", "await_", "run_until_complete"])
+@pytest.mark.parametrize("where", WHERE)
+def test_a_cancellation_that_interrupts_it_reaches_the_task(run, how, where):
+    async def task():
+        await asyncio.sleep(0)  # (an eager one would begin before main() has it)
+        where(Nests(how, ended, started.set))
+        went_on.append(1)
+        await asyncio.sleep(60)
+
+    async def main():
+        nonlocal started
+        started = asyncio.Event()
+        t = asyncio.ensure_future(task())
+        await started.wait()
+        t.cancel("why")
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(t, 20)
+        assert t.cancelled()
+        if hasattr(t, "cancelling"):
+            assert t.cancelling() == 1
+        return "done"
+
+    started: asyncio.Event | None = None
+    ended, went_on = [], []
+    assert run(main) == "done"
+    assert (ended, went_on) == (["CancelledError"], [1])
+    _core._check()
+
+
+def test_one_that_is_due_already_waits_for_the_next_await(run):
+    async def task():
+        await asyncio.sleep(0)  # (an eager one would begin before main() has it)
+        asyncio.current_task().cancel()
+        drops(Nests(nested_run, ended, delay=0.001))
+        drops(Nests(aionest.await_, ended, delay=0))
+        went_on.append(1)
+        await asyncio.sleep(60)
+
+    async def main():
+        t = asyncio.ensure_future(task())
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(t, 20)
+        return "done"
+
+    ended, went_on = [], []
+    assert run(main) == "done"
+    assert (ended, went_on) == (["done", "done"], [1])
+
+
+def test_the_task_may_be_over_before_it_awaits_again(run):
+    async def task():
+        await asyncio.sleep(0)  # (an eager one would begin before main() has it)
+        drops(Nests(nested_run, ended, started.set))
+        return 1
+
+    async def main():
+        nonlocal started
+        started = asyncio.Event()
+        t = asyncio.ensure_future(task())
+        await started.wait()
+        t.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await t
+        return "done"
+
+    started: asyncio.Event | None = None
+    ended = []
+    assert run(main) == "done"
+
+
+def test_a_timeout_of_the_task_is_one_of_the_task(run):
+    async def task():
+        await asyncio.sleep(0)  # (an eager one would begin before main() has it)
+        drops(Nests(nested_run, ended))
+        await asyncio.sleep(60)
+
+    async def main():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(task(), 0.01)
+        return "done"
+
+    ended = []
+    assert run(main) == "done"
+    assert ended == ["CancelledError"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks do not count their cancellations")
+def test_a_run_that_cancels_itself_is_nothing_to_the_task(run):
+    async def cancels_itself():
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    class Cancels(Nests):
+        def work(self):
+            return cancels_itself()
+
+    async def main():
+        drops(Cancels(nested_run, ended))
+        await asyncio.sleep(0.001)
+        return "done"
+
+    ended = []
+    assert run(main) == "done"
+    assert ended == ["CancelledError"]
+
+
+def test_a_call_of_the_same_function_by_hand_is_no_finalizer(run):
+    async def task():
+        await asyncio.sleep(0)  # (an eager one would begin before main() has it)
+        nests = Nests(nested_run, ended, started.set)
+        nests.close()
+        await asyncio.sleep(0)
+        return 1
+
+    async def main():
+        nonlocal started
+        started = asyncio.Event()
+        t = asyncio.ensure_future(task())
+        await started.wait()
+        t.cancel()
+        assert await asyncio.wait_for(t, 20) == 1
+        return "done"
+
+    started: asyncio.Event | None = None
+    ended = []
+    assert run(main) == "done"
+    assert ended == ["CancelledError"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@pytest.mark.parametrize("how", HOW, ids=["run", "await_", "run_until_complete"])
+def test_ctrl_c_is_not_lost_in_it(applied, how):
+    """Where no Runner takes it, and where asyncio.run() does."""
+
+    def interrupt():
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
+
+    async def main():
+        drops(Nests(how, ended, interrupt))
+        await asyncio.sleep(60)
+
+    ended = []
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    loop = asyncio.new_event_loop()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert asyncio.run(asyncio.sleep(0, "done")) == "done"
+    _core._check()
