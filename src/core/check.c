@@ -73,6 +73,23 @@ check_blocks(an_thread *th)
     return pending == ready ? 0 : broken("N3: ready blocks and pending ones differ");
 }
 
+static int
+check_sleepers(an_thread *th)
+{
+    Py_ssize_t over = 0;
+    for (an_block *b = th->first; b != NULL; b = b->next) {
+        if (b->carrier == NULL || (b->fiber != b->carrier && an_fiber_is_ours(b->fiber))) {
+            return broken("F1: a stack of ours sleeps over another one");
+        }
+        if (!b->handed && an_fiber_is_current(b->fiber)) {
+            return broken("B2: a stack that sleeps in a nested run is the one that runs");
+        }
+        over += b->fiber != b->carrier;
+    }
+    Py_ssize_t stranded = an_foreign_count(&th->fibers);
+    return stranded == over || stranded == -2 ? 0 : broken("G1: stranded stacks and foreign ones that sleep differ");
+}
+
 /* Called by code that runs, so on the carrier or on a foreign stack over it. */
 static int
 check_fibers(an_thread *th)
@@ -95,17 +112,7 @@ check_fibers(an_thread *th)
             return broken("F2: an idle hub is taken for the one that carries the loop");
         }
     }
-    Py_ssize_t over = 0;
-    for (an_block *b = th->first; b != NULL; b = b->next) {
-        if (b->carrier == NULL || (b->fiber != b->carrier && an_fiber_is_ours(b->fiber))) {
-            return broken("F1: a stack of ours sleeps over another one");
-        }
-        if (!b->handed && an_fiber_is_current(b->fiber)) {
-            return broken("B2: a stack that sleeps in a nested run is the one that runs");
-        }
-        over += b->fiber != b->carrier;
-    }
-    return an_foreign_count(fs) == over ? 0 : broken("G1: stranded stacks and foreign ones that sleep differ");
+    return check_sleepers(th);
 }
 
 static int

@@ -40,6 +40,7 @@ typedef struct {
     PyObject *stranded;      /* foreign.c: dict {address of a stranded stack: how often} or NULL */
     PyObject *tracer_before; /* foreign.c: the tracer that ours stands in front of, or NULL */
     PyObject *passed;        /* list or NULL: what was handed on (F4), F7 */
+    int unsettled;           /* foreign.c: stacks between being counted as stranded and asleep, or awake and not counted */
 } an_fibers;
 
 #define AN_FIBER_THROWN 1

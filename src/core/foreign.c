@@ -123,10 +123,13 @@ stop(an_fibers *fs)
 int
 an_foreign_strand(an_fibers *fs, PyObject *stack)
 {
+    fs->unsettled++;
     if (fs->stranded == NULL && start(fs) < 0) {
+        fs->unsettled--;
         return -1;
     }
     if (count(fs, stack, 1) < 0) {
+        fs->unsettled--;
         if (PyDict_GET_SIZE(fs->stranded) == 0) {
             PyObject *exc = PyErr_GetRaisedException();
             stop(fs);
@@ -135,6 +138,18 @@ an_foreign_strand(an_fibers *fs, PyObject *stack)
         return -1;
     }
     return 0;
+}
+
+void
+an_foreign_sleeps(an_fibers *fs)
+{
+    fs->unsettled--;
+}
+
+void
+an_foreign_wakes(an_fibers *fs)
+{
+    fs->unsettled++;
 }
 
 void
@@ -170,12 +185,16 @@ an_foreign_return(an_fibers *fs, PyObject *stack, PyObject *self)
             put_right(fs, self);
         }
     }
+    fs->unsettled--;
     PyErr_SetRaisedException(exc);
 }
 
 Py_ssize_t
 an_foreign_count(an_fibers *fs)
 {
+    if (fs->unsettled > 0) {
+        return -2;
+    }
     Py_ssize_t n = 0, i = 0;
     PyObject *key, *value;
     while (fs->stranded != NULL && PyDict_Next(fs->stranded, &i, &key, &value)) {

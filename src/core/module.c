@@ -421,7 +421,8 @@ static PyMethodDef functions[] = {
     {"_probe", (PyCFunction)(void (*)(void))an_layout_probe, METH_FASTCALL,
      "_probe($module, waiting, future, cancelled, fresh, /)\n--\n\nFind the fields of _asyncio.Task."},
     {"_configure", (PyCFunction)(void (*)(void))configure, METH_VARARGS | METH_KEYWORDS,
-     "_configure($module, /, callback_error, slow_callback, errors, runs_in_asyncio, stop_owner, frames, amid_finalizer, cancelled)\n--\n\n"
+     "_configure($module, /, callback_error, slow_callback, errors, runs_in_asyncio, stop_owner, frames, amid_finalizer, "
+     "cancelled)\n--\n\n"
      "Hand over the Python side's helpers."},
     {"_task_factories", task_factories, METH_VARARGS,
      "_task_factories($module, style, eager_code, /)\n--\n\n"

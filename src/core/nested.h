@@ -17,8 +17,8 @@ PyObject *an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *
  * else aionest._errors.Interrupted, which is both. */
 void an_nested_interrupted(an_thread *th, PyObject *future, int interrupts);
 
-/* The current exception comes out of a nested run of LOOP's current task. If that is amid a finalizer, and it is a cancellation of the
- * task's, the task gets it once more: a finalizer's caller never learns of it. Keeps the current exception. Runs Python */
+/* The current exception comes out of a nested run of LOOP's current task. If that is amid a finalizer, and it is a cancellation
+ * of the task's, the task gets it once more: else it would be lost there. Keeps the current exception. Runs Python */
 void an_nested_cancelled(PyObject *loop);
 
 /* Python: run_nested(main), block_on(future), await_(awaitable), wait_nested(future) */

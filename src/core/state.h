@@ -74,7 +74,10 @@
 /* clang-format on */
 
 /* objects of the Python side, handed over by _core._configure(): member h_NAME */
-#define AN_HOOKS(X) X(callback_error) X(slow_callback) X(errors) X(runs_in_asyncio) X(stop_owner) X(frames) X(amid_finalizer) X(cancelled)
+/* clang-format off */
+#define AN_HOOKS(X)                                                                                                    \
+    X(callback_error) X(slow_callback) X(errors) X(runs_in_asyncio) X(stop_owner) X(frames) X(amid_finalizer) X(cancelled)
+/* clang-format on */
 
 /* other strong members: types, cached values */
 /* clang-format off */

@@ -267,6 +267,9 @@ come_back(an_thread *th, an_block *b, int left, int *interrupts)
         keep_first(&error);
         an_block_detach(b);
     }
+    if (AN_UNLIKELY(b->carrier != b->fiber)) {
+        an_foreign_wakes(&th->fibers);
+    }
     an_block_unlink(b);
     if (AN_UNLIKELY(b->carrier != b->fiber)) {
         an_foreign_return(&th->fibers, b->carrier, b->fiber);
@@ -315,6 +318,9 @@ an_suspend(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an_blo
     b->place = th->place;
     b->place.slept = 1;
     an_block_link(b);
+    if (AN_UNLIKELY(b->carrier != b->fiber)) {
+        an_foreign_sleeps(&th->fibers);
+    }
     if (AN_LIKELY(!b->early)) {
         left = an_leave(th, b);
     }

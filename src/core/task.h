@@ -25,8 +25,8 @@ int an_task_wait_for(PyObject *task, PyObject *future);
 /* The wait is over. Keeps the current exception. */
 void an_task_wait_over(PyObject *task, PyObject *future);
 
-/* Is it a finalizer amid TASK's coroutine (NULL: any) that FRAME (NULL: the caller's) belongs to? A cancellation that is due is not
- * for that: it waits for the task's next await. Runs Python. Keeps the current exception. */
+/* Is it a finalizer amid TASK's coroutine (NULL: any) that FRAME (NULL: the caller's) belongs to? A cancellation that is due
+ * is not for that: it waits for the task's next await. Runs Python. Keeps the current exception. */
 int an_task_amid_finalizer(PyObject *task, PyObject *frame);
 /* If TASK, whose coroutine runs, must be cancelled: clear that and raise CancelledError. 0 not due | -1+exc */
 int an_task_honour_cancel(PyObject *task);

@@ -14,6 +14,7 @@ from foreign_loop import ForeignLoop
 
 import aionest
 from aionest import _core
+from aionest._engine import guest
 
 
 class Full(Exception):
@@ -216,4 +217,42 @@ def test_what_runs_just_before_the_loop_sleeps_is_not_slept_over(applied, does, 
         assert aionest.run(main(), loop_factory=cls) == "done"
     finally:
         signal.signal(signal.SIGUSR1, before)
+    _core._check()
+
+
+@pytest.mark.parametrize("kind", ["own", "adopted"])
+def test_a_finalizer_that_nests_while_a_guest_is_set_up_is_refused(applied, monkeypatch, kind):
+    """The guest went on, and ended, on other stacks, and its run, in whose beginning the finalizer slept, never came to that."""
+
+    class Adopted(asyncio.SelectorEventLoop):
+        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
+
+    def hooks():
+        if asyncio.get_running_loop() in guest.guests and not told:
+            told.append("")
+            coro = nests()
+            try:
+                asyncio.run(coro)
+            except RuntimeError as exc:
+                told[0] = str(exc)
+        return agen_hooks()
+
+    async def nests():
+        asyncio.run(asyncio.sleep(0.001))
+
+    async def main():
+        inner = asyncio.new_event_loop()
+        try:
+            return await asyncio.sleep(0, inner.run_until_complete(value()))
+        finally:
+            inner.close()
+
+    told, agen_hooks = [], guest.agen_hooks
+    monkeypatch.setattr(guest, "agen_hooks", hooks)
+    loop = Adopted() if kind == "adopted" else asyncio.new_event_loop()
+    try:
+        assert loop.run_until_complete(main()) == 1
+    finally:
+        loop.close()
+    assert "being set up" in told[0]
     _core._check()

@@ -34,7 +34,7 @@ class Guest:
         self.inner, self.outer = inner, outer
         self.done = foreign.Done(loop=outer)
         self.done.main = mains.get(inner)
-        self.queued = False
+        self.queued = self.begun = False
         self.handle: Any = None  # the pump's last one
         self.timer: Any = None
         self.fd = -1
@@ -58,6 +58,8 @@ class Guest:
 
     def suspend(self) -> None:
         """Code of the inner loop goes to sleep: back to the outer loop, and let another pump carry the inner one."""
+        if not self.begun:  # a finalizer: the inner loop would run, and end, before its run has begun
+            raise RuntimeError("a loop is being set up inside a running one: nothing can nest just now")
         self.leave()
         self.schedule()
         outer_guest = guests.get(self.outer)
@@ -164,6 +166,7 @@ class Guest:
             self.inner_hooks = agen_hooks()
             sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(outer)
+            self.begun = True
             self.schedule()
             exc = _core.block_on(self.done)
         finally:
