@@ -20,7 +20,7 @@ int an_task_swap(PyObject *loop, PyObject *task, PyObject **old);
  * cancellation is for that. Runs Python. Keeps the current exception. */
 int an_task_runs(PyObject *task);
 /* Tell TASK, whose coroutine runs, that it waits for FUTURE, as its own step does after a yield: a cancellation that is due
- * already goes to FUTURE at once, but not amid a finalizer. 0 | -1+exc, and it waits for nothing; runs Python (future.cancel) */
+ * already goes to FUTURE at once, but not amid a finalizer. 0 | -1+exc, and it waits for nothing; runs Python */
 int an_task_wait_for(PyObject *task, PyObject *future);
 /* The wait is over. Keeps the current exception. */
 void an_task_wait_over(PyObject *task, PyObject *future);

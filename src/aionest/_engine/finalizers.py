@@ -15,33 +15,37 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import frames
 
+if TYPE_CHECKING:
+    import asyncio
+    from types import FrameType
+
 _BOTTOM = (frames._run.__code__, frames._run_once.__code__)
-_FINALIZE: Any = weakref.finalize.__call__.__code__
+_FINALIZE = weakref.finalize.__call__.__code__
 
 
-def amid(task: Any, frame: Any = None) -> bool:
+def amid(task: asyncio.Task[object] | None, frame: FrameType | None = None) -> bool:
     """Is ``frame``, or the caller's, that of a finalizer called in the coroutine of ``task``, or of code that it calls?"""
-    coro: Any = None if task is None else getattr(task, "get_coro", lambda: None)()
-    last = getattr(coro, "cr_frame", None)
-    hook: Any = sys.get_asyncgen_hooks().finalizer
-    hook = getattr(getattr(hook, "__func__", hook), "__code__", None)
+    coro = getattr(task, "get_coro", None)  # (a task of somebody's own making may have none)
+    last = getattr(coro() if coro is not None else None, "cr_frame", None)
+    hook = sys.get_asyncgen_hooks().finalizer
+    code = getattr(getattr(hook, "__func__", hook), "__code__", None)
     frame = sys._getframe(1) if frame is None else frame
     while frame is not None and frame is not last and frame.f_code not in _BOTTOM:
-        code = frame.f_code
-        if code.co_name == "__del__" or code is hook or (code is _FINALIZE and frame.f_locals.get("_") is not None):
+        its = frame.f_code
+        if its.co_name == "__del__" or its is code or (its is _FINALIZE and frame.f_locals.get("_") is not None):
             return True
         frame = frame.f_back
     return False
 
 
-def cancelled(task: Any, exc: Any) -> None:
+def cancelled(task: asyncio.Task[object], exc: asyncio.CancelledError) -> None:
     """A nested run of ``task`` has ended with a CancelledError: if that goes no further, the task gets it once more."""
-    cancelling = getattr(task, "cancelling", None)  # 3.11: the run may have cancelled itself
-    if (cancelling is None or cancelling() > 0) and amid(task, sys._getframe(1)):
+    cancelling, uncancel = (getattr(task, name, None) for name in ("cancelling", "uncancel"))  # 3.11
+    if (cancelling is None or cancelling() > 0) and amid(task, sys._getframe(1)):  # (else the run has cancelled itself)
         task.cancel(*exc.args[:1])
-        if cancelling is not None:
-            task.uncancel()
+        if uncancel is not None:
+            uncancel()  # it is asked for once, and counted once
