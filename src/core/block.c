@@ -406,6 +406,18 @@ an_block_of_base(an_thread *th)
 
 static PyMemberDef block_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(an_block, vectorcall), READONLY, NULL},
+    /* for reports of programs that hang */
+    {"future", T_OBJECT, offsetof(an_block, future), READONLY, NULL},
+    {"task", T_OBJECT, offsetof(an_block, task), READONLY, NULL},
+    {"loop", T_OBJECT, offsetof(an_block, loop), READONLY, NULL},
+    {"fiber", T_OBJECT, offsetof(an_block, fiber), READONLY, NULL},
+    {"carrier", T_OBJECT, offsetof(an_block, carrier), READONLY, NULL},
+    {"state", T_INT, offsetof(an_block, state), READONLY, "AN_BLOCK_NEW and so on"},
+    {"told", T_INT, offsetof(an_block, told), READONLY, NULL},
+    {"early", T_INT, offsetof(an_block, early), READONLY, NULL},
+    {"handed", T_INT, offsetof(an_block, handed), READONLY, NULL},
+    {"missed", T_INT, offsetof(an_block, missed), READONLY, NULL},
+    {"number", T_LONGLONG, offsetof(an_block, number), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

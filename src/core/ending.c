@@ -103,6 +103,23 @@ drop_over(an_thread *th)
     }
 }
 
+/* The stack of a foreign run_forever cannot be gone to from here, but if it sleeps in a run on REC, a guest that closes, nothing
+ * else would ever wake it: it goes on with that error when a hub of the outer loop comes to it. */
+static void
+end_base(an_thread *th, an_loop *rec, const char *message)
+{
+    an_block *b = th->first;
+    while (rec != NULL && th->run != NULL && b != NULL) {
+        if (b->rec == rec && !b->place.in_hub && b->state == AN_BLOCK_WAITING && !b->missed) {
+            an_block_end(b, message);
+            b = th->first; /* that ran Python */
+        }
+        else {
+            b = b->next;
+        }
+    }
+}
+
 Py_ssize_t
 an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
 {
@@ -111,6 +128,7 @@ an_hub_end_suspended(an_thread *th, an_loop *rec, const char *message)
     if (self == NULL) {
         return -1;
     }
+    end_base(th, rec, message);
     an_block *b;
     while ((b = newest(th, rec, &left)) != NULL) { /* what was started last ends first */
         if (end_one(th, b, self, message) < 0) {

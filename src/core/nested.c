@@ -150,7 +150,7 @@ step_in_place(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future)
 
 /* The run was interrupted or ended before its future: let go of that. Keeps the current exception. */
 static void
-abandon(PyObject *future, an_block_kind kind)
+abandon(an_loop *rec, PyObject *future, an_block_kind kind)
 {
     PyObject *exc = PyErr_GetRaisedException(), *r = NULL;
     int done = is_done(future);
@@ -158,7 +158,7 @@ abandon(PyObject *future, an_block_kind kind)
         if (PyObject_SetAttr(future, an_st->s__log_destroy_pending, Py_False) < 0) {
             PyErr_Clear(); /* a plain future has no such flag */
         }
-        if (kind == AN_KIND_RUN) {
+        if (kind == AN_KIND_RUN && !rec->closed) {
             r = PyObject_CallMethodNoArgs(future, an_st->s_cancel);
             if (r == NULL) {
                 PyErr_WriteUnraisable(future);
@@ -289,13 +289,13 @@ an_nested_wait(an_thread *th, an_loop *rec, PyObject *loop, PyObject *future, an
         if (!due) {
             done = step_in_place(th, rec, loop, future);
             if (done < 0) {
-                abandon(future, kind);
+                abandon(rec, future, kind);
                 return NULL;
             }
         }
     }
     if (!done && an_suspend(th, rec, loop, future, kind, &interrupts) < 0) {
-        abandon(future, kind);
+        abandon(rec, future, kind);
         an_nested_interrupted(th, future, 0);
         return NULL;
     }

@@ -226,8 +226,8 @@ fail:
 static inline void
 resume_loop(an_block *b, PyObject **error)
 {
-    if (b->guest && b->rec->guest != NULL && guest_call(b->rec, an_st->s_resume) < 0) {
-        keep_first(error);
+    if (b->guest && (b->rec->guest != NULL ? guest_call(b->rec, an_st->s_resume) : an_set_running_loop(b->loop)) < 0) {
+        keep_first(error); /* (a guest that has ended meanwhile is what runs here all the same, and is left as ever) */
     }
     if (AN_UNLIKELY(b->rec->selecting > 0)) {
         wake_again(b->loop);

@@ -14,7 +14,7 @@ from foreign_loop import ForeignLoop
 
 import aionest
 from aionest import _core
-from aionest._engine import guest
+from aionest._engine import guest, loop_methods
 
 
 class Full(Exception):
@@ -255,4 +255,81 @@ def test_a_finalizer_that_nests_while_a_guest_is_set_up_is_refused(applied, monk
     finally:
         loop.close()
     assert "being set up" in told[0]
+    _core._check()
+
+
+def test_a_guest_closes_while_the_loop_s_own_stack_sleeps_in_a_run_on_it(applied):
+    """A loop that ran before apply(): its stack had carried the guest, and nobody woke it up any more."""
+
+    class Adopted(asyncio.SelectorEventLoop):
+        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
+
+    async def sleeps():
+        try:
+            asyncio.run(asyncio.sleep(60))
+        except BaseException as exc:
+            ended.append((type(exc).__name__, asyncio.get_running_loop() is inner))
+
+    async def in_guest(awake):
+        await awake.wait()
+        task = asyncio.ensure_future(sleeps())
+        await asyncio.sleep(0.001)
+        return task
+
+    async def first(awake):
+        asyncio.run(asyncio.sleep(0.01))
+        await asyncio.sleep(0)  # from here on the loop's own stack runs it again
+        inner.call_soon_threadsafe(awake.set)
+
+    async def main():
+        awake = asyncio.Event()
+        task = asyncio.ensure_future(first(awake))
+        await asyncio.sleep(0)  # on a hub: the loop's own stack sleeps in the task
+        kept.append(inner.run_until_complete(in_guest(awake)))
+        assert ended == []
+        inner.close()
+        await task
+        while not ended:
+            await asyncio.sleep(0)
+
+    ended, kept = [], []
+    loop, inner = Adopted(), asyncio.SelectorEventLoop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(main(), 20))
+    finally:
+        loop.close()
+    assert ended == [("NestedRunError", True)]
+    _core._check()
+
+
+def test_a_run_ends_though_what_it_returns_through_will_not_be_cancelled(applied, monkeypatch):
+    class Adopted(asyncio.SelectorEventLoop):
+        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
+
+    class Stubborn(asyncio.Future):
+        def cancel(self, *args, **kwargs):
+            return False
+
+    async def waits():
+        await Stubborn()
+
+    async def sleeps():
+        try:
+            asyncio.run(waits())
+        except RuntimeError as exc:
+            ended.append(str(exc))
+
+    async def main():
+        kept.append(asyncio.ensure_future(sleeps()))
+        await asyncio.sleep(0.001)
+        return "done"
+
+    ended, kept = [], []
+    monkeypatch.setattr(loop_methods, "GRACE", 0.01)
+    loop = Adopted()
+    try:
+        assert loop.run_until_complete(main()) == "done"
+    finally:
+        loop.close()
+    assert ended == ["Event loop stopped before Future completed."]
     _core._check()

@@ -23,6 +23,7 @@ from .checks import refuse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+GRACE = 10.0  # seconds for the task of a stack that a run has to return through, once it is cancelled
 STOPPED = "Event loop stopped before Future completed."
 
 _stock_close: Any = base_events.BaseEventLoop.close
@@ -100,6 +101,8 @@ def run_until_complete(self: Any, future: Any) -> Any:
         raise
     finally:
         stop.over = True
+        if stop.grace is not None:
+            stop.grace.cancel()
         if mains is not None:
             mains.pop(self, None)
         future.remove_done_callback(stop)
@@ -114,6 +117,7 @@ class _StopWhenDone:
     """
 
     over = False
+    grace: Any = None
 
     def __call__(self, future: Any) -> None:
         leaves = not future.cancelled() and isinstance(future.exception(), (KeyboardInterrupt, SystemExit))
@@ -123,16 +127,25 @@ class _StopWhenDone:
             # asyncio's own leaves this to the exception, which comes out of the loop by itself; not one that came out before
             _core.stop_done(futures._get_loop(future))  # type: ignore[attr-defined]
             return
-        task = _core.sleeper_below(futures._get_loop(future))  # type: ignore[attr-defined]
-        if task is None:
+        loop = futures._get_loop(future)  # type: ignore[attr-defined]
+        task = _core.sleeper_below(loop)
+        if task is None or task.get_loop().is_closed():
             _cb(future)
         else:
-            # run_until_complete cannot return through it: it is cancelled here, not at the end of the run
+            # run_until_complete cannot return through it: it is cancelled here, not at the end of the run. One that will not be
+            # cancelled has its nested run ended after a while (NestedRunError), as loop.stop() does.
+            if self.grace is None:
+                self.grace = loop.call_later(GRACE, self._stop, future)
             task.add_done_callback(functools.partial(self._again, future))
             task.cancel()
 
     def _again(self, future: futures.Future[object], task: object) -> None:
-        self(future)
+        if not self.over:
+            self(future)
+
+    def _stop(self, future: futures.Future[object]) -> None:
+        if not self.over:
+            _cb(future)
 
 
 def close(self: Any) -> None:
