@@ -5,7 +5,8 @@
 "adopted" is a loop whose run_forever is asyncio's own, as where a loop ran before apply(). "uvloop" and "foreign" (the loop written
 for the tests) are all loops of the program, guests and those of other threads included.
 
-Run by test_chaos.py in a process of its own. Prints "clean", or what went wrong and for which seed.
+Run by test_chaos.py in a process of its own. Prints "clean", or what went wrong and for which seed; of a program that hangs, on
+stderr, all that waits in it. Seeds from UNLUCKY on are programs in which garbage that nests is found at any moment.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import contextvars
 import faulthandler
 import gc
+import os
 import random
 import sys
 import threading
@@ -25,16 +27,19 @@ from pathlib import Path
 import greenlet
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "helpers"))
+import state
 import support
 
 import aionest
 from aionest import _core
 
 MODE = sys.argv[3] if len(sys.argv) > 3 else "plain"
-LIMIT = 60  # seconds for one program; a fraction of one is usual
+LIMIT = float(os.environ.get("CHAOS_LIMIT", "60"))  # seconds for one program; a fraction of one is usual
+UNLUCKY = 1_000_000
 
 variable: contextvars.ContextVar[float] = contextvars.ContextVar("variable", default=0.0)
 owner: contextvars.ContextVar[object] = contextvars.ContextVar("owner")
+THRESHOLD = gc.get_threshold()
 faults: list[str] = []
 local = threading.local()
 futures: list[asyncio.Future[int]] = []
@@ -295,7 +300,16 @@ async def worker(rng):
             check(exc)
 
 
-async def program(rng):
+async def litter(rng):
+    """Garbage that nests, found by whoever allocates next."""
+    for _ in range(500):
+        cycle = Nests(rng, 3)
+        cycle.itself = cycle
+        del cycle
+        await asyncio.sleep(rng.random() * 0.003)
+
+
+async def program(rng, unlucky=False):
     asyncio.current_task().set_name("main")
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda loop, context: check(context.get("exception")))
@@ -303,10 +317,16 @@ async def program(rng):
         loop.set_task_factory(asyncio.eager_task_factory)
     try:
         tasks = [asyncio.create_task(worker(rng)) for _ in range(10)]
+        if unlucky:
+            gc.set_threshold(rng.choice((1, 3, 10, 30, 100)))
+            tasks.append(asyncio.create_task(litter(rng)))
+            asyncio.gather(*tasks[:-1], return_exceptions=True).add_done_callback(lambda _: tasks[-1].cancel())
         done, pending = await asyncio.wait(tasks, timeout=LIMIT)
         if pending:
             faults.append(f"{len(pending)} tasks hang")
+            print(state.describe(), file=sys.stderr)
     finally:
+        gc.set_threshold(*THRESHOLD)
         loop.set_task_factory(None)
 
 
@@ -344,24 +364,33 @@ def join_threads():
             faults.append("a thread hangs")
 
 
+def report():
+    """Also where the program's own task does not come to its end."""
+    print(state.describe(), file=sys.stderr, flush=True)
+
+
 def programs():
     for seed in range(int(sys.argv[1]), int(sys.argv[2])):
         faulthandler.dump_traceback_later(2 * LIMIT, exit=True)
+        watch = threading.Timer(1.5 * LIMIT, report)
+        watch.daemon = True
+        watch.start()
         futures.clear()
         top_level_error = None
         try:
             if MODE == "adopted":
                 loop = Adopted()
                 try:
-                    loop.run_until_complete(program(random.Random(seed)))
+                    loop.run_until_complete(program(random.Random(seed), seed >= UNLUCKY))
                 finally:
                     loop.close()
             else:
-                asyncio.run(program(random.Random(seed)), debug=MODE == "debug")
+                asyncio.run(program(random.Random(seed), seed >= UNLUCKY), debug=MODE == "debug")
         except BaseException as exc:
             top_level_error = repr(exc)
         local.__dict__.pop("kept", None)
         join_threads()
+        watch.cancel()
         _core._check()
         if faults or top_level_error:
             print(f"seed {seed}: {faults[:3]} {top_level_error}")

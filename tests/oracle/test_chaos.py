@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def run(first, last, mode):
         capture_output=True,
         text=True,
     )
-    assert (r.returncode, r.stdout) == (0, "clean\n"), r.stdout + r.stderr[-5000:]
+    assert (r.returncode, r.stdout) == (0, "clean\n"), r.stdout + r.stderr[-50000:]
 
 
 @pytest.mark.timeout(400)
@@ -34,7 +35,42 @@ def test_nothing_breaks(mode):
     run(0, 15, mode)
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_breaks_where_garbage_nests(mode):
+    run(1_000_000, 1_000_008, mode)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_breaks_in_many_programs(mode):
     run(1000, 1400, mode)
+
+
+def test_a_program_that_hangs_tells_what_it_waits_for(tmp_path):
+    program = tmp_path / "hangs.py"
+    program.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import chaos, asyncio, greenlet\n"
+        "class Forever(asyncio.Future): pass\n"
+        "async def waits():\n    await Forever()\n"
+        "def nests_in_a_greenlet():\n    asyncio.run(waits())\n"
+        "async def work(rng, depth):\n    greenlet.greenlet(nests_in_a_greenlet).switch()\n"
+        "chaos.work = work\n"
+        "sys.exit(chaos.main())\n"
+    )
+    r = subprocess.run(
+        [sys.executable, str(program), "0", "1", "adopted"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CHAOS_LIMIT": "0.3"},
+    )
+    assert r.returncode == 1, r.stdout + r.stderr
+    for what in (
+        "run 0: waiting told",
+        "<Forever pending",
+        " nests_in_a_greenlet",
+        "greenlet <greenlet.greenlet",
+        "    below ",
+        "ready: ",
+    ):
+        assert what in r.stderr, r.stderr
