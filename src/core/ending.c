@@ -103,8 +103,8 @@ drop_over(an_thread *th)
     }
 }
 
-/* The stack of a foreign run_forever cannot be gone to from here, but if it sleeps in a run on REC, a guest that closes, nothing
- * else would ever wake it: it goes on with that error when a hub of the outer loop comes to it. */
+/* The stack of a foreign run_forever cannot be gone to from here. But where it sleeps in a run on REC, a guest that closes,
+ * nothing else would wake it: it goes on with that error when a hub of the outer loop comes to it. */
 static void
 end_base(an_thread *th, an_loop *rec, const char *message)
 {

@@ -238,7 +238,7 @@ def test_a_finalizer_that_nests_while_a_guest_is_set_up_is_refused(applied, monk
         return agen_hooks()
 
     async def nests():
-        asyncio.run(asyncio.sleep(0.001))
+        asyncio.run(asyncio.sleep(0))
 
     async def main():
         inner = asyncio.new_event_loop()
@@ -273,7 +273,7 @@ def test_a_guest_closes_while_the_loop_s_own_stack_sleeps_in_a_run_on_it(applied
     async def in_guest(awake):
         await awake.wait()
         task = asyncio.ensure_future(sleeps())
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
         return task
 
     async def first(awake):
@@ -321,7 +321,7 @@ def test_a_run_ends_though_what_it_returns_through_will_not_be_cancelled(applied
 
     async def main():
         kept.append(asyncio.ensure_future(sleeps()))
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
         return "done"
 
     ended, kept = [], []
