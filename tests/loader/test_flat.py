@@ -7,6 +7,7 @@ import concurrent.futures
 import gc
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
+WEB_SERVER = SERVER.with_name("bare_http.py")
+CALLS = 10_000
 MEMORY = 24 << 20  # bytes that the allocator may keep; a leak of 3 KiB for each call would exceed it
 
 pytestmark = pytest.mark.long
@@ -89,6 +93,37 @@ def test_ten_thousand_calls(make_loader, processes):
     status = loader.status
     assert sum(s.calls for s in status.values()) >= 10_000
     assert {s.connections for s in status.values()} == {1} and {s.open_calls for s in status.values()} == {0}
+
+
+@pytest.mark.parametrize("answers", [[], ["--events"]], ids=["json", "events"])
+def test_ten_thousand_calls_over_http(make_loader, processes, answers):
+    server = subprocess.Popen([sys.executable, str(WEB_SERVER), *answers], stdout=subprocess.PIPE, text=True)
+    try:
+        loader = make_loader({"web": {"url": server.stdout.readline().strip()}})
+
+        async def calls(n):
+            for _ in range(n // 20):
+                found = await asyncio.gather(*(loader.call_async("web__echo", {"text": str(i)}) for i in range(20)))
+                assert [result.text for result in found] == [str(i) for i in range(20)]
+
+        asyncio.run(calls(1_000))
+        before = Usage(loader, processes)
+        # connections that wait for a next call may be fewer or more
+        idle = before.counts.pop("descriptors")
+        asyncio.run(calls(CALLS))
+        now = eventually(lambda: _settled(loader, processes, before))
+        assert now.counts["descriptors"] <= idle + 20
+        assert now.memory - before.memory < MEMORY, (before.memory, now.memory)
+        assert loader.status["web"].connections == 1 and loader.status["web"].calls >= CALLS
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+
+
+def _settled(loader, processes, before):
+    now = Usage(loader, processes)
+    return now if {name: now.counts[name] for name in before.counts} == before.counts else None
 
 
 def test_a_thousand_reloads(make_loader, processes, tmp_path):
