@@ -28,9 +28,12 @@
 
 int an_foreign_loop_init(PyObject *module);
 
-/* Python: foreign_method(stock, index, takes_context), foreign_callback(callback),
+/* The wrapper that is to be handed to the loop in the place of CALLBACK, which runs in CONTEXT (NULL: that in which the loop
+ * calls back). REC is the loop's record if it was given with a context, TIMER 1 if it is a timer's. new ref | NULL+exc */
+PyObject *an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, int timer);
+
+/* Python: foreign_callback(callback),
  * foreign_pending(loop), foreign_begin(loop, on_begin), foreign_end(loop, before) */
-PyObject *an_py_foreign_method(PyObject *module, PyObject *args);
 PyObject *an_py_foreign_callback(PyObject *module, PyObject *callback);
 PyObject *an_py_foreign_pending(PyObject *module, PyObject *loop);
 PyObject *an_py_foreign_begin(PyObject *module, PyObject *args);

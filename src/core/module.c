@@ -9,6 +9,7 @@
 #include "fiber.h"
 #include "foreign.h"
 #include "foreign_loop.h"
+#include "foreign_method.h"
 #include "gate.h"
 #include "gather.h"
 #include "handle.h"
@@ -437,6 +438,22 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* Lower levels first: each may use what those before have made. 0 | -1+exc */
+static int
+init_all(PyObject *module)
+{
+    int (*const table[])(PyObject *) = {
+        an_handle_init, an_thread_init,  an_loop_init,         an_gate_init,           an_block_init,   an_hub_init,
+        an_turn_init,   an_suspend_init, an_foreign_loop_init, an_foreign_method_init, an_signals_init,
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(table); i++) {
+        if (table[i](module) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int
 exec(PyObject *module)
 {
@@ -452,10 +469,7 @@ exec(PyObject *module)
     an_state *st = PyModule_GetState(module);
     an_st = st;
     if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
-        an_handle_init(module) < 0 || an_thread_init(module) < 0 || an_loop_init(module) < 0 || an_gate_init(module) < 0 ||
-        an_block_init(module) < 0 || an_hub_init(module) < 0 || an_turn_init(module) < 0 || an_suspend_init(module) < 0 ||
-        an_foreign_loop_init(module) < 0 || an_signals_init(module) < 0 ||
-        PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0) {
+        init_all(module) < 0 || PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0) {
         an_st = NULL;
         return -1;
     }

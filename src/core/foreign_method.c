@@ -1,0 +1,226 @@
+#include "foreign_method.h"
+#include "sched.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *stock;   /* called with the loop first */
+    Py_ssize_t index;  /* the callback's place among the arguments, the loop's is 0 */
+    int takes_context; /* it has a parameter named so */
+} foreign_method;
+
+/* Coroutines and their functions are refused by the loop itself: it has to see them. */
+static int
+is_to_be_wrapped(PyObject *callback)
+{
+    if (!PyCallable_Check(callback) || Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_foreign_callback)) {
+        return 0;
+    }
+    PyObject *f = PyMethod_Check(callback) ? PyMethod_GET_FUNCTION(callback) : callback;
+    return !PyFunction_Check(f) || !(((PyCodeObject *)PyFunction_GET_CODE(f))->co_flags & CO_COROUTINE);
+}
+
+/* Where a keyword is among the arguments of a vectorcall | -1 */
+static Py_ssize_t
+find_keyword(PyObject *kwnames, Py_ssize_t nargs, const char *name)
+{
+    Py_ssize_t n = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), name) == 0) {
+            return nargs + i;
+        }
+    }
+    return -1;
+}
+
+/* KWNAMES and context. new ref | NULL+exc */
+static PyObject *
+with_context(PyObject *kwnames)
+{
+    if (kwnames == NULL || PyTuple_GET_SIZE(kwnames) == 0) {
+        return Py_NewRef(an_st->kw_context);
+    }
+    Py_ssize_t n = PyTuple_GET_SIZE(kwnames);
+    PyObject *all = PyTuple_New(n + 1);
+    for (Py_ssize_t i = 0; all != NULL && i < n; i++) {
+        PyTuple_SET_ITEM(all, i, Py_NewRef(PyTuple_GET_ITEM(kwnames, i)));
+    }
+    if (all != NULL) {
+        PyTuple_SET_ITEM(all, n, Py_NewRef(an_st->s_context));
+    }
+    return all;
+}
+
+/* The empty context in which the loop calls wrappers. It is not entered while their callbacks run, so it never is twice: a
+ * callback's own stays entered while its stack sleeps below somebody's greenlet. new ref | NULL+exc */
+static PyObject *
+calling_context(an_loop *rec)
+{
+    if (rec->context == NULL) {
+        PyObject *context = PyContext_New();
+        if (context == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(rec->context, context);
+    }
+    return Py_NewRef(rec->context);
+}
+
+/* Call the stock method with the callback at AT wrapped. ALL has room for one more. */
+static PyObject *
+call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames, Py_ssize_t at)
+{
+    PyObject *context = NULL, *calling = NULL, *names = Py_XNewRef(kwnames), *callback = NULL, *r = NULL;
+    an_loop *rec = NULL;
+    if (m->takes_context) {
+        Py_ssize_t where = find_keyword(kwnames, n, "context");
+        PyObject *given = where < 0 ? Py_None : all[where];
+        context = given == Py_None ? PyContext_CopyCurrent() : Py_NewRef(given);
+        if (context == NULL || (rec = an_loop_get(all[0])) == NULL || (calling = calling_context(rec)) == NULL) {
+            goto done;
+        }
+        if (!PyContext_CheckExact(context)) { /* the loop itself shall refuse it */
+            r = PyObject_Vectorcall(m->stock, all, (size_t)n, kwnames);
+            goto done;
+        }
+        if (where < 0) {
+            where = n + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+            Py_XSETREF(names, with_context(kwnames));
+            if (names == NULL) {
+                goto done;
+            }
+        }
+        all[where] = calling;
+    }
+    if ((callback = an_foreign_callback_new(all[at], context, rec, m->index > 1)) != NULL) {
+        all[at] = callback;
+        r = PyObject_Vectorcall(m->stock, all, (size_t)n, names);
+    }
+done:
+    Py_XDECREF(context);
+    Py_XDECREF(calling);
+    Py_XDECREF(names);
+    Py_XDECREF(callback);
+    return r;
+}
+
+static PyObject *
+method_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    foreign_method *m = (foreign_method *)self;
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf), kw = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    Py_ssize_t at = n > m->index ? m->index : find_keyword(kwnames, n, "callback");
+    if (at < 0 || n < 1 || !is_to_be_wrapped(args[at])) {
+        return PyObject_Vectorcall(m->stock, args, (size_t)n, kwnames);
+    }
+    PyObject *small[8], **all = n + kw < 8 ? small : PyMem_New(PyObject *, (size_t)(n + kw + 1));
+    if (all == NULL) {
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t i = 0; i < n + kw; i++) {
+        all[i] = args[i];
+    }
+    PyObject *r = call_wrapped(m, all, n, kwnames, at);
+    if (all != small) {
+        PyMem_Free(all);
+    }
+    if (AN_UNLIKELY(r == NULL)) {
+        an_sched_not_queued(args[at]);
+    }
+    return r;
+}
+
+static int
+method_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((foreign_method *)self)->stock);
+    return 0;
+}
+
+static int
+method_clear(PyObject *self)
+{
+    Py_CLEAR(((foreign_method *)self)->stock);
+    return 0;
+}
+
+static void
+method_dealloc(PyObject *self)
+{
+    PyTypeObject *tp = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    (void)method_clear(self);
+    tp->tp_free(self);
+    Py_DECREF(tp);
+}
+
+static PyObject *
+method_bind(PyObject *self, PyObject *loop, PyObject *type)
+{
+    return loop == NULL || loop == Py_None ? Py_NewRef(self) : PyMethod_New(self, loop);
+}
+
+static PyObject *
+method_getattro(PyObject *self, PyObject *name)
+{
+    PyObject *v = PyObject_GenericGetAttr(self, name);
+    if (v == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        v = PyObject_GetAttr(((foreign_method *)self)->stock, name);
+    }
+    return v;
+}
+
+static PyMemberDef method_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(foreign_method, vectorcall), READONLY, NULL},
+    {"__wrapped__", T_OBJECT, offsetof(foreign_method, stock), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot method_slots[] = {
+    {Py_tp_dealloc, method_dealloc}, {Py_tp_traverse, method_traverse},
+    {Py_tp_clear, method_clear},     {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, method_bind},  {Py_tp_getattro, method_getattro},
+    {Py_tp_members, method_members}, {0, NULL},
+};
+
+static PyType_Spec method_spec = {
+    .name = "aionest._core.ForeignMethod",
+    .basicsize = sizeof(foreign_method),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .slots = method_slots,
+};
+
+/* ---- Python ------------------------------------------------------------ */
+
+PyObject *
+an_py_foreign_method(PyObject *module, PyObject *args)
+{
+    PyObject *stock;
+    Py_ssize_t index;
+    int takes_context;
+    if (!PyArg_ParseTuple(args, "Onp:foreign_method", &stock, &index, &takes_context)) {
+        return NULL;
+    }
+    PyTypeObject *tp = (PyTypeObject *)an_st->type_foreign_method;
+    foreign_method *m = (foreign_method *)tp->tp_alloc(tp, 0);
+    if (m != NULL) {
+        m->vectorcall = method_call;
+        m->stock = Py_NewRef(stock);
+        m->index = index;
+        m->takes_context = takes_context;
+    }
+    return (PyObject *)m;
+}
+
+int
+an_foreign_method_init(PyObject *module)
+{
+    an_st->type_foreign_method = PyType_FromSpec(&method_spec);
+    return an_st->type_foreign_method == NULL ? -1 : 0;
+}
