@@ -246,3 +246,39 @@ def test_the_list_is_searched_grouped_and_says_what_is_dangerous(drive, tmp_path
         app.selectbox(key="server").select("x").run()
         assert {key.partition("__")[0] for key in listed()} == {"pick x"}
     """)
+
+
+def test_messages_are_listed_with_what_they_answer(drive, tmp_path):
+    (tmp_path / "mcp.json").write_text(json.dumps(NOTES))
+    drive("""
+        app = page("tools")
+        choose(app, "notes__list")
+        press(app, "Call")
+        from aionest.app import state
+        app = page("messages")
+        plain = lambda: [one.label.replace(chr(92), "").replace(chr(0x200b), "") for one in app.expander]
+        assert any("sent **tools/call**" in one for one in plain()), plain()
+        assert any("received **tools/call** :green[result]" in one and "ms" in one for one in plain()), plain()
+        assert any("**notifications/initialized**" in one for one in plain())
+        app.text_input(key="messages with").set_value("water the plants").run()
+        assert len(app.expander) == 1 and "received" in plain()[0] and "Water the plants" in texts(app)
+        app.selectbox(key="messages way").select("Sent").run()
+        assert not app.expander and "No message fits" in texts(app)
+        press(app, "Clear")
+        assert not state.journal.messages()
+    """)
+
+
+def test_latencies_are_those_of_calls_that_ended():
+    from aionest.app.state import Call
+    from aionest.app.views.sessions import latencies
+
+    calls = [Call("a", "s", "b", "p", 10.0, 10.0 + took, "done") for took in (0.1, 0.2, 0.6)]
+    calls += [
+        Call("a", "s", "b", "p", 10.0, 99.0, "stopped"),
+        Call("c", "s", "b", "p", 10.0, 10.5, "failed"),
+        Call("d", "s", "b", "p", 1.0),
+    ]
+    first, second = latencies(calls)
+    assert (first["tool"], first["calls"], second["tool"]) == ("a", 3, "c")
+    assert [round(first[name]) for name in ("fastest", "median", "slowest")] == [100, 200, 600]

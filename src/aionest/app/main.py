@@ -1,4 +1,4 @@
-"""The app: tools, resources, prompts, assistant, servers, sessions, about; and the states of the servers beside each page.
+"""The app: tools, resources, prompts, messages, assistant, servers, sessions, about; and the states of the servers beside each page.
 
 Contract: a Streamlit script; all state that outlives a rerun is in the cached loader or in ``st.session_state``.
 """
@@ -20,6 +20,7 @@ page = st.navigation(
         st.Page(views.tools, title="Tools", icon=":material/build:", default=True, url_path="tools"),
         st.Page(views.resources, title="Resources", icon=":material/description:", url_path="resources"),
         st.Page(views.prompts, title="Prompts", icon=":material/format_quote:", url_path="prompts"),
+        st.Page(views.messages, title="Messages", icon=":material/swap_vert:", url_path="messages"),
         st.Page(views.assistant, title="Assistant", icon=":material/chat:", url_path="assistant"),
         st.Page(views.servers, title="Servers", icon=":material/dns:", url_path="servers"),
         st.Page(views.sessions, title="Sessions", icon=":material/monitoring:", url_path="sessions"),

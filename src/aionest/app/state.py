@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from aionest.mcp import Tool, ToolResult, ToolsLoader
 
-KEPT = 1000  # calls and log lines of the process
+KEPT = 1000  # calls, log lines and messages of the process
 
 
 @dataclass
@@ -47,6 +47,16 @@ class Call:
     error: str = ""
 
 
+@dataclass
+class Message:
+    """What was sent to a server, or came from it."""
+
+    at: float  # seconds since the epoch
+    server: str
+    way: str  # sent or received
+    text: str
+
+
 @dataclass(eq=False)
 class Visitor:
     """A browser session, which is there as long as something holds this object: its ``st.session_state``."""
@@ -57,12 +67,13 @@ class Visitor:
 
 
 class Journal:
-    """The calls of all browser sessions, and what servers logged."""
+    """The calls of all browser sessions, what servers logged, and what went over the wire."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._calls: deque[Call] = deque(maxlen=KEPT)
         self._logs: deque[tuple[float, str, str, str]] = deque(maxlen=KEPT)
+        self._messages: deque[Message] = deque(maxlen=KEPT)
         self._visitors: weakref.WeakSet[Visitor] = weakref.WeakSet()
         self._numbers = itertools.count(1)
         self._counts: Counter[tuple[str, str, str]] = Counter()  # of all, also those that are kept no more
@@ -107,6 +118,21 @@ class Journal:
         """A server's log messages, oldest first: time, level, text."""
         with self._guard:
             return [(at, level, text) for at, name, level, text in self._logs if name == server]
+
+    def message(self, server: str, way: str, text: str) -> None:
+        """A message went over the wire."""
+        with self._guard:
+            self._messages.append(Message(time.time(), server, way, text))
+
+    def messages(self) -> list[Message]:
+        """The messages, oldest first."""
+        with self._guard:
+            return list(self._messages)
+
+    def forget_messages(self) -> None:
+        """Those before were looked at."""
+        with self._guard:
+            self._messages.clear()
 
     @contextmanager
     def entry(self, tool: Tool, page: str) -> Iterator[Call]:
@@ -179,7 +205,7 @@ def accept(file: Path) -> None:
 
 def ready(file: Path) -> ToolsLoader:
     """The loader of a file; the first time it opens all servers."""
-    loader = tools_loader(str(file), on_log=journal.log)
+    loader = tools_loader(str(file), on_log=journal.log, on_message=journal.message)
     _opened["last"] = loader
     return loader
 

@@ -80,6 +80,8 @@ class ToolsLoader(ServersMethods):
         unless given, or what the environment variable ``AIONEST_TOKENS`` names (``keyring``, or a file).
     :param inputs: values for ``${input:id}`` of the configuration: a mapping, or a function of the id.
     :param servers: names of the servers to open; None is all of the configuration.
+    :param on_message: called with (server, "sent" or "received", text) for each message on the wire, whose text is without the secrets of
+        the configuration. For looking at what goes on: it takes time.
 
     Callbacks may be plain functions, which run in a thread, or coroutine functions, which run on the portal's loop. They are
     called in order; what they raise is logged, or told to the server that has asked.
@@ -107,9 +109,10 @@ class ToolsLoader(ServersMethods):
         tokens: Store | None = None,
         inputs: Inputs = None,
         servers: Collection[str] | None = None,
+        on_message: Callable[[str, str, str], object] | None = None,
     ) -> None:
         given, config_file, tools_retriever = arguments_of(first, config, config_file, tools_retriever)
-        functions = (on_log, on_progress, on_state, sampling, elicitation, roots, authorize)
+        functions = (on_log, on_progress, on_state, sampling, elicitation, roots, authorize, on_message)
         useless = next((one for one in functions if one is not None and not callable(one)), None)
         if useless is not None:
             raise TypeError(f"a callback must be a function, not {type(useless).__name__}")
@@ -117,7 +120,7 @@ class ToolsLoader(ServersMethods):
         self.config: ToolsConfig = self._wanted.config
         self.strict = strict
         self._portal = portal
-        callbacks = Callbacks(on_log, sampling, elicitation, roots, authorize, tokens)
+        callbacks = Callbacks(on_log, sampling, elicitation, roots, authorize, tokens, on_message)
         self._fleet = Fleet(self._wanted, callbacks, self._publish)
         self._fleet.on_state = on_state
         self._calls = Calls(self._fleet)

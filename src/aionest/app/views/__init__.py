@@ -9,12 +9,13 @@ import gc
 
 from .about import about
 from .assistant import assistant
+from .messages import messages
 from .offers import prompts, resources
 from .servers import servers
 from .sessions import sessions
 from .tools import tools
 
-__all__ = ["about", "assistant", "prompts", "resources", "servers", "sessions", "tools"]
+__all__ = ["about", "assistant", "messages", "prompts", "resources", "servers", "sessions", "tools"]
 
 # Streamlit collects garbage after each run of the script, which takes longer than the run. What is imported by now never becomes any.
 gc.collect()

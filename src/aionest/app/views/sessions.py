@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ EVERY = 2.0  # seconds
 SPANS = {"5 minutes": 300, "1 hour": 3600, "1 day": 86400}
 COLORS = {"done": "#3d85c6", "running": "#93c47d", "stopped": "#999999", "failed": "#cc4125"}
 SHOWN = 50  # errors
+TOOLS = 20  # of the chart
 
 
 def sessions() -> None:
@@ -49,6 +51,7 @@ def _live(loader: ToolsLoader) -> None:
         st.info("No tool has been called yet.")
     else:
         _timeline(calls, SPANS[widgets.one_of("Span", list(SPANS), "span")])
+        _latencies(calls)
         failed = [one for one in reversed(calls) if one.outcome == "failed"][:SHOWN]
         if failed:
             st.subheader("Errors")
@@ -141,4 +144,48 @@ def _timeline(calls: list[Call], span: int) -> None:
         )
         .properties(height=150 + 40 * len(set(table["server"])))
     )
+    st.altair_chart(chart, **widgets.WIDE)
+
+
+def latencies(calls: list[Call]) -> list[dict[str, object]]:
+    """How long the calls of each tool took that came to their end, in milliseconds; the tools with the most calls first."""
+    found: dict[str, list[float]] = {}
+    for one in calls:
+        if one.end is not None and one.outcome in ("done", "failed"):
+            found.setdefault(one.tool, []).append((one.end - one.begin) * 1e3)
+    most = sorted(found, key=lambda name: -len(found[name]))[:TOOLS]
+    return [
+        {
+            "tool": for_cell(name, 60),
+            "calls": len(found[name]),
+            "fastest": min(found[name]),
+            "median": statistics.median(found[name]),
+            "slowest": max(found[name]),
+        }
+        for name in most
+    ]
+
+
+def _latencies(calls: list[Call]) -> None:
+    """A line for each tool: from its fastest to its slowest call, with a mark at the median."""
+    import altair as alt
+    import pandas as pd
+
+    rows = latencies(calls)
+    if not rows:
+        return
+    st.subheader("Time that calls took")
+    table = pd.DataFrame(rows)
+    tips: list[str | alt.Tooltip] = [
+        "tool",
+        "calls",
+        *(alt.Tooltip(f"{name}:Q", format=".0f", title=f"{name} (ms)") for name in ("fastest", "median", "slowest")),
+    ]
+    scale = alt.Scale(type="log", domainMin=max(0.1, min(table["fastest"]) / 2))
+    base = alt.Chart(table).encode(y=alt.Y("tool:N", title=None, sort=None), tooltip=tips)
+    spans = base.mark_rule(size=6, opacity=0.35, color=COLORS["done"]).encode(
+        x=alt.X("fastest:Q", title="milliseconds", scale=scale), x2="slowest:Q"
+    )
+    marks = base.mark_tick(thickness=3, size=18, color=COLORS["done"]).encode(x=alt.X("median:Q", scale=scale))
+    chart = (spans + marks).properties(height=70 + 30 * len(rows))
     st.altair_chart(chart, **widgets.WIDE)

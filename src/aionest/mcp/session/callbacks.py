@@ -42,6 +42,7 @@ class Callbacks:
     roots: Callable[..., object] | None = None
     authorize: Callable[[str], object] | None = None
     tokens: Store | None = None
+    message: Callable[[str, str, str], object] | None = None
 
     def answers(self, clock: AnsweringClock) -> dict[str, Callable[..., object]]:
         """What the SDK's session is given to answer the server's questions."""

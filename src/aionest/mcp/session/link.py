@@ -32,6 +32,7 @@ from ..transport import http, sse, stdio
 from ..transport.process import ServerProcess, raise_if_ended
 from ..transport.sent import Sent
 from .callbacks import AnsweringClock, Callbacks, Notifier, call_back, log
+from .wire import Wire
 
 if TYPE_CHECKING:
     from ... import Hosted
@@ -222,6 +223,8 @@ class Link:
 
     def _new_session(self, read: Incoming, write: Outgoing) -> sdk.Session:
         callbacks, clock = self._listening.callbacks, self._listening.clock
+        if callbacks.message is not None:
+            read, write = Wire(self.config.name, self._listening.secrets, callbacks.message).tapped(read, write)
         info = sdk.types.Implementation(name="aionest", version=metadata.version("aionest"))
         return sdk.Session(
             read,

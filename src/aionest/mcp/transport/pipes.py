@@ -92,6 +92,7 @@ class Outgoing(anyio.abc.ObjectSendStream[SessionMessage]):
     """
 
     def __init__(self, process: ServerProcess, open_calls: Callable[[], int]) -> None:
+        self.tap: Callable[[bytes], None] | None = None  # who wants to see the messages
         self._process = process
         assert process.stdin is not None
         self._pipe = process.stdin
@@ -120,6 +121,8 @@ class Outgoing(anyio.abc.ObjectSendStream[SessionMessage]):
             or (_LATE and self._process.family.has_ended())
         ):
             raise NotSent("the server process has stopped reading")
+        if self.tap is not None:
+            self.tap(data)
         self._offered += len(data)
         note(self, self._offered)
         if self._held or self._open_calls() > 1:
@@ -207,6 +210,7 @@ class Incoming(anyio.abc.ObjectReceiveStream[SessionMessage]):
     """
 
     def __init__(self) -> None:
+        self.tap: Callable[[bytes], None] | None = None  # who wants to see the lines
         self.direct: Taker | None = None  # what takes answers past the session (``Direct``)
         self._items: collections.deque[SessionMessage] = collections.deque()
         self._loop = asyncio.get_running_loop()
@@ -233,6 +237,8 @@ class Incoming(anyio.abc.ObjectReceiveStream[SessionMessage]):
 
     def take(self, line: bytes) -> bool:
         """Hand a line to who waits for just that. False: it is for the session, or has to wait until that has what came before."""
+        if self.tap is not None:
+            self.tap(line)
         idle = self._item is not None and not self._item.done()
         return idle and self.direct is not None and self.direct.take(line)
 
