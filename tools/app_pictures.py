@@ -1,8 +1,8 @@
 """Pictures of the app, made by Chromium of the app itself with two servers that come with the project.
 
-    python tools/app_pictures.py FOLDER [--docs] [PAGE ...]
+    python tools/app_pictures.py FOLDER [--docs] [--first] [PAGE ...]
 
-All pages, light and dark, wide and on a phone; with ``--docs`` the two of the documentation, under its names.
+All pages, light and dark, wide and on a phone (``--first``: light and wide, dark and on a phone); with ``--docs`` the two of the documentation, under its names.
 Wants playwright, and Debian's chromium. Nothing of the machine is in a picture but the time and process ids.
 """
 
@@ -35,7 +35,7 @@ def settled(tab):
 
 def opened(browser, address, page, look):
     tab = browser.new_context(**look).new_page()
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(60_000)
     tab.goto(address if page == "tools" else f"{address}/{page}")
     tab.get_by_role("heading", name=page.capitalize(), exact=True).wait_for()
     settled(tab)
@@ -84,7 +84,7 @@ def main():
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         with Server(["aionest", "app", "--config", str(config)], home, {"HOME": temporary}) as server:
             server.wait()
-            for ending, look in list(LOOKS.items())[: 1 if docs else None]:
+            for ending, look in list(LOOKS.items())[: 1 if docs else None : 3 if "--first" in sys.argv else 1]:
                 tab = lived(browser, server.address, look)
                 for page in pages:
                     if page != "tools":
