@@ -90,6 +90,9 @@ def main():
                     if page != "tools":
                         tab.context.close()
                         tab = opened(browser, server.address, page, look)
+                    tab.wait_for_function(
+                        "!document.querySelector('[data-testid=stSkeleton]')"
+                    )  # what is still to be loaded
                     tab.wait_for_timeout(700)  # charts are drawn after the script has ended
                     name = DOCS[page] if docs else f"{page}{ending}"
                     tab.screenshot(path=folder / f"{name}.png", full_page=not docs)

@@ -263,7 +263,7 @@ def test_messages_are_listed_with_what_they_answer(drive, tmp_path):
         app.text_input(key="messages with").set_value("water the plants").run()
         assert len(app.expander) == 1 and "received" in plain()[0] and "Water the plants" in texts(app)
         app.selectbox(key="messages way").select("Sent").run()
-        assert not app.expander and "No message fits" in texts(app)
+        assert not app.expander and "No message matches" in texts(app)
         press(app, "Clear")
         assert not state.journal.messages()
     """)

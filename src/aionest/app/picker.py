@@ -49,7 +49,8 @@ def pick(available: dict[str, Tool], past: Past) -> Tool:
     if past.tool not in available:
         past.tool = (found or list(available.values()))[0].name
     many = f"{len(found)} of {len(available)} tools" if len(found) != len(available) else f"{len(found)} tools"
-    st.caption(many if found else "No tool matches. Try fewer or other words.")
+    # no caption: its grey is too light to be read easily
+    st.markdown(f":gray[{many}]" if found else "No tool matches. Try fewer or other words.")
     st.html(_STYLE)
     if found:
         with st.container(height=HEIGHT, key="tool list", border=False):
@@ -73,7 +74,7 @@ def _drawn(tools: list[Tool], past: Past) -> None:
     for tool in tools:
         groups.setdefault(tool.server, []).append(tool)
     for server, members in groups.items():
-        st.caption(f"**{for_label(server)}**")
+        st.markdown(f":gray[**{for_label(server)}**]")
         for tool in members:
             st.button(
                 _label(tool),

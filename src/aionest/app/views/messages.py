@@ -63,9 +63,10 @@ def messages() -> None:
         and (words in line.message.text.lower() or words in line.what.lower())
     ]
     if not found:
-        st.info("No message fits." if kept else "There were no messages yet.")
+        st.info("No message matches." if kept else "There were no messages yet.")
         return
-    st.caption(f"{len(found)} messages" if len(found) <= SHOWN else f"The last {SHOWN} of {len(found)} messages")
+    many = f"{len(found)} messages" if len(found) <= SHOWN else f"The last {SHOWN} of {len(found)} messages"
+    st.markdown(f":gray[{many}]")
     for line in found[:SHOWN]:
         with st.expander(_label(line)):
             widgets.code(_readable(line.message.text))
