@@ -14,16 +14,18 @@
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer, and each call of CPython's that the engine
 #                         makes failing once
 #   make generic          the engine's tests on what other systems than Linux get: no C paths for epoll, eventfd and sockets
+#   make free-threaded    the engine's tests on a free-threaded CPython as PYTHON, whose GIL the import turns on
 #   make windows          the tests on Windows Pythons 3.10 and 3.13, by mingw-w64 and wine; make windows-3.13 for one;
 #                         make windows-ci for a choice
 #   make macos-check | musl-check   the C module compiled and linked for these, warnings as errors; nothing is run
 #   make msvc-check       what MSVC would refuse in the C module, by clang; nothing is linked
+#   make conda-check      the recipe for conda-forge, rendered by rattler-build for each Python; nothing is built
 #   make wheels           release wheels for the CPythons found here, for glibc 2.28, each tried out alone; PYTHONS=... for others
 #   make dist             source distribution and wheel, and the wheel tried out
 #   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
 
 PYTHON ?= python3
-TAG := $(shell $(PYTHON) -c 'import sys, sysconfig; print("%d.%d%s" % (*sys.version_info[:2], "d" if hasattr(sys, "gettotalrefcount") else ""))' 2>/dev/null)
+TAG := $(shell $(PYTHON) -c 'import sys, sysconfig; print("%d.%d%s%s" % (*sys.version_info[:2], "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")), "d" if hasattr(sys, "gettotalrefcount") else ""))' 2>/dev/null)
 ifeq ($(TAG),)
 $(error PYTHON=$(PYTHON) does not run: name a CPython 3.10 to 3.15, for instance make test PYTHON=python3.13)
 endif
@@ -46,7 +48,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic windows windows-ci macos-check musl-check msvc-check lint dist wheels docs bench bench-loader bench-app bench-portal clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic free-threaded windows windows-ci macos-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-app bench-portal clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -161,11 +163,25 @@ generic: build/generic-$(TAG)/.generic
 	$(<D)/bin/python -c "from aionest import _core; assert not _core.LINUX_PATHS"
 	$(CURDIR)/build/generic-$(TAG)/bin/python -m pytest $(XDIST) tests/core tests/oracle tests/scopes -m "not long" --timeout 300 $(ARGS)
 
+# What needs the MCP SDK is not there for 3.13t. How the GIL comes on is for the one file; to the others the warning would be an error.
+free-threaded: build/free-threaded-$(TAG)/.ready
+	$(<D)/bin/python -c "import sysconfig; assert sysconfig.get_config_var('Py_GIL_DISABLED'), 'PYTHON is not free-threaded'"
+	PYTHON_GIL=1 $(CURDIR)/$(<D)/bin/python -m pytest $(XDIST) tests/core tests/isolated/test_free_threaded.py tests/portal/test_gate.py \
+		-m "not long" --timeout 300 $(ARGS)
+
+build/free-threaded-$(TAG)/.ready: $(WHEEL)
+	$(call READY,--group pytest anyio sniffio $(GREENLET_FROM))
+	touch $@
+
 macos-check: $(PY)
 	tools/cross.sh $(ENV) build/cross-$(TAG) aarch64-macos x86_64-macos
 
 musl-check: $(PY)
 	tools/cross.sh $(ENV) build/cross-$(TAG) x86_64-linux-musl aarch64-linux-musl
+
+conda-check: $(PY)
+	$(INSTALL) $(ENV) py-rattler-build
+	$(PY) tools/render_recipe.py
 
 WINE := build/wine
 msvc-check:
@@ -237,6 +253,8 @@ clean:
 
 # a release wheel of greenlet gives and takes references that a debug build does not see: there it is compiled
 GREENLET_FROM := $(if $(filter %d,$(TAG)),--no-binary greenlet)
+# its newest release does not compile on 3.13t, nor does Hypothesis', for which older ones have wheels
+GREENLET_FROM := $(or $(GREENLET_FROM),$(if $(filter %t,$(TAG)),--only-binary :all:))
 
 $(PY):
 	tools/env.sh $(PYTHON) $(ENV)
