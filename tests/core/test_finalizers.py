@@ -89,6 +89,9 @@ WHERE = [drops, collects, finalizes, hooked]
 @pytest.mark.parametrize("how", HOW, ids=["run", "await_", "run_until_complete"])
 @pytest.mark.parametrize("where", WHERE)
 def test_a_cancellation_that_interrupts_it_reaches_the_task(run, how, where):
+    if where is collects and run.mode == "debug" and sys.version_info < (3, 11):
+        pytest.skip("the collector's finalizers cannot nest there (docs/limits.md)")
+
     async def task():
         await asyncio.sleep(0)  # (an eager one would begin before main() has it)
         where(Nests(how, ended, started.set))
