@@ -3,7 +3,8 @@
     python -m benchmarks.foreign [--rounds N]
 
 Each side is a process of its own, asked in turn, so the machine's drift hits both alike. Prints medians of ratios. The server rows
-are the processor time of a uvicorn server for the same requests.
+are the processor time of a uvicorn server for the same requests; the last row is the resident memory of a run that sleeps, in processes
+of their own.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import threading
 import time
 
 CLOCK = time.perf_counter
-WORKLOADS = ["task switch", "call_soon", "stream echo", "hello", "nested run"]
-SIDES = ["alone", "aionest", "asyncio"]  # the last one for the nested run only
+WORKLOADS = ["task switch", "call_soon", "call_soon, 10 at once", "stream echo", "hello", "nested run", "suspended run"]
+SIDES = ["alone", "aionest", "asyncio"]  # the last one for nested runs only
 
 
 async def task_switch(n):
@@ -47,6 +48,24 @@ async def call_soon(n):
 
     begin = CLOCK()
     step()
+    await done.wait()
+    return (CLOCK() - begin) / n
+
+
+async def call_soon_10(n):
+    """Ten callbacks in each turn of the loop."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def step(left):
+        if left:
+            loop.call_soon(step, left - 1)
+        else:
+            done.set()
+
+    begin = CLOCK()
+    for _ in range(10):
+        loop.call_soon(step, n // 10)
     await done.wait()
     return (CLOCK() - begin) / n
 
@@ -85,6 +104,33 @@ async def nested_run(n):
     begin = CLOCK()
     await asyncio.gather(*(caller() for _ in range(10)))
     return (CLOCK() - begin) / (n // 200 * 10)
+
+
+async def suspended(n):
+    """Bytes of resident memory for each of n nested runs that sleep at once."""
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    go, asleep = asyncio.Event(), 0
+
+    async def inner():
+        nonlocal asleep
+        asleep += 1
+        await go.wait()
+
+    async def caller():
+        asyncio.run(inner())
+
+    before = resident()
+    tasks = [asyncio.create_task(caller()) for _ in range(n // 2)]
+    while asleep < n // 2:
+        await asyncio.sleep(0)
+    used = resident() - before
+    go.set()
+    await asyncio.gather(*tasks)
+    return used / (n // 2)
 
 
 def hello(n):
@@ -126,8 +172,10 @@ def child(side):
     functions = {
         "task switch": task_switch,
         "call_soon": call_soon,
+        "call_soon, 10 at once": call_soon_10,
         "stream echo": stream_echo,
         "nested run": nested_run,
+        "suspended run": suspended,
     }
     for line in sys.stdin:
         workload, n = json.loads(line)
@@ -169,16 +217,22 @@ def main():
         child(args.child)
         return
     children = {side: Child(side) for side in SIDES}
-    print(f"{'workload':14}{'reference':>12}{'ratio':>8}   quartiles")
+    print(f"{'workload':22}{'reference':>12}{'ratio':>8}   quartiles")
     for workload in WORKLOADS:
-        base = "asyncio" if workload == "nested run" else "alone"
+        base = "asyncio" if workload.endswith(" run") else "alone"
         ratios, times = [], []
         for _ in range(args.rounds + 1):
+            if workload == "suspended run":  # what a process has once got, it keeps
+                for one in children.values():
+                    one.end()
+                children = {side: Child(side) for side in SIDES}
             reference = children[base].ask(workload, args.scale)
             ratios.append(children["aionest"].ask(workload, args.scale) / reference)
             times.append(reference)
         low, middle, high = statistics.quantiles(ratios[1:], n=4)  # the first one warms up
-        print(f"{workload:14}{statistics.median(times) * 1e6:9.2f} us{middle:8.2f}   {low:.2f} to {high:.2f}")
+        reference = statistics.median(times)
+        amount = f"{reference / 1024:9.2f} KB" if workload == "suspended run" else f"{reference * 1e6:9.2f} us"
+        print(f"{workload:22}{amount}{middle:8.2f}   {low:.2f} to {high:.2f}", flush=True)
     for one in children.values():
         one.end()
 

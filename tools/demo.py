@@ -1,8 +1,9 @@
 """The main job: the loader flow on a real MCP server over stdio, with stock asyncio, its patches and aionest side by side.
 
-Sets up what it needs under --cache: an environment with the MCP SDK and the rivals beside aionest, another one for the
-servers (mcp-server-time, mcp-server-git, mcp-server-fetch), and npm's where npm is installed. Each flow runs in a process of
-its own, with a limit. Last, the app with real servers: at a terminal it stays until Ctrl-C.
+Then a handler of FastAPI that nests, on uvicorn and uvloop. Sets up what it needs under --cache: an environment with the MCP SDK
+and the rivals beside aionest, others for the web server and for the servers of tools (mcp-server-time, mcp-server-git,
+mcp-server-fetch), and npm's where npm is installed. Each flow runs in a process of its own, with a limit. Last, the app with real
+servers: at a terminal it stays until Ctrl-C.
 
 Contract: ends only processes that it started. A flow starts its server by a link in a folder that no other process knows, so
 a server that outlives its flow is told from everybody else's by its command line.
@@ -29,10 +30,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOW = ROOT / "examples" / "loader_flow" / "flow.py"
 TOOLS = FLOW.parent / "tools.py"
+WEB = ROOT / "examples" / "uvicorn_flow" / "flow.py"
 SHOW = Path(__file__).parent / "show_app.py"
 BARE = ROOT / "examples" / "servers" / "bare.py"
 MODES = ["stock", "nest_asyncio", "nest_asyncio2", "aionest", "threads", "portal"]
 OURS = ("aionest", "threads", "portal")
+WEB_MODES = ["stock", "nest_asyncio", "nest_asyncio2", "aionest"]
+UVLOOP_UP_TO = (3, 14)  # no builds for newer Pythons yet
 STEPS = ["load", "call", "nested call", "leave"]
 FLOW_LIMIT = 90.0  # seconds
 
@@ -162,9 +166,14 @@ def end_server(pid):
         os.kill(pid, signal.SIGKILL)
 
 
+def with_aionest():
+    """The variables of a process that imports aionest from this Python."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p.endswith("site-packages"))}
+
+
 def run_flow(python, mode, server):
     """The steps' outcomes by name, how the process ended, and its error output."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p.endswith("site-packages"))}
+    env = with_aionest()
     with tempfile.TemporaryDirectory(prefix="aionest-demo-") as folder:
         link = Path(folder, server.name)
         link.symlink_to(server)
@@ -229,6 +238,34 @@ def show_flows(python, server, verbose):
         "aionest: the unchanged loader and one line, aionest.apply(). threads: the same with apply(shared=True), each step in a "
         "thread of its own. portal: the loader written with aionest.portal().enter(), the session in a task of its own."
     )
+    return failed
+
+
+def show_web(python, verbose):
+    """Send requests to a server whose handler nests, in each mode, and print a table; 1 if ours failed."""
+    say(
+        "FastAPI on uvicorn and uvloop: a handler that calls synchronous code, which calls asyncio.run; 20 requests at once:"
+    )
+    print()
+    failed = 0
+    for mode in WEB_MODES:
+        env = with_aionest() if mode in OURS else None
+        command = [python, WEB, mode]
+        try:
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=FLOW_LIMIT, check=False)
+            found, log = json.loads(done.stdout.splitlines()[-1]), done.stderr
+        except subprocess.TimeoutExpired:
+            found, log = {"ok": False, "codes": {"hung, ended": 1}, "why": ""}, ""
+        except (IndexError, ValueError):
+            found, log = {"ok": False, "codes": {f"exit status {done.returncode}": 1}, "why": ""}, done.stderr
+        codes = ", ".join(f"{n} x {code}" for code, n in sorted(found["codes"].items()))
+        took = f", {found['ms']:.0f} ms; one after the other: {found['one']:.0f} ms" if found["ok"] else ""
+        print(f"{mode:15}{'ok' if found['ok'] else 'FAILED':8}{codes}{took}")
+        if found["why"]:
+            say(textwrap.shorten(found["why"], 250, placeholder=" ..."), indent=" " * 15)
+        if verbose and log:
+            print(log)
+        failed += mode in OURS and not found["ok"]
     return failed
 
 
@@ -302,7 +339,14 @@ def show_all(cache, verbose):
     if failed:
         wrong.append(f"{failed} steps of the flow failed with aionest")
     print()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p.endswith("site-packages"))}
+    if sys.version_info[:2] > UVLOOP_UP_TO:
+        say("uvloop has no build for this Python: the handler on uvicorn is left out.")
+    else:
+        web = ["fastapi", "uvicorn", "httptools", "uvloop", *rivals]
+        if show_web(environment(cache / f"web-{tag}", web), verbose):
+            wrong.append("a nested run failed on uvicorn with uvloop")
+    print()
+    env = with_aionest()
     if subprocess.run([python, TOOLS, config, folder], env=env, timeout=240, check=False).returncode:
         wrong.append("the loader failed with real servers")
     print()
@@ -330,8 +374,8 @@ def main():
         say("FAILED: " + "; ".join(wrong) + ".")
         return 1
     say(
-        "Shown: a session kept open across runs, threads and nested calls; real servers called from synchronous code, one of "
-        "them killed and back; the app. All of it worked."
+        "Shown: a session kept open across runs, threads and nested calls; nested runs in a web server on uvloop; real servers "
+        "called from synchronous code, one of them killed and back; the app. All of it worked."
     )
     return 0
 

@@ -104,8 +104,12 @@ def is_on_greenlet() -> bool: ...
 def sleeper_below(loop: Any, /) -> asyncio.Task[Any] | None: ...
 def stop_done(loop: Any, /) -> None: ...
 def set_interrupted(yes: bool, /) -> None: ...
-def foreign_method(stock: Callable[..., Any], index: int, takes_context: bool, /) -> Callable[..., Any]:
-    """The method ``stock`` of a loop's class, with its argument number ``index`` run on a stack that can be suspended."""
+def foreign_method(stock: Callable[..., Any], index: int, takes_context: bool, queues: bool, /) -> Callable[..., Any]:
+    """The method ``stock`` of a loop's class, with its argument number ``index`` run on a stack that can be suspended. ``queues``: it is
+    the call_soon of a loop that calls back in the order of a deque."""
+
+def foreign_look_again(loop: asyncio.AbstractEventLoop, /) -> None:
+    """Debug mode of a loop that is not ours was switched on or off."""
 
 def foreign_callback(callback: Callable[..., Any], /) -> Callable[..., Any]:
     """``callback``, run on a stack that can be suspended when a loop that is not asyncio's own calls it."""

@@ -1,4 +1,5 @@
 #include "foreign_loop.h"
+#include "batch.h"
 #include "err.h"
 #include "fiber.h"
 #include "runs.h"
@@ -49,7 +50,7 @@ static int
 run_on_hub(an_thread *th, PyObject *self)
 {
     int rc = 0;
-    while (rc == 0 && th->job.callback != NULL) { /* not taken, if a tracer of the switch nested: that hub sleeps */
+    while (rc == 0 && an_batch_job_is_left(th)) { /* not taken, if a tracer of the switch nested: that hub sleeps */
         PyObject *hub = an_ring_pop_back(&th->idle);
         if (hub == NULL) {
             hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
@@ -61,7 +62,7 @@ run_on_hub(an_thread *th, PyObject *self)
     return rc;
 }
 
-static long long n_jobs = 0, n_calls = 0; /* n_calls: of wrappers, and wrappers made: whether an iteration did anything */
+static long long n_jobs = 0;
 
 /* Do what the loop has called back for, and let the stacks go on that become ready by it. 0 | -1+exc. MAY SWITCH */
 static int
@@ -69,8 +70,16 @@ carry_out(an_thread *th, PyObject *self, PyObject *callback, PyObject *const *ar
           PyObject *context)
 {
     int rc = 0;
-    if (callback == NULL ||
-        (AN_UNLIKELY(an_steps_open != NULL) && kwnames == NULL && an_steps_hold(callback, args, nargs, context))) {
+    if (callback != NULL && Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_batch)) {
+        an_batch *b = (an_batch *)callback;
+        while (rc == 0 && th->job.error == NULL && b->handles.len > 0) {
+            th->job.batch = b;
+            rc = run_on_hub(th, self);
+        }
+        th->job.batch = NULL;
+    }
+    else if (callback == NULL ||
+             (AN_UNLIKELY(an_steps_open != NULL) && kwnames == NULL && an_steps_hold(callback, args, nargs, context))) {
         /* nothing */
     }
     else if (Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_block)) {
@@ -107,7 +116,7 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
     PyObject *carrier = Py_XNewRef(th->fibers.carrier);
     an_fiber_take(&th->fibers, self);
     th->job.number = ++n_jobs;
-    th->job.since = n_calls;
+    th->job.since = an_job_calls;
     th->job.result = NULL;
     int rc = carry_out(th, self, callback, args, nargs, kwnames, own_context != NULL ? own_context : context);
     PyObject *result = th->job.result;
@@ -195,6 +204,47 @@ tell_begun(an_run *run)
     Py_DECREF(told);
 }
 
+/* Where the loop's callbacks are to run. 1 on hubs; a run that is to pass is begun if the loop ran before its class was ours |
+ * 0 here | -1+exc */
+static int
+enter(an_thread *th)
+{
+    an_run *run = th->run;
+    if (th->place.in_hub) {
+        return 0;
+    }
+    if (AN_UNLIKELY(run == NULL || run->kind != AN_RUN_FOREIGN)) {
+        PyObject *loop = an_running_loop();
+        an_loop *rec = loop == NULL || loop == Py_None ? NULL : an_loop_get(loop);
+        run = rec == NULL || !rec->foreign ? NULL : begin(th, loop, rec);
+        Py_XDECREF(loop);
+        if (run == NULL) {
+            if (rec != NULL && rec->foreign) {
+                return -1;
+            }
+            PyErr_Clear();
+            return 0;
+        }
+        run->passing = 1;
+    }
+    else if (AN_UNLIKELY(run->on_begin != NULL)) {
+        tell_begun(run);
+    }
+    return 1;
+}
+
+/* MAY SWITCH */
+static void
+leave(an_thread *th)
+{
+    an_run *run = th->run;
+    if (AN_UNLIKELY(run != NULL && run->kind == AN_RUN_FOREIGN && run->passing && run->rec->n_blocks == 0)) {
+        PyObject *exc = PyErr_GetRaisedException();
+        end(th, run);
+        PyErr_SetRaisedException(exc);
+    }
+}
+
 static PyObject *
 callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -203,39 +253,63 @@ callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kw
     if (th == NULL) {
         return NULL;
     }
-    n_calls++;
-    if (th->place.in_hub) {
-        return call_here(c, args, nargsf, kwnames);
-    }
-    an_run *run = th->run, *own = NULL;
-    if (AN_UNLIKELY(run == NULL || run->kind != AN_RUN_FOREIGN)) {
-        /* the loop ran before its class was ours */
-        PyObject *loop = an_running_loop();
-        an_loop *rec = loop == NULL || loop == Py_None ? NULL : an_loop_get(loop);
-        if (rec == NULL || !rec->foreign) {
-            Py_XDECREF(loop);
-            PyErr_Clear();
-            return call_here(c, args, nargsf, kwnames);
-        }
-        own = begin(th, loop, rec);
-        Py_DECREF(loop);
-        if (own == NULL) {
-            return NULL;
-        }
-        own->passing = 1;
-    }
+    an_job_calls++;
     Py_INCREF(self);
-    if (AN_UNLIKELY(run != NULL && run->on_begin != NULL)) {
-        tell_begun(run);
+    int on_hub = enter(th);
+    PyObject *r = NULL;
+    if (on_hub > 0) {
+        r = deliver(th, c->callback, args, PyVectorcall_NARGS(nargsf), kwnames, c->context);
+        leave(th);
     }
-    PyObject *r = deliver(th, c->callback, args, PyVectorcall_NARGS(nargsf), kwnames, c->context);
+    else if (on_hub == 0) {
+        r = call_here(c, args, nargsf, kwnames);
+    }
     Py_DECREF(self);
-    run = th->run;
-    if (AN_UNLIKELY(run != NULL && run->kind == AN_RUN_FOREIGN && run->passing && run->rec->n_blocks == 0)) {
+    return r;
+}
+
+/* Their handles, on this stack. 0 | -1+exc. MAY SWITCH */
+static int
+run_here(an_batch *b)
+{
+    int rc = 0;
+    PyObject *handle;
+    while (rc == 0 && (handle = an_ring_pop(&b->handles)) != NULL) {
+        rc = an_handle_cancelled(handle);
+        rc = rc == 0 ? an_handle_run(handle) : rc < 0 ? -1 : 0;
         PyObject *exc = PyErr_GetRaisedException();
-        end(th, run);
+        Py_DECREF(handle);
         PyErr_SetRaisedException(exc);
     }
+    return rc;
+}
+
+static PyObject *
+batch_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    an_batch *b = (an_batch *)self;
+    an_thread *th = an_thread_get();
+    PyObject *loop = th == NULL ? NULL : an_loop_of(b->rec);
+    if (loop == NULL) {
+        return th == NULL ? NULL : Py_NewRef(Py_None); /* it is gone */
+    }
+    an_job_calls++;
+    Py_INCREF(self);
+    an_batch_close(b);
+    int on_hub = enter(th);
+    PyObject *r = NULL;
+    if (on_hub > 0) {
+        r = deliver(th, self, NULL, 0, NULL, NULL);
+        leave(th);
+    }
+    else if (on_hub == 0) {
+        r = run_here(b) < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    if (AN_UNLIKELY(r == NULL)) {
+        an_batch_put_back(b, loop);
+    }
+    Py_DECREF(loop);
+    Py_DECREF(self);
     return r;
 }
 
@@ -259,7 +333,7 @@ an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, 
     c->context = Py_XNewRef(context);
     c->rec = rec;
     c->timer = timer;
-    c->number = ++n_calls;
+    c->number = ++an_job_calls;
     c->prev = last_callback;
     c->next = NULL;
     *(last_callback == NULL ? &first_callback : &last_callback->next) = c;
@@ -373,6 +447,9 @@ an_py_foreign_pending(PyObject *module, PyObject *loop)
         }
         Py_SETREF(c, (foreign_callback *)Py_XNewRef((PyObject *)c->next));
     }
+    if (all != NULL && an_batch_pending(rec, th->job.since, all) < 0) {
+        Py_CLEAR(all);
+    }
     return all;
 }
 
@@ -390,7 +467,7 @@ an_py_foreign_begin(PyObject *module, PyObject *args)
         return NULL;
     }
     an_place *place = &th->place;
-    PyObject *r = Py_BuildValue("iiiL", place->in_hub, place->in_base_iter, place->inplace_depth, n_calls);
+    PyObject *r = Py_BuildValue("iiiL", place->in_hub, place->in_base_iter, place->inplace_depth, an_job_calls);
     if (r == NULL) {
         end(th, th->run);
         return NULL;
@@ -422,7 +499,7 @@ an_py_foreign_end(PyObject *module, PyObject *args)
     if (run != NULL) {
         end(th, run);
     }
-    return PyLong_FromLongLong(n_calls - calls);
+    return PyLong_FromLongLong(an_job_calls - calls);
 }
 
 static void (*after_wake_elsewhere)(an_thread *th) = NULL;
@@ -445,6 +522,7 @@ an_foreign_loop_init(PyObject *module)
 {
     after_wake_elsewhere = an_block_after_wake;
     an_block_after_wake = after_wake;
+    an_batch_call = batch_call;
     an_st->type_foreign_callback = PyType_FromSpec(&callback_spec);
-    return an_st->type_foreign_callback == NULL ? -1 : 0;
+    return an_st->type_foreign_callback == NULL ? -1 : an_batch_init();
 }

@@ -17,8 +17,8 @@
  *   X4  every wrapper is linked from its making to its end, in that order
  *   X5  a stack on which a callback of such a loop is under way runs only while that loop's run is the newest (B4): what comes
  *       next on it goes back to idle_base, and its code asks which loop runs, and which task
- * Owns     a wrapper: the callback; a method: the one that it stands for
- * Thread   methods: any (call_soon_threadsafe). Wrappers: the loop's; called anywhere else they are the callback
+ * Owns     a wrapper: the callback
+ * Thread   making them: any. Calling: the loop's; called anywhere else they are the callback
  */
 #ifndef AN_FOREIGN_LOOP_H
 #define AN_FOREIGN_LOOP_H
@@ -28,8 +28,7 @@
 
 int an_foreign_loop_init(PyObject *module);
 
-/* The wrapper that is to be handed to the loop in the place of CALLBACK, which runs in CONTEXT (NULL: that in which the loop
- * calls back). REC is the loop's record if it was given with a context, TIMER 1 if it is a timer's. new ref | NULL+exc */
+/* A wrapper. TIMER: it may be called back much later. new ref | NULL+exc */
 PyObject *an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, int timer);
 
 /* Python: foreign_callback(callback),

@@ -1,4 +1,6 @@
 #include "foreign_method.h"
+#include "batch.h"
+#include "foreign_loop.h"
 #include "sched.h"
 
 #include <stddef.h>
@@ -10,13 +12,15 @@ typedef struct {
     PyObject *stock;   /* called with the loop first */
     Py_ssize_t index;  /* the callback's place among the arguments, the loop's is 0 */
     int takes_context; /* it has a parameter named so */
+    int queues;        /* it is the call_soon() of a loop that calls back in the order of a deque */
 } foreign_method;
 
 /* Coroutines and their functions are refused by the loop itself: it has to see them. */
 static int
 is_to_be_wrapped(PyObject *callback)
 {
-    if (!PyCallable_Check(callback) || Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_foreign_callback)) {
+    if (!PyCallable_Check(callback) || Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_foreign_callback) ||
+        Py_IS_TYPE(callback, (PyTypeObject *)an_st->type_batch)) {
         return 0;
     }
     PyObject *f = PyMethod_Check(callback) ? PyMethod_GET_FUNCTION(callback) : callback;
@@ -54,21 +58,6 @@ with_context(PyObject *kwnames)
     return all;
 }
 
-/* The empty context in which the loop calls wrappers. It is not entered while their callbacks run, so it never is twice: a
- * callback's own stays entered while its stack sleeps below somebody's greenlet. new ref | NULL+exc */
-static PyObject *
-calling_context(an_loop *rec)
-{
-    if (rec->context == NULL) {
-        PyObject *context = PyContext_New();
-        if (context == NULL) {
-            return NULL;
-        }
-        Py_XSETREF(rec->context, context);
-    }
-    return Py_NewRef(rec->context);
-}
-
 /* Call the stock method with the callback at AT wrapped. ALL has room for one more. */
 static PyObject *
 call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames, Py_ssize_t at)
@@ -79,7 +68,7 @@ call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames,
         Py_ssize_t where = find_keyword(kwnames, n, "context");
         PyObject *given = where < 0 ? Py_None : all[where];
         context = given == Py_None ? PyContext_CopyCurrent() : Py_NewRef(given);
-        if (context == NULL || (rec = an_loop_get(all[0])) == NULL || (calling = calling_context(rec)) == NULL) {
+        if (context == NULL || (rec = an_loop_get(all[0])) == NULL || (calling = an_batch_context(rec)) == NULL) {
             goto done;
         }
         if (!PyContext_CheckExact(context)) { /* the loop itself shall refuse it */
@@ -107,6 +96,49 @@ done:
     return r;
 }
 
+/* Have CALLBACK join the open batch, or a new one. *DONE: 0 it is no case for a batch. new ref | NULL, +exc if done */
+static PyObject *
+queue(foreign_method *m, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, int *done)
+{
+    PyObject *loop = args[0], *callback = args[1], *context = NULL;
+    *done = 0;
+    if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 0) {
+        context = args[n];
+        if (PyTuple_GET_SIZE(kwnames) != 1 || find_keyword(kwnames, n, "context") < 0 ||
+            (context != Py_None && !PyContext_CheckExact(context))) {
+            return NULL;
+        }
+    }
+    an_loop *rec = an_loop_get(loop);
+    an_thread *th = rec == NULL ? NULL : an_thread_get();
+    int allowed = th == NULL ? -1 : an_batch_allowed(rec, loop);
+    if (allowed <= 0) {
+        *done = allowed < 0;
+        return NULL;
+    }
+    *done = 1;
+    an_batch *b = an_batch_open(rec);
+    if (b != NULL) {
+        return an_batch_join(b, loop, callback, args + 2, n - 2, context, th->job.since);
+    }
+    PyObject *calling = an_batch_context(rec), *h = NULL, *r = NULL;
+    if (calling != NULL && (b = an_batch_new(rec)) != NULL &&
+        (h = an_batch_join(b, loop, callback, args + 2, n - 2, context, th->job.since)) != NULL) {
+        PyObject *all[3] = {loop, (PyObject *)b, calling};
+        r = PyObject_Vectorcall(m->stock, all, 2, an_st->kw_context);
+        if (r != NULL) {
+            an_batch_queued(b, loop, r);
+            Py_DECREF(r);
+        }
+        else {
+            Py_CLEAR(h);
+        }
+    }
+    Py_XDECREF(calling);
+    Py_XDECREF(b);
+    return h;
+}
+
 static PyObject *
 method_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -115,6 +147,16 @@ method_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwna
     Py_ssize_t at = n > m->index ? m->index : find_keyword(kwnames, n, "callback");
     if (at < 0 || n < 1 || !is_to_be_wrapped(args[at])) {
         return PyObject_Vectorcall(m->stock, args, (size_t)n, kwnames);
+    }
+    if (m->queues && at == 1 && n >= 2) {
+        int done;
+        PyObject *h = queue(m, args, n, kwnames, &done);
+        if (AN_UNLIKELY(done && h == NULL)) {
+            an_sched_not_queued(args[at]);
+        }
+        if (done) {
+            return h;
+        }
     }
     PyObject *small[8], **all = n + kw < 8 ? small : PyMem_New(PyObject *, (size_t)(n + kw + 1));
     if (all == NULL) {
@@ -196,15 +238,13 @@ static PyType_Spec method_spec = {
     .slots = method_slots,
 };
 
-/* ---- Python ------------------------------------------------------------ */
-
 PyObject *
 an_py_foreign_method(PyObject *module, PyObject *args)
 {
     PyObject *stock;
     Py_ssize_t index;
-    int takes_context;
-    if (!PyArg_ParseTuple(args, "Onp:foreign_method", &stock, &index, &takes_context)) {
+    int takes_context, queues;
+    if (!PyArg_ParseTuple(args, "Onpp:foreign_method", &stock, &index, &takes_context, &queues)) {
         return NULL;
     }
     PyTypeObject *tp = (PyTypeObject *)an_st->type_foreign_method;
@@ -214,8 +254,21 @@ an_py_foreign_method(PyObject *module, PyObject *args)
         m->stock = Py_NewRef(stock);
         m->index = index;
         m->takes_context = takes_context;
+        m->queues = takes_context && queues;
     }
     return (PyObject *)m;
+}
+
+/* Debug mode was switched on or off: from the next callback on they are batched, or not. */
+PyObject *
+an_py_foreign_look_again(PyObject *module, PyObject *loop)
+{
+    an_loop *rec = an_loop_get(loop);
+    if (rec == NULL) {
+        return NULL;
+    }
+    rec->batches = AN_BATCHES_UNKNOWN;
+    Py_RETURN_NONE;
 }
 
 int

@@ -1,20 +1,20 @@
-/* foreign_method.h - the methods of a foreign loop's class that take a callback: they wrap it.        Level 8: foreign_loop.
+/* foreign_method.h - the methods of a foreign loop that take a callback.                        Level 8: foreign_loop, batch.
  *
- * One object stands in the class in the place of call_soon, call_later, add_reader and their like, and calls the loop's own
- * method with the wrapper (foreign_loop.h) instead of the callback. What the loop would refuse itself - a coroutine, what
- * cannot be called, a context that is none - it is given as it is. It calls wrappers in an empty context of its own (X3).
+ * Each stands for one of the loop's class, and hands on what it is given with a wrapper in the callback's place; or, where the
+ * loop's queue can be found (call_soon() of uvloop), with a batch that more callbacks may join.
  *
- * Owns     the method that it stands for
- * Thread   any with the GIL (call_soon_threadsafe)
+ * Owns     a method: the one that it stands for
+ * Thread   any (call_soon_threadsafe)
  */
 #ifndef AN_FOREIGN_METHOD_H
 #define AN_FOREIGN_METHOD_H
 
-#include "foreign_loop.h"
+#include "state.h"
 
-int an_foreign_method_init(PyObject *module);
+int an_foreign_method_init(PyObject *module); /* 0 | -1+exc */
 
-/* Python: foreign_method(stock, index, takes_context) */
+/* Python: foreign_method(stock, index, takes_context, queues), foreign_look_again(loop) */
 PyObject *an_py_foreign_method(PyObject *module, PyObject *args);
+PyObject *an_py_foreign_look_again(PyObject *module, PyObject *loop);
 
 #endif

@@ -1,4 +1,5 @@
 #include "hub.h"
+#include "batch.h"
 #include "begin.h"
 #include "ending.h"
 #include "err.h"
@@ -69,7 +70,7 @@ elsewhere(an_thread *th, an_run *run, PyObject *self, PyObject **target, PyObjec
         th->idle_base = NULL;
         return MOVE_PARK;
     }
-    if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN && th->job.callback == NULL)) {
+    if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN && !an_batch_job_is_left(th))) {
         *target = Py_NewRef(th->idle_base);
         return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
     }
@@ -109,11 +110,28 @@ between_batches(an_thread *th, an_run *run)
     return rc < 0 ? -1 : 1;
 }
 
+/* The next handle of the batch. 0 | -1+exc. MAY SWITCH */
+static int
+run_handle(an_thread *th)
+{
+    PyObject *handle = an_ring_pop(&th->job.batch->handles);
+    th->job.since = an_job_calls;
+    int rc = an_handle_cancelled(handle);
+    rc = rc == 0 ? an_handle_run(handle) : rc < 0 ? -1 : 0;
+    PyObject *exc = AN_UNLIKELY(rc < 0) ? PyErr_GetRaisedException() : NULL;
+    Py_DECREF(handle);
+    if (AN_UNLIKELY(exc != NULL)) {
+        PyErr_SetRaisedException(exc);
+    }
+    return rc;
+}
+
 static AN_NOINLINE void
 run_job(an_thread *th, PyObject *self, an_run *run)
 {
     an_fiber_set_serves(self, run->rec);
-    if (AN_UNLIKELY(an_job_run(th) < 0)) {
+    int rc = th->job.callback != NULL ? an_job_run(th) : run_handle(th);
+    if (AN_UNLIKELY(rc < 0)) {
         an_exits_to_foreign(th);
     }
     an_fiber_set_serves(self, NULL);

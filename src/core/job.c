@@ -1,6 +1,8 @@
 #include "job.h"
 #include "err.h"
 
+long long an_job_calls = 0;
+
 int
 an_job_put(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *context)
 {
@@ -33,6 +35,7 @@ an_job_set_aside(an_thread *th, struct an_job *aside)
 {
     *aside = th->job;
     th->job.callback = th->job.args = th->job.kwnames = th->job.context = NULL;
+    th->job.batch = NULL;
 }
 
 void
@@ -42,6 +45,7 @@ an_job_put_back(an_thread *th, struct an_job *aside)
     th->job.args = aside->args;
     th->job.kwnames = aside->kwnames;
     th->job.context = aside->context;
+    th->job.batch = aside->batch;
 }
 
 void

@@ -7,7 +7,8 @@
  *   J1  there is a job only between an_job_put() and the switch to the hub that takes it at once. If that hub, or what is
  *       ready before, runs another loop of this kind first, the job is set aside until that one's callback has returned
  *   J2  number is that of the job for which the loop's own stack waits, if it does; only that one's result is kept
- *   J3  error and result are set only between the end of a hub's handle and the return of the loop's own stack to the loop
+ *   J3  a job is a callback or a batch, not both; a batch stays there while hubs take its handles one by one
+ *   J4  error and result are set only between the end of a hub's handle and the return of the loop's own stack to the loop
  * Owns     all its members: strong
  * Thread   its own
  */
@@ -15,6 +16,9 @@
 #define AN_JOB_H
 
 #include "thread.h"
+
+/* calls of wrappers and batches, and what was made of them: whether an iteration did anything */
+extern long long an_job_calls;
 
 /* 0 | -1+exc. CONTEXT (may be NULL) is entered around the call; KWNAMES, and their values at the end of ARGS, are as in a
  * vectorcall */

@@ -47,6 +47,7 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(rec->guest);
     Py_VISIT(rec->outer);
     Py_VISIT(rec->context);
+    Py_VISIT(rec->queue);
     Py_VISIT(rec->stop_waiters);
     return 0;
 }
@@ -82,6 +83,8 @@ loop_clear(PyObject *self)
     Py_CLEAR(rec->guest);
     Py_CLEAR(rec->outer);
     Py_CLEAR(rec->context);
+    rec->batch = NULL;
+    Py_CLEAR(rec->queue);
     Py_CLEAR(rec->stop_waiters);
     rec->epfd = -1;
     return 0;

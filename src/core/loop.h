@@ -39,6 +39,8 @@ enum {
     AN_OVR_GET_DEBUG = 1 << 8,       /* get_debug */
 };
 
+typedef enum { AN_BATCHES_UNKNOWN, AN_BATCHES_YES, AN_BATCHES_NO } an_batches;
+
 enum { AN_STOP_NO = 0, AN_STOP_DONE = 1 /* its main future is done */, AN_STOP_USER = 2 /* loop.stop() */ };
 
 typedef struct an_loop {
@@ -67,9 +69,12 @@ typedef struct an_loop {
     int selecting;        /* calls of its selector's select() under way, on stacks that may sleep in there */
     int inplace;          /* steps run in place since the last poll */
     unsigned int polls_skipped;
-    PyObject *context; /* strong or NULL: the one in which a foreign loop calls back */
-    int foreign;       /* its run_forever is not ours (foreign_loop.h) */
-    int carried;       /* a run of ours carries it (hub.h) */
+    PyObject *context;      /* strong or NULL: the one in which a foreign loop calls back */
+    int foreign;            /* its run_forever is not ours (foreign_loop.h) */
+    an_batches batches;     /* are callbacks batched (batch.h) */
+    PyObject *queue;        /* strong or NULL: the queue of a foreign loop, a deque */
+    struct an_batch *batch; /* borrowed or NULL: U3 */
+    int carried;            /* a run of ours carries it (hub.h) */
     double clock_resolution;
     /* the stock epoll selector, else epfd < 0 */
     PyObject *selector;              /* strong: loop._selector as last seen */

@@ -390,9 +390,11 @@ static PyMethodDef functions[] = {
     {"set_interrupted", set_interrupted, METH_O,
      "set_interrupted($module, yes, /)\n--\n\nTell whether Ctrl-C has cancelled a run of the main thread."},
     {"foreign_method", an_py_foreign_method, METH_VARARGS,
-     "foreign_method($module, stock, index, takes_context, /)\n--\n\n"
+     "foreign_method($module, stock, index, takes_context, queues, /)\n--\n\n"
      "The method stock of an event loop's class, whose argument number index is a callback: that one runs on a stack that\n"
-     "can be suspended."},
+     "can be suspended. queues: it is the call_soon of a loop that calls back in the order of a deque."},
+    {"foreign_look_again", an_py_foreign_look_again, METH_O,
+     "foreign_look_again($module, loop, /)\n--\n\nDebug mode of a loop that is not ours was switched on or off."},
     {"foreign_callback", an_py_foreign_callback, METH_O,
      "foreign_callback($module, callback, /)\n--\n\n"
      "callback, run on a stack that can be suspended when a loop that is not ours calls it."},

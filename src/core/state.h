@@ -82,7 +82,7 @@
 /* other strong members: types, cached values */
 /* clang-format off */
 #define AN_OBJECTS(X)                                                                                                  \
-    X(type_foreign_callback) X(type_foreign_method)                                                                     \
+    X(type_foreign_callback) X(type_foreign_method) X(type_batch)                                                      \
     X(type_handle) X(type_timer) X(type_loop) X(type_thread) X(type_block)                                              \
     X(stock_call_soon) X(stock_call_at) X(stock_call_later) X(stock_call_soon_threadsafe) X(stock_create_task)         \
     X(stock_run_once) X(stock_time) X(stock_timer_handle_cancelled) X(stock_process_events) X(stock_write_to_self)     \

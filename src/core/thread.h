@@ -78,6 +78,7 @@ typedef struct an_thread {
     PyObject *corpse;   /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
     struct an_job {
         PyObject *callback, *args, *kwnames, *context, *error, *result;
+        struct an_batch *batch;  /* strong or NULL: of whose handles the job is made (batch.h) */
         long long number, since; /* since: callbacks made later have a higher number */
     } job;                       /* see job.h */
     PyObject *context;           /* an empty context for wake-ups */

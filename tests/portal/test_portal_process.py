@@ -1,5 +1,6 @@
 """A portal and the process: Ctrl-C, fork, interpreter exit. Each in an interpreter of its own."""
 
+import importlib.util
 import os
 import sys
 
@@ -214,6 +215,33 @@ def test_a_forked_child_starts_a_portal_of_its_own_and_the_parents_goes_on(child
     """,
         options=FORK,
     ) == ["child"] * 3 + ["parent"]
+
+
+@needs_fork
+@pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="no uvloop here")
+def test_a_forked_child_leaves_a_portals_loop_of_uvloops_alone(child):
+    assert child(
+        """
+        import uvloop
+        async def where():
+            await asyncio.sleep(0.001)
+            return os.getpid(), type(asyncio.get_running_loop()).__module__
+        p = Portal(loop_factory=uvloop.new_event_loop)
+        assert p.call(where) == (os.getpid(), "uvloop")
+        for i in range(2):
+            pid = os.fork()
+            if pid == 0:
+                assert p.call(where) == (os.getpid(), "uvloop")
+                p.close()
+                sys.stdout.write("child\\n")
+                sys.exit(5)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+            assert p.call(where) == (os.getpid(), "uvloop")
+        p.close()
+        print("parent")
+    """,
+        options=FORK,
+    ) == ["child"] * 2 + ["parent"]
 
 
 @needs_fork

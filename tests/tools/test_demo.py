@@ -1,8 +1,9 @@
-"""`make run` ends only what it has started itself."""
+"""`make run` ends only what it has started itself, and its web server does what the table says."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 import time
@@ -74,3 +75,13 @@ def test_requirements_come_from_the_installed_package(demo, monkeypatch):
         'tomli>=2; python_version < "3.11"',
         "typer>=0.12.5",
     ]
+
+
+@pytest.mark.parametrize(("mode", "why"), [("stock", "RuntimeError: asyncio.run() cannot be called"), ("aionest", "")])
+def test_the_web_server_of_the_demo(demo, mode, why):
+    for module in ("fastapi", "uvicorn", "uvloop"):
+        pytest.importorskip(module)
+    done = subprocess.run([sys.executable, demo.WEB, mode], capture_output=True, text=True, timeout=100, check=True)
+    found = json.loads(done.stdout)
+    assert found["ok"] == (mode == "aionest") and found["why"].startswith(why)
+    assert found["codes"] == {"HTTP 200" if mode == "aionest" else "HTTP 500": 20}

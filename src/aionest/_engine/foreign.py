@@ -72,6 +72,9 @@ _PROTOCOL_METHODS = (
 # run_forever of their own mostly end in asyncio's _run_once, where the engine carries them on without any of this.
 _DERIVED = ("qasync", "asyncqt", "quamash", "PySide6")
 
+# Packages whose loops have a deque that call_soon() appends to, and that they empty from its front
+_QUEUES = ("uvloop",)
+
 # What is told of a loop that begins to run, when it has set its hooks for asynchronous generators, with those that were set before;
 # and the coroutine function that closes generators which were left on a loop, before it shuts down those that it knows itself
 adopt_hooks: Callable[[Any, Any], object] | None = None
@@ -151,7 +154,8 @@ def _patch_class(cls: type[Any]) -> None:
         for name, index in _CALLBACK_AT.items():
             stock = _own(cls, name)
             if stock is not None:
-                _patches.put(cls, name, _core.foreign_method(stock, index, _takes_context(stock)))
+                queues = name == "call_soon" and _queues(cls)
+                _patches.put(cls, name, _core.foreign_method(stock, index, _takes_context(stock), queues))
         for name in _FACTORIES:
             stock = _own(cls, name)
             if stock is not None:
@@ -162,6 +166,12 @@ def _patch_class(cls: type[Any]) -> None:
                 _patches.put(cls, name, functools.wraps(stock)(make(stock)))
     except TypeError:  # a class of a C extension's, whose attributes cannot be set
         _patches.restore(mark)
+
+
+def _queues(cls: type[object]) -> bool:
+    """Are callbacks of this class's own call_soon() called back in the order of a deque, and in no other?"""
+    owner = _definer(cls, "call_soon")
+    return owner is not None and owner.__module__.partition(".")[0] in _QUEUES
 
 
 def _takes_context(function: Any) -> bool:
@@ -384,6 +394,15 @@ def _make_close(stock: Callable[..., Any]) -> Callable[..., Any]:
     return close
 
 
+def _make_set_debug(stock: Callable[..., object]) -> Callable[..., object]:
+    def set_debug(self: asyncio.AbstractEventLoop, enabled: bool) -> None:
+        stock(self, enabled)
+        _core.foreign_look_again(self)
+
+    set_debug._aionest_foreign = True  # type: ignore[attr-defined]
+    return set_debug
+
+
 def _make_shutdown_asyncgens(stock: Callable[..., Any]) -> Callable[..., Any]:
     async def shutdown_asyncgens(self: Any) -> None:
         if close_kept is not None:
@@ -410,6 +429,7 @@ _BRACKETS: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "close": _make_close,
     "is_running": _make_is_running,
     "shutdown_asyncgens": _make_shutdown_asyncgens,
+    "set_debug": _make_set_debug,
 }
 
 

@@ -28,8 +28,10 @@ def _source(handle: Any) -> str:
 
 def callback_error(handle: Any, exc: BaseException) -> None:
     """An exception came out of a callback: tell the loop's exception handler."""
+    # uvloop's own words for its loops
+    source = _source(handle) if isinstance(handle._loop, base_events.BaseEventLoop) else handle._callback
     context: dict[str, Any] = {
-        "message": f"Exception in callback {_source(handle)}",
+        "message": f"Exception in callback {source}",
         "exception": exc,
         "handle": handle,
     }

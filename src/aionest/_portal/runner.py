@@ -20,7 +20,7 @@ import asyncio
 import concurrent.futures
 import sys
 import threading
-from asyncio import events
+from asyncio import base_events, events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import _core
@@ -290,13 +290,15 @@ class Runner:
     def close_descriptors(self, forked: bool = False) -> None:
         """Close without asking the selector for anything."""
         loop = self.loop
+        if not isinstance(loop, base_events.BaseEventLoop):
+            return  # uvloop's own: not to be had one by one, and in a forked child its end would be the parent's, too
         selector = getattr(getattr(loop, "_selector", None), "_selector", None)
         for part in (selector, getattr(loop, "_ssock", None), getattr(loop, "_csock", None)):
             if part is not None:
                 part.close()
         if isinstance(loop, EventfdLoop):
             loop._close_eventfd(forked)
-        loop._closed = True
+        loop._closed = True  # type: ignore[attr-defined]
 
     # -- after fork(), in the child
 
