@@ -49,6 +49,9 @@ PROGRAMS = {
                 loop.call_soon(log.append, f"after {self.name} got, again")
             def connection_lost(self, exc):
                 log.append(f"{self.name} lost")
+        async def until(text):
+            while text not in log:
+                await asyncio.sleep(0)
         async def main():
             for i in range(3):
                 loop.call_soon(log.append, f"before {i}")
@@ -57,13 +60,13 @@ PROGRAMS = {
                     await loop.create_connection(lambda n=n: Protocol(f"{i}{n}"), sock=s) for n, s in (("a", a), ("b", b))]
                 loop.call_soon(log.append, f"between {i}")
                 left.write(b"x")
-                await asyncio.sleep(0.02)
+                await until(f"after {i}b got, again")
                 left.close()
                 loop.call_soon(log.append, f"closed {i}")
-                await asyncio.sleep(0.02)
+                await until(f"{i}b lost")
                 right.close()
                 loop.call_soon(log.append, f"closed, too {i}")
-                await asyncio.sleep(0.02)
+                await until(f"closed, too {i}")
         loop.run_until_complete(main())
     """,
     "tasks, events and a lock": """
