@@ -21,12 +21,6 @@ from .checks import refuse_loop
 from .loop_methods import loop_methods, selector_loop_close
 from .patches import Patches
 
-if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
-    raise ImportError(
-        "aionest needs the GIL: this free-threaded Python was told to keep it off (PYTHON_GIL=0 or -X gil=0). "
-        "Without that setting, Python enables it when aionest is imported."
-    )
-
 assert probe.LAYOUT is None or probe.LAYOUT[0] > 0
 _core._configure(
     reports.callback_error,
