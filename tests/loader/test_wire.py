@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import eventually, listens
+from support import eventually
 
 pytest.importorskip("mcp")
 
@@ -51,25 +51,17 @@ def test_a_callback_that_fails_disturbs_nobody(stdio):
         assert str(loader.call("one.echo", {"text": "x"})) == "x"
 
 
-def test_over_http(tmp_path):
-    port = free_port()
-    process = subprocess.Popen([sys.executable, str(SERVERS / "http_echo.py"), str(port)])
-    try:
-        eventually(lambda: listens(port), "the server does not listen", timeout=60)
-        seen = []
-        servers = {"web": {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "secret-in-header"}}}
-        with ToolsLoader(servers, on_message=lambda *told: seen.append(told)) as loader:
-            assert str(loader.call("web.echo", {"text": "a secret-in-header"})) == "a secret-in-header"
-            eventually(lambda: sum('"a ***"' in text for *_, text in seen) == 2, seen)
-        assert "tools/call" in "".join(text for _, way, text in seen if way == "sent")
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+@pytest.mark.parametrize("events", [False, True], ids=["json", "events"])
+def test_over_http(events):
+    command = [sys.executable, str(SERVERS / "bare_http.py"), *(["--events"] if events else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            servers = {"web": {"url": process.stdout.readline().strip(), "headers": {"X-Key": "secret-in-header"}}}
+            seen = []
+            with ToolsLoader(servers, on_message=lambda *told: seen.append(told)) as loader:
+                assert str(loader.call("web.echo", {"text": "a secret-in-header"})) == "a secret-in-header"
+                eventually(lambda: sum('"a ***"' in text for *_, text in seen) == 2, seen)
+            assert "tools/call" in "".join(text for _, way, text in seen if way == "sent")
+        finally:
+            process.kill()
