@@ -40,6 +40,7 @@ EXPECTED = {
     "recipes/session.py": [],
     "recipes/sqlalchemy_events.py": ["apple 5 10", "fig 3 6", "6"],
     "recipes/sync_callback.py": ["ONE", "others went on", "session closed"],
+    "scopes/three_runs.py": ["Buy milk and bread"],
 }  # fmt: skip
 NEEDS = {
     "recipes/celery_task.py": ["celery"],
@@ -48,6 +49,7 @@ NEEDS = {
     "recipes/flask_view.py": ["flask"],
     "recipes/playwright_page.py": ["playwright"],
     "recipes/sqlalchemy_events.py": ["sqlalchemy", "aiosqlite"],
+    "scopes/three_runs.py": ["mcp"],
 }
 LONG = {"recipes/playwright_page.py"}  # starts a browser
 
@@ -125,7 +127,9 @@ def run(command, **options):
 
 def test_no_program_is_left_out():
     there = {p.relative_to(PROGRAMS).as_posix() for p in PROGRAMS.glob("*/*.py")}
-    assert {p for p in there if p.split("/")[0] in ("hosted", "portal", "recipes")} == set(EXPECTED) | ELSEWHERE
+    assert {p for p in there if p.split("/")[0] in ("hosted", "portal", "recipes", "scopes")} == set(
+        EXPECTED
+    ) | ELSEWHERE
     cured = {cure for _, cure, _ in ERRORS.values() if cure is not None and "aionest." not in cure}
     assert {p.stem for p in PROGRAMS.glob("errors/*.py")} == {*ERRORS, *cured, "servers"}
 
