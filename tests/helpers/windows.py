@@ -17,7 +17,7 @@ NO_UVLOOP = "uvloop is not made for Windows"
 SLOW_DEBUG = "in debug mode each task looks at the files of its traceback: seconds for each under wine"
 
 WINDOWS = {
-    "tests/apply/test_run_ends.py::test_a_loop_stays_open_while_it_holds[descriptor]": NO_READERS,
+    "tests/apply/test_run_ends.py::test_a_loop_stays_open_while_it_holds[asyncio-descriptor]": NO_READERS,
     "tests/apply/test_run_ends.py::test_a_task_that_waits_for_a_socket_by_itself_keeps_no_loop": NO_READERS,
     "tests/apply/test_run_ends.py::test_looking_runs_nobody_s_code": NO_READERS,
     "tests/apply/test_run_ends.py::test_what_other_threads_post_while_a_loop_closes_runs_or_is_told": "a proactor that closes loses what "
