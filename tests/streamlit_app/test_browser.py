@@ -239,7 +239,7 @@ def test_a_storm_of_reruns_and_several_browsers(browser, app):
     third.get_by_label("steps *").fill("100")
     third.get_by_label("delay").fill("0.1")
     press(third, "Call")
-    third.get_by_role("button", name="Cancel").wait_for()
+    third.get_by_role("button", name="Cancel", exact=True).wait_for()
     for n in range(25):
         for tab in (first, second):
             tab.get_by_role("textbox", name="Search").fill("echo" if n % 2 else "pid")
@@ -273,13 +273,13 @@ def test_calls_are_stopped_by_cancel_and_by_reruns(browser, app):
     choose(tab, "one · sleep")
     tab.get_by_label("seconds *").fill("600")
     press(tab, "Call")
-    tab.get_by_role("button", name="Cancel").click()
+    tab.get_by_role("button", name="Cancel", exact=True).click()
     said(tab, "Stopped before there was a result.")
     press(tab, "Call")
-    tab.get_by_role("button", name="Cancel").wait_for()
+    tab.get_by_role("button", name="Cancel", exact=True).wait_for()
     tab.get_by_role("textbox", name="Search").fill("sleep")
     tab.keyboard.press("Enter")
-    tab.get_by_role("button", name="Cancel").wait_for(state="detached")
+    tab.get_by_role("button", name="Cancel", exact=True).wait_for(state="detached")
     settled(tab)
     tab.get_by_role("textbox", name="Search").fill("")
     tab.keyboard.press("Enter")
@@ -295,7 +295,7 @@ def test_the_app_ends_cleanly_while_a_call_runs(browser, app):
     choose(tab, "one · sleep")
     tab.get_by_label("seconds *").fill("600")
     press(tab, "Call")
-    tab.get_by_role("button", name="Cancel").wait_for()
+    tab.get_by_role("button", name="Cancel", exact=True).wait_for()
     # the fixture ends the app now
     tab.context.close()
 
