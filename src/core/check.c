@@ -101,7 +101,7 @@ check_fibers(an_thread *th)
     if (th->place.in_hub && (fs->carrier == NULL || !an_fiber_is_ours(fs->carrier))) {
         return broken("N6: what the stack has entered is another one's: it stands on no hub");
     }
-    if (fs->carrier == NULL && th->run != NULL) {
+    if (fs->carrier == NULL && th->run != NULL && th->run->kind != AN_RUN_FOREIGN) {
         return broken("F2: no stack stands for the one that the loop runs on");
     }
     if (fs->carrier != NULL && !an_fiber_active(fs->carrier)) {

@@ -10,8 +10,9 @@
  * Invariants
  *   F1  a stack of ours that does not run sleeps in an_fiber_switch(), or is in a switch of foreign code
  *   F2  `carrier` is the stack of ours that stands for the loop's own: the one that runs, or the one from which foreign code
- *       switched to the stack that runs. NULL where no loop of ours is under way. Who switches sets it for its target, so it
- *       is right in the midst of a switch, too, where a tracer or a finalizer may run anything on the target's stack
+ *       switched to the stack that runs. NULL where no loop of ours is under way, and on a foreign loop's own stack between its
+ *       callbacks. Who switches sets it for its target, so it is right in the midst of a switch, too, where a tracer or a
+ *       finalizer may run anything on the target's stack
  *   F3  `expected` is the target of our own switch while that is under way, else NULL. Its own wake-up clears it; one that
  *       was made in the midst of another, by a tracer or a finalizer, puts back what that one expects
  *   F4  who wakes in an_fiber_switch() and is not expected was not meant: it hands what it was given, value or exception, to

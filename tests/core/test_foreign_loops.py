@@ -1170,3 +1170,26 @@ def test_sqlalchemy_on_such_a_loop_with_runs_beside_and_inside_its_greenlets(chi
         dev=False,
     )
     assert (r.stdout, r.stderr) == (f"{[[0, 1, 2, 3, 4, 'inside']] * 2}\n", "")
+
+
+def test_the_loops_own_stack_carries_nothing_between_its_callbacks(applied):
+    """What runs there, a finalizer for instance, finds the engine's records in order."""
+    turns = []
+
+    class Watched(foreign_loop.ForeignLoop):
+        def _turn(self):
+            _core._check()
+            super()._turn()
+            _core._check()
+            turns.append(1)
+
+    async def main():
+        await asyncio.sleep(0)
+        return asyncio.run(value("nested"))
+
+    loop = Watched()
+    try:
+        assert loop.run_until_complete(main()) == "nested"
+    finally:
+        loop.close()
+    assert turns
