@@ -85,7 +85,7 @@ def _source(response: HTTP.Response) -> AsyncIterable[bytes]:
 
 async def content_of(response: HTTP.Response, number: RequestId, limit: int) -> tuple[bytes, bytes]:
     """A body; or, if it cannot be read, nothing and the error for the request in its place, as a line."""
-    found = b""
+    found = bytearray()
     try:
         async for chunk in _source(response):
             found += chunk
@@ -95,7 +95,7 @@ async def content_of(response: HTTP.Response, number: RequestId, limit: int) -> 
         return b"", error_line(number, f"the server's answer cannot be read: {exc}")
     except HTTP.TransportError as exc:
         return b"", error_line(number, f"the connection ended before the answer was complete ({exc})", LOST)
-    return found, b""
+    return bytes(found), b""
 
 
 def like(
