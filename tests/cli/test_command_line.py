@@ -12,6 +12,7 @@ from pathlib import Path
 
 import forked
 import pytest
+import support
 from support import GUARD, eventually
 
 for name in ("mcp", "typer", "rich"):
@@ -176,14 +177,14 @@ def test_help_has_examples_no_types_and_fits(home, args):
 
 
 def test_a_file_that_the_app_is_to_use_must_be_there(home):
-    pytest.importorskip("streamlit")
+    support.needs("streamlit")
     r = aionest(home, "app", "--config", "none.json")
     assert r.returncode == 1 and "no such file" in r.stderr
 
 
 @pytest.mark.parametrize("moment", ["started", "importing", "ready for it"])
 def test_ctrl_c_in_the_first_moments_of_the_app_is_clean(home, moment):
-    pytest.importorskip("streamlit")
+    support.needs("streamlit")
     arguments, options = command(home, "app", "--no-browser", "--port", "0", "--config", str(home / "mcp.json"))
     with subprocess.Popen(arguments, **options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         proc = Path(f"/proc/{process.pid}")
@@ -204,7 +205,7 @@ def test_ctrl_c_in_the_first_moments_of_the_app_is_clean(home, moment):
 
 
 def test_port_and_host_are_those_of_streamlit():
-    pytest.importorskip("streamlit")
+    support.needs("streamlit")
     program = """if True:
         import os, sys
         os.execv = lambda program, args: print(*args)

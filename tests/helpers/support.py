@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import re
 import signal
@@ -55,6 +56,15 @@ async def after_finalizers():
     asyncio.get_running_loop().call_soon_threadsafe(posted.set)
     await posted.wait()
     await asyncio.sleep(0.01)
+
+
+def needs(*packages):
+    """Skip this module's tests unless these are installed. They are not imported: only the programs of its tests use them."""
+    import pytest  # not in programs that use this module
+
+    for name in packages:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not there for this Python", allow_module_level=True)
 
 
 def _source_of(function):

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import support
 
-pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
+support.needs("nbclient", "ipykernel")
 
 
 @pytest.fixture(scope="module")

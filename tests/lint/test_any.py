@@ -8,6 +8,7 @@ on, or looked at by ``isinstance``, ``object`` says so; what is relied on of som
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def in_text(text):
     return count(inner) if isinstance(inner, (ast.Subscript, ast.BinOp, ast.Name, ast.Attribute)) else 0
 
 
+@functools.cache
 def counted():
     found = Counter()
     for path in sorted(PACKAGE.rglob("*.py")):

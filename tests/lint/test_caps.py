@@ -8,6 +8,7 @@ go by their qualified names, files by theirs, so that moving them changes nothin
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def c_sizes(path):
         yield "complexity", name, 1 + len(ways)
 
 
+@functools.cache
 def offenders():
     found = {kind: set() for kind in CAPS}
     for paths, sizes in ((PYTHON, python_sizes), (C, c_sizes)):

@@ -6,6 +6,7 @@ Imports inside functions count, and so do looks into ``sys.modules``; those for 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -72,7 +73,10 @@ def imported_by(name):
     return {n for n in found if n in MODULES} - {name}
 
 
-IMPORTS = {name: imported_by(name) for name in MODULES}
+@functools.cache
+def imports():
+    """By module: read by the first test that asks, not by every process that collects the tests."""
+    return {name: imported_by(name) for name in MODULES}
 
 
 def layer_of(name):
@@ -95,7 +99,7 @@ def short(name):
 def upwards():
     return {
         (short(one), short(other))
-        for one, others in IMPORTS.items()
+        for one, others in imports().items()
         for other in others
         if layer_of(other) > layer_of(one)
     }
@@ -104,16 +108,18 @@ def upwards():
 def in_circles():
     """Imports among modules that reach each other."""
 
+    graph = imports()
+
     def reached(start):
-        seen, todo = set(), list(IMPORTS[start])
+        seen, todo = set(), list(graph[start])
         while todo:
             if (name := todo.pop()) not in seen:
                 seen.add(name)
-                todo += IMPORTS[name]
+                todo += graph[name]
         return seen
 
-    reach = {name: reached(name) for name in IMPORTS}
-    return {(short(one), short(other)) for one in IMPORTS for other in IMPORTS[one] if one in reach[other]}
+    reach = {name: reached(name) for name in graph}
+    return {(short(one), short(other)) for one in graph for other in graph[one] if one in reach[other]}
 
 
 def test_no_import_goes_upwards():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,18 @@ LONG: set[str] = set()  # it only shrinks
 FILES = sorted(MCP.rglob("*.py"))
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
 def layer(path):
     return path.relative_to(MCP).parts[0].removesuffix(".py")
 
 
 def imported(path):
     """What a file imports of the package, by layers; and whether only for types."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     typing = {
         id(one)
         for node in ast.walk(tree)
@@ -68,13 +74,13 @@ def test_the_rule_is_looked_at():
 def test_nothing_is_too_long(path):
     text = path.read_text()
     long = [path.name] if len(text.splitlines()) > FILE else []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         most = CLASS if isinstance(node, ast.ClassDef) else FUNCTION
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             if node.end_lineno - node.lineno + 1 > most:
                 long.append(f"{path.name}:{node.name}")
     assert set(long) <= LONG
-    assert ast.get_docstring(ast.parse(text)), "a header says what the file is for"
+    assert ast.get_docstring(parsed(path)), "a header says what the file is for"
 
 
 def test_the_face_is_thin():

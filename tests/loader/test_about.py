@@ -10,6 +10,7 @@ import sys
 import textwrap
 
 import pytest
+import support
 
 pytest.importorskip("mcp")
 
@@ -93,7 +94,7 @@ def test_the_command_line_shows_it(tmp_path):
 
 
 def test_the_app_shows_it(tmp_path):
-    pytest.importorskip("streamlit")
+    support.needs("streamlit")
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": ONE}}))
     environ = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
     program = """

@@ -16,8 +16,7 @@ import pytest
 import support
 from support import DEV, SLOW, eventually
 
-pytest.importorskip("mcp")
-pytest.importorskip("langchain_mcp_adapters")
+support.needs("mcp", "langchain_mcp_adapters")
 
 SERVERS = Path(__file__).parent.parent.parent / "examples" / "servers"
 GUARD = 60  # seconds: against hanging, never an expectation

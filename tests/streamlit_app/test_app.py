@@ -14,11 +14,10 @@ from pathlib import Path
 
 import forked
 import pytest
+import support
 from support import eventually
 
-pytest.importorskip("streamlit")
-pytest.importorskip("mcp")
-pytest.importorskip("typer")
+support.needs("streamlit", "mcp", "typer")
 
 ROOT = Path(__file__).parent.parent.parent
 SERVER = ROOT / "examples" / "servers" / "bare.py"
@@ -177,7 +176,7 @@ def usual_app(tmp_path, apply):
 
 
 def test_an_unmodified_app_of_the_usual_form_works_with_the_one_line(tmp_path):
-    pytest.importorskip("langchain_mcp_adapters")
+    support.needs("langchain_mcp_adapters")
     r = usual_app(tmp_path, "import aionest; aionest.apply(shared=True)")
     assert r.returncode == 0 and r.stdout == "[] ['said hello']\n" * 5, r
     assert not [word for word in BAD_WORDS if word in r.stderr], r.stderr
@@ -185,7 +184,7 @@ def test_an_unmodified_app_of_the_usual_form_works_with_the_one_line(tmp_path):
 
 def test_the_same_app_without_it_fails(tmp_path):
     """A test of the test above."""
-    pytest.importorskip("langchain_mcp_adapters")
+    support.needs("langchain_mcp_adapters")
     r = usual_app(tmp_path, "")
     assert r.stdout != "[] ['said hello']\n" * 5 or [word for word in BAD_WORDS if word in r.stderr], r
 

@@ -17,13 +17,12 @@ from pathlib import Path
 
 import forked
 import pytest
+import support
 from hypothesis import given
 from hypothesis import strategies as st
 from support import eventually, listens
 
-pytest.importorskip("streamlit")
-pytest.importorskip("mcp")
-pytest.importorskip("typer")
+support.needs("streamlit", "mcp", "typer")
 
 from aionest.app.chat import ChatError, Endpoint, Events, Reply, stream
 

@@ -13,11 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import support
 from support import eventually, listens
 
-pytest.importorskip("streamlit")
-pytest.importorskip("mcp")
-sync_api = pytest.importorskip("playwright.sync_api")
+support.needs("streamlit", "mcp", "playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
@@ -94,6 +93,8 @@ def app(tmp_path, is_alive, stop):
 
 @pytest.fixture(scope="module")
 def chromium():
+    from playwright import sync_api
+
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
@@ -484,14 +485,14 @@ def usual(browser, tmp_path, is_alive, apply):
 
 
 def test_an_unmodified_app_of_the_usual_form_works_with_the_one_line(browser, tmp_path, is_alive):
-    pytest.importorskip("langchain_mcp_adapters")
+    support.needs("langchain_mcp_adapters")
     assert usual(browser, tmp_path, is_alive, "import aionest; aionest.apply()") == []
 
 
 @pytest.mark.parametrize("apply", ["", "import nest_asyncio; nest_asyncio.apply()"])
 def test_the_same_app_without_it_fails(browser, tmp_path, is_alive, apply):
     """A test of the test above."""
-    pytest.importorskip("langchain_mcp_adapters")
+    support.needs("langchain_mcp_adapters")
     if apply:
         pytest.importorskip("nest_asyncio")
     assert usual(browser, tmp_path, is_alive, apply)

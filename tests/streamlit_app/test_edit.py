@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import support
 
-pytest.importorskip("streamlit")
-pytest.importorskip("mcp")
+support.needs("streamlit", "mcp")
 
 from aionest.app import edit, results
 from aionest.app.edit import HTTP, SSE, Fields

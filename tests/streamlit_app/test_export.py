@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import support
 from support import eventually, listens
 
-pytest.importorskip("streamlit")
-pytest.importorskip("mcp")
-pytest.importorskip("typer")
+support.needs("streamlit", "mcp", "typer")
 
 from aionest.app import export  # noqa: E402
 from aionest.mcp import Tool, ToolsConfig  # noqa: E402

@@ -13,10 +13,9 @@ import threading
 import forked
 import hostile
 import pytest
+import support
 
-pytest.importorskip("streamlit")
-pytest.importorskip("mcp")
-pytest.importorskip("typer")
+support.needs("streamlit", "mcp", "typer")
 
 from aionest._untrusted import for_cell, for_json, for_label, for_log, for_markdown, for_page, for_terminal
 

@@ -10,10 +10,9 @@ import textwrap
 
 import forked
 import pytest
+import support
 
-pytest.importorskip("streamlit")
-pytest.importorskip("mcp")
-pytest.importorskip("typer")
+support.needs("streamlit", "mcp", "typer")
 
 PNG = base64.b64encode(
     b"\x89PNG\r\n\x1a\n" + b"no more of it than its first bytes, which Pillow does not take"

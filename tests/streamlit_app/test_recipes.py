@@ -8,9 +8,9 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
+import support
 
-pytest.importorskip("streamlit")
+support.needs("streamlit")
 
 RECIPES = Path(__file__).parent.parent.parent / "docs_src" / "recipes"
 

@@ -11,11 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
+import support
 from support import eventually
 
-pytest.importorskip("streamlit")
-pytest.importorskip("mcp")
-pytest.importorskip("websockets")
+support.needs("streamlit", "mcp", "websockets")
 
 ROOT = Path(__file__).parent.parent.parent
 BARE = ROOT / "examples" / "servers" / "bare.py"

@@ -7,11 +7,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import support
 from support import eventually
 
-for name in ("streamlit", "mcp", "websockets", "uvloop"):
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is missing", allow_module_level=True)
+support.needs("streamlit", "mcp", "websockets", "uvloop")
 
 ROOT = Path(__file__).parent.parent.parent
 BARE = ROOT / "examples" / "servers" / "bare.py"

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import support
 
-pytest.importorskip("mesonpy")
+support.needs("mesonpy")
 TOOLS = Path(__file__).parent.parent.parent / "tools"
 
 PROGRAM = """
