@@ -269,9 +269,18 @@ an_create_task(an_loop *rec, PyObject *loop, PyObject *coro)
     return create_task(loop, &coro, 1, NULL);
 }
 
+/* As asyncio's own has them: libraries look. */
+#if AN_PY314
+#define KEYWORDS "**kwargs"
+#elif AN_PY311
+#define KEYWORDS "*, name=None, context=None"
+#else
+#define KEYWORDS "*, name=None"
+#endif
+
 PyMethodDef an_create_methods[] = {
     {"create_task", (PyCFunction)(void (*)(void))create_task, METH_FASTCALL | METH_KEYWORDS,
-     "create_task($self, coro, /, **kwargs)\n--\n\nSee asyncio.loop.create_task."},
+     "create_task($self, coro, " KEYWORDS ")\n--\n\nSee asyncio.loop.create_task."},
     {"create_future", create_future, METH_NOARGS, "create_future($self, /)\n--\n\nSee asyncio.loop.create_future."},
     {NULL, NULL, 0, NULL},
 };

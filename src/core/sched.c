@@ -326,12 +326,12 @@ loop_stop(PyObject *self, PyObject *noargs)
 #define FAST(f) (PyCFunction)(void (*)(void)) f, METH_FASTCALL | METH_KEYWORDS
 
 PyMethodDef an_sched_methods[] = {
-    {"call_soon", FAST(call_soon), "call_soon($self, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_soon."},
+    {"call_soon", FAST(call_soon), "call_soon($self, callback, *args, context=None)\n--\n\nSee asyncio.loop.call_soon."},
     {"call_soon_threadsafe", FAST(call_soon_threadsafe),
-     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_soon_threadsafe."},
-    {"call_at", FAST(call_at), "call_at($self, when, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_at."},
+     "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\nSee asyncio.loop.call_soon_threadsafe."},
+    {"call_at", FAST(call_at), "call_at($self, when, callback, *args, context=None)\n--\n\nSee asyncio.loop.call_at."},
     {"call_later", FAST(call_later),
-     "call_later($self, delay, callback, /, *args, context=None)\n--\n\nSee asyncio.loop.call_later."},
+     "call_later($self, delay, callback, *args, context=None)\n--\n\nSee asyncio.loop.call_later."},
     {"get_debug", loop_get_debug, METH_NOARGS, "get_debug($self, /)\n--\n\nSee asyncio.loop.get_debug."},
     {"time", loop_time, METH_NOARGS, "time($self, /)\n--\n\nSee asyncio.loop.time."},
     {"stop", loop_stop, METH_NOARGS, "stop($self, /)\n--\n\nSee asyncio.loop.stop."},

@@ -1,5 +1,6 @@
 #include "stream.h"
 #include "err.h"
+#include "sched.h"
 
 #if AN_LINUX
 #include <errno.h>
@@ -16,13 +17,16 @@ stock(PyObject *f, PyObject *self, PyObject *arg)
     return PyObject_Vectorcall(f, args, arg == NULL ? 1 : 2, NULL);
 }
 
-/* file descriptor of the transport's socket, -1 if it is no open socket.socket (no exception) */
+/* file descriptor of the transport's socket, -1 if it is no open socket.socket, or if somebody has put another METHOD, which
+ * is used in its place, on that class (no exception) */
 static int
-socket_fd(PyObject *self)
+socket_fd(PyObject *self, PyObject *method)
 {
     int fd = -1;
+    PyTypeObject *type = (PyTypeObject *)an_st->o_socket;
     PyObject *sock = PyObject_GetAttr(self, an_st->s__sock);
-    if (sock != NULL && Py_IS_TYPE(sock, (PyTypeObject *)an_st->o_socket)) {
+    /* socket.socket has both methods from _socket.socket, which nobody can change */
+    if (sock != NULL && Py_IS_TYPE(sock, type) && PyDict_Contains(type->tp_dict, method) == 0) {
         PyObject *v = PyObject_CallMethodNoArgs(sock, an_st->s_fileno);
         if (v != NULL) {
             fd = (int)PyLong_AsLong(v);
@@ -73,7 +77,7 @@ read_ready(PyObject *self, PyObject *noargs)
     }
     int plain = PyMethod_Check(cb) && PyMethod_GET_FUNCTION(cb) == st->o_data_received_ready && PyMethod_GET_SELF(cb) == self &&
                 attr_is(self, st->s__conn_lost, st->zero) && attr_is(self, st->s_max_size, st->o_max_size);
-    int fd = plain ? socket_fd(self) : -1;
+    int fd = plain ? socket_fd(self, st->s_recv) : -1;
     if (fd < 0) {
         PyObject *r = PyObject_CallNoArgs(cb);
         Py_DECREF(cb);
@@ -117,13 +121,17 @@ buffer_empty(PyObject *self)
 }
 
 static PyObject *
-transport_write(PyObject *self, PyObject *data)
+transport_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     an_state *st = an_st;
+    if (AN_UNLIKELY(nargs != 1 || kwnames != NULL)) {
+        return an_sched_stock(st->o_transport_write, self, args, nargs, kwnames);
+    }
+    PyObject *data = args[0];
     int fd = -1;
     if (PyBytes_CheckExact(data) && PyBytes_GET_SIZE(data) > 0 && attr_is(self, st->s__eof, Py_False) &&
         attr_is(self, st->s__empty_waiter, Py_None) && attr_is(self, st->s__conn_lost, st->zero) && buffer_empty(self)) {
-        fd = socket_fd(self);
+        fd = socket_fd(self, st->s_send);
     }
     if (fd < 0) {
         return stock(st->o_transport_write, self, data);
@@ -147,7 +155,8 @@ transport_write(PyObject *self, PyObject *data)
 
 PyMethodDef an_stream_methods[] = {
     {"_read_ready", read_ready, METH_NOARGS, "_read_ready($self, /)\n--\n\nThe socket has data, or its end."},
-    {"write", transport_write, METH_O, "write($self, data, /)\n--\n\nSee asyncio.WriteTransport.write."},
+    {"write", (PyCFunction)(void (*)(void))transport_write, METH_FASTCALL | METH_KEYWORDS,
+     "write($self, data)\n--\n\nSee asyncio.WriteTransport.write."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import selectors
+import socket
 import sys
 import time
 from asyncio import base_events, events
@@ -484,6 +485,35 @@ async def write_to_self():
         await turns(2)
     loop.call_soon_threadsafe(len, "x")
     return write.call_count
+
+
+# ---- sockets ----------------------------------------------------------------------------------------------------------
+
+
+@program
+async def send_and_recv_of_the_class():
+    here, there = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=here)
+    other_reader, other = await asyncio.open_connection(sock=there)
+    called = []
+
+    def counting(name):
+        before = getattr(socket.socket, name)
+
+        def method(self, *args):
+            called.append(name)
+            return before(self, *args)
+
+        return replaced(socket.socket, name, method)
+
+    with counting("send"), counting("recv"):
+        writer.write(data=b"one")
+        called.append(bytes(await other_reader.readexactly(3)).decode())
+    other.write(b"two")
+    called.append((await reader.readexactly(3)).decode())
+    writer.close()
+    other.close()
+    return called
 
 
 # ---- constants --------------------------------------------------------------------------------------------------------

@@ -118,6 +118,8 @@ class _StopWhenDone:
 
     over = False
     grace: Any = None
+    __name__ = _cb.__name__  # what debug mode's reports call it
+    __wrapped__ = staticmethod(_cb)
 
     def __call__(self, future: Any) -> None:
         leaves = not future.cancelled() and isinstance(future.exception(), (KeyboardInterrupt, SystemExit))

@@ -122,7 +122,9 @@ def close_base_loop(loop: Any) -> None:
     """BaseEventLoop.close() of a sealed loop. What slipped in is called: all that it starts is refused by the closed loop."""
     sealed.pop(loop, None)
     if loop._debug:
-        base_events.logger.debug("Close %r", loop)  # type: ignore[attr-defined]
+        # it counts as closed already, for other threads
+        was = repr(loop).replace("closed=True", "closed=False", 1)
+        base_events.logger.debug("Close %s", was)  # type: ignore[attr-defined]
     left = [handle for handle in loop._ready if not handle._cancelled]
     loop._ready.clear()
     loop._scheduled.clear()

@@ -35,6 +35,7 @@ def end(loop: Any) -> None:
             idle = _is_idle(loop)
         if idle:
             loop._asyncgens_shutdown_called = loop._executor_shutdown_called = True
+            _count_names()
         else:
             loop.run_until_complete(loop.shutdown_asyncgens())
             end_executor(loop)
@@ -48,6 +49,7 @@ def _is_idle(loop: Any) -> bool:
     """Is there nothing to end, and nothing that could happen meanwhile? Then asyncio's steps do not need the loop to run."""
     return (
         type(loop) is UnixLoop
+        and loop._task_factory is None
         and not loop._ready
         and all(timer._cancelled for timer in loop._scheduled)
         and not loop._asyncgens
@@ -59,6 +61,29 @@ def _is_idle(loop: Any) -> bool:
         and len(getattr(loop._selector, "_fd_to_key", ())) == 1
         and not asyncio.all_tasks(loop)
     )
+
+
+class _NoLoop:
+    """What a task is made on that never begins."""
+
+    def get_debug(self) -> bool:
+        return False
+
+    def call_soon(self, callback: object, *args: object, context: object = None) -> None:
+        pass
+
+
+def _count_names() -> None:
+    """asyncio's two steps are tasks: they take a name each, and those of the next run follow."""
+    for _ in range(2):
+        step = _step()
+        task = tasks.Task(step, loop=_NoLoop())  # type: ignore[arg-type]
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        step.close()
+
+
+async def _step() -> None:
+    pass
 
 
 def end_executor(loop: Any) -> None:

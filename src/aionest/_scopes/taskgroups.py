@@ -45,19 +45,19 @@ def is_group(one: Any) -> bool:
     return _group is not None and isinstance(one, _group)
 
 
-def aexit(self: Any, exc_type: Any, exc_val: Any, exc_tb: Any) -> Any:
+def aexit(self: Any, et: Any, exc: Any, tb: Any) -> Any:
     """Wait for the group's tasks, as asyncio does."""
     _entered.pop(id(self), None)
     parent = getattr(self, "_parent_task", None)
     if parent is not None and parent.done():
-        return _leave(self, exc_type, exc_val, exc_tb)
-    return _aexit(self, exc_type, exc_val, exc_tb)
+        return _leave(self, et, exc, tb)
+    return _aexit(self, et, exc, tb)
 
 
-async def _leave(self: Any, exc_type: Any, exc_val: Any, exc_tb: Any) -> Any:
+async def _leave(self: Any, et: Any, exc: Any, tb: Any) -> Any:
     self._parent_task = asyncio.current_task()
     self._parent_cancel_requested = False
-    return await _aexit(self, exc_type, exc_val, exc_tb)
+    return await _aexit(self, et, exc, tb)
 
 
 def on_task_done(self: Any, task: Any) -> None:
