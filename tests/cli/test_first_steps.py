@@ -81,6 +81,14 @@ def test_without_extras_the_doctor_works_and_says_what_is_missing(bare):
     assert r.stderr.count("\n") == 1 and 'pip install "aionest[mcp]"' in r.stderr
 
 
+def test_without_extras_the_import_says_what_to_install(bare):
+    r = run(bare, "-c", "import aionest.mcp", env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
+    last = r.stderr.rstrip().splitlines()[-1]
+    assert (
+        r.returncode == 1 and last.startswith("ImportError: aionest.mcp needs") and 'pip install "aionest[mcp]"' in last
+    )
+
+
 def test_without_extras_the_demonstration_shows_nested_runs(bare):
     r = alone(bare, "demo")
     assert r.returncode == 0, r

@@ -1,12 +1,48 @@
-"""Programs that drive the app's pages are forked, see ``forked``; those of ``test_recipes`` and some others are really started."""
+"""Programs that drive the app's pages are forked, see ``forked``; those of ``test_recipes`` and some others are really started.
+What the tests in Chromium share is in ``app_browser``."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+
+import app_browser
 import forked
 import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def forked_pages():
     with forked.PAGES.there():
         yield
+
+
+@pytest.fixture
+def stop():
+    """What ends the app."""
+    return signal.SIGTERM
+
+
+@pytest.fixture
+def app(tmp_path, is_alive, stop):
+    """The app with two servers."""
+    with app_browser.app_with_two_servers(tmp_path, is_alive, stop) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with app_browser.chromium_at(CHROMIUM) as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def browser(chromium):
+    """Its pages are closed after the test."""
+    yield chromium
+    app_browser.leave(chromium, os.environ["PYTEST_CURRENT_TEST"].split("::")[1].split(" ")[0])

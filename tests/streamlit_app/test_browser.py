@@ -5,177 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import support
-from support import eventually, listens
+from app_browser import PAGES, PATIENCE, SERVER, choose, entry, go, menu, opened, press, said, settled, shoot, started
+from support import eventually
 
 support.needs("streamlit", "mcp", "playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.timeout(900),
     pytest.mark.long,
 ]
-
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
-SHOTS = Path(os.environ.get("AIONEST_SCREENSHOTS") or "/nonexistent")
-BAD_WORDS = ("Traceback", "cancel scope", "CancelledError", "was never awaited", "was destroyed", "RuntimeError")
-PAGES = ("tools", "assistant", "servers", "sessions", "about")
-PATIENCE = 60_000  # ms; machines may be slow
-
-
-class App:
-    """A running app: its process, address, configuration and the processes of its servers."""
-
-    def __init__(self, folder, process, port, log):
-        self.process, self.log = process, log
-        self.address = f"http://127.0.0.1:{port}"
-        self.config = folder / "mcp.json"
-        self.pid_file = folder / "pids"
-
-    def pids(self):
-        return [int(n) for n in self.pid_file.read_text().split()] if self.pid_file.exists() else []
-
-
-def entry(folder):
-    return {"command": sys.executable, "args": [str(SERVER), "--pid-file", str(folder / "pids")]}
-
-
-@contextlib.contextmanager
-def started(folder, is_alive, *command, stop=signal.SIGTERM, wait=120):
-    """A Streamlit server. Stopped by a signal; then its log must be clean and no server of it left."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    options = ["--server.port", str(port), "--server.headless", "true", "--browser.gatherUsageStats", "false"]
-    env = {**os.environ, "HOME": str(folder)}
-    env.pop("MCP_FILE", None)
-    with (folder / "log").open("w+") as log:
-        process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT, env=env, cwd=folder)
-        app = App(folder, process, port, log)
-        try:
-            eventually(lambda: process.poll() is not None or listens(port), "the app does not listen", timeout=120)
-            yield app
-            process.send_signal(stop)
-            process.wait(wait)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            log.seek(0)
-            app.text = log.read()
-    assert not [word for word in BAD_WORDS if word in app.text], app.text
-    eventually(lambda: not any(is_alive(n) for n in app.pids()), "a server is left")
-
-
-@pytest.fixture
-def stop():
-    return signal.SIGTERM
-
-
-@pytest.fixture
-def app(tmp_path, is_alive, stop):
-    """The app with two servers."""
-    config = tmp_path / "mcp.json"
-    config.write_text(json.dumps({"mcpServers": {"one": entry(tmp_path), "two": entry(tmp_path)}}, indent=1))
-    command = [sys.executable, "-m", "aionest", "app", "--config", str(config)]
-    with started(tmp_path, is_alive, *command, stop=stop) as app:
-        yield app
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright import sync_api
-
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def browser(chromium):
-    """Its pages are closed after the test; if that failed, what they showed is kept with the screenshots."""
-    yield chromium
-    for number, context in enumerate(chromium.contexts):
-        for tab in context.pages:
-            shoot(tab, f"left-{os.environ['PYTEST_CURRENT_TEST'].split('::')[1].split(' ')[0]}-{number}")
-        context.close()
 
 
 @pytest.fixture(autouse=True)
 def nothing_left():
     """The browser of this module keeps threads and descriptors; servers are looked at in ``started``."""
     return
-
-
-def opened(browser, app, page="tools", **options):
-    tab = browser.new_context(**options).new_page()
-    tab.set_default_timeout(PATIENCE)
-    tab.goto(app.address if page == "tools" else f"{app.address}/{page}")
-    tab.get_by_role("heading", name=page.capitalize(), exact=True).wait_for()
-    settled(tab)
-    if tab.get_by_role("dialog").count():  # the oldest Streamlit says of each page's own address that there is none
-        tab.keyboard.press("Escape")
-        tab.get_by_role("dialog").wait_for(state="detached")
-    return tab
-
-
-def settled(tab):
-    """Wait until the page is connected and no script runs, by Streamlit's own marks."""
-    mark = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
-    tab.locator(mark).wait_for(state="attached")
-
-
-def shoot(tab, name):
-    if SHOTS.is_dir():
-        tab.screenshot(path=SHOTS / f"{name}.png", full_page=True)
-
-
-def choose(tab, title):
-    """Take a tool of the list: "server · name"."""
-    name = title.replace(" · ", "__")
-    settled(tab)
-    tab.locator(f".st-key-pick-{name} button").click()
-    # the form of the tool before stays until the script has come by, and what is typed into it then is lost
-    tab.get_by_text(f"{name} of server").first.wait_for()
-    settled(tab)
-
-
-def press(tab, name):
-    settled(tab)
-    tab.get_by_role("button", name=name, exact=True).first.click()
-
-
-def menu(tab, number, name):
-    """Take an entry of a server's menu, which may be open still."""
-    settled(tab)
-    found = tab.get_by_role("button", name=name, exact=True)
-    if not found.last.is_visible():
-        tab.get_by_role("button", name="More", exact=True).nth(number).click()
-    found.last.click()
-    settled(tab)
-    tab.keyboard.press("Escape")
-
-
-def go(tab, page):
-    """To another page, in the same browser session."""
-    settled(tab)
-    tab.get_by_test_id("stSidebarNav").get_by_text(page.capitalize(), exact=True).click()
-    tab.get_by_role("heading", name=page.capitalize(), exact=True).wait_for()
-    settled(tab)
-
-
-def said(tab, text):
-    tab.get_by_text(text).first.wait_for()
 
 
 # -- the app

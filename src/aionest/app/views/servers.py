@@ -31,7 +31,7 @@ def servers() -> None:
     st.title("Servers")
     state.journal.visit()
     file = state.config_file()
-    st.caption(f"`{file}`")
+    st.markdown(f"`{file}`")  # no caption, which thins out this colour too
     loader = state.loader() if file.exists() else None
     _said()
     if loader is not None:

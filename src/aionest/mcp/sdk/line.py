@@ -12,13 +12,12 @@ import logging
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
-
 _NEEDS = 'aionest.mcp needs the MCP SDK, 1.24 up to (not including) 3: pip install "aionest[mcp]"'
 
 try:
     VERSION = metadata.version("mcp")
     import mcp
+    from anyio.abc import ObjectReceiveStream, ObjectSendStream  # comes with the SDK
 except ImportError as exc:  # PackageNotFoundError is one
     raise ImportError(_NEEDS) from exc
 
