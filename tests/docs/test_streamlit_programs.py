@@ -20,13 +20,8 @@ SHOWN = {
 }
 BAD_WORDS = ("Traceback", "cancel scope", "was never awaited", "was destroyed", "RuntimeError")
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:connect.. must be used:DeprecationWarning"
-)  # of newer websockets, in streamlit_session
-
-specification = importlib.util.spec_from_file_location("streamlit_session", ROOT / "tools" / "streamlit_session.py")
-streamlit_session = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(streamlit_session)
+# of newer websockets, in streamlit_session
+pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +32,10 @@ def nothing_left():
 
 def visited(program, folder):
     """What four runs in two browsers show, what goes wrong in them, and the server's log."""
+    path = ROOT / "tools" / "streamlit_session.py"
+    specification = importlib.util.spec_from_file_location("streamlit_session", path)
+    streamlit_session = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(streamlit_session)
     (folder / "app.py").write_text(program)
     server = streamlit_session.Server(["streamlit", "run", "app.py"], folder, {"PYTHONPATH": "", "HOME": str(folder)})
     shown, errors = [], []
