@@ -55,23 +55,28 @@ def available(implementation):
     return module is None or find_spec(module) is not None
 
 
-def measure(workload, rounds, scale):
-    """Per implementation: the values of each round."""
+def measure(workload, rounds, scale, shared=None):
+    """Per implementation: the values of each round. Shared: processes that went through other workloads before."""
     names = [i for i in TARGETS[workload][0] if available(i)]
     values = {i: [] for i in names}
-    children = {} if workload in FRESH else {i: Child(parts(i, workload)[0]) for i in names}
+    if shared is not None:
+        for name in {parts(i, workload)[0] for i in names} - set(shared):
+            shared[name] = Child(name)
+        children = {i: shared[parts(i, workload)[0]] for i in names}
+    else:
+        children = {} if workload in FRESH else {i: Child(parts(i, workload)[0]) for i in names}
     try:
         for number in range(rounds + 1):
             for i in names:
                 name, own = parts(i, workload)
                 child = children.get(i) or Child(name)
                 value = child.ask(own, scale)
-                if workload in FRESH:
+                if i not in children:
                     child.close()
                 if number > 0 or rounds == 1:  # the first round is warm-up
                     values[i].append(value)
     finally:
-        for child in children.values():
+        for child in children.values() if shared is None else ():
             child.close()
     return values
 
@@ -145,10 +150,14 @@ def main():
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a target is missed")
     parser.add_argument("--tolerance", type=float, default=0.0, help="with --check: 0.1 allows 10 %% over the target")
+    parser.add_argument(
+        "--together", action="store_true", help="one process for all workloads: to see that they run, not to measure"
+    )
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.scale = min(args.rounds, 3), min(args.scale, 0.3)
     results = []
+    shared = {} if args.together else None
     if args.markdown:
         print(f"{about()}; `python -m benchmarks --markdown`\n")
         print("| workload | reference | aionest, ratio | others, ratio | target | reached |\n|---|---|---|---|---|---|")
@@ -160,10 +169,12 @@ def main():
         if not all(available(i) for i in (TARGETS[workload][0][0],)):
             print(f"{TITLES[workload]}: not run, {TARGETS[workload][0][0]} is not installed", file=sys.stderr)
             continue
-        result = row(workload, measure(workload, args.rounds, args.scale))
+        result = row(workload, measure(workload, args.rounds, args.scale, shared))
         results.append(result)
         if not args.json:
             print(text(result, args.markdown), flush=True)
+    for child in (shared or {}).values():
+        child.close()
     if args.json:
         print(json.dumps({"about": about(), "results": results}, indent=2))
     missed = [

@@ -90,7 +90,6 @@ def pytest_collection_finish(session):
 def freeze():
     gc.collect()
     gc.freeze()
-    freeze.modules = len(sys.modules)
 
 
 def drop_persistent_loop():
@@ -119,6 +118,17 @@ def state():
     }
 
 
+def settled(before, limit, collect):
+    """The state now. A thread that has done its work may take a moment more to be gone."""
+    end = time.monotonic() + limit
+    while True:
+        collect()
+        now = state()
+        if now["threads"] == before["threads"] or time.monotonic() > end:
+            return now
+        time.sleep(0.01)
+
+
 left = None  # the state in which the last test left this process, garbage collected
 
 
@@ -126,8 +136,8 @@ left = None  # the state in which the last test left this process, garbage colle
 def nothing_left():
     """Threads, descriptors, portals, fibers, suspended runs, signal handlers and patches are as before the test.
 
-    A collection is what this costs, so there is one in each test: what the last test left is what this one finds,
-    unless a fixture of a module has done something in between.
+    A collection is what this costs, so there is one in each test, of what is new since the one before. What the last test
+    left is what this one finds, unless a fixture of a module has done something in between.
     """
     global left
     drop_persistent_loop()
@@ -139,15 +149,12 @@ def nothing_left():
     drop_persistent_loop()
     if aionest.is_applied() and not before["applied"]:
         aionest.unapply()
-    end = time.monotonic() + support.GUARD
-    while True:
-        # what a test has imported (SQLAlchemy, say) would be looked at again after each of those that follow
-        freeze() if len(sys.modules) > freeze.modules + 50 else gc.collect()
-        left = state()
-        # a thread that has done its work may take a moment more to be gone
-        if left["threads"] == before["threads"] or time.monotonic() > end:
-            break
-        time.sleep(0.01)
+    left = settled(before, 0.1, freeze)
+    if left != before:
+        # what was there after an earlier test may have become garbage since
+        gc.unfreeze()
+        left = settled(before, support.GUARD, gc.collect)
+        freeze()
     assert left == before
 
 

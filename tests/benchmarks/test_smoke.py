@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.noasan
 def test_one_tiny_round_of_each():
     r = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--rounds", "1", "--scale", "0.01", "--json"],
+        [sys.executable, "-m", "benchmarks", "--rounds", "1", "--scale", "0.01", "--together", "--json"],
         capture_output=True,
         text=True,
         cwd=ROOT,
