@@ -4,7 +4,8 @@ Contract: what runs is a process of its own, with its own arguments, environment
 an interpreter ends. Only libraries are imported ahead; aionest never is: each program imports of it
 what it wants, in its own order. An environment with other variables that an interpreter reads at its start (PYTHON...) gets a new
 interpreter, and so does everything on systems without pidfd, and where a library starts threads or has work for the exit when
-it is imported, as some releases do. A server has one thread, and ends with the one who asked for it.
+it is imported, as some releases do. A server has one thread, and ends with the one who asked for it; one that the workers of
+pytest-xdist share, with the last of them.
 
 For a test that is about the start of the interpreter, or about what is imported when, this is not the place.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import importlib.util
 import io
 import json
@@ -79,9 +81,11 @@ class Server:
 
     pids: ClassVar[set[int]] = set()  # of all that run: children of this process that are no test's
 
-    def __init__(self, *modules, options=()):
+    def __init__(self, *modules, options=(), shared=False):
         self._modules, self._options = modules, options  # the interpreter's
-        self._process = None
+        self._shared = shared  # among workers: for what a fixture of the session has there
+        self._process = self._socket = None
+        self._files, self._users = (), 0
         self._forks = False
         self._lock = threading.Lock()
 
@@ -90,39 +94,87 @@ class Server:
         """For a fixture of a session: what it has open is there before each test, so that none leaves it behind."""
         if FORKS and all(importlib.util.find_spec(name.partition(".")[0]) for name in self._modules):
             self.start()
+        self._users += 1
         try:
             yield
         finally:
-            self.close()
+            self._users -= 1
+            if not self._users:
+                self.close()
 
     def start(self):
+        """Once: what is there already is used."""
+        if self._socket is not None:
+            return
         self._environ = _of_the_interpreter(os.environ)
-        self._socket, theirs = socket.socketpair()
+        workers = os.environ.get("PYTEST_XDIST_TESTRUNUID") if self._shared else None
+        if workers is None:
+            self._socket, theirs = socket.socketpair()
+            self._launch(theirs, "connected")
+            answer = self._socket.recv(1)
+        else:
+            answer = self._meet(workers)
+        assert answer, "the libraries cannot be imported: see above"
+        self._forks = answer == b"+"
+
+    def _launch(self, theirs, how):
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *self._options, __file__, str(theirs.fileno()), *self._modules],
+                [sys.executable, *self._options, __file__, how, str(theirs.fileno()), *self._modules],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 start_new_session=True,  # no Ctrl-C of the terminal is for it
             )
         self.pids.add(self._process.pid)
-        answer = self._socket.recv(1)
-        assert answer, "the libraries cannot be imported: see above"
-        self._forks = answer == b"+"
+
+    def _meet(self, workers):
+        """Connect to the server of these workers. Whoever finds none starts it, while the others wait."""
+        import fcntl
+
+        what = hashlib.sha256(repr((workers, self._modules, self._options)).encode()).hexdigest()[:24]
+        path = os.path.join(tempfile.gettempdir(), f"aionest-{what}")
+        with open(f"{path}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for there in (True, False):
+                if not there:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
+                    listening = socket.socket(socket.AF_UNIX)
+                    before = os.umask(0o177)  # nobody else may have programs run
+                    try:
+                        listening.bind(path)
+                    finally:
+                        os.umask(before)
+                    listening.listen()
+                    self._launch(listening, "listening")
+                self._socket = socket.socket(socket.AF_UNIX)
+                with contextlib.suppress(OSError):  # nobody listens, or it has just ended
+                    self._socket.connect(path)
+                    if answer := self._socket.recv(1):
+                        self._files = path, f"{path}.lock"
+                        return answer
+                self._socket.close()
+        return b""
 
     def close(self):
-        if self._process is not None:
-            self._socket.shutdown(socket.SHUT_RDWR)  # also if a child of this process has it
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # also if a child of this process has it
             self._socket.close()
-            self._process.wait()
+            self._socket = None
+        if self._process is not None:
+            self._process.wait()  # for the others, too, if it is shared
             self.pids.discard(self._process.pid)
             self._process = None
+            for file in self._files:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file)
 
     def popen(self, command, *, stdin, stdout, stderr, env=None, cwd=None, terminal=False):
         """Start [sys.executable, "-m" MODULE or "-c" PROGRAM, arguments...]; terminal: stdin is the one that controls it."""
         env = dict(os.environ if env is None else env)
         with self._lock:
-            if FORKS and self._process is None:
+            if FORKS:
                 self.start()
         if not self._forks or _of_the_interpreter(env) != self._environ:
             return subprocess.Popen(
@@ -172,8 +224,10 @@ class Server:
 # what reaches MCP servers imports; then what the command line does, and what the app under Streamlit's test driver does
 _CLIENT = ("mcp.client.stdio", "mcp.client.sse", "mcp.client.streamable_http", "mcp.client.auth", "anyio._backends._asyncio",
            "jsonschema", "platformdirs")  # fmt: skip
-COMMANDS = Server(*_CLIENT, "typer", "rich.console", "rich.table", "rich.progress")
-PAGES = Server(*_CLIENT, "streamlit")  # (its test driver makes a folder when it is imported: each has its own)
+COMMANDS = Server(*_CLIENT, "typer", "rich.console", "rich.table", "rich.progress", shared=True)
+PAGES = Server(
+    *_CLIENT, "streamlit", shared=True
+)  # (its test driver makes a folder when it is imported: each has its own)
 
 
 def _text(file):
@@ -207,20 +261,37 @@ def _tell(report, number):
         os.write(report, b"%11d\n" % number)
 
 
-def _serve(control):
-    """Fork as it is asked to, and report ends. Returns in what was forked, with the request and its streams, and at the end."""
+def _serve(first, listening, answer):
+    """Fork as it is asked to, and report ends. Returns in what was forked, with the request and its streams, and at the end.
+
+    first: who asks, or None where it listens for who does; it ends with the last of them.
+    """
     running = {}  # pidfd: (pid, where to report its end)
-    while True:
-        for ready in select.select([control, *running], [], [])[0]:
-            if ready is not control:
+    controls = [] if first is None else [first]
+    for control in controls:
+        control.send(answer)
+    begun = bool(controls)
+    while controls or not begun:
+        found = select.select([*controls, *listening, *running], [], [], None if begun else 60)[0]
+        begun = True
+        for ready in found:
+            if ready in listening:
+                controls.append(ready.accept()[0])
+                controls[-1].send(answer)
+                continue
+            if ready in running:
                 pid, report = running.pop(ready)
                 _tell(report, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
                 os.close(report)
                 os.close(ready)
                 continue
-            head, fds, _, _ = socket.recv_fds(control, _HEAD, 4)
+            control, head = ready, b""
+            with contextlib.suppress(ConnectionResetError):
+                head, fds, _, _ = socket.recv_fds(control, _HEAD, 4)
             if not head:
-                return None
+                controls.remove(control)
+                control.close()
+                continue
             request = json.loads(_exactly(control, int(head + _exactly(control, _HEAD - len(head)))))
             *streams, report = fds
             pid = os.fork()
@@ -229,7 +300,8 @@ def _serve(control):
                     os.close(fd)
                     os.close(other)
                 os.close(report)
-                control.close()
+                for one in (*controls, *listening):
+                    one.close()
                 return request, streams
             _tell(report, pid)
             running[os.pidfd_open(pid)] = pid, report
@@ -271,16 +343,18 @@ def _run(kind, what):
 
 if __name__ == "__main__":
     itself = sys.modules["__main__"]  # its names stay
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = socket.socket(fileno=int(sys.argv[2]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for module in sys.argv[2:]:
+        for module in sys.argv[3:]:
             importlib.import_module(module)
     gc.collect()
     gc.freeze()  # what is shared stays so
     # what a library does at the exit would be done by the first that ends
     alone = len(os.listdir("/proc/self/task")) == 1 and not weakref.finalize._registry
-    control.send(b"+" if alone else b"-")
-    if (found := _serve(control)) is not None:
+    shared = sys.argv[1] == "listening"
+    found = _serve(None if shared else control, [control] if shared else [], b"+" if alone else b"-")
+    del control
+    if found is not None:
         _become(*found)
         _run(found[0]["kind"], sys.argv[0])

@@ -7,7 +7,7 @@ import sys
 
 import forked
 import pytest
-from support import GUARD, is_alive
+from support import GUARD, Thread, is_alive
 
 pytestmark = pytest.mark.skipif(not forked.FORKS, reason="this system has no pidfd: all programs are really started")
 
@@ -87,3 +87,23 @@ def test_the_server_ends_with_who_asked_for_it():
         pid = server._process.pid
         assert run(server, "print(1)").stdout == "1\n"
     assert not is_alive(pid)
+
+
+def test_workers_share_one_that_ends_with_the_last_of_them(monkeypatch):
+    monkeypatch.setenv("PYTEST_XDIST_TESTRUNUID", f"test-{os.getpid()}")
+    one, other, later = (forked.Server("json.tool", shared=True) for _ in range(3))
+    parent = "import os, sys; print(os.getppid(), 'json.tool' in sys.modules)"
+    with other.there():
+        with one.there(), one.there():
+            pass  # did not start it, so there is nothing to wait for
+        begins = other._process.pid
+        one.start()
+        assert run(one, parent).stdout == run(other, parent).stdout == f"{begins} True\n"
+        files = other._files
+        ends = Thread(other.close)
+        assert run(one, parent).stdout == f"{begins} True\n"
+        one.close()
+        ends.result()
+        assert not is_alive(begins) and not [file for file in files if os.path.exists(file)]
+        with later.there():
+            assert run(later, parent).stdout == f"{later._process.pid} True\n"

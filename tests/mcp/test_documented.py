@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 pytest.importorskip("mcp")
 
 PROGRAMS = sorted((Path(__file__).parent.parent.parent / "docs_src" / "mcp").glob("*.py"))
 NEEDS = {"tracing": "opentelemetry"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_programs():
+    with forked.COMMANDS.there():
+        yield
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
@@ -23,8 +29,7 @@ def test_a_program_prints_what_it_says(program, tmp_path):
         pytest.skip(f"{need} is not installed")
     said = program.read_text().split("\n# Output:\n")[1]
     expected = [line.removeprefix("#").removeprefix(" ") for line in said.splitlines()]
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "PYTHONWARNINGS": "default"}
-    result = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=110, env=environment, check=False
-    )
+    command = [sys.executable, "-m", program.stem]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    result = forked.COMMANDS.run(command, timeout=110, env=environment, cwd=program.parent)
     assert (result.returncode, result.stdout.splitlines()) == (0, expected), result.stderr

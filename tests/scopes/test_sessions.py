@@ -21,10 +21,10 @@ support.needs("mcp", "langchain_mcp_adapters")
 SERVERS = Path(__file__).parent.parent.parent / "examples" / "servers"
 GUARD = 60  # seconds: against hanging, never an expectation
 LIBRARIES = ("langchain_mcp_adapters.client", "mcp.client.streamable_http", "anyio._backends._asyncio", "psutil")
-FORKS = {dev: forked.Server(*LIBRARIES, options=DEV if dev else ()) for dev in (False, True)}
+FORKS = {dev: forked.Server(*LIBRARIES, options=DEV if dev else (), shared=True) for dev in (False, True)}
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def forked_programs():
     with FORKS[False].there(), FORKS[True].there():
         yield

@@ -29,6 +29,7 @@ POLL = 0.05
 DUMP_GRACE = 2.0
 LOG_TAIL = 60
 EXIT_LIMIT = 60.0  # a process that is over, but for its exit
+COLLECT_LIMIT = 60.0  # or more, where a test has more: without a sign of life until all tests are collected
 RESTARTS = 12
 
 BAD = frozenset({"fail", "error", "hang", "crash", "lost"})
@@ -247,7 +248,8 @@ class _Watch:
             if over:
                 return
             now = time.monotonic()
-            limit = EXIT_LIMIT if self.side.left else self.test_limit * (1 if self.keys is not None else 3)
+            collecting = max(COLLECT_LIMIT, self.test_limit * 3)
+            limit = EXIT_LIMIT if self.side.left else self.test_limit if self.keys is not None else collecting
             if now - self.sign > limit or now > self.deadline:
                 self.hung = now - self.sign > limit
                 self.late = now > self.deadline
