@@ -3,9 +3,9 @@
  * A stack begins without a frame, so whoever walked up from a coroutine would stop at the hub, where on stock asyncio the
  * frames go on to the caller of asyncio.run. A hub therefore runs inside two Python functions (_engine/frames.py), and the
  * f_back of the outer one, whose frame has nothing beneath it, is set to the frame on which the stack sleeps that the loop
- * is run for: the newest nested run's, else the base's. That is a plain strong reference of one frame object to another,
- * as CPython itself has it where a frame has outlived its call: nothing can dangle, and greenlet, which rewrites the inner
- * links of a stack's frames at each switch, has nothing to do with it.
+ * is run for: the newest nested run's, else the base's; for a foreign loop the frame that called its run_forever. That is a
+ * plain strong reference of one frame object to another, as CPython itself has it where a frame has outlived its call: nothing
+ * can dangle, and greenlet, which rewrites the inner links of a stack's frames at each switch, has nothing to do with it.
  *
  *      anchor   a stack that sleeps: its frame, and the links of the hubs that lead to it
  *      link     a hub's end

@@ -14,7 +14,7 @@ an_run_push(an_thread *th, an_run_kind kind, PyObject *loop, an_loop *rec, PyObj
     run->base = Py_XNewRef(base);
     run->prev = th->run;
     run->first_block = th->seq;
-    if (base != NULL) {
+    if (base != NULL || kind == AN_RUN_FOREIGN) {
         an_anchor_set(&run->anchor);
         run->ground = &run->anchor;
     }

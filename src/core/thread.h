@@ -39,7 +39,7 @@ typedef struct an_run {
     struct an_loop *rec;   /* strong, NULL when draining */
     PyObject *base;        /* strong; NULL when adopted */
     PyObject *exc;         /* strong: what base shall raise */
-    an_anchor anchor;      /* base, while hubs carry the run */
+    an_anchor anchor;      /* base, while hubs carry the run; foreign: who called run_forever */
     an_anchor *ground;     /* what the run stands on: anchor; or that of the foreign run_forever's stack, if it sleeps | NULL */
     long long first_block; /* number of the first that can be one of its */
     int finished;

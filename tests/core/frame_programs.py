@@ -1,6 +1,6 @@
 """Programs that look at the frames beneath them. Each gives a value that is the same on stock asyncio.
 
-Run as a script: every program's value as JSON; with the argument ``aionest`` after ``apply()``.
+Run as a script with the name of a loop: every program's value as JSON; with ``aionest`` besides, after ``apply()``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import traceback
 import warnings
 
 PROGRAMS = {}
+ASYNCIOS = {"get_frame_with_a_depth", "frames_that_outlive_the_run"}  # they name frames of asyncio's loop
 
 
 def program(function):
@@ -389,10 +390,14 @@ def a_thread():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["aionest"]:
+    if "aionest" in sys.argv:
         import aionest
 
         aionest.apply()
+    if "uvloop" in sys.argv:
+        import uvloop
+
+        asyncio.new_event_loop = asyncio.events.new_event_loop = uvloop.new_event_loop
     values = {}
     for name, function in PROGRAMS.items():
         with contextlib.suppress(Exception):

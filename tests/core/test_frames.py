@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import json
 import subprocess
@@ -19,6 +20,7 @@ from aionest import _core
 sys.path.insert(0, str(Path(__file__).parent))
 import frame_programs
 
+ON_EACH_LOOP = True
 SCRIPT = Path(frame_programs.__file__)
 names = frame_programs.names
 
@@ -29,19 +31,31 @@ def values(*args):
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def stock():
-    return values()
-
-
-@pytest.fixture(scope="module")
-def on_aionest():
-    return values("aionest")
+@functools.cache
+def on_stock_and_aionest(loop):
+    return values(loop), values(loop, "aionest")
 
 
 @pytest.mark.parametrize("name", frame_programs.PROGRAMS)
-def test_frames_are_as_on_stock(name, stock, on_aionest):
-    assert on_aionest[name] == stock[name]
+@pytest.mark.usefixtures("asyncios_loop")
+def test_frames_are_as_on_stock(name):
+    stock, ours = on_stock_and_aionest("asyncio")
+    assert ours[name] == stock[name]
+
+
+@pytest.mark.parametrize("name", [name for name in frame_programs.PROGRAMS if name not in frame_programs.ASYNCIOS])
+@pytest.mark.usefixtures("asyncios_loop")
+def test_frames_on_uvloop_are_as_without_aionest(name):
+    pytest.importorskip("uvloop")
+    stock, ours = on_stock_and_aionest("uvloop")
+    assert without_the_loop_s(ours[name]) == stock[name]
+
+
+def without_the_loop_s(value):
+    """uvloop's own functions are in C, and have no frames."""
+    if not isinstance(value, list):
+        return value
+    return [without_the_loop_s(one) for one in value if one not in ("_run", "_run_once", "run_forever")]
 
 
 def only(frames, wanted):
@@ -270,7 +284,7 @@ def test_a_forward_reference_like_lookup_finds_locals_of_the_code_that_nests(app
     assert caller(main())
 
 
-def test_current_frames_of_a_thread_that_sleeps_nested(applied):
+def test_current_frames_of_a_thread_that_sleeps_nested(applied, asyncios_loop):
     seen, ready = [], threading.Event()
 
     async def inner():
