@@ -48,6 +48,21 @@ ANSWERS = {
     "error is text": ('{"jsonrpc":"2.0","id":ID,"error":"no"}', None),
     "another revision": ('{"jsonrpc":"1.0","id":ID,"result":{"content":[]}}', None),
     "deep": ('{"jsonrpc":"2.0","id":ID,"result":' + '{"a":' * 5000 + "1" + "}" * 5000 + "}", None),
+    "python": (
+        "{'jsonrpc': '2.0', 'id': ID, 'result': {'content': [{'type': 'text', 'text': \"it's\"}], 'x': None}}",
+        None,
+    ),
+    "javascript": ("{ jsonrpc: '2.0', id: ID, result: { content: [ [Object] ] } }", None),
+    "javascript over lines": ("{\n  jsonrpc: '2.0',\n  id: ID,\n  result: { content: [ [Object] ] }\n}", None),
+    "id with a point": ('{"jsonrpc":"2.0","id":ID.0,"result":{"content":[{"type":"text","text":"p"}]}}', "p"),
+    "behind a log line": (
+        'INFO {x: 1} done{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"log"}]}} # {',
+        "log",
+    ),
+    "behind a cut answer": (
+        '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"ty{"jsonrpc":"2.0","id":ID,"result":{"content":[]}}',
+        "any",
+    ),
     "huge number": (
         '{"jsonrpc":"2.0","id":ID,"result":{"content":[],"n":' + "9" * 6000 + "}}",
         "any",
@@ -196,6 +211,130 @@ def test_on_a_pipe(pipe):
     judge_all(pipe(**{which: said for which, (said, _) in ANSWERS.items()}))
 
 
+# answers that are no text in UTF-8: what a server writes, after its answer is encoded, and the text that comes of it
+WIDE = {
+    **{name: (name, "gr\xfc\xdfe \u0442 \U0001f600") for name in ("utf-16-be", "utf-32-be", "utf-16-le", "utf-32-le")},
+    "utf-16": ("utf-16", "mark"),
+    "utf-32": ("utf-32", "mark"),
+    "a newline's byte in a character": ("utf-16-le", "\u010a"),
+}
+WIDE_SERVER = """
+import json, sys
+answers = json.load(open(sys.argv[1]))
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m: continue
+    name = m.get("params", {}).get("name")
+    r = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}},
+         "tools/list": {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in [*answers, "good"]]},
+         "tools/call": {"content": [{"type": "text", "text": answers.get(name, ["", "fine"])[1]}]}}.get(m["method"], {})
+    line = json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": r}, ensure_ascii=False) + "\\n"
+    sys.stdout.buffer.write(line.encode(sys.argv[2] if sys.argv[2:] else answers.get(name, ["utf-8"])[0]))
+    sys.stdout.buffer.flush()
+"""
+
+
+@pytest.fixture
+def wide(make_loader, tmp_path):
+    def make(*encoding):
+        (tmp_path / "server.py").write_text(WIDE_SERVER)
+        (tmp_path / "answers.json").write_text(json.dumps(WIDE))
+        args = [str(tmp_path / "server.py"), str(tmp_path / "answers.json"), *encoding]
+        return make_loader({"s": {"command": sys.executable, "args": args, "timeout": LONG, "protocol": "legacy"}})
+
+    return make
+
+
+def test_wide_characters_on_a_pipe(wide):
+    loader = wide()
+    for which, (_, text) in WIDE.items():
+        judge(loader, f"s.{which}", None if "newline" in which else text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_server_that_writes_nothing_but_wide_characters(wide, encoding):
+    loader = wide(encoding)
+    assert loader.call("s.utf-16-be").text == WIDE["utf-16-be"][1]
+    assert loader.call("s.good").text == "fine"
+    assert not loader.status["s"].stderr, "no line was taken for junk"
+
+
+def test_wide_characters_over_http(web):
+    def answers(name, text):
+        said = json.dumps(
+            {"jsonrpc": "2.0", "id": 0, "result": {"content": [{"type": "text", "text": text}]}}, ensure_ascii=False
+        )
+        return lambda handler, number: handler.reply(200, said.replace(": 0", f": {number}").encode(name))
+
+    loader = web({which: answers(*said) for which, said in WIDE.items()})
+    for which, (_, text) in WIDE.items():
+        judge(loader, f"s.{which}", text)
+
+
+TOGETHER = """
+import json, sys
+bad = json.loads(sys.argv[1])
+calls = []
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m: continue
+    r = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}},
+         "tools/list": {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ("bad", "good")]},
+         "tools/call": {"content": [{"type": "text", "text": "fine"}]}}.get(m["method"], {})
+    if m["method"] == "tools/call" and m["params"]["arguments"].get("together"):
+        calls.append(m["id"])
+        if len(calls) == 2:
+            sys.stdout.buffer.write(bad.encode("latin-1") + b"\\n")
+            sys.stdout.buffer.flush()
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": r}), flush=True)
+"""
+NOBODYS = {
+    "no id": '{"jsonrpc":"2.0","result":{"content":[]}}',
+    "cut before it": '{"jsonrpc":"2.0","result":{"content":[',
+    "cut at once": '{"jsonrpc":"2.0","i',
+    "python without id": "{'jsonrpc': '2.0', 'result': {'content': []}}",
+    "what cannot be read": '{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}',
+    "binary": "\x83\xa7jsonrpc\xa32.0\xa2id\x03\xa6result\x81\xa7content\x90",
+    "headers": "Content-Length: 100\r",
+}
+
+
+@pytest.mark.parametrize("which", NOBODYS)
+def test_an_answer_that_cannot_be_told_from_others_fails_all_that_wait(make_loader, tmp_path, which):
+    (tmp_path / "server.py").write_text(TOGETHER)
+    args = [str(tmp_path / "server.py"), json.dumps(NOBODYS[which])]
+    loader = make_loader({"s": {"command": sys.executable, "args": args, "timeout": LONG, "protocol": "legacy"}})
+    calls = [loader.submit("s.bad", {"together": True}) for _ in range(2)]
+    for one in calls:
+        assert isinstance(one.exception(60), ToolsError) and not isinstance(one.exception(), CallTimeout)
+    assert loader.call("s.good").text == "fine"
+
+
+UNENDED = """
+import json, sys, time
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m: continue
+    r = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}},
+         "tools/list": {"tools": [{"name": "bad", "inputSchema": {"type": "object"}}]},
+         "tools/call": {"content": [{"type": "text", "text": "fine"}]}}.get(m["method"], {})
+    data = json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": r})
+    sys.stdout.write(data + sys.argv[1].replace("N", "\\n"))
+    sys.stdout.flush()
+    if "exit" in str(m.get("params", {}).get("arguments")): break
+"""
+
+
+@pytest.mark.parametrize("end", ["", "\r"])
+def test_a_message_without_a_newline(make_loader, tmp_path, end):
+    (tmp_path / "server.py").write_text(UNENDED)
+    args = [str(tmp_path / "server.py"), end]
+    loader = make_loader({"s": {"command": sys.executable, "args": args, "timeout": LONG, "protocol": "legacy"}})
+    assert loader.call("s.bad").text == "fine"
+    assert loader.call("s.bad", {"exit": 1}).text == "fine", "also at the end of its output"
+
+
 def test_in_a_body(web):
     def answers(said):
         return lambda handler, number: handler.reply(200, encoded(said, number))
@@ -209,6 +348,26 @@ def test_in_an_event_of_a_stream_that_stays_open(web):
 
     # in a stream of events that is no message, and is left out
     judge_all(web({which: answers(said) for which, (said, _) in ANSWERS.items()}), but=["cut, the id at the end"])
+
+
+NO_EVENTS = {
+    "a message as it is": (lambda said: said.encode() + b"\n\n", "raw"),
+    "utf-16": (lambda said: f"data: {said}\n\n".encode("utf-16"), None),
+    "utf-16 without a mark": (lambda said: f"event: message\ndata: {said}\n\n".encode("utf-16-le"), None),
+    "python": (lambda said: b"data: {'jsonrpc': '2.0', 'id': 3, 'result': None}\n\n", None),
+    "log before it": (lambda said: f"data: done {said}\n\n".encode(), "raw"),
+}
+
+
+def test_streams_of_what_are_no_events(web):
+    def answers(make):
+        said = '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"raw"}]}}'
+        return lambda handler, number: stays_open(handler, make(said.replace("ID", number)))
+
+    loader = web({which: answers(make) for which, (make, _) in NO_EVENTS.items()})
+    for which, (_, text) in NO_EVENTS.items():
+        print(which)
+        judge(loader, f"s.{which}", text)
 
 
 NO_ANSWERS = {
@@ -273,6 +432,9 @@ def test_junk_that_tells_nothing_fails_nobody(pipe):
     good = '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"after"}]}}'
     junk = [
         "hello",
+        "\u2192 jsonrpc result \udce4",
+        "it's {a: 'result'}",
+        "DEBUG {'id': ID, 'name': 'x'}",
         "{",
         "{'id': ID}",
         '{"id": ID',

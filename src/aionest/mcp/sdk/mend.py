@@ -2,9 +2,11 @@
 
 Contract
   * What comes out is a message that the SDK takes, as one line of JSON. Text that is no Unicode (lone surrogates, which
-    JavaScript sends where it has cut a string; bytes that are no UTF-8) becomes U+FFFD.
+    JavaScript sends where it has cut a string; bytes that are no UTF-8) becomes U+FFFD. UTF-16 and UTF-32 are read (``wide``).
   * An answer that cannot be read becomes an error for the request that it belongs to, so that nobody waits for it until the
-    deadline. To which one it belongs is told by its id, or by there being only one that waits; never guessed.
+    deadline. To which one it belongs is told by its id, or by there being only one that waits; never guessed. Where neither
+    tells, all that wait get the error: one of them would wait for ever. An error that is nobody's by its own word is nobody's.
+  * A good message is taken out of what stands around it on its line.
   * What tells of itself that it is no answer, and what tells nothing, comes to nothing: the server's logs, say.
 
 Pure functions of what the server sent, but for ``Mender``, which remembers the beginning of a message.
@@ -22,6 +24,7 @@ from pydantic_core import from_json
 from .._json import JsonObject, RequestId
 from .failures import briefly
 from .line import V2
+from .wide import in_utf8, narrow
 
 if V2:
     from .v2 import parse
@@ -34,13 +37,24 @@ LOOKED_AT = 1 << 16  # bytes at the beginning of a broken message in which its i
 HELD = 1 << 18  # bytes of a message over several lines that are kept
 _LONE = re.compile("[\ud800-\udfff]")
 _ENDS_LINES = re.compile("[\x85\u2028\u2029]")  # for some, which read events line by line
-_TOKEN = re.compile(r'\s*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\]:,])|([^\s"{}\[\]:,]+))', re.DOTALL)
+# also as Python writes text
+_TOKEN = re.compile(
+    r"""\s*(?:("[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*')|([{}\[\]:,])|([^\s"{}\[\]:,]+))""", re.DOTALL
+)
+_BEGIN = re.compile(r'\{\s*"(?:jsonrpc|id|result|error|method|params)"\s*:')  # of a message
+# how language servers say how long the next message is; that stands in no line of its own
+_HEADER = re.compile(rb"\s*Content-Length:\s*\d+\s*", re.IGNORECASE)
+_ANSWER = {"result", "error"}
+_OURS = {"jsonrpc", *_ANSWER}
+_UNREADABLE = {-32700, -32600}
+_CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")  # that no text has, nor what colours one
 # how several SDKs end a message, whatever is wrong with its beginning
 _AT_END = re.compile(r'"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(-?\d+|"[^"\\]*")\s*\}\s*$')
 _DEEPER = {"{": 1, "[": 1, "}": -1, "]": -1}
 _SPACE = re.compile(r"\s*")
 _DECODER = json.JSONDecoder(strict=False)
 _NOT_JSON = object()
+_REPLACED = "\ufffd".encode()
 
 
 def error_line(number: RequestId | None, why: str, code: int = PARSE_ERROR) -> bytes:
@@ -89,9 +103,10 @@ def answered(data: bytes, number: RequestId | None) -> bytes:
     if type(found) is dict and found.get("id") == number and type(found.get("id")) is type(number):
         if found.keys() == {"jsonrpc", "id", "result"} and type(found["result"]) is dict and found["jsonrpc"] == "2.0":
             return data
+    data = narrow(data)
     value, why = loaded(data)
     if value is _NOT_JSON:
-        value = _several(data)
+        value = [one for one in _taken_apart(data) if not isinstance(one, str)]
     if isinstance(value, list):
         fits = [one for one in value if isinstance(one, dict) and one.get("id") == number]
         value = fits[0] if fits else value
@@ -129,9 +144,8 @@ def event(data: bytes, number: RequestId | None) -> bytes | None:
     if isinstance(value, dict) and "method" in value:
         mended = mend(data, ())
         return mended[0] if mended else None
-    if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"[") or (
-        isinstance(value, dict) and not is_answer(value)
-    ):
+    begins = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[") or b"jsonrpc" in data
+    if not begins or (isinstance(value, dict) and not is_answer(value)):
         return None  # what keeps the connection alive, say
     return answered(data, number)
 
@@ -148,36 +162,78 @@ def mend(data: bytes, waiting: Collection[RequestId] | None) -> list[bytes]:
         return _of_dict(value, waiting)
     if value is not _NOT_JSON:
         return []
-    several = _several(data)
-    if several:
-        return [line for one in several for line in _of_dict(one, waiting)]
+    found = []
+    for part in _taken_apart(data):
+        found += (
+            _unread(part.encode("utf-8", "replace"), why, waiting) if isinstance(part, str) else _of_dict(part, waiting)
+        )
+    return found
+
+
+def _taken_apart(data: bytes) -> list[JsonObject | str]:
+    """The messages on a line that is no JSON as a whole, and the texts around them."""
+    text, begin, at = data.decode("utf-8-sig", "replace").strip(), 0, 0
+    found: list[JsonObject | str] = []
+    effort = 2 * len(text) + LOOKED_AT  # characters that are read in vain at most
+    while effort > 0 and (start := _BEGIN.search(text, at)) is not None:
+        at = start.end()
+        try:
+            value, end = _DECODER.raw_decode(text, start.start())
+        except json.JSONDecodeError as exc:
+            effort -= exc.pos - start.start() + 1
+            continue
+        except (ValueError, RecursionError):
+            effort -= len(text)
+            continue
+        if not isinstance(value, dict) or "jsonrpc" not in value:
+            effort -= end - start.start()
+            continue
+        found += [text[begin : start.start()].strip(), value]
+        begin = at = end
+    return [one for one in (*found, text[begin:].strip()) if one]
+
+
+def is_whole(data: bytes) -> bool:
+    """Is it all of a message, or of several?"""
+    data = narrow(data)
+    parts = [loaded(data)[0]]
+    return all(isinstance(one, (dict, list)) for one in (_taken_apart(data) if parts[0] is _NOT_JSON else parts))
+
+
+def _unread(data: bytes, why: str, waiting: Collection[RequestId] | None) -> list[bytes]:
+    """Errors in place of what may have been an answer."""
+    if _HEADER.fullmatch(data):
+        why = "it writes headers (Content-Length) before its messages, as language servers do; here each is a line"
+        return [error_line(one, why) for one in waiting or ()]
     keys, number = looked_at(data)
+    if not (keys or number is not None) and _is_binary(data):
+        return [error_line(one, "what the server sent is no text") for one in waiting or ()]
     if "method" in keys or not (keys or number is not None):
         return []
-    found = _meant(number, waiting, keys)
-    return [] if found is None else [error_line(found, f"the server's answer is not valid JSON: {why}")]
+    if b'"id"' not in data and keys.isdisjoint(_OURS):
+        return []  # what a program prints of its own
+    meant = _all_meant(number, waiting, keys)
+    if not meant and number is None and "jsonrpc" in keys and not data.endswith((b",", b"{", b"[", b":")):
+        meant = list(waiting or ())  # cut before it says what it is; it does not go on in the next line
+    return [error_line(one, f"the server's answer is not valid JSON: {why}") for one in meant]
 
 
-def _several(data: bytes) -> list[JsonObject]:
-    """The messages, where a line has more than one and nothing else."""
-    text, at = data.decode("utf-8-sig", "replace").strip(), 0
-    found: list[JsonObject] = []
-    try:
-        while at < len(text):
-            value, at = _DECODER.raw_decode(text, at)
-            if not isinstance(value, dict):
-                return []
-            found.append(value)
-            at = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it may be empty
-    except (ValueError, RecursionError):
-        return []
-    return found
+def _is_binary(data: bytes) -> bool:
+    """Is it no text in whatever encoding, or a message in another one than JSON?"""
+    data = data[:LOOKED_AT]
+    if b"jsonrpc" in data and b"method" not in data and data.count(_REPLACED) > 1:
+        return b"result" in data or b"error" in data
+    found = len(_CONTROLS.findall(data))
+    return found > 1 and found * 25 > len(data)
 
 
 def _of_dict(value: JsonObject, waiting: Collection[RequestId] | None) -> list[bytes]:
     if is_answer(value):
-        number = _meant(value.get("id"), waiting, value.keys())
-        return [] if number is None else [_taken({**value, "id": number}, number)]
+        meant = _all_meant(value.get("id"), waiting, value.keys(), value.get("error"))
+        if len(meant) == 1:
+            return [_taken({**value, "id": meant[0]}, meant[0])]
+        why = "the server sent an answer that does not say to which request it belongs"
+        return [error_line(one, why) for one in meant]
     try:
         line = _as_line(value)
     except (ValueError, RecursionError):
@@ -185,15 +241,25 @@ def _of_dict(value: JsonObject, waiting: Collection[RequestId] | None) -> list[b
     return [] if _refused(line) else [line]
 
 
-def _meant(number: object, waiting: Collection[RequestId] | None, keys: Collection[str]) -> RequestId | None:
-    """The request that an answer is meant for, or None."""
+def _all_meant(
+    number: object, waiting: Collection[RequestId] | None, keys: Collection[str], error: object = None
+) -> list[RequestId]:
+    """The request that an answer is meant for, none, or those of which one must be meant.
+
+    :param error: in it.
+    """
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)  # as languages write it that have no other numbers
     if isinstance(number, (int, str)) and not isinstance(number, bool):
         if waiting is None or number in waiting:
-            return number
+            return [number]
         # some give the number back as text
-        return next((one for one in waiting if str(one) == str(number)), None)
-    only = waiting is not None and len(waiting) == 1 and not {"result", "error"}.isdisjoint(keys)
-    return next(iter(waiting)) if only and waiting is not None else None
+        return [one for one in waiting if str(one) == str(number)][:1]
+    if waiting is None or _ANSWER.isdisjoint(keys):
+        return []
+    # an error without a number may also be the answer to what was no request, unless it says that it could not read it
+    told = not isinstance(error, dict) or error.get("code") in _UNREADABLE
+    return list(waiting) if len(waiting) == 1 or ("jsonrpc" in keys and told) else []
 
 
 def _fields(text: str) -> Iterator[tuple[str, str]]:
@@ -209,7 +275,7 @@ def _fields(text: str) -> Iterator[tuple[str, str]]:
                 yield key, ""
         elif depth == 1 and key:
             yield key, string or other
-        before = string[1:-1] if string else ""
+        before = string[1:-1] if string else other or ""
 
 
 def looked_at(data: bytes) -> tuple[set[str], RequestId | None]:
@@ -223,6 +289,8 @@ def looked_at(data: bytes) -> tuple[set[str], RequestId | None]:
 
 
 def _id_of(text: str) -> RequestId | None:
+    if text.startswith("'"):
+        return text[1:-1]
     try:
         found = json.loads(text)
     except ValueError:
@@ -239,10 +307,14 @@ class Mender:
     def __init__(self, waiting: Callable[[], Collection[RequestId] | None]) -> None:
         self._waiting = waiting
         self._held = b""
+        self._order = ""  # of the bytes of a server that writes UTF-16
 
     def mend(self, line: bytes) -> list[bytes]:
         """Messages in place of a line that the SDK has refused."""
         waiting = self._waiting()
+        line, self._order = in_utf8(line, self._order)
+        if not line.strip():
+            return []
         found = mend(line, waiting)
         if found:
             self._held = b""
@@ -252,11 +324,12 @@ class Mender:
         if not joined.lstrip().startswith(b"{") or len(joined) > HELD:
             return []
         if held and line.rstrip().endswith(b"}") and line[:1] not in (b" ", b"\t"):  # the last brace is not indented
-            value, _ = loaded(joined)
+            value, why = loaded(joined)
             if isinstance(value, dict):
                 return _of_dict(value, waiting)
+            return _unread(joined, why, waiting) if "jsonrpc" in looked_at(joined)[0] else []
         self._held = joined
         return []
 
 
-__all__ = ["LOST", "Mender", "answered", "error_line", "event", "mend"]
+__all__ = ["LOST", "Mender", "answered", "error_line", "event", "is_whole", "mend"]

@@ -126,6 +126,10 @@ class Events(HTTP.AsyncByteStream):
         looked = 0
         async for chunk in _source(self._response):
             rest += chunk
+            if self._number is not None and b"\0" in rest[:8]:
+                why = "it answered with events that are not in UTF-8"
+                yield b"data: " + error_line(self._number, why) + b"\n\n"
+                return
             while (end := _END.search(rest, looked)) is not None:
                 one = bytes(rest[: end.end()])
                 del rest[: end.end()]
@@ -152,10 +156,13 @@ class Events(HTTP.AsyncByteStream):
         fields = [line.partition(b":") for line in lines if line]
         kinds = [value.strip() for name, _, value in fields if name == b"event"]
         data = b"\n".join(value.removeprefix(b" ") for name, _, value in fields if name == b"data")
+        bare = self._number is not None and one.lstrip()[:1] == b"{"  # a message that is no event
+        if bare:
+            data, lines = b"".join(one.splitlines()), []
         if not data.strip() or kinds[-1:] not in ([], [b"message"], [b""]):
             return one
         found = event(data, self._number)
-        if found is data:
+        if found is data and not bare:
             return one
         others = [line for line in lines if line and line.partition(b":")[0] != b"data"]
         return b"\n".join([*others, *([b"data: " + found] if found else [b"data:"])]) + b"\n\n"

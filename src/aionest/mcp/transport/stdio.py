@@ -21,7 +21,7 @@ from ..._untrusted import for_log
 from ..errors import MessageTooLong, ServerExited
 from ..sdk import parse
 from ..sdk.line import SessionMessage
-from ..sdk.mend import Mender
+from ..sdk.mend import HELD, Mender, is_whole
 from . import guardian
 from .bodies import too_long
 from .pipes import Incoming, Outgoing
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .tail import Tail
 
 _CHANGED = b"/list_changed"
+UNENDED = 0.2  # seconds for the newline of a message that seems to be complete
+_BLANK = b" \t\r\n\0"  # with UTF-16, newlines have zeros
 LAST_WORDS = 0.2  # seconds without any from a process that has ended, when others hold its output
 
 
@@ -65,7 +67,10 @@ class _Server:
         rest: list[bytes] = []
         size = 0
         while True:
-            data = await output.read(CHUNK)
+            if rest and size <= HELD and rest[-1].rstrip(_BLANK)[-1:] in (b"}", b"]"):
+                data = await self._end_of_message(output, b"".join(rest))
+            else:
+                data = await output.read(CHUNK)
             if not data:
                 break
             self.received += 1
@@ -82,13 +87,33 @@ class _Server:
                 if line == before and _CHANGED in line and len(line) < 200:
                     continue  # that a list has changed is said as well by one message as by thousands
                 before = line
-                for message in self._messages(line):
-                    if not await self.incoming.put(message):
-                        return
+                if not await self._hand_on(line):
+                    return
         if not self.closing:
             await ended(self.process, 0.2)
             await asyncio.sleep(0)  # what it said last on stderr
             self.fail()
+
+    async def _hand_on(self, line: bytes) -> bool:
+        """False: nobody takes it any more."""
+        for message in self._messages(line):
+            if not await self.incoming.put(message):
+                return False
+        return True
+
+    async def _end_of_message(self, output: asyncio.StreamReader, rest: bytes) -> bytes:
+        """What comes next. A message whose newline does not come is not left waiting for it: a newline is put there."""
+        reading = asyncio.ensure_future(output.read(CHUNK))
+        try:
+            await asyncio.wait({reading}, timeout=UNENDED)
+            if not reading.done() and not is_whole(rest):
+                await asyncio.wait({reading})
+        finally:
+            reading.cancel()
+            if not reading.done():  # only one may read; what has come stays where it is
+                await asyncio.wait({reading})
+        data = b"" if reading.cancelled() else reading.result()
+        return data or (b"\n" if is_whole(rest) else b"")
 
     def _messages(self, line: bytes) -> list[SessionMessage]:
         """What a line holds: a message, nearly always."""
@@ -96,7 +121,7 @@ class _Server:
             return [parse(line)]
         except ValueError:
             mended = self.mender.mend(line)
-        if not mended:
+        if not mended and line.strip(_BLANK):
             self._note_junk(line)
         return [parse(one) for one in mended]
 
