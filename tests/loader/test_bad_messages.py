@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import sys
-import threading
 
+import answering
 import pytest
+from answering import LONG
 
 pytest.importorskip("mcp")
 
 from aionest.mcp import CallTimeout, ToolsError, sdk
 from aionest.mcp.sdk.mend import Mender, answered, looked_at, mend
-
-GOOD = {"content": [{"type": "text", "text": "fine"}]}
-LONG = 600  # seconds: longer than any test
 
 # what a server writes instead of {"jsonrpc": "2.0", "id": ID, "result": ...}; and the text it should come to, or None: an error
 ANSWERS = {
@@ -98,72 +95,10 @@ def pipe(make_loader, tmp_path):
     return make
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Streamable HTTP; a call of a tool is answered as the test says."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        self.reply(405, b"")
-
-    do_DELETE = do_GET
-
-    def reply(self, status, body, kind="application/json", length=None, **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        if kind:
-            self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        self.wfile.write(body)
-        if length is not None:
-            self.close_connection = True
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if "id" not in body:
-            return self.reply(202, b"")
-        method = body["method"]
-        if self.server.at_once or (method == "tools/call" and body["params"]["name"] != "good"):
-            name = body.get("params", {}).get("name", "bad")
-            return self.server.answers[name](self, str(body["id"]))
-        result = {
-            "initialize": {
-                "protocolVersion": "2025-06-18",
-                "capabilities": {"tools": {}},
-                "serverInfo": {"name": "web", "version": "1"},
-            },
-            "tools/list": {
-                "tools": [{"name": name, "inputSchema": {"type": "object"}} for name in [*self.server.answers, "good"]]
-            },
-            "tools/call": GOOD,
-        }.get(method, {})
-        answer = json.dumps({"jsonrpc": "2.0", "id": body["id"], "result": result}).encode()
-        return self.reply(200, answer, Mcp_Session_Id="1")
-
-
 @pytest.fixture
 def web(make_loader):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.stop, server.at_once = threading.Event(), False
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-
-    def make(answers, at_once=False, **more):
-        server.answers, server.at_once = answers if isinstance(answers, dict) else {"bad": answers}, at_once
-        url = f"http://127.0.0.1:{server.server_port}/mcp"
-        return make_loader({"s": {"url": url, "timeout": LONG, "protocol": "legacy", **more}})
-
-    make.stop = server.stop
-    yield make
-    server.stop.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering.serving(make_loader) as make:
+        yield make
 
 
 def encoded(said, number):

@@ -48,6 +48,7 @@ class Failure(Enum):
     OTHER = "something else"
 
 
+MOVED = -32097  # of our own: the server redirects to where its credentials are not for
 _LOST_CODES = {-32000}
 _TIMEOUT_CODES = {408, -32001}
 _CLOSED = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, ConnectionError)
@@ -101,6 +102,8 @@ def _by_code(exc: BaseException) -> Failure | None:
     code = rpc_code(exc)
     if code is None:
         return None
+    if code == MOVED:
+        return Failure.HTTP
     return Failure.TIMEOUT if code in _TIMEOUT_CODES else Failure.LOST if code in _LOST_CODES else Failure.RPC
 
 
@@ -152,6 +155,8 @@ def _auth(part: BaseException, server: str, said: str) -> ToolsError:
 
 
 def _http(part: BaseException, server: str, said: str) -> ToolsError:
+    if isinstance(part, SDKError):
+        return ServerUnavailable(f"{server}: {clean(part.error.message)}")
     status = status_of(part)
     hints = {404: "is its url right?", 429: "too many requests; try again later"}
     hint = (isinstance(part, Refused) and part.hint) or hints.get(status or 0, "the server failed")

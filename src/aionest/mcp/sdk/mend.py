@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .._json import JsonObject, RequestId
-from .failures import briefly
+from .failures import MOVED, briefly
 from .line import V2
 from .wide import in_utf8, narrow
 
@@ -61,6 +61,16 @@ def error_line(number: RequestId | None, why: str, code: int = PARSE_ERROR) -> b
     """An error for a request."""
     error = {"code": code, "message": why}
     return json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode()
+
+
+def error_in(data: bytes) -> JsonObject | None:
+    """The error of a message that is one, whoever it is for: its code and what it says."""
+    value, _ = loaded(narrow(data))
+    error = value.get("error") if isinstance(value, dict) and "jsonrpc" in value else None
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return None
+    code = error.get("code")
+    return {**error, "code": code} if isinstance(code, int) and not isinstance(code, bool) else None
 
 
 def loaded(data: bytes) -> tuple[object, str]:
@@ -332,4 +342,4 @@ class Mender:
         return []
 
 
-__all__ = ["LOST", "Mender", "answered", "error_line", "event", "is_whole", "mend"]
+__all__ = ["LOST", "MOVED", "Mender", "answered", "error_in", "error_line", "event", "is_whole", "mend"]

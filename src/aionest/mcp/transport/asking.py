@@ -127,7 +127,10 @@ class Asking:
             self._moved = True  # the SDK knows which redirects are followed
             await response.aclose()
             return None, None
-        return None, await usable(response, number, self._limit)
+        said = await usable(response, number, self._limit)
+        if said.status_code < 300 <= response.status_code:
+            self._posts.answered(number)
+        return None, said
 
     async def _first_event(
         self, response: HTTP.Response, number: int

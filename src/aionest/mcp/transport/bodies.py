@@ -11,20 +11,26 @@ Used by the tasks of one session, in its loop's thread.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import AsyncIterable, AsyncIterator
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from .._json import RequestId
 from ..sdk.line import HTTP
-from ..sdk.mend import LOST, answered, error_line, event
+from ..sdk.mend import LOST, MOVED, answered, error_in, error_line, event
 
 # the end of an event: two ends of lines, of any kind
 _END = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
 # a message in one line, with nothing that SDKs don't write around it
 _MESSAGE = re.compile(rb"(?:event: ?message\r?\n|id:[^\r\n\0]*\r?\n)*data: ?([^\r\n]+)\r?\n\r?\n")
 MIB = 1 << 20
+MOST_REDIRECTS = 10  # one after the other, within an origin
+_SEEN = "aionest.redirects"  # in a request's extensions, which those have that follow
+INTERNAL_ERROR = -32603
+_NO_SESSION_MATTER = {-32601, -32602}  # errors that come with a 404 which does not mean that the session is gone
+_TOLD_OTHERWISE = {LOST, -32001, 408}  # codes that, with the SDK's, mean that the connection is lost or no answer came
 
 
 def asked_by(request: HTTP.Request) -> RequestId | None:
@@ -32,7 +38,9 @@ def asked_by(request: HTTP.Request) -> RequestId | None:
     if request.method != "POST":
         return None
     try:
-        message = from_json(request.content)
+        # a request that follows a redirect has the first one's body, and does not know that it is one
+        plain = isinstance(request.stream, HTTP.ByteStream)
+        message = from_json(b"".join(request.stream) if plain else request.content)  # type: ignore[arg-type]
     except Exception:  # not JSON, or a body that cannot be looked at
         return None
     if type(message) is not dict or "method" not in message:
@@ -53,6 +61,8 @@ async def usable(response: HTTP.Response, number: RequestId | None, limit: int) 
     :param limit: bytes of one message.
     """
     status = response.status_code
+    if number is not None and status >= 300:
+        return await _refusal(response, number, limit)
     if status < 200 or status >= 300:
         return response
     kind = kind_of(response)
@@ -70,6 +80,56 @@ async def usable(response: HTTP.Response, number: RequestId | None, limit: int) 
     finally:
         await response.aclose()
     return like(response, content=line, kind="application/json")
+
+
+async def _refusal(response: HTTP.Response, number: RequestId, limit: int) -> HTTP.Response:
+    """The response itself, or the error in it."""
+    status = response.status_code
+    if status < 400:
+        where = _leads_away(response)
+        if where:
+            await response.aclose()
+            return like(response, content=error_line(number, where, MOVED), kind="application/json")
+        return response
+    if status in (401, 403, 429) or kind_of(response) != "application/json":
+        return response
+    try:
+        data, line = await content_of(response, number, limit)
+    finally:
+        await response.aclose()
+    found = error_in(data) if not line else None
+    if found is None or (status == 404 and found["code"] not in _NO_SESSION_MATTER):
+        return like(response, content=data)
+    if found["code"] in _TOLD_OTHERWISE:
+        found["code"] = INTERNAL_ERROR
+    line = answered(to_json({"jsonrpc": "2.0", "id": number, "error": found}), number)
+    return like(response, content=line, kind="application/json")
+
+
+def _leads_away(response: HTTP.Response) -> str:
+    """Why a redirect is not followed; nothing if the SDK, or the library, follows it."""
+    try:
+        follows = importlib.import_module("mcp.shared._httpx_utils").next_request_within_origin
+    except (ImportError, AttributeError):  # an SDK that leaves it to the library
+        return ""
+    request, after = response.request, response.next_request
+    seen = request.extensions.get(_SEEN, 0)
+    if after is not None:
+        after.extensions[_SEEN] = seen + 1
+    if follows(response) is not None:
+        return "it redirects in a circle" if seen >= MOST_REDIRECTS else ""
+    if after is None:
+        return f"it answered HTTP {response.status_code}, which leads nowhere: is the url right?"
+    to = after.url.copy_with(userinfo=b"", query=None, fragment=None)
+    if after.method != request.method and (to.scheme, to.host, to.port) == (
+        request.url.scheme,
+        request.url.host,
+        request.url.port,
+    ):
+        why = f"by HTTP {response.status_code}, which loses the message"
+    else:
+        why = "which is another origin, that the credentials are not for"
+    return f"it redirects to {to}, {why}: if that is the server that is meant, put that url into its configuration"
 
 
 def kind_of(response: HTTP.Response) -> str:

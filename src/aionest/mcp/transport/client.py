@@ -98,7 +98,10 @@ class Client(HTTP.AsyncClient):
         if request.method == "POST" and response.status_code >= 400:
             self._on_post(response.status_code)
         if request.method == "GET" or (self._answers and request.method == "POST"):
-            return await usable(response, asked, self._limit)
+            found = await usable(response, asked, self._limit)
+            if found.status_code < 300 <= response.status_code:
+                self._posts.answered(number)
+            return found
         return response
 
     async def _taken(self, number: RequestId | None, send: Callable[[], Awaitable[HTTP.Response]]) -> HTTP.Response:

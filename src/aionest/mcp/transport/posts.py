@@ -79,6 +79,11 @@ class Posts:
         if number in self._fates and (isinstance(fate, BaseException) or fate >= 400):
             self._fates[number] = fate
 
+    def answered(self, number: RequestId | None) -> None:
+        """What came with the status that says no is an answer."""
+        if number in self._fates:
+            self._fates[number] = _POSTED
+
 
 class Stream(anyio.abc.ObjectSendStream[SessionMessage]):
     def __init__(self, posts: Posts, inner: Outgoing) -> None:

@@ -1,0 +1,98 @@
+"""Servers that say no over HTTP with a reason: the reason is told. Redirects to elsewhere are not followed, and it is said where they lead."""
+
+from __future__ import annotations
+
+import json
+
+import answering
+import pytest
+
+pytest.importorskip("mcp")
+
+from aionest.mcp import CallTimeout, ProtocolError, ServerUnavailable, ToolsError
+
+SECRET = "s3cret-token"
+
+
+@pytest.fixture
+def web(make_loader):
+    with answering.serving(make_loader) as make:
+        yield make
+
+
+def says_no(status, code, message, number=True, **more):
+    def answer(handler, request):
+        error = {"jsonrpc": "2.0", "id": int(request) if number else None, "error": {"code": code, "message": message}}
+        handler.reply(status, json.dumps({**error, **more}).encode())
+
+    return answer
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, -32602), (400, -32000), (400, -32001), (404, -32601), (422, 7), (500, -32603), (503, 408)],
+)
+def test_a_status_with_an_error_reads_as_the_error(web, status, code, at_once):
+    loader = web(says_no(status, code, "the tea is cold", number=code != 7), at_once=at_once)
+    if at_once:
+        assert "the tea is cold" in loader.errors["s"]
+        return
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="the tea is cold") as caught:
+            loader.call("s.bad")
+        assert not isinstance(caught.value, CallTimeout)
+    assert loader.call("s.good").text == "fine"
+    assert loader.status["s"].connections == 1, "the session goes on"
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b"[]", b"no", b'{"error": "x"}', b'{"jsonrpc":"2.0","error":{"message":1,"code":"x"}}', b"\xff" * 9]
+)
+def test_a_status_with_anything_else_is_told(web, body):
+    loader = web(lambda handler, number: handler.reply(400, body))
+    with pytest.raises(ServerUnavailable, match="HTTP 400"):
+        loader.call("s.bad")
+    assert loader.call("s.good").text == "fine"
+
+
+REDIRECTS = {
+    "away": (307, f"http://user:{SECRET}@127.0.0.1:9/x?token={SECRET}", "http://127.0.0.1:9/x"),
+    "as a GET": (302, "/elsewhere", "/elsewhere"),
+    "see": (303, "/mcp/", "loses the message"),
+    "another scheme": (308, "ftp://127.0.0.1/x", "ftp://127.0.0.1/x"),
+    "nowhere": (307, None, "leads nowhere"),
+    "no address": (301, "http://[", ""),
+    "circle": (307, "/mcp", "circle"),
+}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("which", REDIRECTS)
+def test_a_redirect_that_is_not_followed_says_where_it_leads(web, which, at_once):
+    status, location, said = REDIRECTS[which]
+    headers = {"Location": location} if location else {}
+    loader = web(lambda handler, number: handler.reply(status, b"", **headers), at_once=at_once, connect_timeout=30)
+    if at_once:
+        told = loader.failures["s"]
+    else:
+        with pytest.raises(ToolsError) as caught:
+            loader.call("s.bad")
+        told = caught.value
+    assert said in str(told) and not isinstance(told, CallTimeout)
+    assert SECRET not in str(told) and "Connection closed" not in str(told)
+    if not at_once:
+        assert loader.call("s.good").text == "fine"
+
+
+def test_what_comes_after_a_redirect_is_looked_at_too(web):
+    def answer(handler, number):
+        if handler.path == "/mcp":
+            handler.reply(307, b"", Location="/mcp/")
+        else:
+            handler.reply(202, b"", kind=None)
+
+    loader = web(answer)
+    with pytest.raises(ProtocolError, match="202"):
+        loader.call("s.bad")
+    assert loader.call("s.good").text == "fine"
