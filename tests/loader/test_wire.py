@@ -12,6 +12,7 @@ from support import eventually
 pytest.importorskip("mcp")
 
 from aionest.mcp import ToolsLoader  # noqa: E402
+from aionest.mcp.transport.asking import Asking  # noqa: E402
 
 SERVERS = Path(__file__).parent.parent.parent / "examples" / "servers"
 SECRET = 'tok"en\\of ünï'
@@ -52,7 +53,16 @@ def test_a_callback_that_fails_disturbs_nobody(stdio):
 
 
 @pytest.mark.parametrize("events", [False, True], ids=["json", "events"])
-def test_over_http(events):
+def test_over_http(events, monkeypatch):
+    asked = []
+    ask = Asking.ask
+
+    async def noting(self, *args):
+        found = await ask(self, *args)
+        asked.append(found is not None)
+        return found
+
+    monkeypatch.setattr(Asking, "ask", noting)
     command = [sys.executable, str(SERVERS / "bare_http.py"), *(["--events"] if events else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -63,5 +73,6 @@ def test_over_http(events):
                 assert str(loader.call("web.echo", {"text": "a secret-in-header"})) == "a secret-in-header"
                 eventually(lambda: sum('"a ***"' in text for *_, text in seen) == 2, seen)
             assert "tools/call" in "".join(text for _, way, text in seen if way == "sent")
+            assert asked == [True], "it went the short way, and was told of all the same"
         finally:
             process.kill()

@@ -281,3 +281,17 @@ def test_latencies_are_those_of_calls_that_ended():
     first, second = latencies(calls)
     assert (first["tool"], first["calls"], second["tool"]) == ("a", 3, "c")
     assert [round(first[name]) for name in ("fastest", "median", "slowest")] == [100, 200, 600]
+
+
+def test_the_list_is_indexed_once_for_all_searches(monkeypatch):
+    from aionest.app import picker
+    from aionest.app.past import Past
+    from aionest.mcp import Tool
+
+    made = []
+    monkeypatch.setattr(picker, "ToolsRetriever", lambda make=picker.ToolsRetriever: made.append(1) or make())
+    tools, past = [Tool(name, description=f"does {name}") for name in ("one", "two", "three")], Past()
+    for query in ("one", "does two", "three"):
+        assert picker._fitting(list(tools), query, past)
+    assert len(made) == 1
+    assert [tool.name for tool in picker._fitting(tools[1:], "does three", past)][0] == "three" and len(made) == 2

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aionest.mcp import Tool, ToolResult
+    from aionest.mcp import Tool, ToolResult, ToolsRetriever
 
 HISTORY = 50  # calls that a browser session keeps
 STOPPED = "Stopped before there was a result."
@@ -55,6 +55,7 @@ class Past:
     given: dict[str, dict[str, object]] = field(default_factory=dict)  # by tool, the last arguments
     tool: str = ""
     again: dict[str, object] | None = None  # what the tool is to be called with in this run of the script, by no form
+    index: tuple[list[Tool], ToolsRetriever] | None = None  # of the tools that were searched last
     _made: int = 0
     _running: Entry | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -45,7 +45,7 @@ def pick(available: dict[str, Tool], past: Past) -> Tool:
             st.session_state["server"] = ALL
         server = str(st.selectbox("Server", [ALL, *servers], key="server", format_func=for_cell))
     found = [tool for tool in available.values() if server in (ALL, tool.server)]
-    found = _fitting(found, query) if query else found
+    found = _fitting(found, query, past) if query else found
     if past.tool not in available:
         past.tool = (found or list(available.values()))[0].name
     many = f"{len(found)} of {len(available)} tools" if len(found) != len(available) else f"{len(found)} tools"
@@ -97,15 +97,23 @@ def _label(tool: Tool) -> str:
     return f"{said}{name} {badges(tool)}".strip()
 
 
-def _fitting(tools: list[Tool], query: str) -> list[Tool]:
+def _fitting(tools: list[Tool], query: str, past: Past) -> list[Tool]:
     """Those whose name or title has the words in it, then those that do something like it."""
     by_name = {tool.name: tool for tool in tools}
-    index = ToolsRetriever()
-    index.add_batch([tool for tool in tools if tool.description.strip()])
     low = query.lower()
     exact = [name for name, tool in by_name.items() if low in name.lower() or low in tool.title.lower()]
-    best = [tool.name for _, tool in index.search(query, 50)]
+    best = [tool.name for _, tool in _index(tools, past).search(query, 50)]
     return [by_name[name] for name in dict.fromkeys([*exact, *best])]
+
+
+def _index(tools: list[Tool], past: Past) -> ToolsRetriever:
+    """Of these tools; made anew only when they are others."""
+    known = past.index
+    if known is None or known[0] != tools:
+        made = ToolsRetriever()
+        made.add_batch([tool for tool in tools if tool.description.strip()])
+        known = past.index = (tools, made)
+    return known[1]
 
 
 __all__ = ["ALL", "badges", "pick"]

@@ -52,7 +52,7 @@ def tools(
             arguments = " ".join(name if name in tool.required else f"[{name}]" for name in tool.properties)
             first = tool.description.strip().splitlines()[0] if tool.description.strip() else tool.title
             if tool.task_support == "required":
-                first = f"(only as a task, which is not supported) {first}"
+                first = f"(runs as a task) {first}"
             rows.append((f"{tool.server}.{tool.original_name}", arguments, first))
         if rows:
             show_rows(("tool", "arguments", "what it does"), rows)

@@ -107,7 +107,7 @@ def tool(one: Tool) -> str:
     hints = (
         [] if one.annotations.get("readOnlyHint") is None else ["reads only" if one.read_only else "may change things"]
     )
-    hints += ["only as a task"] if one.task_support == "required" else []
+    hints += ["runs as a task"] if one.task_support == "required" else []
     picture = f"{icon(*one.icon)} " if one.icon is not None else ""
     parts = [
         f"<div>{picture}<b>{for_html(one.title)}</b> <code>{for_html(one.name)}</code> {dim(', '.join(hints))}</div>"

@@ -67,7 +67,7 @@ def _about(tool: Tool) -> None:
     said = f" :gray[{about}, as its server says]" if about else ""
     st.markdown(f"**{for_label(tool.name)}** of server **{for_label(tool.server)}**{said}")
     if tool.task_support == "required":
-        st.caption("Its server requires it to be called as a task, which is not supported here.")
+        st.caption("Its server runs it as a task.")
     if tool.icon is not None:
         with contextlib.suppress(Exception):  # what Pillow makes of bytes that are no picture
             st.image(tool.icon[1], width=32)

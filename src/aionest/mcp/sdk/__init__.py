@@ -19,6 +19,7 @@ from .answers import DroppedStreamWatch
 from .convert import dump, elicited, is_cancellation, notification, refusal, request_id, rooted, sampled
 from .failures import Failure, briefly, classify, explain, rpc_code, status_of
 from .surface import report
+from .tasks import call_as_task, takes_tasks
 
 if TYPE_CHECKING:
     from mcp.shared.session import ProgressFnT
@@ -127,6 +128,11 @@ async def call_tool(session: Session, name: str, arguments: JsonObject, progress
         raise
 
 
+async def call_task(session: Session, name: str, arguments: JsonObject) -> CallToolResult:
+    """Call a tool that its server runs as a task; an SDK result."""
+    return types.CallToolResult.model_validate(await call_as_task(session.ask, name, arguments))
+
+
 async def read_resource(session: Session, uri: str) -> JsonObject:
     """A resource's contents."""
     return dump(await of_line.read_resource(session, uri))
@@ -163,6 +169,7 @@ __all__ = [
     "Failure",
     "Session",
     "briefly",
+    "call_task",
     "call_tool",
     "classify",
     "dump",
@@ -188,6 +195,7 @@ __all__ = [
     "rpc_code",
     "sampled",
     "status_of",
+    "takes_tasks",
     "types",
     "watch_changes",
 ]

@@ -68,6 +68,12 @@ class Session(LenientSession):
         request = types.ClientRequest(types.ListToolsRequest(params=params))
         return dict((await self.send_request(request, types.Result)).model_dump(by_alias=True))
 
+    async def ask(self, method: str, params: JsonObject) -> JsonObject:
+        """What is answered to a request, not checked."""
+        request = types.Request[dict[str, object], str](method=method, params=params)
+        answer = await self.send_request(request, types.Result)  # type: ignore[arg-type]  # it only writes it
+        return dict(answer.model_dump(by_alias=True))
+
     def noted(
         self, result: types.ListToolsResult, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:

@@ -137,6 +137,14 @@ class Session(_Session):
         self._stamp(data, options)
         return dict(await self._dispatcher.send_raw_request(data["method"], data.get("params"), options))
 
+    async def ask(self, method: str, params: JsonObject) -> JsonObject:
+        """What is answered to a request, not checked."""
+        data: JsonObject = {"method": method, "params": params}
+        options: JsonObject = {}
+        self._stamp(data, options)
+        # not to be taken for a plain call
+        return dict(await self._dispatcher.send_raw_request(method, data["params"], options))
+
     def noted(self, result: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
         whole = (params is None or params.cursor is None) and result.next_cursor is None
         return self._absorb_tool_listing(result, complete=whole)

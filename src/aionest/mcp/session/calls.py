@@ -10,7 +10,7 @@ import asyncio
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._untrusted import for_log
@@ -22,6 +22,7 @@ from .tracing import span
 
 if TYPE_CHECKING:
     from mcp.shared.session import ProgressFnT
+    from mcp.types import CallToolResult
 
     from .connection import Connection
     from .fleet import Fleet
@@ -102,7 +103,7 @@ class Calls:
             try:
                 raw = await self._fleet.request(
                     tool.server,
-                    lambda session: sdk.call_tool(session, tool.original_name, call.arguments, listener),
+                    lambda session: _called(session, connection, call, listener),
                     timeout=call.timeout,
                     repeatable=tool.read_only or tool.idempotent,
                     what=f"call of {tool.original_name!r}",
@@ -175,6 +176,15 @@ class Calls:
             what=f"prompt {name!r}",
         )
         return _blocks(result.get("messages"))
+
+
+def _called(
+    session: sdk.Session, connection: Connection, call: ToolCall, listener: ProgressFnT | None
+) -> Awaitable[CallToolResult]:
+    tool = call.tool
+    if tool.task_support == "required" and sdk.takes_tasks(connection.capabilities):
+        return sdk.call_task(session, tool.original_name, call.arguments)
+    return sdk.call_tool(session, tool.original_name, call.arguments, listener)
 
 
 def _blocks(value: object) -> Blocks:

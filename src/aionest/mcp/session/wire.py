@@ -2,7 +2,7 @@
 
 Contract: nothing is done where nobody wants to see it. What is told is text: the message's JSON without the secrets of the server's
 configuration, its first LONGEST characters; a line that is no message as it is. Told in order, of both ways together, beside the session.
-Calls to processes are told where they are written and read, so they go their usual way; over HTTP they take the SDK's.
+Calls are told where they are written and read, so they go their usual way.
 
 On the loop only.
 """
@@ -13,15 +13,18 @@ import json
 from typing import TYPE_CHECKING
 
 import anyio
+from pydantic_core import to_json
 
 from ..sdk import encode
+from ..sdk.shortcut import HttpOut
 from ..transport.pipes import Incoming as PipeIn
 from ..transport.pipes import Outgoing as PipeOut
 from .callbacks import Notifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from .._json import JsonObject
     from ..auth import Secrets
     from ..sdk.line import Incoming, Outgoing, SessionMessage
 
@@ -44,6 +47,8 @@ class Wire:
         if isinstance(read, PipeIn) and isinstance(write, PipeOut):
             read.tap, write.tap = self._received, self._sent
             return read, write
+        if isinstance(write, HttpOut):
+            return _In(read, self._received), _HttpOut(write, self._sent, self._received)
         return _In(read, self._received), _Out(write, self._sent)
 
     def _sent(self, line: bytes) -> None:
@@ -100,6 +105,26 @@ class _Out(anyio.abc.ObjectSendStream["SessionMessage"]):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+class _HttpOut(_Out):
+    """With calls beside the messages."""
+
+    def __init__(self, inner: Outgoing, tell: Callable[[bytes], None], tell_received: Callable[[bytes], None]) -> None:
+        super().__init__(inner, tell)
+        assert isinstance(inner, HttpOut)
+        self._asked = inner
+        self._tell_received = tell_received
+
+    async def ask(self, number: int, line: bytes, headers: Mapping[str, str]) -> JsonObject | None:
+        self._tell(line)
+        found = await self._asked.ask(number, line, headers)
+        if found is not None:
+            self._tell_received(to_json({"jsonrpc": "2.0", "id": number, "result": found}))
+        return found
+
+    async def hand_over(self, item: SessionMessage) -> None:
+        await self._asked.hand_over(item)  # it was told already
 
 
 __all__ = ["Wire"]
