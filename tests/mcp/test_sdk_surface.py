@@ -44,6 +44,7 @@ OURS = {
     "_watched",
     "_give_up",
     "_held",
+    "_order",
     "_waiting",
     "_validators",
     "_assume_complete",
