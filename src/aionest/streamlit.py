@@ -24,7 +24,7 @@ from aionest._untrusted import for_label, for_stream
 from aionest.mcp import Tool, ToolResult, ToolsConfig, ToolsLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     Configuration = ToolsConfig | Mapping[str, object] | str | Path | None
@@ -176,23 +176,11 @@ def call(
 
     Raises what ``ToolsLoader.call`` raises. Thread-safety: script threads.
     """
-    work = _Work(loader, tool, arguments, timeout)
-    name = label or for_label(work.tool.title or work.tool.name)
+    work = Work(loader, tool, arguments, timeout)
     slot = st.empty()
-    begin = time.monotonic()
-    shown = ""
     ended = False
     try:
-        while not work.wait():
-            latest = work.latest()
-            if latest is not None:
-                value, total, message = latest
-                share = max(0.0, min(1.0, value / total)) if total else 0.0
-                slot.progress(share, text=f"{name}: {for_label(message or f'{value:g}', 200)}")
-                shown = "progress"
-            elif shown != "progress" and f"{time.monotonic() - begin:.0f}" != shown:
-                shown = f"{time.monotonic() - begin:.0f}"
-                slot.caption(f"{name}: {shown} s")
+        work.follow(slot, label)
         ended = True
         return work.future.result()
     finally:
@@ -223,7 +211,7 @@ def stream(
 
     Raises what ``ToolsLoader.call`` raises, at the first step. Thread-safety: script threads, one at a time.
     """
-    work = _Work(loader, tool, arguments, timeout)
+    work = Work(loader, tool, arguments, timeout)
     shown = str if markdown else for_stream
     try:
         done = False
@@ -240,13 +228,14 @@ def stream(
         work.future.cancel()
 
 
-class _Work:
-    """A call that runs on the portal while a script waits for it."""
+class Work:
+    """A call that runs on the portal while a script waits for it: what ``call`` and ``stream`` are made of."""
 
     def __init__(
         self, loader: ToolsLoader, tool: str | Tool, arguments: Mapping[str, object] | None, timeout: float | None
     ) -> None:
         self.tool = tool if isinstance(tool, Tool) else loader.find(tool)
+        self.begin = time.monotonic()
         self.steps: queue.SimpleQueue[tuple[float, float | None, str | None]] = queue.SimpleQueue()
 
         async def step(value: float, total: float | None, message: str | None) -> None:
@@ -263,6 +252,24 @@ class _Work:
             return True
         st.session_state.get("aionest look")  # any access is a point where a script may be stopped
         return False
+
+    def follow(self, slot: DeltaGenerator, label: str | None = None, until: Callable[[], object] = bool) -> bool:
+        """Show how far it is until it is over, or ``until()`` is true; whether it is over."""
+        name = label or for_label(self.tool.title or self.tool.name)
+        shown = ""
+        while not self.wait():
+            if until():
+                return False
+            latest = self.latest()
+            if latest is not None:
+                value, total, message = latest
+                share = max(0.0, min(1.0, value / total)) if total else 0.0
+                slot.progress(share, text=f"{name}: {for_label(message or f'{value:g}', 200)}")
+                shown = "progress"
+            elif shown != "progress" and f"{time.monotonic() - self.begin:.0f}" != shown:
+                shown = f"{time.monotonic() - self.begin:.0f}"
+                slot.caption(f"{name}: {shown} s")
+        return True
 
     def latest(self) -> tuple[float, float | None, str | None] | None:
         """The newest step of its progress since the last look."""

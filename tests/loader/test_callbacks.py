@@ -16,7 +16,7 @@ from support import eventually
 
 pytest.importorskip("mcp")
 
-from aionest.mcp import CallTimeout
+from aionest.mcp import CallTimeout, asking_server
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
@@ -60,6 +60,27 @@ def test_elicitation(make_loader, given, answer):
     got = ask(make_loader(ONE, elicitation=elicitation), "elicitation/create", QUESTION)
     assert asked == ["Your name?"]
     assert (got == answer) if given else (got["action"] == answer)
+
+
+def test_who_asks_is_told(make_loader):
+    told = []
+    two = {**ONE, "two": ONE["one"]}
+
+    async def elicitation(params):
+        told.append(asking_server())
+
+    def sampling(params):  # in a thread
+        told.append(asking_server())
+
+    loader = make_loader(two, elicitation=elicitation, sampling=sampling)
+    ask(loader, "elicitation/create", QUESTION)
+    loader.call("two.ask", {"method": "sampling/createMessage", "params": SAMPLE})
+    assert told == ["one", "two"] and asking_server() is None
+
+
+def test_a_completion_is_declined(make_loader):
+    answer = ask(make_loader(ONE, sampling=lambda params: None), "sampling/createMessage", SAMPLE)
+    assert (answer["code"], answer["message"]) == (-1, "declined by the person")
 
 
 FORM = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aionest.app.asking import Running
     from aionest.mcp import Tool, ToolResult, ToolsRetriever
 
 HISTORY = 50  # calls that a browser session keeps
@@ -48,12 +49,14 @@ class Past:
     """What a browser session did here; survives the way to other pages and back.
 
     Streamlit starts the next run of the script while the one before is still being stopped: the new run itself enters the
-    call that it ends, so that it can show it, and what the old one does afterwards counts no more.
+    call that it ends, so that it can show it, and what the old one does afterwards counts no more. A call whose server waits for an
+    answer is not ended by that.
     """
 
     entries: list[Entry] = field(default_factory=list)
     given: dict[str, dict[str, object]] = field(default_factory=dict)  # by tool, the last arguments
     tool: str = ""
+    held: Running | None = None  # the call that runs, or waits for an answer
     again: dict[str, object] | None = None  # what the tool is to be called with in this run of the script, by no form
     index: tuple[list[Tool], ToolsRetriever] | None = None  # of the tools that were searched last
     _made: int = 0
@@ -78,9 +81,16 @@ class Past:
             self.entries.insert(0, entry)
             del self.entries[HISTORY:]
 
+    @property
+    def running(self) -> Entry | None:
+        """The call that is not over."""
+        return self._running
+
     def stop(self) -> None:
-        """A run of the script begins: a call of the one before is being stopped."""
-        entry = self._running
+        """End the call that is not over."""
+        entry, held, self.held = self._running, self.held, None
+        if held is not None:
+            held.end()
         if entry is not None:
             self.finish(entry, error=STOPPED)
 

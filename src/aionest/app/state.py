@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from aionest.app import asking
 from aionest.mcp import ToolsConfig, ToolsError
 from aionest.mcp.auth import Trust, would_start
 from aionest.streamlit import call, tools_loader
@@ -70,7 +71,7 @@ class Journal:
     """The calls of all browser sessions, what servers logged, and what went over the wire."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a finalizer may end a call amid it
         self._calls: deque[Call] = deque(maxlen=KEPT)
         self._logs: deque[tuple[float, str, str, str]] = deque(maxlen=KEPT)
         self._messages: deque[Message] = deque(maxlen=KEPT)
@@ -134,29 +135,37 @@ class Journal:
         with self._guard:
             self._messages.clear()
 
-    @contextmanager
-    def entry(self, tool: Tool, page: str) -> Iterator[Call]:
-        """Enter a call for the time of the block."""
+    def begin(self, tool: Tool, page: str) -> Call:
+        """A call begins."""
         one = Call(tool.name, tool.server, self.visit().name, page, time.time())
         with self._guard:
             self._calls.append(one)
             self._counts[one.server, one.by, "running"] += 1
+        return one
+
+    def end(self, one: Call, outcome: str, error: str = "") -> None:
+        """It has ended so, if it has not ended before."""
+        with self._guard:
+            if one.end is not None:
+                return
+            one.outcome, one.error, one.end = outcome, error[:2000], time.time()
+            self._counts[one.server, one.by, "running"] -= 1
+            self._counts[one.server, one.by, outcome] += 1
+
+    @contextmanager
+    def entry(self, tool: Tool, page: str) -> Iterator[Call]:
+        """Enter a call for the time of the block."""
+        one = self.begin(tool, page)
         try:
             yield one
         except ToolsError as exc:
-            one.outcome, one.error = "failed", str(exc)
+            self.end(one, "failed", str(exc))
             raise
         except BaseException:  # the script is being stopped
-            one.outcome = "stopped"
+            self.end(one, "stopped")
             raise
         else:
-            if one.outcome == "running":
-                one.outcome = "done"
-        finally:
-            one.end = time.time()
-            with self._guard:
-                self._counts[one.server, one.by, "running"] -= 1
-                self._counts[one.server, one.by, one.outcome] += 1
+            self.end(one, "done")
 
 
 journal = Journal()
@@ -170,7 +179,7 @@ def run(loader: ToolsLoader, tool: Tool, arguments: dict[str, object], page: str
     with journal.entry(tool, page) as one:
         result = call(loader, tool, arguments)
         if result.is_error:
-            one.outcome, one.error = "failed", result.text[:2000]
+            journal.end(one, "failed", result.text)
         return result
 
 
@@ -205,7 +214,13 @@ def accept(file: Path) -> None:
 
 def ready(file: Path) -> ToolsLoader:
     """The loader of a file; the first time it opens all servers."""
-    loader = tools_loader(str(file), on_log=journal.log, on_message=journal.message)
+    loader = tools_loader(
+        str(file),
+        on_log=journal.log,
+        on_message=journal.message,
+        elicitation=asking.desk.elicitation,
+        sampling=asking.desk.sampling,
+    )
     _opened["last"] = loader
     return loader
 

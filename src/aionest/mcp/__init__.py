@@ -28,6 +28,7 @@ from .errors import (
     UsageError,
 )
 from .loader import ToolsLoader
+from .session.callbacks import asking_server
 from .session.plan import Diff
 from .session.status import ServerStatus, State
 from .tools import Tool, ToolResult, ToolsBundle, ToolsRetriever
@@ -58,6 +59,7 @@ __all__ = [
     "ToolsRetriever",
     "Trust",
     "UsageError",
+    "asking_server",
 ]
 
 for _value in [globals()[_name] for _name in __all__]:

@@ -70,7 +70,7 @@ class ToolsLoader(ServersMethods):
     :param on_progress: called with (tool name, progress, total, message) for calls that give no callback of their own.
     :param on_state: called with a ``ServerStatus`` when a server's state changes.
     :param sampling: answers a server's request for a completion: called with the SDK's request parameters; gives the text,
-        a mapping with ``content``, ``model`` and ``role``, or the SDK's result.
+        a mapping with ``content``, ``model`` and ``role``, None (declined), or the SDK's result.
     :param elicitation: answers a server's question to the person: called with the SDK's request parameters; gives a mapping
         of the answers (accepted), None (declined), or the SDK's result.
     :param roots: called without arguments; gives paths or ``file:`` URIs, or the SDK's result.
@@ -84,7 +84,7 @@ class ToolsLoader(ServersMethods):
         the configuration. For looking at what goes on: it takes time.
 
     Callbacks may be plain functions, which run in a thread, or coroutine functions, which run on the portal's loop. They are
-    called in order; what they raise is logged, or told to the server that has asked.
+    called in order; what they raise is logged, or told to the server that has asked, whose name ``asking_server()`` gives them.
 
     Thread-safety: every method, any thread. The synchronous ones must not be called on another running loop without
     ``aionest.apply()`` where blocking it matters; use the ``_async`` ones there.

@@ -1,17 +1,19 @@
 """Find a tool, fill in its form, call it, look at what it gives.
 
-Contract: a call ends with its result, or by any rerun of the script; either is entered in the history of the browser session.
+Contract: a call ends with its result, or by any rerun of the script; either is entered in the history of the browser session. While its
+server waits for an answer it lives on, until that is given, or *Cancel* or another call ends it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from aionest._untrusted import for_label, for_page
-from aionest.app import forms, history, picker, state, widgets
+from aionest.app import asking, forms, history, picker, state, widgets
 from aionest.app.past import STOPPED, Past
 from aionest.mcp import ToolsError
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from aionest.mcp import Tool, ToolsLoader
 
 DESCRIPTION = 5_000  # characters that are shown
+QUESTION = 5_000
 
 
 def tools() -> None:
@@ -28,7 +31,8 @@ def tools() -> None:
     if loader is None:
         return
     past: Past = st.session_state.setdefault("past", Past())
-    past.stop()
+    if past.held is None or past.held.followed:
+        past.stop()
     available = loader.tools
     if not available:
         st.warning("No server offers any tools. The Servers page says why.")
@@ -55,10 +59,14 @@ def _work(loader: ToolsLoader, past: Past, tool: Tool) -> None:
         problems = wrong or _problems(tool, given)
         if not problems:
             past.given[tool.name] = given
+            past.stop()
             with work:
-                _call(loader, tool, given, past)
+                _begin(loader, tool, given, past)
         for problem in problems:
             widgets.wrong(problem, work)
+    if past.held is not None:
+        with work:
+            _go_on(past, past.held)
     history.show(loader, past)
 
 
@@ -85,15 +93,79 @@ def _problems(tool: Tool, given: dict[str, object]) -> list[str]:
     return []
 
 
-def _call(loader: ToolsLoader, tool: Tool, given: dict[str, object], past: Past) -> None:
-    slot = st.empty()
-    slot.button("Cancel", key="cancel")  # any click reruns the script, which ends the call
+def _begin(loader: ToolsLoader, tool: Tool, given: dict[str, object], past: Past) -> None:
     entry = past.begin(tool, given)
+    one = state.journal.begin(tool, "Tools")
     try:
-        past.finish(entry, state.run(loader, tool, given, "Tools"))
+        past.held = asking.Running(loader, tool, given, functools.partial(state.journal.end, one))
     except ToolsError as exc:
+        state.journal.end(one, "failed", str(exc))
         past.finish(entry, error=str(exc))
-    except BaseException:  # the script is being stopped
-        past.finish(entry, error=STOPPED)
-        raise
-    slot.empty()
+
+
+def _go_on(past: Past, held: asking.Running) -> None:
+    """Wait for a call until it is over, or its server wants an answer."""
+    entry = past.running
+    question = held.question()
+    if question is None:
+        held.followed = True
+        slot, progress = st.empty(), st.empty()
+        slot.button("Cancel", key="cancel")  # any click reruns the script, which ends the call
+        try:
+            over = held.work.follow(progress, until=held.question)
+        except BaseException:  # the script is being stopped
+            held.end()
+            if entry is not None:
+                past.finish(entry, error=STOPPED)
+            raise
+        held.followed = False
+        slot.empty()
+        progress.empty()
+        question = None if over else held.question()
+        if not over and question is None:  # withdrawn, or answered by another browser
+            st.rerun()
+    if question is not None:
+        _ask(past, question)
+        return
+    past.held = None
+    held.end()
+    if entry is not None:
+        try:
+            past.finish(entry, held.work.future.result())
+        except ToolsError as exc:
+            past.finish(entry, error=str(exc))
+
+
+def _ask(past: Past, question: asking.Question) -> None:
+    """Show what a server asks amid a call. All of it is the server's own text."""
+    server = for_label(question.server)
+    asks = "wants a model to answer, and you can in its place" if question.kind == "sampling" else "asks you"
+    with st.form(f"question {question.number}", border=True):
+        st.markdown(f"**{server}** {asks}:")
+        st.text(for_page(question.text, QUESTION))
+        given: dict[str, object] | str = {}
+        wrong: list[str] = []
+        if question.url:
+            st.markdown(":gray[It wants you to open this address. Look at it before you do.]")
+            widgets.code(question.url, None)
+        elif question.kind == "sampling":
+            given = st.text_area("Answer", key=f"answer {question.number}", height=120)
+        else:
+            given, wrong = forms.arguments(question.form)
+        places = widgets.row([1.5, 1.5, 1.5])
+        answered = places[0].form_submit_button("I have opened it" if question.url else "Answer", type="primary")
+        declined = places[1].form_submit_button("Decline")
+        cancelled = places[2].form_submit_button("Cancel the call")
+    if cancelled:
+        past.stop()
+        st.rerun()
+    if declined:
+        question.answer(None)
+        st.rerun()
+    if answered:
+        problems = wrong or (_problems(question.form, given) if isinstance(given, dict) else [])
+        for problem in problems:
+            widgets.wrong(problem)
+        if not problems:
+            question.answer(given)
+            st.rerun()

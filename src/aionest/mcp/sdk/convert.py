@@ -37,13 +37,15 @@ def notification(message: object) -> str:
     return str(getattr(getattr(message, "root", message), "method", ""))
 
 
-def refusal(message: str) -> types.ErrorData:
-    """What a callback answers when it has failed."""
-    return types.ErrorData(code=-32603, message=message)
+def refusal(message: str, code: int = -32603) -> types.ErrorData:
+    """What a callback answers when it has failed, or a person has declined (-1)."""
+    return types.ErrorData(code=code, message=message)
 
 
 def sampled(answer: object, params: object = None) -> object:
-    """What a sampling callback gave, as the SDK's type: a string is the assistant's text, a mapping holds the fields."""
+    """What a sampling callback gave, as the SDK's type: a string is the assistant's text, a mapping holds the fields, None declines."""
+    if answer is None:
+        return refusal("declined by the person", -1)
     if isinstance(answer, str):
         answer = {"content": {"type": "text", "text": answer}}
     if isinstance(answer, Mapping):

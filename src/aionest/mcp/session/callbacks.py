@@ -44,7 +44,7 @@ class Callbacks:
     tokens: Store | None = None
     message: Callable[[str, str, str], object] | None = None
 
-    def answers(self, clock: AnsweringClock) -> dict[str, Callable[..., object]]:
+    def answers(self, server: str, clock: AnsweringClock) -> dict[str, Callable[..., object]]:
         """What the SDK's session is given to answer the server's questions."""
         found = {}
         for name, keyword, convert in (
@@ -54,20 +54,31 @@ class Callbacks:
         ):
             function = getattr(self, name)
             if function is not None:
-                found[keyword] = _answering(name, function, convert, clock)
+                found[keyword] = _answering(server, name, function, convert, clock)
         return found
 
 
+_asking: contextvars.ContextVar[str | None] = contextvars.ContextVar("aionest_asking_server", default=None)
+
+
+def asking_server() -> str | None:
+    """The server that asks, in a callback of ``sampling``, ``elicitation`` or ``roots``; None elsewhere."""
+    return _asking.get()
+
+
 def _answering(
-    name: str, function: Callable[..., object], convert: Callable[..., object], clock: AnsweringClock
+    server: str, name: str, function: Callable[..., object], convert: Callable[..., object], clock: AnsweringClock
 ) -> Callable[..., object]:
     async def answer(context: object, *params: object) -> object:  # there are none for roots
         with clock.answering():
+            before = _asking.set(server)
             try:
                 return convert(await call_back(function, *params), *params)
             except Exception as exc:
                 log.exception("the callback for %s has failed", name)
                 return refusal(f"the client's callback failed: {type(exc).__name__}")
+            finally:
+                _asking.reset(before)
 
     return answer
 

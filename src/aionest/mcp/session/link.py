@@ -233,7 +233,7 @@ class Link:
             message_handler=self._on_message,
             logging_callback=self._on_log,
             log_level=self._log_level(),
-            **callbacks.answers(clock),
+            **callbacks.answers(self.config.name, clock),
         )
 
     def _log_level(self) -> str:
