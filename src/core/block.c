@@ -268,7 +268,9 @@ an_block_next(an_thread *th)
             i = 0;
         }
         else if (AN_LIKELY(may_go_on(th->run, b))) {
-            return (an_block *)an_ring_take(&th->pending, i);
+            (void)an_ring_take(&th->pending, i);
+            b->handed = 1;
+            return b;
         }
         else {
             i++;

@@ -37,7 +37,6 @@ wake_ready(an_thread *th, PyObject *self)
     int rc = 0;
     an_block *b;
     while (rc == 0 && (b = an_block_next(th)) != NULL) {
-        b->handed = 1;
         rc = an_hub_switch(th, self, b->fiber, b->carrier);
         Py_DECREF(b);
     }

@@ -56,7 +56,6 @@ elsewhere(an_thread *th, an_run *run, PyObject *self, PyObject **target, PyObjec
                 an_foreign_release(b->fiber, b->carrier, self);
                 *carrier = Py_NewRef(b->carrier);
             }
-            b->handed = 1;
             *target = Py_NewRef(b->fiber);
             Py_DECREF(b);
             return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;

@@ -11,21 +11,25 @@
 static int
 lend_base(an_thread *th)
 {
-    an_block *b;
-    while ((b = an_block_next(th)) != NULL) {
+    while (an_block_is_pending(th)) {
         an_contexts contexts;
         PyObject *self = an_fiber_current();
         if (self == NULL || an_contexts_leave(&contexts) < 0) {
             Py_XDECREF(self);
-            Py_DECREF(b);
             return -1;
         }
-        b->handed = 1;
-        Py_XSETREF(th->idle_base, self);
-        an_fiber_take(&th->fibers, self); /* the one that iterates a loop of a foreign run_forever */
-        int rc = an_hub_switch(th, self, b->fiber, b->carrier);
-        Py_DECREF(b);
-        Py_CLEAR(th->idle_base);
+        int rc = 0;
+        an_block *b = an_block_next(th); /* nothing between this and the switch may fail, or run Python */
+        if (b == NULL) {
+            Py_DECREF(self);
+        }
+        else {
+            Py_XSETREF(th->idle_base, self);
+            an_fiber_take(&th->fibers, self); /* the one that iterates a loop of a foreign run_forever */
+            rc = an_hub_switch(th, self, b->fiber, b->carrier);
+            Py_DECREF(b);
+            Py_CLEAR(th->idle_base);
+        }
         PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
         if (an_contexts_enter(&contexts) < 0) {
             rc = -1;
