@@ -237,6 +237,15 @@ async def suspended_memory(scale):
     return (await suspended(scale))[1]
 
 
+def top_level(scale):
+    """Whole runs that do nothing: mainly a loop that is made and closed."""
+    n = max(1, int(2_000 * scale))
+    start = clock()
+    for _ in range(n):
+        asyncio.run(noop())
+    return (clock() - start) / n
+
+
 def import_time():
     """Inside a new process, once asyncio is there: the start of two processes differs by more than what is measured."""
     what = "import aionest; aionest.apply()" if IMPLEMENTATION == "aionest" else "pass"
@@ -247,6 +256,8 @@ def import_time():
 def answer(workload, scale):
     if workload == "import":
         return import_time()
+    if workload == "top_level":
+        return top_level(scale)
     loop = new_loop()
     try:
         return loop.run_until_complete((WORKLOADS.get(workload) or globals()[workload])(scale))

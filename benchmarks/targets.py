@@ -29,6 +29,7 @@ TARGETS = {
     "await_sleep0": (("greenback:await_sleep0", "aionest:await_sleep0"), 0.25),
     "suspended_time": (("greenback:suspended_time", "aionest:suspended_time"), 0.30),
     "suspended_memory": (("greenback:suspended_memory", "aionest:suspended_memory"), 2.0),
+    "top_level": (("stock", "aionest", "nest_asyncio", "nest_asyncio2"), 1.25),
     "import": (("stock:import", "aionest:import"), None),
 }
 IMPORT_MS = 5.0  # milliseconds over `import asyncio`
@@ -63,5 +64,6 @@ TITLES = {
     "await_sleep0": "await_(asyncio.sleep(0)), to greenback's",
     "suspended_time": "20 000 suspended at once: time each, to greenback's",
     "suspended_memory": "20 000 suspended at once: memory each, to greenback's",
+    "top_level": "a top-level asyncio.run that does nothing (nest_asyncio leaves its loop open)",
     "import": "import aionest; aionest.apply(): ms over import asyncio",
 }

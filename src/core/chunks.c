@@ -10,7 +10,8 @@
 #define AN_BLOCK ((size_t)1 << 20)
 #define AN_CHUNKS_PER_BLOCK (AN_BLOCK / AN_CHUNK)
 #define AN_CHUNKS_SPARE 2
-#define AN_CHUNKS_FROM 10 /* fibers: more than are kept idle beside the active one, so they come and go */
+#define AN_CHUNKS_FROM 10   /* fibers at once: more than are kept idle beside the active one, so they come and go */
+#define AN_CHUNKS_AFTER 100 /* fibers in all: each top-level run has a new one */
 
 typedef struct block {
     struct block *prev, *next; /* in `room` */
@@ -187,7 +188,8 @@ chunk_free(void *ctx, void *p, size_t size)
 void
 an_chunks_wanted(Py_ssize_t fibers)
 {
-    if (installed || fibers < AN_CHUNKS_FROM) {
+    static size_t made;
+    if (installed || (++made < AN_CHUNKS_AFTER && fibers < AN_CHUNKS_FROM)) {
         return;
     }
     installed = 1;

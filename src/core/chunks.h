@@ -17,8 +17,9 @@
 
 #include "compat.h"
 
-/* One more fiber is made beside so many. Puts the allocator in place, once, if they are more than a process needs that nests
- * a little: idle hubs are kept, so those few are made once. Nothing happens where CPython or the system has no use for it. */
+/* One more fiber is made beside so many. Puts the allocator in place, once, if they are more than a process needs that runs
+ * and nests a little: idle hubs are kept, so those few are made once for each top-level run. Nothing happens where CPython or
+ * the system has no use for it. */
 void an_chunks_wanted(Py_ssize_t fibers);
 
 /* blocks mapped now, for tests */

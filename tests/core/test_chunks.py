@@ -64,10 +64,26 @@ def test_a_process_that_nests_a_little_keeps_its_allocator(child):
             await asyncio.gather(*tasks)
             return blocks
 
-        print([asyncio.run(main(3)) for _ in range(10)], asyncio.run(main(100)) > 0)
+        print([asyncio.run(main(3)) for _ in range(10)], asyncio.run(main(100)) > 0, flush=True)
         """
     )
     assert (r.stdout, r.stderr) == (f"{[0] * 10} True\n", "")
+
+
+def test_many_short_runs_need_no_memory_of_their_own(child):
+    r = child(
+        """
+        import asyncio
+        import aionest
+        from aionest import _core
+
+        aionest.apply()
+        for _ in range(200):
+            asyncio.run(asyncio.sleep(0))
+        print(_core._counters()["chunk_blocks"])
+        """
+    )
+    assert (r.stdout, r.stderr) == ("1\n", "")
 
 
 def test_frames_deeper_than_a_chunk(applied):

@@ -59,8 +59,22 @@ def _is_idle(loop: Any) -> bool:
         and UnixLoop.shutdown_default_executor is stock_executor
         and not asyncgens.abandoned
         and len(getattr(loop._selector, "_fd_to_key", ())) == 1
-        and not asyncio.all_tasks(loop)
+        and _has_no_task(loop)
     )
+
+
+# where tasks are noted, up to 3.13; asking all_tasks() is dear beside what a short run takes
+_sets: list[object] = [
+    vars(tasks)[name] for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks") if name in vars(tasks)
+]
+if sys.version_info >= (3, 14):
+    _sets.clear()
+
+
+def _has_no_task(loop: asyncio.AbstractEventLoop) -> bool:
+    if _sets and not any(getattr(one, "data", one) for one in _sets):
+        return True
+    return not asyncio.all_tasks(loop)
 
 
 class _NoLoop:
@@ -73,13 +87,16 @@ class _NoLoop:
         pass
 
 
+_no_loop = _NoLoop()
+
+
 def _count_names() -> None:
     """asyncio's two steps are tasks: they take a name each, and those of the next run follow."""
+    step = _step()
     for _ in range(2):
-        step = _step()
-        task = tasks.Task(step, loop=_NoLoop())  # type: ignore[arg-type]
+        task = tasks.Task(step, loop=_no_loop)  # type: ignore[arg-type]
         task._log_destroy_pending = False  # type: ignore[attr-defined]
-        step.close()
+    step.close()
 
 
 async def _step() -> None:

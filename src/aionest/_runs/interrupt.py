@@ -93,3 +93,5 @@ def run_interruptible(loop: Any, task: Any, interrupt: Interrupt) -> Any:
             # the loop was stopped, or interrupted a second time: nobody will wait for it any more
             task._log_destroy_pending = False
         raise
+    finally:
+        interrupt.task = None
