@@ -48,7 +48,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic free-threaded windows windows-ci macos-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-app bench-portal clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic free-threaded windows windows-ci macos-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-app bench-portal pictures clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -246,6 +246,12 @@ bench-app: $(BENCH)/.ready
 # the portal against other ways to wait for a coroutine, a kept session against one for each call
 bench-portal: $(BENCH)/.ready
 	$(BENCH)/bin/python benchmarks/portal_call.py $(ARGS)
+
+# those of the documentation that are made by programs. Chromium is Debian's: apt-get install chromium
+pictures: $(ENV)/.test
+	$(PY) tools/bar_charts.py README.md docs/images/figures.svg
+	$(PY) tools/terminal_picture.py docs/images/terminal.svg
+	$(PY) tools/app_pictures.py docs/images --docs
 
 clean:
 	rm -rf build
