@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import sys
 import textwrap
 
+import forked
 import pytest
 import support
 
@@ -76,16 +76,25 @@ def test_notebooks_show_it_and_fetch_nothing(make_loader):
     assert "Seven" in loader.call("one.look")._repr_html_()
 
 
-def test_the_command_line_shows_it(tmp_path):
+@pytest.fixture(scope="session")
+def commands():
+    with forked.COMMANDS.there():
+        yield forked.COMMANDS
+
+
+@pytest.fixture(scope="session")
+def pages():
+    with forked.PAGES.there():
+        yield forked.PAGES
+
+
+def test_the_command_line_shows_it(tmp_path, commands):
     pytest.importorskip("typer")
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": ONE}}))
     environ = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
 
     def run(*words):
-        command = [sys.executable, "-m", "aionest", "mcp", *words]
-        return subprocess.run(
-            command, env=environ, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
-        )
+        return commands.run([sys.executable, "-m", "aionest", "mcp", *words], env=environ, timeout=120)
 
     checked = run("check")
     assert checked.returncode == 0 and SAID in checked.stdout, checked.stdout + checked.stderr
@@ -93,7 +102,7 @@ def test_the_command_line_shows_it(tmp_path):
     assert "eight" in called.stdout and "Seven: seven; aionest mcp read one note://7" in called.stderr, called.stderr
 
 
-def test_the_app_shows_it(tmp_path):
+def test_the_app_shows_it(tmp_path, pages):
     support.needs("streamlit")
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": ONE}}))
     environ = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
@@ -113,5 +122,5 @@ def test_the_app_shows_it(tmp_path):
         assert not app.exception, app.exception
     """
     words = [sys.executable, "-c", f"SAID = {SAID!r}\n{textwrap.dedent(program)}"]
-    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    done = pages.run(words, env=environ, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr

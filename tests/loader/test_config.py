@@ -1207,19 +1207,29 @@ def test_threads(tmp_path):
     assert failures == [] and len(ToolsConfig(file).list()) == 21
 
 
-WRITER = """
-import sys
+WRITERS = """
+import os, sys
 from aionest.mcp import ToolsConfig, TokenStore
 from aionest.mcp.auth import Trust
-folder, mark = sys.argv[1:]
-store, trust = TokenStore(folder + "/tokens.json"), Trust(folder + "/trust.json")
-print("ready", flush=True)
-sys.stdin.readline()
-for i in range(20):
-    store.set(f"{mark}{i}", {"i": i})
-    config = ToolsConfig(folder + "/mcp.json")
-    assert config.set(f"{mark}{i}", {"command": "x"}) and config.save(), config.errors
-    trust.accept(f"{folder}/{mark}{i}.yaml")
+folder = sys.argv[1]
+
+def write(mark):
+    store, trust = TokenStore(folder + "/tokens.json"), Trust(folder + "/trust.json")
+    os.write(1, b"r")
+    assert os.read(0, 1) == b"g"
+    for i in range(20):
+        store.set(f"{mark}{i}", {"i": i})
+        config = ToolsConfig(folder + "/mcp.json")
+        assert config.set(f"{mark}{i}", {"command": "x"}) and config.save(), config.errors
+        trust.accept(f"{folder}/{mark}{i}.yaml")
+
+pids = []
+for mark in "abc":
+    pids.append(os.fork())
+    if not pids[-1]:
+        write(mark)
+        sys.exit()
+print(*(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids))
 """
 
 
@@ -1228,16 +1238,9 @@ def test_processes_keep_what_others_write(tmp_path):
     names = [f"{mark}{i}" for mark in "abc" for i in range(20)]
     for name in names:
         write(tmp_path / f"{name}.yaml", "s: {command: x}\n")
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), mark], **pipes) for mark in "abc"]
-    for writer in writers:
-        assert writer.stdout.readline()
-    for writer in writers:
-        writer.stdin.write(b"go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        writer.communicate(timeout=120)
-    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    with subprocess.Popen([sys.executable, "-c", WRITERS, str(tmp_path)], stdin=-1, stdout=-1) as writers:
+        assert writers.stdout.read(3) == b"rrr"
+        assert writers.communicate(b"ggg", timeout=120)[0] == b"0 0 0\n"
     store, trust = TokenStore(tmp_path / "tokens.json"), Trust(tmp_path / "trust.json")
     assert [name for name in names if store.get(name) is None] == []
     assert sorted(ToolsConfig(tmp_path / "mcp.json").list()) == sorted(names)
