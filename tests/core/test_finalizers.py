@@ -78,6 +78,14 @@ def hooked(nests):
         sys.set_asyncgen_hooks(*before)
 
 
+async def cancelled(task, started, *message):
+    """A task of it, cancelled when what nests in it has started."""
+    t = asyncio.ensure_future(task())
+    await started.wait()
+    t.cancel(*message)
+    return t
+
+
 def nested_run(coro):
     return asyncio.run(coro)
 
@@ -99,11 +107,7 @@ def test_a_cancellation_that_interrupts_it_reaches_the_task(run, how, where):
         await asyncio.sleep(60)
 
     async def main():
-        nonlocal started
-        started = asyncio.Event()
-        t = asyncio.ensure_future(task())
-        await started.wait()
-        t.cancel("why")
+        t = await cancelled(task, started, "why")
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(t, 20)
         assert t.cancelled()
@@ -111,7 +115,7 @@ def test_a_cancellation_that_interrupts_it_reaches_the_task(run, how, where):
             assert t.cancelling() == 1
         return "done"
 
-    started: asyncio.Event | None = None
+    started = asyncio.Event()
     ended, went_on = [], []
     assert run(main) == "done"
     assert (ended, went_on) == (["CancelledError"], [1])
@@ -145,16 +149,12 @@ def test_the_task_may_be_over_before_it_awaits_again(run):
         return 1
 
     async def main():
-        nonlocal started
-        started = asyncio.Event()
-        t = asyncio.ensure_future(task())
-        await started.wait()
-        t.cancel()
+        t = await cancelled(task, started)
         with pytest.raises(asyncio.CancelledError):
             await t
         return "done"
 
-    started: asyncio.Event | None = None
+    started = asyncio.Event()
     ended = []
     assert run(main) == "done"
 
@@ -204,15 +204,11 @@ def test_a_call_of_the_same_function_by_hand_is_no_finalizer(run):
         return 1
 
     async def main():
-        nonlocal started
-        started = asyncio.Event()
-        t = asyncio.ensure_future(task())
-        await started.wait()
-        t.cancel()
+        t = await cancelled(task, started)
         assert await asyncio.wait_for(t, 20) == 1
         return "done"
 
-    started: asyncio.Event | None = None
+    started = asyncio.Event()
     ended = []
     assert run(main) == "done"
     assert ended == ["CancelledError"]
