@@ -39,8 +39,8 @@ INSTALL := tools/install.sh
 # where it is set, as in many images of containers, each process compiles every module that it imports: a test of the
 # command line takes twice as long
 unexport PYTHONDONTWRITEBYTECODE
-# most tests wait more than they compute
-WORKERS ?= 4
+# most tests wait more than they compute; but each worker collects all tests, which takes it seconds
+WORKERS ?= 3
 XDIST = -n $(WORKERS) --dist worksteal
 PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 

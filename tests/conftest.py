@@ -75,10 +75,11 @@ def pytest_sessionfinish(session, exitstatus):
 
 def pytest_collection_finish(session):
     """What was imported is no garbage: the collections after each test need not look at it again."""
-    from hypothesis import given, settings, strategies
+    if "hypothesis" in sys.modules:
+        from hypothesis import given, settings, strategies
 
-    # what Hypothesis makes at its first use it looks for among the objects that are not frozen
-    settings(max_examples=1, database=None)(given(strategies.none())(lambda _: None))()
+        # what it makes at its first use it looks for among the objects that are not frozen
+        settings(max_examples=1, database=None)(given(strategies.none())(lambda _: None))()
     # descriptors that uvloop keeps for the whole process come with its first loop
     for make in INSTALLED.values():
         loop = make()()
