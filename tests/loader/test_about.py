@@ -124,3 +124,42 @@ def test_the_app_shows_it(tmp_path, pages):
     words = [sys.executable, "-c", f"SAID = {SAID!r}\n{textwrap.dedent(program)}"]
     done = pages.run(words, env=environ, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+WRONG = {
+    "icons": "nope",
+    "execution": {"taskSupport": "sometimes"},
+    "annotations": [1],
+    "title": {"x": 1},
+}
+AWAY = [
+    {"type": "resource_link", "uri": "docs/a b.md", "name": "relative"},
+    {"type": "resource", "resource": {"uri": "ui://x\x1b]0;y\x07 z", "mimeType": "text/plain", "text": "inner"}},
+    {"type": "text", "text": "after"},
+]
+
+
+def test_a_tool_is_not_lost_for_what_nobody_needs_to_call_it(make_loader):
+    tools = [{"name": f"t_{key}", "inputSchema": {"type": "object"}, key: value} for key, value in WRONG.items()]
+    tools.append({"name": "none", "inputSchema": 7, "icons": "nope"})
+    known = {**KNOWN, "tools/list": {"tools": tools}}
+    loader = make_loader({"one": {**ONE, "args": ["-c", SERVER, json.dumps(known)]}})
+    assert {tool.original_name for tool in loader.tools.values()} == {f"t_{key}" for key in WRONG}
+    said = loader.status["one"].left_out
+    assert len(said) == 5 and any(one.startswith("icons of tool 't_icons'") for one in said), said
+    assert loader.call("one.t_icons").text is not None
+
+
+def test_addresses_that_are_no_urls_are_kept(make_loader):
+    known = {**KNOWN, "tools/call": {"content": AWAY}}
+    loader = make_loader({"one": {**ONE, "args": ["-c", SERVER, json.dumps(known)]}})
+    content = loader.call("one.look").content
+    assert content[0]["uri"] == AWAY[0]["uri"] and content[1]["resource"]["uri"] == AWAY[1]["resource"]["uri"]
+    assert content[1]["resource"]["text"] == "inner" and content[2]["text"] == "after"
+
+
+def test_a_tools_repr_has_no_control_characters():
+    from aionest.mcp import Tool
+
+    one = Tool("t", input_schema={"type": "object", "properties": {"a\x1b[2J\u202e\n": {}}})
+    assert repr(one).isprintable(), repr(one)

@@ -91,6 +91,8 @@ FORM = {
             "name": {"type": "string", "default": "Ada"},
             "age": {"type": "integer", "default": 36},
             "sure": {"type": "boolean", "default": False},
+            "odd": {"type": "object", "default": {"a": 1}},
+            "odder": {"type": "array", "items": {"type": "integer"}, "default": [1]},
             "rank": {"type": "string"},
         },
     },

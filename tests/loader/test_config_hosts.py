@@ -261,6 +261,11 @@ def test_the_registrys_description(tmp_path):
             {"registryType": "oci", "identifier": "reg.example.com/w:1"},
             ["docker", "run", "-i", "--rm", "reg.example.com/w:1"],
         ),
+        (
+            {"registryType": "oci", "identifier": "reg.example.com:5000/w", "version": "2"},
+            ["docker", "run", "-i", "--rm", "reg.example.com:5000/w:2"],
+        ),
+        ({"registryType": "pypi", "identifier": "w", "version": "latest"}, ["uvx", "w@latest"]),
     ],
 )
 def test_packages_of_the_registry(package, words):
@@ -339,3 +344,58 @@ def test_nonsense_is_an_error_and_no_crash(tmp_path, key, value):
         text = f"{key} = {json.dumps(value)}"
     file.write_text(text)
     assert ToolsConfig(file).list() == []
+
+
+def from_text(tmp_path, name, text):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    config = ToolsConfig(path)
+    assert not config.errors, config.errors
+    return config
+
+
+def test_codex_that_enables_nothing_and_names_its_token(tmp_path):
+    text = """\ufeff[mcp_servers."a.b"]
+command = "x"
+env_vars = ["ONE", { name = "TWO", source = "local" }]
+enabled_tools = []
+required = true
+[mcp_servers.web]
+url = "https://x.example.com/mcp"
+bearer_token = "${literal}"
+"""
+    servers = from_text(tmp_path, ".codex/config.toml", text).servers
+    one, web = servers["a.b"], servers["web"]
+    assert one.exclude == ["*"] and one.required and set(one.env) == {"ONE", "TWO"}
+    assert web.resolved(environ={}).auth == {"type": "bearer", "token": "${literal}"}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"mcp": {"allowed": ["a", "b"], "excluded": ["b"]}},
+        {"allowMCPServers": ["a"]},
+        {"excludeMCPServers": ["b", "c"]},
+    ],
+)
+def test_gemini_that_starts_only_some(tmp_path, choice):
+    oauth = {"enabled": True, "clientId": "c", "clientSecret": "$S", "scopes": ["s"]}
+    entries = {"a": {"httpUrl": "https://x.example.com", "oauth": oauth}, "b": {"command": "x"}, "c": {"command": "y"}}
+    servers = from_text(tmp_path, ".gemini/settings.json", json.dumps({**choice, "mcpServers": entries})).servers
+    assert [name for name, one in servers.items() if not one.disabled] == ["a"]
+    login = {"type": "oauth", "client_id": "c", "client_secret": "s", "scopes": ["s"]}
+    assert servers["a"].resolved(environ={"S": "s"}).auth == login
+
+
+def test_opencode_that_only_changes_what_is_described_elsewhere(tmp_path):
+    text = """{ // comment
+    "mcp": { "here": { "type": "local", "command": ["x"], }, "elsewhere": { "enabled": false } }, }"""
+    config = from_text(tmp_path, "opencode.jsonc", text)
+    assert list(config.servers) == ["here"] and "elsewhere" in str(config.warnings)
+
+
+def test_cline_that_names_the_transport_otherwise(tmp_path):
+    entries = {"a": {"url": "https://x.example.com/events", "transportType": "sse"}}
+    config = from_text(tmp_path, "cline_mcp_settings.json", json.dumps({"mcpServers": entries}))
+    assert config.servers["a"].transport == "sse" and not config.warnings

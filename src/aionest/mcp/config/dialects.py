@@ -69,27 +69,33 @@ def _seconds(value: object, unit: float) -> object:
 def _codex(entry: Mapping[str, object]) -> Server:
     plain = _literal(entry)
     names = entry.get("env_vars")
-    kept = {name: f"${{{name}:-}}" for name in (names if isinstance(names, list) else ()) if isinstance(name, str)}
-    token = entry.get("bearer_token_env_var")
+    named = [_map(one).get("name", one) for one in (names if isinstance(names, list) else ())]
+    kept = {name: f"${{{name}:-}}" for name in named if isinstance(name, str)}
+    variable, token = entry.get("bearer_token_env_var"), plain.get("bearer_token")
+    if isinstance(variable, str):
+        token = f"${{{variable}}}"
+    only, never = entry.get("enabled_tools"), entry.get("disabled_tools")
     starting = entry.get("startup_timeout_sec", _seconds(entry.get("startup_timeout_ms"), 1000))
     return _given(
-        **{key: plain.get(key) for key in ("command", "args", "cwd", "url", "enabled")},
+        **{key: plain.get(key) for key in ("command", "args", "cwd", "url", "enabled", "required")},
         env={**kept, **_map(plain.get("env"))},
         headers={
             **_map(plain.get("http_headers")),
             **{name: f"${{{variable}}}" for name, variable in _map(entry.get("env_http_headers")).items()},
         },
-        auth={"type": "bearer", "token": f"${{{token}}}"} if isinstance(token, str) else None,
+        auth={"type": "bearer", "token": token} if isinstance(token, str) else None,
         connect_timeout=starting,
         timeout=entry.get("tool_timeout_sec"),
-        include=entry.get("enabled_tools"),
-        exclude=entry.get("disabled_tools"),
+        include=only,
+        exclude=["*"] if only == [] else never,  # none are enabled
     )
 
 
 def _gemini(entry: Mapping[str, object]) -> Server:
     one = _over(entry, lambda text: re.sub(r"(?<!\$)\$([A-Za-z_]\w*)", r"${\1}", text))
-    streams = one.get("httpUrl")
+    streams, login = one.get("httpUrl"), _map(one.get("oauth"))
+    known = {"clientId": "client_id", "clientSecret": "client_secret", "scopes": "scopes"}
+    given: Server = {known[key]: value for key, value in login.items() if key in known}
     return _given(
         **{key: one.get(key) for key in ("command", "args", "cwd", "env", "headers")},
         url=streams or one.get("url"),
@@ -97,7 +103,17 @@ def _gemini(entry: Mapping[str, object]) -> Server:
         timeout=_seconds(one.get("timeout"), 1000),
         include=one.get("includeTools"),
         exclude=one.get("excludeTools"),
-        auth="oauth" if _map(one.get("oauth")).get("enabled") else None,
+        auth={"type": "oauth", **given} if login.get("enabled") else None,
+        enabled=one.get("enabled"),
+    )
+
+
+def _gemini_selects(root: Mapping[str, object]) -> Callable[[str], bool]:
+    """Which servers it starts."""
+    only = _map(root.get("mcp")).get("allowed", root.get("allowMCPServers"))
+    never = _map(root.get("mcp")).get("excluded", root.get("excludeMCPServers"))
+    return lambda name: not (isinstance(only, list) and name not in only) and not (
+        isinstance(never, list) and name in never
     )
 
 
@@ -118,6 +134,8 @@ def _opencode(entry: Mapping[str, object]) -> Server | str:
     one = _over(_literal(entry), lambda text: re.sub(r"\{env:(\w+)\}", r"${\1:-}", text))
     words = one.get("command")
     command, *args = words if isinstance(words, list) and words else [words]
+    if "type" not in entry and not words and not one.get("url"):
+        return "it only changes a server that is described elsewhere"
     auth = entry.get("oauth")
     known = {"clientId": "client_id", "clientSecret": "client_secret"}
     given: Server = {known[key]: value for key, value in _map(one.get("oauth")).items() if key in known}
@@ -200,8 +218,10 @@ class _Registry:
             before = [*before, *(word for key in env for word in ("-e", key))]
         elif before:
             first = []  # the description says it all
-        joint = {"npm": "@", "pypi": "==", "nuget": "@"}.get(kind)
-        what = f"{name}{joint}{version}" if joint and version else name
+        joint = {"npm": "@", "pypi": "@" if version == "latest" else "==", "nuget": "@", "oci": ":"}[kind]
+        if kind == "oci" and ("@" in name or ":" in name.rpartition("/")[2]):
+            version = None  # the name says it
+        what = f"{name}{joint}{version}" if version else name
         after = self._arguments(self._list(package, "packageArguments", "package_arguments"))
         hint = package.get("runtimeHint") or package.get("runtime_hint")
         return _given(command=hint or command, args=[*first, *before, what, *after], env=env)
@@ -333,6 +353,10 @@ def translated(content: Mapping[object, object], file: Path | None) -> Translati
             made.left_out[str(name)] = found
         else:
             made.servers[str(name)] = found
+    if key == "mcpServers":
+        selects = _gemini_selects(root)
+        for left in [str(name) for name in made.servers if not selects(str(name))]:
+            made.servers[left] = {**made.servers[left], "enabled": False}
     return made
 
 

@@ -15,7 +15,7 @@ from .errors import Problem
 from .text import SourceFloat, SourceInt
 
 ALIASES = {
-    "type": "transport",
+    **dict.fromkeys(("type", "transportType"), "transport"),
     "envFile": "env_file",
     **dict.fromkeys(("serverUrl", "httpUrl"), "url"),  # Windsurf; Gemini
     **dict.fromkeys(("allow", "allowedTools", "includeTools", "enabledTools"), "include"),
@@ -35,7 +35,7 @@ TRANSPORTS = {
 }
 # what other hosts write there and what means nothing here
 IGNORED = set(
-    "description version metadata gallery dev sandbox icon autoApprove alwaysAllow roots trust authProviderType $schema".split()
+    "description version metadata gallery dev sandbox icon autoApprove alwaysAllow watchPaths roots trust authProviderType $schema".split()
 )
 AUTH_TYPES = ("oauth", "client_credentials", "identity_assertion", "bearer")
 _AUTH_ALIASES = {

@@ -158,7 +158,7 @@ def dump_result(result: CallToolResult) -> JsonObject:
         else:
             structured, is_error = of_line.outcome(result)
             return {"content": texts, "structuredContent": structured, "isError": is_error}
-    return result.model_dump(mode="json", by_alias=True)
+    return result.model_dump(mode="json", by_alias=True, warnings=False)  # addresses may be no URLs
 
 
 __all__ = [

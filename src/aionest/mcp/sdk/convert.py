@@ -70,11 +70,18 @@ def elicited(answer: object, params: BaseModel | None = None) -> object:
 
 
 def _defaults(params: BaseModel | None) -> JsonObject:
-    """Of the fields that a server asks for, the defaults of those that have one."""
+    """Of the fields that a server asks for, the defaults of those that have one which an answer may have in it."""
     schema = dump(params).get("requestedSchema") if params is not None else None
     fields = schema.get("properties") if isinstance(schema, dict) else None
     listed = fields.items() if isinstance(fields, dict) else ()
-    return {name: one["default"] for name, one in listed if isinstance(one, dict) and one.get("default") is not None}
+    return {name: one["default"] for name, one in listed if isinstance(one, dict) and _answers(one.get("default"))}
+
+
+def _answers(value: object) -> bool:
+    """May it be a field's answer? One that may not would make the SDK refuse all of them."""
+    if isinstance(value, list):
+        return all(isinstance(one, str) for one in value)
+    return isinstance(value, (str, int, float, bool))
 
 
 def rooted(answer: object, params: object = None) -> object:

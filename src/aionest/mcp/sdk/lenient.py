@@ -13,9 +13,11 @@ from .failures import briefly
 from .line import ClientSession, types
 from .surface import absent, step_aside
 
+_DECORATION = {"annotations", "execution", "icons", "title", "_meta"}  # a tool is called alike without it
+
 
 class LenientSession(ClientSession):
-    """Leaves out only the tools that are described wrongly."""
+    """Leaves out only the tools that are described wrongly, and what is wrong beside the point."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -47,12 +49,23 @@ class LenientSession(ClientSession):
             raise wrong
         good = []
         for number, one in enumerate(tools):
+            name = one.get("name") if isinstance(one, dict) else None
+            what = f"tool {name!r}" if isinstance(name, str) else f"tool number {number + 1}"
             try:
-                types.Tool.model_validate(one)
-                good.append(one)
+                good.append(self.usable(one, what))
             except ValidationError as exc:
-                name = one.get("name") if isinstance(one, dict) else None
-                what = repr(name) if isinstance(name, str) else f"number {number + 1}"
-                self.left_out.append(f"tool {what} is described wrongly: {briefly(exc)}")
+                self.left_out.append(f"{what} is described wrongly: {briefly(exc)}")
         result = types.ListToolsResult.model_validate({**raw, "tools": good})
         return self.noted(result, params)
+
+    def usable(self, tool: object, what: str) -> object:
+        """The tool, without what nobody needs to call it, where only that is wrong."""
+        try:
+            types.Tool.model_validate(tool)
+        except ValidationError as exc:
+            wrong = {str(one["loc"][0]) for one in exc.errors(include_url=False, include_input=False) if one["loc"]}
+            if not isinstance(tool, dict) or not wrong or not wrong <= _DECORATION:
+                raise
+            self.left_out.append(f"{', '.join(sorted(wrong))} of {what}: {briefly(exc)}")
+            return {key: value for key, value in tool.items() if key not in wrong}
+        return tool

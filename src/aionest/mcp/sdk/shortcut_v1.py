@@ -23,6 +23,7 @@ from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import StreamableHTTPTransport
 
 from .._json import JsonObject, RequestId
+from .contents import tool_result
 from .line import SessionMessage
 from .shortcut import HttpOut, PipeIn, PipeOut, Waiting, is_own, line_of, result_of
 from .surface import absent, step_aside
@@ -118,7 +119,7 @@ class Direct:
                 session._progress_callbacks.pop(number, None)
         if isinstance(answer, types.JSONRPCError):
             raise McpError(answer.error)
-        result = types.CallToolResult.model_validate(answer if isinstance(answer, dict) else answer.result)
+        result = tool_result(answer if isinstance(answer, dict) else answer.result)
         if not result.isError:
             await session._validate_tool_result(name, result)
         return result

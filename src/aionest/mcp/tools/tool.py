@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..._untrusted import for_log
 from .. import html
 from ..errors import ArgumentsError, ToolSchemaError, UsageError
 from .coerce import typed
@@ -131,7 +132,7 @@ class Tool:
         return html.tool(self)
 
     def __repr__(self) -> str:
-        return f"<Tool {self.name}({', '.join(self.properties)})>"
+        return f"<Tool {self.name}({for_log(', '.join(map(str, self.properties)))})>"
 
     @property
     def read_only(self) -> bool:
