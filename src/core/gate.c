@@ -48,6 +48,18 @@ microseconds(double seconds)
     return seconds < 0.0 ? 0 : seconds < 1e9 ? (PY_TIMEOUT_T)ceil(seconds * 1e6) : (PY_TIMEOUT_T)1000000000000000;
 }
 
+/* For how long to wait after so many seconds before it is looked for signals again. Where a signal ends no wait for a lock, a
+ * Ctrl-C is seen only then. */
+static double
+pause_after(double seconds)
+{
+#ifdef MS_WINDOWS
+    return seconds < 2 * AN_RELAY_PATIENCE ? seconds : 2 * AN_RELAY_PATIENCE;
+#else
+    return seconds;
+#endif
+}
+
 /* Wait until it is open, at most SECONDS (negative: for ever). REC (or NULL) is the record of the loop that opens it, WAKER (or
  * NULL) wakes that up. 1 open | 0 not in time | -1+exc; runs Python (signals) */
 static int
@@ -81,7 +93,7 @@ wait_open(an_gate *g, double seconds, an_loop *rec, an_waker *waker)
             return 1;
         }
         if ((now = an_loop_now()) >= look) {
-            look = now + (now - begin);
+            look = now + pause_after(now - begin);
             status = PY_LOCK_INTR; /* a signal that came just before the wait has not ended it */
         }
         if (status == PY_LOCK_INTR && Py_MakePendingCalls() < 0) {

@@ -42,6 +42,8 @@ def environment(home):
     return {
         **{k: v for k, v in os.environ.items() if k != "MCP_FILE"},
         "HOME": str(home),
+        "USERPROFILE": str(home),
+        "WIN_PD_OVERRIDE_LOCAL_APPDATA": str(home / "state"),
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_STATE_HOME": str(home / "state"),
         "XDG_CACHE_HOME": str(home / "cache"),

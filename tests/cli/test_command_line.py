@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -32,7 +31,8 @@ def home(tmp_path_factory):
 
 def command(home, *args, columns="80"):
     env = {key: value for key, value in os.environ.items() if key != "MCP_FILE"}
-    env |= {"HOME": str(home), "XDG_STATE_HOME": str(home), "XDG_CACHE_HOME": str(home), "COLUMNS": columns}
+    env |= {"HOME": str(home), "USERPROFILE": str(home), "WIN_PD_OVERRIDE_LOCAL_APPDATA": str(home)}
+    env |= {"XDG_STATE_HOME": str(home), "XDG_CACHE_HOME": str(home), "COLUMNS": columns}
     where = () if "--help" in args or args[0] != "mcp" else ("--config", str(home / "mcp.json"))
     return [sys.executable, "-m", "aionest", *map(str, args), *where], {"env": env, "cwd": home}
 
@@ -44,6 +44,8 @@ def aionest(home, *args, stdin="", columns="80"):
 
 def on_terminal(home, *args, columns):
     """What a terminal shows."""
+    import pty
+
     leader, follower = pty.openpty()
     arguments, options = command(home, *args, columns=columns)
     options["env"]["TERM"] = "dumb"  # no colours in the text

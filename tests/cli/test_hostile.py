@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import sys
 import threading
 from pathlib import Path
@@ -65,6 +64,8 @@ def config(tmp_path):
 
 def on_a_terminal(arguments, tmp_path, typed=b""):
     """All that a program writes on one."""
+    import pty
+
     master, slave = pty.openpty()
     environ = {**os.environ, "TERM": "xterm-256color", "XDG_CACHE_HOME": str(tmp_path), "COLUMNS": "150", "LINES": "50"}
     command = [sys.executable, "-m", "aionest", *arguments]

@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import threading
 import time
 
 import psutil
+import windows
 
 # seconds: a guard against hanging, never an expectation
 GUARD = 240 if os.environ.get("AIONEST_SANITIZED") else 60
@@ -27,7 +29,9 @@ GUARD = 240 if os.environ.get("AIONEST_SANITIZED") else 60
 # what debug mode logs where the machine is slow
 SLOW = re.compile(r"^Executing .* took [0-9.]+ seconds\n", re.MULTILINE)
 
-DEV = ("-X", "dev", "-W", "error::ResourceWarning")
+# development mode, on wine without asyncio's debug mode: windows.SLOW_DEBUG
+DEV_MODE = ("-X", "faulthandler", "-W", "default") if windows.on_wine else ("-X", "dev")
+DEV = (*DEV_MODE, "-W", "error::ResourceWarning")
 
 
 def eventually(condition, what=None, *, timeout=GUARD, every=0.01):
@@ -176,6 +180,20 @@ def descriptors():
         if os.path.isdir(folder):
             return len(os.listdir(folder))
     return None
+
+
+def mode(number):
+    """What a file of this mode is said to have: Windows knows only whether it may be written to."""
+    return number if os.name == "posix" else 0o666 if number & 0o200 else 0o444
+
+
+def script(path, *command):
+    """Make a program of the system's shell at this path that runs a command: on Windows with .bat at the end, which is found without."""
+    if sys.platform == "win32":
+        path.with_name(f"{path.name}.bat").write_text(f"@{subprocess.list2cmdline(map(str, command))} %*\n")
+    else:
+        path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$@"\n')
+        path.chmod(0o755)
 
 
 def is_alive(pid):

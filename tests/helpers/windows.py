@@ -14,6 +14,7 @@ PROGRAMS = "its programs patch EpollSelector and use signals"
 HANDED = "threads hand work to a loop directly where it has an eventfd, on Linux; elsewhere by call_soon_threadsafe"
 NO_READERS = "add_reader: a proactor has none"
 NO_UVLOOP = "uvloop is not made for Windows"
+NO_FORK = "Windows has no fork"
 SLOW_DEBUG = "in debug mode each task looks at the files of its traceback: seconds for each under wine"
 
 WINDOWS = {
@@ -35,13 +36,17 @@ WINDOWS = {
     "tests/core/test_runloop.py::test_signal_handlers": POSIX_SIGNALS,
     "tests/core/test_runloop.py::test_subprocess_and_pipes": "lines end otherwise",
     "tests/core/test_runloop.py::test_transport_errors_reach_the_protocol": "a proactor's transport reports a reset otherwise",
+    "tests/loader/test_config.py::test_a_link_stays_a_link_and_is_trusted_as_what_it_leads_to": "links are for who has the privilege",
     "tests/loader/test_host_death.py": "its hosts end by signals and fork; tests/loader/test_windows.py has what Windows has of it",
+    "tests/loader/test_loader.py::test_after_fork_the_child_has_its_own": NO_FORK,
     "tests/portal/test_gate.py::test_a_signal_that_came_just_before_the_wait": HANDED,
     "tests/portal/test_gate.py::test_a_task_is_made_here_and_runs_there": HANDED,
     "tests/portal/test_gate.py::test_a_wait_that_is_over_in_time_or_not": HANDED,
     "tests/portal/test_gate.py::test_work_that_cannot_be_queued": HANDED,
     "tests/portal/test_portal_close.py::test_a_loop_that_breaks_tells_everybody": "it breaks the loop's selector: a proactor has none",
     "tests/portal/test_relay.py": HANDED,
+    "tests/scopes/test_sessions.py": "its programs use langchain-mcp-adapters, fork and signals; tests/scopes/test_sdk_sessions.py has the "
+    "SDK's sessions",
 }
 WINE = {
     "tests/apply/test_run_ends.py::test_a_plain_program_sees_no_difference": SLOW_DEBUG,

@@ -22,6 +22,7 @@ pytest.importorskip("dotenv")
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import Thread, mode
 
 from aionest.mcp import TokenStore
 from aionest.mcp.auth import Trust
@@ -640,7 +641,7 @@ def test_save_in_another_format(tmp_path, source, target):
     assert config.set("n", {"command": "y"}) and config.save(tmp_path / "new" / "deep" / f"b.{target}")
     made = ToolsConfig(tmp_path / "new" / "deep" / f"b.{target}")
     assert made.get_errors() == [] and made.raw == {**SERVERS, "n": {"command": "y"}}
-    assert stat.S_IMODE((tmp_path / "new" / "deep" / f"b.{target}").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "new" / "deep" / f"b.{target}").stat().st_mode) == mode(0o600)
     assert config.config_file == tmp_path / f"a.{source}" and ToolsConfig(config.config_file).raw == SERVERS
 
 
@@ -870,7 +871,7 @@ def test_comments_and_order_stay(tmp_path, fmt, edit):
     inside = {"# about H", "# about headers"} if "b" not in expected else set()
     for comment in comments(TEXTS[fmt]):
         assert comment in inside or comment in text, text
-    assert stat.S_IMODE(file.stat().st_mode) == 0o640 and os.listdir(tmp_path) == [file.name]
+    assert stat.S_IMODE(file.stat().st_mode) == mode(0o640) and os.listdir(tmp_path) == [file.name]
     if edit in (EDITS[0][1], EDITS[1][1]):
         assert text == TEXTS[fmt]
     if "b" in expected and expected["b"] == {"url": "http://h/mcp", "headers": {"H": "${TOKEN}"}}:
@@ -916,13 +917,11 @@ def test_save_keeps_others_changes(tmp_path):
 
 
 def test_save_details(tmp_path):
-    real = write(tmp_path / "real" / "f.yaml", "a:\r\n  command: x\r\n")
+    real = tmp_path / "f.yaml"
     real.write_bytes(b"\xef\xbb\xbfa:\r\n  command: x\r\n")
-    link = tmp_path / "link.yaml"
-    link.symlink_to(real)
-    config = ToolsConfig(link)
+    config = ToolsConfig(real)
     assert config.set("b", {"command": "y"}) and config.save()
-    assert link.is_symlink() and real.read_bytes() == b"a:\r\n  command: x\r\nb:\r\n  command: y\r\n"
+    assert real.read_bytes() == b"a:\r\n  command: x\r\nb:\r\n  command: y\r\n"
     # an invalid server stays what it is
     bad = ToolsConfig(write(tmp_path / "bad.yaml", "bad: {timeout: 5}\na: {command: x}\n"))
     assert bad.list() == ["a"] and bad.set("b", {"command": "y"}) and bad.save()
@@ -930,6 +929,20 @@ def test_save_details(tmp_path):
     # what cannot be written is an error, not an exception
     write(tmp_path / "file", "")
     assert not config.save(tmp_path / "file" / "x.yaml") and "not saved" in config.get_errors()[-1]
+
+
+def test_a_link_stays_a_link_and_is_trusted_as_what_it_leads_to(tmp_path):
+    real, link, trust = (
+        write(tmp_path / "real" / "f.yaml", "a: {command: x}\n"),
+        tmp_path / "link.yaml",
+        Trust(tmp_path / "t"),
+    )
+    link.symlink_to(real)
+    trust.accept(real)
+    assert trust.is_trusted(link)
+    config = ToolsConfig(link)
+    assert config.set("b", {"command": "y"}) and config.save()
+    assert link.is_symlink() and ToolsConfig(real).list() == ["a", "b"] and not trust.is_trusted(real)
 
 
 def test_the_environment_is_never_written(tmp_path, monkeypatch):
@@ -1248,6 +1261,20 @@ def test_processes_keep_what_others_write(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_is_being_replaced_is_there(tmp_path):
+    """Windows refuses to open a file in the moment in which it is replaced."""
+    file = tmp_path / "tokens.json"
+    writer, reader = TokenStore(file), TokenStore(file)
+    writer.set("k", {"n": 0})
+    writing = Thread(lambda: [writer.set("k", {"n": n}) for n in range(50)])
+    found = []
+    while writing.is_alive():
+        found.append(reader.get("k"))
+        writing.join(0.001)
+    writing.result()
+    assert found and None not in found
+
+
 HOLDER = """
 import pathlib, sys, time
 from aionest.mcp.config import locked
@@ -1285,7 +1312,7 @@ def test_trust(tmp_path):
     assert not trust.is_trusted(file) and not trust.revoke(file)
     trust.accept(file)
     assert trust.is_trusted(file) and trust.is_trusted(str(file)) and Trust(store).is_trusted(ToolsConfig(file))
-    assert stat.S_IMODE(store.stat().st_mode) == 0o600
+    assert stat.S_IMODE(store.stat().st_mode) == mode(0o600)
     assert str(tmp_path) not in store.read_text() and SECRET not in store.read_text()
     file.write_text(f"# comment\na:\n  timeout: 5\n  env: {{T: {SECRET}}}\n  command: x\n")
     assert trust.is_trusted(file)
@@ -1295,8 +1322,6 @@ def test_trust(tmp_path):
     file.write_text("a: {command: x}\n")
     trust.accept(file)
     assert not trust.is_trusted(write(tmp_path / "other.yaml", "a: {command: x}\n"))
-    (tmp_path / "link.yaml").symlink_to(file)
-    assert trust.is_trusted(tmp_path / "link.yaml")
     assert trust.revoke(file) and not trust.is_trusted(file)
     with pytest.raises(ValueError):
         trust.accept(tmp_path / "none.yaml")

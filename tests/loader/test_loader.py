@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import os
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import eventually, is_alive
+from support import GUARD, eventually, is_alive, script
 
 from aionest.mcp import (
     ArgumentsError,
@@ -26,6 +27,8 @@ from aionest.mcp import (
     ToolsRetriever,
 )
 
+# what another thread does for a Ctrl-C, in a program that imports os and signal; os.kill would end the process on Windows
+INTERRUPT = "os.kill, (os.getpid(), signal.SIGINT)" if os.name == "posix" else "signal.raise_signal, (signal.SIGINT,)"
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 
 
@@ -59,7 +62,7 @@ def test_one_bad_server_never_hides_the_good_ones(make_loader):
     }
     begin = time.monotonic()
     loader = make_loader(config)
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < GUARD
     assert set(loader.errors) == {"missing", "crash", "hang", "refused", "broken"}
     assert "no-such-command-anywhere" in loader.errors["missing"]
     assert "exit code 3" in loader.errors["crash"] and "cannot start: no such database" in loader.errors["crash"]
@@ -92,8 +95,7 @@ def test_a_second_load_tries_again_what_has_failed(tmp_path):
                 loader.call("a.echo", {"text": "1"})
             assert second.value is not kept and second.value.__cause__ is kept.__cause__
             assert second.value.server == "a" and second.value is not first.value
-        command.write_text(f"#!/bin/sh\nexec {sys.executable} {SERVER}\n")
-        command.chmod(0o755)
+        script(command, sys.executable, SERVER)
         assert "a__echo" in loader.load() and not loader.errors
     finally:
         loader.cleanup()
@@ -490,7 +492,7 @@ def test_ctrl_c_ends_a_call_and_leaves_the_loader_usable(child):
         loader = ToolsLoader(config={{"a": {bare()!r}}})
         loader.load()
         import os, signal, threading
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer = threading.Timer(0.5, {INTERRUPT})
         try:
             timer.start()
             loader.call("a.sleep", {{"seconds": 60}})

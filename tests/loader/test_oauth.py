@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from support import mode
 
 pytest.importorskip("mcp")
 
@@ -73,7 +74,7 @@ def test_a_login_is_needed_once(serve, store, make_loader, auth, caplog):
         loader.cleanup()
     assert len(browser.pages) == 1 and "logged in" in browser.pages[0]
     kept = store.file.read_text()
-    assert stat.S_IMODE(os.stat(store.file).st_mode) == 0o600 and "access-" in kept and url not in kept
+    assert stat.S_IMODE(os.stat(store.file).st_mode) == mode(0o600) and "access-" in kept and url not in kept
     for value in ("access-", "refresh-"):
         token = kept[kept.index(value) :].split('"')[0]
         assert token not in caplog.text and token not in repr(loader.status) + repr(store)

@@ -62,7 +62,7 @@ def interrupt_when(event, number=signal.SIGINT):
 def child():
     """child(script) runs it in an interpreter of its own and returns its output, which must be free of complaints."""
 
-    def run(script, *, returncode=0, options=("-X", "dev"), stderr="", header=HEADER, timeout=GUARD):
+    def run(script, *, returncode=0, options=support.DEV_MODE, stderr="", header=HEADER, timeout=GUARD):
         done = support.child(header + textwrap.dedent(script), options=options, timeout=timeout)
         return support.lines_of(done, returncode=returncode, stderr=stderr)
 

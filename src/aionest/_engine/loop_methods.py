@@ -16,7 +16,7 @@ from asyncio import base_events, events, futures, selector_events, tasks
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from . import closing, foreign, owners
+from . import closing, foreign, owners, wakeups
 from .bracket import check_not_running, cleanup, end_suspended, setup
 from .checks import refuse
 
@@ -190,6 +190,7 @@ def proactor_close(self: Any) -> None:
         if not self.is_running() and not self.is_closed():
             end_suspended(self, "Event loop was closed before Future completed.")
         _stock_proactor_close(self)
+        wakeups.give(events._get_running_loop())
 
 
 loop_methods: dict[str, Callable[..., Any]] = {

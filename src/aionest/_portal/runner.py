@@ -24,6 +24,7 @@ from asyncio import base_events, events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import _core
+from .._engine import wakeups
 from .._engine.checks import checked
 from .._engine.install import install
 from .._errors import PortalClosed
@@ -56,7 +57,8 @@ class Runner:
     def __init__(self, name: str, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         install()
         self.name = name
-        self.loop: Any = new_loop() if loop_factory is None else checked(loop_factory)()
+        with wakeups.stay():
+            self.loop: Any = new_loop() if loop_factory is None else checked(loop_factory)()
         self.create_task: Any = self.loop.create_task
         self.post: Any = self.loop.call_soon_threadsafe
         self.pending: set[Work] = set()

@@ -12,6 +12,7 @@ from asyncio import exceptions
 from typing import Any
 
 from .. import _core
+from .._engine import wakeups
 
 
 class Interrupt:
@@ -76,6 +77,7 @@ def run_task(loop: Any, task: Any) -> Any:
 
 def run_interruptible(loop: Any, task: Any, interrupt: Interrupt) -> Any:
     interrupt.task = task
+    wakeups.give(loop)
     if interrupt.late:  # it came before there was a task
         interrupt.late = False
         _core.set_interrupted(True)

@@ -19,7 +19,8 @@ def _stop(number: int, _frame: object) -> None:
 def main() -> None:
     """Does not come back."""
     signal.signal(signal.SIGINT, _stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    if sys.platform != "win32":  # which has no masks, and `aionest app` holds nothing back there
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     from streamlit.web import cli
 
     sys.argv = ["streamlit", "run", str(Path(__file__).with_name("main.py")), *sys.argv[1:], *_colors()]

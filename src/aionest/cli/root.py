@@ -6,6 +6,7 @@ Streamlit is imported when its command runs, never for help, versions, the docto
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -173,12 +174,20 @@ def run() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", "interrupted")
         code = 130
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - whoever reads us has gone: nothing more to say, nor to flush
-        code = 141
     except Exception as exc:
-        code = _told(exc)
+        if _nobody_reads(exc):
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing more to say, nor to flush
+            code = 141
+        else:
+            code = _told(exc)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _nobody_reads(exc: Exception) -> bool:
+    """Has whoever reads our output gone? Windows calls a pipe that nobody reads an invalid argument."""
+    if isinstance(exc, BrokenPipeError):
+        return True
+    return sys.platform == "win32" and type(exc) is OSError and exc.errno == errno.EINVAL and exc.filename is None
 
 
 def _told(exc: BaseException) -> int:

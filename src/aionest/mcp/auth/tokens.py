@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..config import locked, write_atomic
+from ..config import locked, read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ class TokenStore:
 
     def _read(self) -> dict[str, object]:
         try:
-            data = json.loads(self.file.read_text("utf-8"))
+            data = json.loads(read_bytes(self.file))
         except (OSError, ValueError):
             return {}
         return data if isinstance(data, dict) else {}

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from ..config import ToolsConfig, locked, write_atomic
+from ..config import ToolsConfig, locked, read_bytes, write_atomic
 from ..config.interpolate import has_reference
 from ..config.masks import HIDDEN, mask_url, token_like
 
@@ -141,7 +141,7 @@ class Trust:
 
     def _read(self) -> dict[str, str]:
         try:
-            data = json.loads(self.file.read_text("utf-8"))
+            data = json.loads(read_bytes(self.file))
         except (OSError, ValueError):
             return {}
         return {k: v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}

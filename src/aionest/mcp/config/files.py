@@ -40,6 +40,15 @@ def read_text(path: Path) -> tuple[str, str]:
     return text.replace("\r\n", "\n"), newline
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file that others may be replacing at this moment.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return _patiently(path.read_bytes)
+
+
 def stamp_of(file: str | Path | None) -> tuple[int, int, int] | None:
     """What tells that a file has changed, without reading it: another value then. None for no file."""
     if file is None:

@@ -54,13 +54,16 @@ def locked(path: Path) -> Iterator[None]:
 
 def _acquire(lock: Path) -> int:
     begin = time.monotonic()
+    refused: float | None = None  # since when it cannot even be opened
     while True:
         try:
             handle = os.open(lock, _OPEN, 0o600)
         except PermissionError:
-            if sys.platform != "win32" or time.monotonic() > begin + REMOVED:
+            refused = refused or time.monotonic()
+            if sys.platform != "win32" or time.monotonic() > refused + REMOVED:
                 raise
         else:
+            refused = None
             try:
                 if _try(handle) and _is_there(handle, lock):
                     return handle
