@@ -242,7 +242,7 @@ def main() -> None:
         if options.pid_file:
             with open(options.pid_file, "a") as file:
                 file.write(f"{child.pid}\n")
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # UTF-8, whatever the system takes text for
         message = json.loads(line)
         if message.get("method") == "notifications/cancelled":
             cancelled.add((message.get("params") or {}).get("requestId"))

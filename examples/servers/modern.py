@@ -59,7 +59,7 @@ def answer(message: dict) -> dict | None:
     return None
 
 
-for line in sys.stdin:
+for line in sys.stdin.buffer:  # UTF-8, whatever the system takes text for
     message = json.loads(line)
     if "id" not in message or "method" not in message:
         continue

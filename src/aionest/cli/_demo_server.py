@@ -34,7 +34,7 @@ def answer(method: str, params: dict[str, object]) -> dict[str, object] | None:
 
 def main() -> None:
     """Serve standard input."""
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # UTF-8, whatever the system takes text for
         message = json.loads(line)
         if "id" not in message or "method" not in message:
             continue

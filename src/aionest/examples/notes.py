@@ -379,7 +379,7 @@ def _resource(note: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Serve standard input until it ends."""
     server = Server(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # UTF-8, whatever the system takes text for
         try:
             message = json.loads(line)
         except ValueError:
