@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import threading
+
+import web
 
 GOOD = {"content": [{"type": "text", "text": "fine"}]}
 LONG = 600  # seconds: longer than any test
@@ -65,21 +66,13 @@ def serving(make_loader):
 
     With ``at_once`` the answer is also that to the handshake.
     """
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.stop, server.at_once = threading.Event(), False
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
 
     def make(answers, at_once=False, options=None, **more):
         server.answers, server.at_once = answers if isinstance(answers, dict) else {"bad": answers}, at_once
-        url = f"http://127.0.0.1:{server.server_port}/mcp"
-        return make_loader({"s": {"url": url, "timeout": LONG, "protocol": "legacy", **more}}, **(options or {}))
+        return make_loader(
+            {"s": {"url": f"{server.base}/mcp", "timeout": LONG, "protocol": "legacy", **more}}, **(options or {})
+        )
 
-    make.stop = server.stop
-    try:
+    with web.serving(Handler, at_once=False) as server:
+        make.stop = server.stop
         yield make
-    finally:
-        server.stop.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()

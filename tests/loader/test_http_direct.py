@@ -11,6 +11,7 @@ import threading
 
 import pytest
 from support import eventually
+from web import serving
 
 pytest.importorskip("mcp")
 
@@ -143,17 +144,10 @@ class Server(http.server.ThreadingHTTPServer):
 
 @pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.skipif(not sdk.V2, reason="the 1.x line"))])
 def web(request):
-    server = Server(("127.0.0.1", 0), Handler)
-    server.modern, server.calls, server.connections, server.stop = request.param, [], 0, threading.Event()
-    server.together = threading.Barrier(MANY)
-    server.url = f"http://127.0.0.1:{server.server_port}/mcp"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.stop.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    together = threading.Barrier(MANY)
+    with serving(Handler, kind=Server, modern=request.param, calls=[], connections=0, together=together) as server:
+        server.url = f"{server.base}/mcp"
+        yield server
 
 
 @pytest.fixture

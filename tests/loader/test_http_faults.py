@@ -9,13 +9,13 @@ import http.server
 import json
 import queue
 import sys
-import threading
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 from support import eventually
+from web import serving
 
 pytest.importorskip("mcp")
 
@@ -124,18 +124,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.sessions, server.calls, server.stop, server.status = set(), [], threading.Event(), 0
-    server.deaf, server.forgets, server.goodbyes = False, False, 0
-    server.busy, server.put_off, server.taken = {}, [], []  # how often a method is put off, and for how long
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.stop.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler, sessions=set(), calls=[], status=0, deaf=False, forgets=False, goodbyes=0) as server:
+        server.busy, server.put_off, server.taken = {}, [], []  # how often a method is put off, and for how long
+        server.url = server.base
+        yield server
 
 
 @pytest.fixture
@@ -331,17 +323,10 @@ class EventHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def events():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EventHandler)
-    server.daemon_threads = True
-    server.streams, server.unknown, server.tried = {}, 405, 0
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    for news in server.streams.values():
-        news.put(None)
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(EventHandler, streams={}, unknown=405, tried=0) as server:
+        yield server
+        for news in server.streams.values():
+            news.put(None)
 
 
 def test_events_of_the_older_transport(events, make_loader):
@@ -437,19 +422,8 @@ def test_a_call_that_was_sent_is_not_sent_again_since_another_was_refused(load, 
         web.socket.close()  # new connections are refused; what was begun goes on
         with pytest.raises(ToolsError):
             loader.call("web.fail", timeout=60)
-        again = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler, bind_and_activate=False)
-        again.allow_reuse_address = True
-        again.server_bind()
-        again.server_activate()
-        again.__dict__.update(
-            {
-                name: getattr(web, name)
-                for name in ("sessions", "calls", "stop", "status", "deaf", "forgets", "busy", "put_off", "taken")
-            }
-        )
-        thread = threading.Thread(target=again.serve_forever)
-        thread.start()
-        try:
+        same = ("sessions", "calls", "stop", "status", "deaf", "forgets", "busy", "put_off", "taken")
+        with serving(Handler, port=port, **{name: getattr(web, name) for name in same}):
             web.stop.set()
             try:
                 assert sent.result(60).text == "here"
@@ -457,10 +431,6 @@ def test_a_call_that_was_sent_is_not_sent_again_since_another_was_refused(load, 
                 pass
             assert web.calls.count("slow") == 1 and "fail" not in web.calls
             assert loader.call("web.echo", timeout=60).text == "here"
-        finally:
-            again.shutdown()
-            again.server_close()
-            thread.join()
 
 
 def test_a_server_that_does_not_answer_the_goodbye(load, web):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.server
 import json
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 from support import eventually
+from web import serving
 
 pytest.importorskip("mcp")
 
@@ -160,14 +160,8 @@ REFUSALS = [
 
 @pytest.fixture(params=REFUSALS, ids=lambda one: str(one["code"]) if one else "400")
 def modern_url(request):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Modern)
-    server.refusal, server.asked = request.param, []
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/mcp"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Modern, refusal=request.param, asked=[]) as server:
+        yield f"{server.base}/mcp"
 
 
 @needs_2

@@ -7,11 +7,11 @@ import http.server
 import json
 import logging
 import sys
-import threading
 import traceback
 from pathlib import Path
 
 import pytest
+from web import serving
 
 pytest.importorskip("mcp")
 
@@ -111,13 +111,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as server:
+        yield server
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 from pathlib import Path
 
 import forked
@@ -21,6 +20,7 @@ import support
 from hypothesis import given
 from hypothesis import strategies as st
 from support import eventually, listens
+from web import serving
 
 support.needs("streamlit", "mcp", "typer")
 
@@ -83,16 +83,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def endpoint():
     """An endpoint that gives the answers it is told to, and keeps the requests."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = False  # joined at the end, so none is left
-    server.answers, server.requests, server.closed, server.hold = [], [], [], False
-    server.base = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    # threads are joined at the end, so none is left
+    with serving(Handler, daemon_threads=False, answers=[], requests=[], closed=[], hold=False) as server:
+        server.base += "/v1"
+        yield server
 
 
 def free_port():

@@ -8,12 +8,12 @@ import os
 import re
 import sys
 import textwrap
-import threading
 
 import forked
 import hostile
 import pytest
 import support
+from web import serving
 
 support.needs("streamlit", "mcp", "typer")
 
@@ -156,11 +156,7 @@ class Model(http.server.BaseHTTPRequestHandler):
 
 
 def test_what_is_consented_to_stands_in_our_words(tmp_path):
-    model = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
-    thread = threading.Thread(target=model.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        base = f"http://127.0.0.1:{model.server_port}/v1"
+    with serving(Model) as model:
         drive(
             tmp_path,
             """
@@ -174,14 +170,10 @@ def test_what_is_consented_to_stands_in_our_words(tmp_path):
             assert any("build" in e.label for e in app.expander)
             print("Verified" if seen else "")
             """,
-            OPENAI_BASE_URL=base,
+            OPENAI_BASE_URL=f"{model.base}/v1",
             OPENAI_MODEL="m",
             OPENAI_API_KEY="k",
         )
-    finally:
-        model.shutdown()
-        model.server_close()
-        thread.join()
 
 
 @pytest.mark.parametrize("function", [for_cell, for_label, for_log, for_markdown, for_page, for_terminal])
