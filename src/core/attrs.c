@@ -1,4 +1,6 @@
 #include "attrs.h"
+#include "err.h"
+#include "heap.h"
 #include "ready.h"
 
 #include <stddef.h>
@@ -36,6 +38,12 @@ get_scheduled(PyObject *self, void *closure)
     an_loop *rec = an_loop_get(self);
     if (rec == NULL) {
         return NULL;
+    }
+    if (rec->mending == 0 && an_heap_settle(rec) < 0) { /* asyncio's own code looks at the first one, too */
+        if (an_err_is_exit()) {
+            return NULL;
+        }
+        PyErr_Clear(); /* the loop will raise it; the list can be mended */
     }
     return Py_NewRef(rec->own_scheduled != NULL ? rec->own_scheduled : rec->scheduled);
 }

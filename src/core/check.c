@@ -172,6 +172,20 @@ check_thread(an_thread *th)
 }
 
 static int
+check_heap(an_loop *rec)
+{
+    PyObject *heap = rec->scheduled;
+    for (Py_ssize_t i = 1; rec->order == AN_HEAP_SETTLED && i < PyList_GET_SIZE(heap); i++) {
+        double child, parent;
+        if (an_timer_when(PyList_GET_ITEM(heap, i), &child) && an_timer_when(PyList_GET_ITEM(heap, (i - 1) >> 1), &parent) &&
+            parent > child) {
+            return broken("L2: the timers are no heap");
+        }
+    }
+    return 0;
+}
+
+static int
 check_loop(an_loop *rec, PyObject *loop)
 {
     if (rec->todo < 0 || rec->carried < 0 || rec->n_blocks < 0) {
@@ -187,20 +201,7 @@ check_loop(an_loop *rec, PyObject *loop)
         !(rec->overrides & AN_OVR_CALL_SOON)) {
         return broken("L5: a loop has a queue of its own, but ours is filled");
     }
-    PyObject *heap = rec->scheduled;
-    for (Py_ssize_t i = 1; i < PyList_GET_SIZE(heap); i++) {
-        PyObject *child = PyList_GET_ITEM(heap, i), *parent = PyList_GET_ITEM(heap, (i - 1) >> 1);
-        if (!PyObject_TypeCheck(child, (PyTypeObject *)an_st->o_TimerHandle) ||
-            !PyObject_TypeCheck(parent, (PyTypeObject *)an_st->o_TimerHandle)) {
-            continue;
-        }
-        PyObject *a = AN_HSLOT(parent, when), *b = AN_HSLOT(child, when);
-        if (a != NULL && b != NULL && PyFloat_CheckExact(a) && PyFloat_CheckExact(b) &&
-            PyFloat_AS_DOUBLE(a) > PyFloat_AS_DOUBLE(b)) {
-            return broken("L2: the timers are no heap");
-        }
-    }
-    return 0;
+    return check_heap(rec);
 }
 
 PyObject *

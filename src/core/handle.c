@@ -307,6 +307,58 @@ timer_cancel(PyObject *h, PyObject *noargs)
     return drop_callback(h);
 }
 
+/* ---- compare ------------------------------------------------------------ */
+
+int
+an_timer_when(PyObject *timer, double *when)
+{
+    if (!Py_IS_TYPE(timer, (PyTypeObject *)an_st->type_timer) && !Py_IS_TYPE(timer, (PyTypeObject *)an_st->o_TimerHandle)) {
+        return 0;
+    }
+    PyObject *w = AN_HSLOT(timer, when);
+    if (AN_LIKELY(w != NULL && PyFloat_CheckExact(w))) {
+        *when = PyFloat_AS_DOUBLE(w);
+        return 1;
+    }
+    if (w == NULL || !PyLong_CheckExact(w)) {
+        return 0;
+    }
+    int overflow;
+    long long n = PyLong_AsLongLongAndOverflow(w, &overflow);
+    *when = (double)n;
+    return overflow == 0 && n < (1LL << 53) && n > -(1LL << 53);
+}
+
+/* As asyncio's own, but that the usual case runs no Python: asyncio's heapq may be at work while another stack is about to
+ * carry the loop. */
+static PyObject *
+timer_richcompare(PyObject *a, PyObject *b, int op)
+{
+    double x, y;
+    if ((op == Py_LT || op == Py_GT) && an_timer_when(a, &x) && an_timer_when(b, &y)) {
+        return PyBool_FromLong(op == Py_LT ? x < y : x > y);
+    }
+    static const char *const names[] = {"__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__"};
+    PyObject *f =
+        PyObject_GetAttrString(an_st->o_TimerHandle, names[op]); /* (its slot would look for the method of A's class) */
+    PyObject *v[2] = {a, b}, *r = f == NULL ? NULL : PyObject_Vectorcall(f, v, 2, NULL);
+    Py_XDECREF(f);
+    return r;
+}
+
+static Py_hash_t
+timer_hash(PyObject *h)
+{
+    PyObject *when = Py_XNewRef(AN_HSLOT(h, when));
+    if (when == NULL) {
+        PyErr_SetObject(PyExc_AttributeError, an_st->s__when);
+        return -1;
+    }
+    Py_hash_t hash = PyObject_Hash(when);
+    Py_DECREF(when);
+    return hash;
+}
+
 int
 an_handle_cancelled(PyObject *h)
 {
@@ -467,6 +519,8 @@ static PyType_Slot timer_slots[] = {
     {Py_tp_traverse, timer_traverse},
     {Py_tp_clear, timer_clear},
     {Py_tp_methods, timer_methods},
+    {Py_tp_richcompare, timer_richcompare},
+    {Py_tp_hash, timer_hash},
     {Py_tp_new, tp_new_counted},
     {Py_tp_doc, "asyncio.TimerHandle whose cancel and run need no Python frame."},
     {0, NULL},

@@ -44,6 +44,10 @@ typedef struct {
 
 extern an_plain_types an_plain;
 
+/* 1 the time of TIMER is in *WHEN | 0 it takes Python code to tell it, or to compare it: no timer of ours or of asyncio's,
+ * or its time is no plain number. Runs no Python */
+int an_timer_when(PyObject *timer, double *when);
+
 int an_handle_look_again(void); /* 0 | -1+exc; runs Python */
 
 /* Once per turn of a loop. 0 | -1+exc; runs Python */

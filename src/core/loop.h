@@ -10,7 +10,7 @@
  *
  * Invariants
  *   L1  todo <= ready.len, but for items that outsiders took out of the queue (then todo counts down on an empty ring)
- *   L2  scheduled is a heap of handles by (_when, seq)
+ *   L2  scheduled is a heap of handles by (_when, seq) while order says so (heap.h)
  *   L3  overrides, clock_resolution, epfd and what belongs to them are right for the loop while an_loop_is_stale() is 0;
  *       epfd and what belongs to it also while look_at_selector is set, if nothing waits for events
  *   L4  loop_ref leads to the loop while it lives; no pointer to the loop is kept without asking it
@@ -41,6 +41,13 @@ enum {
 
 typedef enum { AN_BATCHES_UNKNOWN, AN_BATCHES_YES, AN_BATCHES_NO } an_batches;
 
+/* of the heap of timers (heap.h) */
+typedef enum {
+    AN_HEAP_SETTLED,      /* it is a heap */
+    AN_HEAP_FIRST_IS_NOT, /* it is, but for the first timer */
+    AN_HEAP_UNKNOWN,      /* timers are being compared by Python code, or that has failed */
+} an_heap_order;
+
 enum { AN_STOP_NO = 0, AN_STOP_DONE = 1 /* its main future is done */, AN_STOP_USER = 2 /* loop.stop() */ };
 
 typedef struct an_loop {
@@ -54,6 +61,9 @@ typedef struct an_loop {
     PyObject *current_handle;    /* strong, debug mode only */
     Py_ssize_t todo;             /* handles of the current iteration that are still to be run */
     Py_ssize_t timer_cancelled_count;
+    unsigned heap_changes; /* another number after each change of scheduled by the engine */
+    an_heap_order order;
+    int mending;   /* stacks that put it in order: a timer's own code may run amid that */
     long long seq; /* next timer's number */
     int closed, debug, stopping;
     int overrides;

@@ -46,69 +46,38 @@ an_loop_time(an_loop *rec, PyObject *loop, double *now)
 static int
 purge_timers(an_loop *rec)
 {
-    PyObject *list = rec->scheduled;
-    Py_ssize_t n = PyList_GET_SIZE(list);
+    Py_ssize_t n = PyList_GET_SIZE(rec->scheduled);
     if (AN_UNLIKELY((double)n > an_the_limits.timers &&
                     (double)rec->timer_cancelled_count / (double)n > an_the_limits.cancelled)) {
-        PyObject *fresh = PyList_New(0), *heap = rec->scheduled;
-        if (fresh == NULL) {
+        return an_heap_drop_cancelled(rec);
+    }
+    for (;;) {
+        if (an_heap_settle(rec) < 0) {
             return -1;
         }
-        rec->scheduled = fresh;
-        rec->timer_cancelled_count = 0;
-        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(heap); i++) {
-            PyObject *h = PyList_GET_ITEM(heap, i);
-            int c = an_handle_cancelled(h);
-            if (c == 0) {
-                c = an_heap_push(rec, h);
-            }
-            else if (c > 0) {
-                c = PyObject_SetAttrString(h, "_scheduled", Py_False);
-            }
-            if (c < 0) {
-                Py_DECREF(heap);
-                return -1;
-            }
+        if (PyList_GET_SIZE(rec->scheduled) == 0) {
+            return 0;
         }
-        Py_DECREF(heap); /* may run Python: the record is whole again */
-        return 0;
-    }
-    while (PyList_GET_SIZE(rec->scheduled) > 0) {
-        int c = an_handle_cancelled(PyList_GET_ITEM(rec->scheduled, 0));
+        PyObject *first = Py_NewRef(PyList_GET_ITEM(rec->scheduled, 0));
+        int c = an_handle_cancelled(first);
+        if (c > 0) {
+            c = an_heap_is_first(rec, first);
+        }
         if (c <= 0) {
+            Py_DECREF(first);
             return c;
         }
-        PyObject *h = an_heap_pop(rec);
-        if (h == NULL) {
-            return -1;
+        PyObject *taken = an_heap_take(rec);
+        if (taken != NULL) {
+            rec->timer_cancelled_count--;
+            Py_DECREF(taken);
         }
-        rec->timer_cancelled_count--;
-        int r = PyObject_SetAttrString(h, "_scheduled", Py_False);
-        Py_DECREF(h);
+        int r = taken == NULL ? -1 : PyObject_SetAttrString(first, "_scheduled", Py_False);
+        Py_DECREF(first);
         if (r < 0) {
             return -1;
         }
     }
-    return 0;
-}
-
-static int
-timer_when(PyObject *h, double *when)
-{
-    PyObject *w;
-    if (AN_LIKELY(PyObject_TypeCheck(h, (PyTypeObject *)an_st->o_TimerHandle))) {
-        w = AN_HSLOT(h, when);
-        if (AN_LIKELY(w != NULL && PyFloat_CheckExact(w))) {
-            *when = PyFloat_AS_DOUBLE(w);
-            return 0;
-        }
-    }
-    Py_INCREF(h); /* its property may take it out of the heap */
-    w = PyObject_GetAttrString(h, "_when");
-    *when = w == NULL ? -1.0 : PyFloat_AsDouble(w);
-    Py_XDECREF(w);
-    Py_DECREF(h);
-    return *when == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
 int
@@ -118,8 +87,14 @@ an_loop_timer_due(an_loop *rec, PyObject *loop)
     if (AN_LIKELY(PyList_GET_SIZE(rec->scheduled) == 0)) {
         return 0;
     }
+    if (an_heap_settle(rec) < 0) {
+        return -1;
+    }
+    if (PyList_GET_SIZE(rec->scheduled) == 0) {
+        return 0;
+    }
     PyObject *h = Py_NewRef(PyList_GET_ITEM(rec->scheduled, 0));
-    int r = timer_when(h, &when) < 0 || an_loop_time(rec, loop, &now) < 0 ? -1 : when < now + rec->clock_resolution;
+    int r = an_heap_when(h, &when) < 0 || an_loop_time(rec, loop, &now) < 0 ? -1 : when < now + rec->clock_resolution;
     Py_DECREF(h);
     return r;
 }
@@ -140,19 +115,31 @@ collect_timers(an_loop *rec, PyObject *loop)
         end = nextafter(now, INFINITY);
     }
 #endif
-    while (PyList_GET_SIZE(rec->scheduled) > 0) {
+    for (;;) {
         double when;
-        if (timer_when(PyList_GET_ITEM(rec->scheduled, 0), &when) < 0) {
+        if (an_heap_settle(rec) < 0) {
             return -1;
         }
-        if (when >= end) {
-            break;
+        if (PyList_GET_SIZE(rec->scheduled) == 0) {
+            return 0;
         }
-        PyObject *h = an_heap_pop(rec);
-        if (h == NULL) {
+        PyObject *h = Py_NewRef(PyList_GET_ITEM(rec->scheduled, 0));
+        int r = an_heap_when(h, &when) < 0 ? -1 : when < end;
+        if (r > 0) {
+            r = an_heap_is_first(rec, h); /* asking for the time may have changed the list */
+        }
+        if (r <= 0) {
+            Py_DECREF(h);
+            return r;
+        }
+        r = 0;
+        PyObject *taken = an_heap_take(rec);
+        if (taken == NULL) {
+            Py_DECREF(h);
             return -1;
         }
-        int r = 0;
+        Py_DECREF(taken);
+        /* first into the queue, then the heap is settled, which may run Python */
         if (Py_IS_TYPE(h, (PyTypeObject *)an_st->type_timer)) {
             Py_XSETREF(AN_HSLOT(h, scheduled), Py_NewRef(Py_False));
         }
@@ -167,7 +154,6 @@ collect_timers(an_loop *rec, PyObject *loop)
             return -1;
         }
     }
-    return 0;
 }
 
 /* ---- poll ------------------------------------------------------------ */
@@ -197,14 +183,17 @@ static int
 is_stale(an_loop *rec, const an_outlook *before)
 {
     an_outlook now = outlook(rec);
-    return rec->ready.len > 0 || rec->stopping || now.timers != before->timers || now.first != before->first ||
-           now.blocks != before->blocks || now.pending > before->pending;
+    return rec->ready.len > 0 || rec->stopping || rec->order != AN_HEAP_SETTLED || now.timers != before->timers ||
+           now.first != before->first || now.blocks != before->blocks || now.pending > before->pending;
 }
 
 /* seconds until the next thing to do; negative: for ever. FROM: the timers that it is computed from */
 static int
 compute_timeout(an_loop *rec, PyObject *loop, double *timeout, an_outlook *from)
 {
+    if (an_heap_settle(rec) < 0) {
+        return -1;
+    }
     an_outlook seen = outlook(rec);
     from->timers = seen.timers;
     from->first = seen.first;
@@ -219,7 +208,7 @@ compute_timeout(an_loop *rec, PyObject *loop, double *timeout, an_outlook *from)
     }
     if (PyList_GET_SIZE(rec->scheduled) > 0) {
         double when, now;
-        if (timer_when(PyList_GET_ITEM(rec->scheduled, 0), &when) < 0 || an_loop_time(rec, loop, &now) < 0) {
+        if (an_heap_when(PyList_GET_ITEM(rec->scheduled, 0), &when) < 0 || an_loop_time(rec, loop, &now) < 0) {
             return -1;
         }
         double t = when - now;

@@ -219,9 +219,13 @@ an_loop_set_scheduled(an_loop *rec, PyObject *value)
     if (list == NULL) {
         return -1;
     }
+    PyObject *before = rec->scheduled;
+    rec->scheduled = list;
+    rec->heap_changes++;
+    rec->order = AN_HEAP_SETTLED; /* as asyncio believes */
     Py_XSETREF(rec->own_scheduled, list == value ? NULL : Py_NewRef(value));
-    Py_SETREF(rec->scheduled, list);
     rec->overrides |= an_loop_own_queue(rec);
+    Py_XDECREF(before);
     return 0;
 }
 

@@ -177,6 +177,22 @@ call_soon_threadsafe(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
     return h;
 }
 
+/* H, a timer that is whole, goes into the heap. Steals H, returns it | NULL+exc */
+static PyObject *
+push_timer(an_loop *rec, PyObject *h)
+{
+    *(long long *)((char *)h + an_hl.seq) = rec->seq++;
+    /* first: amid a comparison by Python code it may be taken out again, as it is due */
+    Py_XSETREF(AN_HSLOT(h, scheduled), Py_NewRef(Py_True));
+    if (AN_UNLIKELY(an_heap_push(rec, h) < 0)) {
+        Py_XSETREF(AN_HSLOT(h, scheduled), Py_NewRef(Py_False));
+        Py_DECREF(h);
+        return NULL;
+    }
+    kick_guest(rec);
+    return h;
+}
+
 static PyObject *
 timer_at(an_loop *rec, PyObject *self, PyObject *when, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
@@ -195,14 +211,37 @@ timer_at(an_loop *rec, PyObject *self, PyObject *when, PyObject *const *args, Py
     if (w != when && PyLong_CheckExact(when)) {
         Py_SETREF(AN_HSLOT(h, when), Py_NewRef(when)); /* as given: asyncio shows an int as an int */
     }
-    *(long long *)((char *)h + an_hl.seq) = rec->seq++;
-    if (an_heap_push(rec, h) < 0) {
-        Py_DECREF(h);
+    return push_timer(rec, h);
+}
+
+/* As asyncio's own call_at, which asks the loop's methods and makes the timer by its class, but with our timer and our heap:
+ * heapq compares asyncio's timers by Python code, and a finalizer that nests in there would find a heap half sorted. */
+static PyObject *
+timer_checked(an_loop *rec, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    an_state *st = an_st;
+    PyObject *r = PyObject_CallMethodNoArgs(self, st->s__check_closed);
+    Py_XDECREF(r);
+    if (r != NULL && rec->debug) {
+        r = PyObject_CallMethodNoArgs(self, st->s__check_thread);
+        Py_XDECREF(r);
+        if (r != NULL) {
+            PyObject *v[3] = {self, args[1], st->s_call_at};
+            r = PyObject_VectorcallMethod(st->s__check_callback, v, 3, NULL);
+            Py_XDECREF(r);
+        }
+    }
+    PyObject *tuple = r == NULL ? NULL : PyTuple_New(nargs - 2);
+    if (tuple == NULL) {
         return NULL;
     }
-    Py_SETREF(AN_HSLOT(h, scheduled), Py_NewRef(Py_True));
-    kick_guest(rec);
-    return h;
+    for (Py_ssize_t i = 2; i < nargs; i++) {
+        PyTuple_SET_ITEM(tuple, i - 2, Py_NewRef(args[i]));
+    }
+    PyObject *v[5] = {args[0], args[1], tuple, self, context == NULL ? Py_None : context};
+    PyObject *h = PyObject_Vectorcall(st->type_timer, v, 5, NULL);
+    Py_DECREF(tuple);
+    return h == NULL ? NULL : push_timer(rec, h);
 }
 
 static PyObject *
@@ -213,13 +252,15 @@ call_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
     if (rec == NULL || an_loop_keep_up(rec, self) < 0) {
         return NULL;
     }
-    if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->closed || rec->debug ||
-                    (rec->overrides & AN_OVR_CALL_SOON))) {
+    if (AN_UNLIKELY(parse(args, nargs, 2, kwnames, &context) || args[0] == Py_None || rec->own_scheduled != NULL)) {
         PyObject *r = an_sched_stock(an_st->stock_call_at, self, args, nargs, kwnames);
         if (r != NULL) {
             kick_guest(rec);
         }
         return r;
+    }
+    if (AN_UNLIKELY(rec->closed || rec->debug || (rec->overrides & AN_OVR_CALL_SOON))) {
+        return timer_checked(rec, self, args, nargs, context);
     }
     return timer_at(rec, self, args[0], args + 1, nargs - 1, context);
 }

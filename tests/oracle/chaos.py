@@ -193,8 +193,9 @@ def in_greenlet(rng, depth):
     try:
         for i in range(4):
             if rng.random() < 0.6:
-                if await_parent(asyncio.sleep(rng.random() * 0.002, (mine, i))) != (mine, i):
-                    faults.append("a wake-up went to another greenlet")
+                got = await_parent(asyncio.sleep(rng.random() * 0.002, (mine, i)))
+                if got != (mine, i):
+                    faults.append(f"a wake-up went to another greenlet: {got!r} in place of {(mine, i)!r}")
             else:
                 sync(rng, depth + 1)
             if owner.get() is not mine:
