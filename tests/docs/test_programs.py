@@ -33,6 +33,7 @@ EXPECTED = {
     "recipes/at_exit.py": ["end of the program", "BYE", "session closed"],
     "recipes/cached_property.py": ["ONE TWO", "session closed", "THREE", "session closed"],
     "recipes/celery_task.py": ["ONE", "session closed"],
+    "recipes/dask_workers.py": ["Buy milk and bread", "True"],
     "recipes/django_async_view.py": ["apple: 5", "fig: 3", "plum: 4, plum: 4", "pear: 4"],
     "recipes/django_view.py": ["ONE", "session closed"],
     "recipes/flask_view.py": ["ONE TWO THREE", "session closed"],
@@ -45,6 +46,7 @@ EXPECTED = {
 }  # fmt: skip
 NEEDS = {
     "recipes/celery_task.py": ["celery"],
+    "recipes/dask_workers.py": ["distributed", "mcp"],
     "recipes/django_async_view.py": ["django"],
     "recipes/django_view.py": ["django"],
     "recipes/flask_view.py": ["flask"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -141,3 +143,9 @@ def test_a_configuration_without_servers_is_one(elsewhere, tmp_path):
     for given in ({}, {"mcpServers": {}}, tmp_path / "none.json", ToolsConfig("nope.yaml")):
         with ToolsLoader(given) as loader:
             assert loader.tools == {}
+
+
+@pytest.mark.parametrize("send", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_loader_that_is_sent_elsewhere_says_what_to_do(send):
+    with pytest.raises(TypeError, match="a ToolsLoader cannot be sent to another process.*make one there"):
+        send(ToolsLoader({"one": {"command": "never-started"}}))

@@ -24,7 +24,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import Portal
 from .config import ToolsConfig
@@ -397,6 +397,12 @@ class ToolsLoader(ServersMethods):
     def __repr__(self) -> str:
         states = ", ".join(f"{name}: {one.state}" for name, one in self.status.items())
         return f"<ToolsLoader {len(self.tools)} tools; {states or 'nothing loaded'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a ToolsLoader cannot be sent to another process, nor copied: make one there, for example at the top of a module "
+            "that the workers import"
+        )
 
 
 @atexit.register
