@@ -174,10 +174,10 @@ def test_a_tool_that_fails(home):
 
 def test_tools_resources_prompts_and_ping(home):
     assert json.loads(mcp(home, "tools", "add numbers", "--json").stdout)["tools"][0]["tool"] == "add"
-    assert "memo://one" in mcp(home, "resources", really=True).stdout
+    assert "memo://one" in mcp(home, "resources").stdout
     assert mcp(home, "read", "a", "memo://one", really=True).stdout == "the first memo\n"
-    assert "greet" in mcp(home, "prompts", really=True).stdout
-    assert json.loads(mcp(home, "ping", "a", "--json", really=True).stdout)["seconds"] > 0
+    assert "greet" in mcp(home, "prompts").stdout
+    assert json.loads(mcp(home, "ping", "a", "--json").stdout)["seconds"] > 0
 
 
 def test_tools_are_found_by_name_and_title(odd):

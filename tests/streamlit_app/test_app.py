@@ -165,14 +165,7 @@ for _ in range(5):
 def usual_app(tmp_path, apply):
     file = tmp_path / "usual.py"
     file.write_text(USUAL_APP.format(apply=apply, server=str(SERVER)))
-    return subprocess.run(
-        [sys.executable, "-c", DRIVER, str(file)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=tmp_path,
-    )
+    return forked.PAGES.run([sys.executable, "-c", DRIVER, str(file)], timeout=120, cwd=tmp_path)
 
 
 def test_an_unmodified_app_of_the_usual_form_works_with_the_one_line(tmp_path):
