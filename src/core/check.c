@@ -124,6 +124,9 @@ check_foreign_run(an_thread *th)
     if (th->idle_base == NULL) {
         return broken("X1: a callback runs, and its loop's own stack is not known");
     }
+    if (th->run->deepest == 0 || th->run->deepest > th->run->highest) {
+        return broken("X6: a callback runs, and how deep its loop's own stack reaches is not known");
+    }
     const void *rec = an_fiber_serves(th->fibers.carrier);
     return rec == NULL || rec == th->run->rec ? 0 : broken("X5: a callback of one loop goes on in the run of another");
 }

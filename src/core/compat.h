@@ -38,11 +38,14 @@
 #define AN_UNLIKELY(x) (__builtin_expect(!!(x), 0) != 0)
 #define AN_NOINLINE __attribute__((noinline))
 #define AN_TLS _Thread_local
+#define AN_STACK_HERE() ((uintptr_t)__builtin_frame_address(0))
 #else
 #define AN_LIKELY(x) (x)
 #define AN_UNLIKELY(x) (x)
 #define AN_NOINLINE __declspec(noinline)
 #define AN_TLS __declspec(thread)
+#include <intrin.h>
+#define AN_STACK_HERE() ((uintptr_t)_AddressOfReturnAddress())
 #endif
 
 #ifndef Py_TPFLAGS_IMMUTABLETYPE

@@ -15,6 +15,7 @@ typedef struct {
     struct an_link *link; /* a hub's, while it has one */
     const void *serves;   /* compared, never followed */
     PyObject *heir;       /* strong until it has ended: see an_fiber_set_over() */
+    uintptr_t begins;
     int over, dismissed;
 } an_fiber;
 
@@ -80,6 +81,18 @@ const void *
 an_fiber_serves(PyObject *fiber)
 {
     return an_fiber_is_ours(fiber) ? own(fiber)->serves : NULL;
+}
+
+void
+an_fiber_set_begins(PyObject *fiber, uintptr_t where)
+{
+    own(fiber)->begins = where;
+}
+
+uintptr_t
+an_fiber_begins(PyObject *fiber)
+{
+    return own(fiber)->begins;
 }
 
 void

@@ -85,6 +85,8 @@ void an_fiber_set_over(PyObject *fiber, PyObject *heir);
 int an_fiber_is_over(PyObject *fiber);
 void an_fiber_set_serves(PyObject *fiber, const void *rec); /* a foreign loop whose callback is under way there | NULL */
 const void *an_fiber_serves(PyObject *fiber);               /* compared only */
+void an_fiber_set_begins(PyObject *fiber, uintptr_t where); /* it begins below WHERE on the C stack */
+uintptr_t an_fiber_begins(PyObject *fiber);                 /* 0: not known */
 void an_fiber_dismiss(PyObject *fiber);                     /* it shall end when it wakes up */
 int an_fiber_is_dismissed(PyObject *fiber);
 

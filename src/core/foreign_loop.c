@@ -43,6 +43,36 @@ wake_ready(an_thread *th, PyObject *self)
     return rc;
 }
 
+/* ---- where hubs begin ------------------------------------------------------------ */
+
+#define DEEPER_MAX (48 * 1024) /* than where the loop called back first: a thread's stack may be small */
+#define MARGIN 2048            /* more than lies between the frame of a call back and where its stack leaves for a hub */
+
+/* The loop calls back HERE: X6 */
+static inline void
+note_depth(an_run *run, uintptr_t here)
+{
+    if (AN_UNLIKELY(here - MARGIN < run->deepest || run->deepest == 0)) {
+        if (run->deepest == 0) {
+            run->highest = here;
+        }
+        uintptr_t end = run->highest - DEEPER_MAX;
+        run->deepest = here - MARGIN > end ? here - MARGIN : end;
+    }
+}
+
+/* Have HUB, a new one, begin below WHERE, as far as that is in reach. MAY SWITCH */
+static AN_NOINLINE int
+begin_below(an_thread *th, PyObject *self, PyObject *hub, uintptr_t where)
+{
+    volatile char room[1024];
+    room[0] = 0;
+    uintptr_t here = AN_STACK_HERE();
+    int rc =
+        here > where && here - where <= DEEPER_MAX ? begin_below(th, self, hub, where) : an_hub_switch(th, self, hub, NULL);
+    return rc + room[0]; /* its room is there until then */
+}
+
 /* Have a hub take the job. Before a new one does, a finalizer or a signal's handler may nest in its first frames, or raise:
  * then the next one. MAY SWITCH */
 static int
@@ -51,10 +81,17 @@ run_on_hub(an_thread *th, PyObject *self)
     int rc = 0;
     while (rc == 0 && an_batch_job_is_left(th)) { /* not taken, if a tracer of the switch nested: that hub sleeps */
         PyObject *hub = an_ring_pop_back(&th->idle);
-        if (hub == NULL) {
-            hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
+        if (AN_LIKELY(hub != NULL)) {
+            rc = an_hub_switch(th, self, hub, NULL);
         }
-        rc = hub == NULL ? -1 : an_hub_switch(th, self, hub, NULL);
+        else if ((hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self)) != NULL) {
+            uintptr_t where = th->run == NULL ? 0 : th->run->deepest;
+            an_fiber_set_begins(hub, where);
+            rc = begin_below(th, self, hub, where);
+        }
+        else {
+            rc = -1;
+        }
         Py_XDECREF(hub);
     }
     an_job_drop(th);
@@ -103,6 +140,7 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
         Py_XDECREF(context);
         return NULL;
     }
+    note_depth(th->run, AN_STACK_HERE());
     int entered = context != NULL && PyContext_Exit(context) == 0;
     if (context != NULL && !entered) {
         PyErr_Clear(); /* the thread's bottom context, current without having been entered */

@@ -17,6 +17,10 @@
  *   X4  every wrapper is linked from its making to its end, in that order
  *   X5  a stack on which a callback of such a loop is under way runs only while that loop's run is the newest (B4): what comes
  *       next on it goes back to idle_base, and its code asks which loop runs, and which task
+ *   X6  a hub that takes a job begins deeper on the C stack than the loop's own frames reach, as far as these have been seen
+ *       (run->deepest): greenlet copies what of the stack it leaves lies where the other one begins, and libuv alone has 12 KB
+ *       there while it calls back from its poll. A hub that begins higher ends after its job. No deeper than 48 KB below the
+ *       first call back: what calls back still deeper is copied
  * Owns     a wrapper: the callback
  * Thread   making them: any. Calling: the loop's; called anywhere else they are the callback
  */

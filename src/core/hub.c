@@ -71,7 +71,7 @@ elsewhere(an_thread *th, an_run *run, PyObject *self, PyObject **target, PyObjec
     }
     if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN && !an_batch_job_is_left(th))) {
         *target = Py_NewRef(th->idle_base);
-        return th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
+        return th->idle.len < AN_IDLE_MAX && an_fiber_begins(self) <= run->deepest ? MOVE_PARK : MOVE_END;
     }
     return MOVE_STAY;
 }

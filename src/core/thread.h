@@ -43,6 +43,8 @@ typedef struct an_run {
     an_anchor *ground;     /* what the run stands on: anchor; or that of the foreign run_forever's stack, if it sleeps | NULL */
     long long first_block; /* number of the first that can be one of its */
     int finished;
+    uintptr_t highest,
+        deepest;        /* foreign: where on the C stack its loop called back first, and where its hubs begin (X6) | 0 */
     int passing;        /* foreign: it ends when nothing is suspended any more */
     PyObject *on_begin; /* strong or NULL; foreign: called once, before its first callback */
     int polled;         /* an iteration was begun: even a loop that was stopped before runs one */

@@ -64,6 +64,40 @@ async def value(x, delay=0.01):
     return x
 
 
+def test_the_loops_own_stack_is_not_copied_for_a_callback(factory):
+    """libuv has 12 KB on it while it calls back from its poll: hubs begin below that, once it was seen."""
+    loop, copied = factory(), []
+    ours, other = socket.socketpair()
+
+    def read():
+        other.recv(10)
+        copied.append(own_stack()._stack_saved)
+        _core._check()
+        if len(copied) < 5:
+            loop.call_soon(write)
+        else:
+            loop.remove_reader(other)
+            loop.stop()
+
+    def write():
+        copied.append(own_stack()._stack_saved)
+        ours.send(b"x")
+
+    def own_stack():
+        stack = greenlet.getcurrent()
+        while stack.parent is not None:
+            stack = stack.parent
+        return stack
+
+    loop.add_reader(other, read)
+    loop.call_soon(write)
+    loop.run_forever()
+    loop.close()
+    ours.close()
+    other.close()
+    assert max(copied[2:]) < 6000, copied
+
+
 # ---- where a call may stand -------------------------------------------------------------------------------------------------
 
 
