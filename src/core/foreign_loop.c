@@ -2,6 +2,7 @@
 #include "batch.h"
 #include "err.h"
 #include "fiber.h"
+#include "harmless.h"
 #include "runs.h"
 #include "signals.h"
 
@@ -321,6 +322,13 @@ run_here(an_batch *b)
     return rc;
 }
 
+/* Nothing is ready, and it has one callback, which cannot nest. */
+static int
+is_harmless(an_thread *th, an_batch *b)
+{
+    return b->handles.len == 1 && th->pending.len == 0 && an_steps_open == NULL && an_harmless(an_ring_at(&b->handles, 0));
+}
+
 static PyObject *
 batch_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -335,12 +343,14 @@ batch_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnam
     an_batch_close(b);
     int on_hub = enter(th);
     PyObject *r = NULL;
-    if (on_hub > 0) {
-        r = deliver(th, self, NULL, 0, NULL, NULL);
-        leave(th);
-    }
-    else if (on_hub == 0) {
+    if (on_hub == 0 || (on_hub > 0 && is_harmless(th, b))) {
         r = run_here(b) < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    else if (on_hub > 0) {
+        r = deliver(th, self, NULL, 0, NULL, NULL);
+    }
+    if (on_hub > 0) {
+        leave(th);
     }
     if (AN_UNLIKELY(r == NULL)) {
         an_batch_put_back(b, loop);
@@ -561,5 +571,5 @@ an_foreign_loop_init(PyObject *module)
     an_block_after_wake = after_wake;
     an_batch_call = batch_call;
     an_st->type_foreign_callback = PyType_FromSpec(&callback_spec);
-    return an_st->type_foreign_callback == NULL ? -1 : an_batch_init();
+    return an_st->type_foreign_callback == NULL || an_harmless_init() < 0 ? -1 : an_batch_init();
 }

@@ -39,6 +39,12 @@ add(PyObject *self, PyObject *task)
     Py_RETURN_NONE;
 }
 
+int
+an_task_set_is_discard(PyObject *callback)
+{
+    return PyCFunction_CheckExact(callback) && PyCFunction_GET_FUNCTION(callback) == discard;
+}
+
 static PyMethodDef discard_def = {"discard", discard, METH_O, NULL};
 static PyMethodDef add_def = {"add", add, METH_O, "add($self, item, /)\n--\n\nSee weakref.WeakSet.add."};
 

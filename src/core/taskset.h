@@ -21,4 +21,7 @@
  * NULL+exc */
 PyObject *an_py_task_set_add(PyObject *module, PyObject *set);
 
+/* Is it what takes a task that dies out of such a set? */
+int an_task_set_is_discard(PyObject *callback);
+
 #endif

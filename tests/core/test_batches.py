@@ -194,6 +194,40 @@ PROGRAMS = {
             except BaseException as e:
                 log.append(type(e).__name__)
     """,
+    "done callbacks that take tasks out of a set": """
+        class Result:
+            def __init__(self, name):
+                self.name = name
+            def __del__(self):
+                log.append(f"{self.name} dies")
+                loop.call_soon(log.append, f"after {self.name}")
+        var = contextvars.ContextVar("var")
+        async def work(name):
+            log.append(name)
+            if name == "value":
+                var.set(Result(name))
+            if name == "raises":
+                raise ValueError(name)
+            return Result(name) if name == "result" else None
+        loop.set_exception_handler(lambda loop, context: log.append(repr(context["exception"])))
+        tasks = set()
+        def start(name):
+            task = loop.create_task(work(name))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            if name == "twice":
+                task.add_done_callback(tasks.discard)
+            loop.call_soon(log.append, f"{name} is made")
+        names = ["nothing", "result", "value", "raises", "twice"]
+        async def main():
+            for name in names:
+                start(name)
+                for i in range(4):
+                    log.append([name, i, len(tasks)])
+                    await asyncio.sleep(0)
+        loop.run_until_complete(main())
+        log.append(len(tasks))
+    """,
     "debug mode, on and off": """
         for debug in (False, True, False, True):
             loop.set_debug(debug)
@@ -250,6 +284,152 @@ def test_callbacks_side_by_side_share_their_switches(run):
         return _core._counters()["switches"] - before
 
     assert run(main) < 20
+
+
+def test_a_task_that_leaves_a_set_takes_no_switch(run):
+    async def main():
+        tasks = set()
+
+        async def use(callback):
+            before = _core._counters()["switches"]
+            for _ in range(20):
+                task = asyncio.create_task(value(None))
+                tasks.add(task)
+                task.add_done_callback(callback)
+                del task
+                while tasks:
+                    await asyncio.sleep(0.001)
+            return _core._counters()["switches"] - before
+
+        return await use(lambda task: tasks.discard(task)), await use(tasks.discard)
+
+    any_callback, known = run(main)
+    assert known < any_callback - 20
+
+
+class Nests:
+    """Its end nests."""
+
+    def __init__(self, log, ended):
+        self.log, self.ended = log, ended
+
+    def __del__(self):
+        self.log.append(asyncio.run(value("nested")))
+        self.ended.set()
+
+
+variable = contextvars.ContextVar("variable")
+
+
+async def returns_it(thing):
+    return thing
+
+
+async def returns_it_deep_inside(thing):
+    return "x", ([{1: thing}], 2)
+
+
+async def sets_it_in_its_context(thing):
+    variable.set(thing)
+
+
+async def sets_it_in_itself(thing):
+    asyncio.current_task().kept = thing
+
+
+async def raises_it(thing):
+    try:
+        raise ValueError(thing)
+    finally:
+        del thing
+
+
+async def leaves_a_coroutine_that_has_it(thing):
+    return returns_it(thing)
+
+
+async def leaves_a_task_that_has_it(thing):
+    return asyncio.create_task(returns_it(thing))
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .*returns_it:RuntimeWarning")
+@pytest.mark.parametrize(
+    "work",
+    [
+        returns_it,
+        returns_it_deep_inside,
+        sets_it_in_its_context,
+        sets_it_in_itself,
+        raises_it,
+        leaves_a_coroutine_that_has_it,
+        leaves_a_task_that_has_it,
+    ],
+)
+def test_what_dies_with_a_task_that_leaves_a_set_may_nest(run, work):
+    log = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        tasks, ended = set(), asyncio.Event()
+        task = asyncio.create_task(work(Nests(log, ended)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        del task
+        await asyncio.wait_for(ended.wait(), 20)
+        _core._check()
+
+    run(main)
+    assert log == ["nested"]
+
+
+def test_who_is_told_of_the_end_of_a_task_that_leaves_a_set_may_nest(run):
+    log = []
+
+    async def main():
+        tasks, ended = set(), asyncio.Event()
+
+        def died(ref):
+            log.append(asyncio.run(value("nested")))
+            ended.set()
+
+        task = asyncio.create_task(value(None))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        ref = weakref.ref(task, died)
+        del task
+        await asyncio.wait_for(ended.wait(), 20)
+        assert ref() is None
+
+    run(main)
+    assert log == ["nested"]
+
+
+def test_the_handler_that_is_told_of_a_lost_exception_may_nest(run):
+    log, errors = [], []
+
+    async def fails():
+        try:
+            raise ValueError
+        except ValueError as exc:
+            errors.append(exc)
+            raise
+
+    async def main():
+        loop, tasks, told = asyncio.get_running_loop(), set(), asyncio.Event()
+
+        def handler(loop, context):
+            log.append(asyncio.run(value("nested")))
+            told.set()
+
+        loop.set_exception_handler(handler)
+        task = asyncio.create_task(fails())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        del task
+        await asyncio.wait_for(told.wait(), 20)
+
+    run(main)
+    assert log == ["nested"]
 
 
 def test_each_of_them_nests_and_the_others_go_on_meanwhile(run):
