@@ -134,6 +134,15 @@ void
 an_exits_to_foreign(an_thread *th)
 {
     an_run *run = th->run;
+    if (run != NULL && run->kind == AN_RUN_DRAINING) { /* no loop calls back that could raise it */
+        if (an_err_is_exit()) {
+            (void)an_exits_place(th, run);
+        }
+        else {
+            an_err_unraisable(PyErr_GetRaisedException(), NULL);
+        }
+        return;
+    }
     if (run != NULL && run->kind == AN_RUN_FOREIGN && an_err_is_exit()) {
         if (!an_exits_place(th, run)) {
             return;

@@ -28,7 +28,7 @@ int an_exits_place(an_thread *th, an_run *run);
 void an_exits_mark(an_thread *th, an_loop *rec);
 
 /* The current exception came out of a foreign loop's callback, or of the hub that was to run it: to its place, else to the
- * loop. */
+ * loop; where that has stopped, to who stopped it, and what ends no program is reported. */
 void an_exits_to_foreign(an_thread *th);
 
 #endif

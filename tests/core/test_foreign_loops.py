@@ -98,6 +98,31 @@ def test_the_loops_own_stack_is_not_copied_for_a_callback(factory):
     assert max(copied[2:]) < 6000, copied
 
 
+@pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit, ValueError])
+def test_what_a_callback_raises_when_its_loop_has_stopped_is_not_raised_by_the_next_run(
+    factory, exception, monkeypatch
+):
+    loop, log = factory(), []
+    monkeypatch.setattr(sys, "unraisablehook", lambda info: log.append(repr(info.exc_value)))
+
+    def sleeps():
+        try:
+            asyncio.run(asyncio.sleep(60))
+        except RuntimeError:
+            raise exception("late") from None
+
+    loop.call_later(0, sleeps)
+    loop.call_later(0.01, loop.stop)
+    try:
+        loop.run_forever()
+    except (KeyboardInterrupt, SystemExit) as exc:
+        log.append(repr(exc))
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert log == [repr(exception("late"))]
+
+
 # ---- where a call may stand -------------------------------------------------------------------------------------------------
 
 
