@@ -20,6 +20,18 @@ keep_quiet(an_block *b, PyObject *exc)
     PyErr_Clear();
 }
 
+/* What was running before LOOP's stack went on. Twice, where memory is short: a loop that seems to run keeps others from it */
+static void
+restore(PyObject *loop, PyObject *before, PyObject *task)
+{
+    for (int left = 2; left > 0 && an_set_running_loop(before) < 0; left--) {
+        PyErr_WriteUnraisable(loop);
+    }
+    if (task != NULL && an_task_swap(before, task, NULL) < 0) {
+        PyErr_WriteUnraisable(loop);
+    }
+}
+
 static int
 drain(an_thread *th, an_block *b, PyObject *self)
 {
@@ -41,8 +53,8 @@ drain(an_thread *th, an_block *b, PyObject *self)
             Py_XSETREF(exc, late);
         }
     }
-    if (before != NULL && (an_set_running_loop(before) < 0 || (task != NULL && an_task_swap(before, task, NULL) < 0))) {
-        PyErr_WriteUnraisable(loop);
+    if (before != NULL) {
+        restore(loop, before, task);
     }
     keep_quiet(b, made);
     Py_XDECREF(made);

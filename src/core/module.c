@@ -122,7 +122,7 @@ end_suspended(PyObject *module, PyObject *args)
     if (loop != Py_None) {
         rec = an_loop_peek(loop);
         if (rec == NULL || rec->n_blocks == 0) {
-            return PyLong_FromLong(0);
+            return Py_NewRef(an_st->zero); /* nothing that can fail: the loop is to be closed */
         }
     }
     an_thread *th = an_thread_peek();

@@ -1,8 +1,8 @@
 """Programs in which each call of CPython's that the engine makes fails once; run in a child process.
 
-    python programs.py NAME EXCEPTION
+    python programs.py NAME EXCEPTION [asyncio|uvloop]
 
-Contract: a program makes its own loop and closes it, and does the same calls each time. For each n the n-th call fails with that
+The last one is whose loops they are. Contract: a program makes its own loop and closes it, and does the same calls each time. For each n the n-th call fails with that
 exception, without having been made. Whatever comes of it is fine as long as it is told: an exception, a report to the loop's exception
 handler or to sys.unraisablehook. What must never be: a crash, a hang that Ctrl-C does not end, a hang without a report (a callback
 that could not be called is lost, as on stock asyncio), an error in place of another (SystemError), a broken invariant, something
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import faulthandler
 import gc
 import logging
@@ -28,18 +29,23 @@ from aionest import _core
 HANG = 0.3  # seconds
 STUCK = 60  # seconds that not even a signal ends
 told: list[str] = []
+new_event_loop = asyncio.new_event_loop
 
 
 class Hang(BaseException):
     """The program goes on for too long: as a Ctrl-C."""
 
 
+class Interrupted(Hang, KeyboardInterrupt):
+    """The same on uvloop, which tells its exception handler of others that a signal's handler raises, and goes on."""
+
+
 def hang(*args):
-    raise Hang
+    raise Hang if new_event_loop is asyncio.new_event_loop else Interrupted
 
 
 def carry(main):
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     loop.set_exception_handler(lambda loop, context: told.append(repr(context.get("exception") or context)))
     try:
         return loop.run_until_complete(main())
@@ -172,6 +178,45 @@ async def streams():
         os.close(writing)
 
 
+class Protocol(asyncio.Protocol):
+    def __init__(self):
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data):
+        assert asyncio.run(once(data)) == data
+
+    def connection_lost(self, exc):
+        self.lost.done() or self.lost.set_result(None)
+
+
+async def callbacks():
+    """Where a loop that is not ours calls back: alone and side by side, with and without a context, from transports; a task that
+    leaves a set."""
+    loop, seen, tasks = asyncio.get_running_loop(), [], set()
+    for n in range(3):
+        loop.call_soon(seen.append, n)
+    loop.call_soon(seen.append, 3).cancel()
+    loop.call_soon(lambda: seen.append(asyncio.run(once(4))), context=contextvars.copy_context())
+    loop.call_later(0.001, lambda: seen.append(asyncio.run(once(5))))
+    task = loop.create_task(no_wait())
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    await task
+    ends = socket.socketpair()
+    try:
+        made = [await loop.create_connection(Protocol, sock=end) for end in ends]
+        made[0][0].write(b"x")
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+            if 5 in seen and not tasks:
+                break
+        made[0][0].close()
+        await asyncio.wait_for(made[1][1].lost, 0.1)
+    finally:
+        for end in ends:
+            end.close()
+
+
 async def stopped():
     """The loop ends under a run that sleeps."""
 
@@ -216,9 +261,9 @@ def attempt(program, n, exception):
     _, *where = _core._faults()
     said, hung, outcome = repr(outcome), isinstance(outcome, Hang), None
     wrong = []
+    gc.collect()  # a task that failed while nobody waited for it says so now
     if hung and not told:
         wrong.append("it hangs, and nothing was told")
-    gc.collect()  # a task that failed while nobody waited for it says so now
     wrong += [one for one in (said, *told) if "SystemError" in one or "AssertionError" in one]
     if asyncio._get_running_loop() is not None:
         wrong.append("a running loop is left")
@@ -234,12 +279,17 @@ def attempt(program, n, exception):
     return [f"{what} ({where}; {told})" for what in wrong]
 
 
-def main(name, kind):
+def main(name, kind, whose="asyncio"):
+    global new_event_loop
     faulthandler.enable()
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")  # of coroutines that could not be begun
     sys.unraisablehook = lambda info: told.append(repr(info.exc_value))
     signal.signal(signal.SIGALRM, hang)
+    if whose == "uvloop":
+        import uvloop
+
+        new_event_loop = uvloop.new_event_loop
     aionest.apply()
     program, exception = globals()[name], {"MemoryError": MemoryError, "KeyboardInterrupt": KeyboardInterrupt}[kind]
     once_more(program)
