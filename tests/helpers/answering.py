@@ -42,6 +42,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "id" not in body:
             return self.reply(202, b"")
         method = body["method"]
+        if method == "server/discover" and self.server.discover is not None:
+            return self.server.discover(self, str(body["id"]))
         if self.server.at_once or (method == "tools/call" and body["params"]["name"] != "good"):
             name = body.get("params", {}).get("name", "bad")
             return self.server.answers[name](self, str(body["id"]))
@@ -64,15 +66,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serving(make_loader):
     """Gives a function that makes a loader for the server, of which it is given the answers: one, or by tools.
 
-    With ``at_once`` the answer is also that to the handshake.
+    With ``at_once`` the answer is also that to the handshake; ``discover`` is the one to server/discover.
     """
 
-    def make(answers, at_once=False, options=None, **more):
+    def make(answers, at_once=False, options=None, discover=None, **more):
+        server.discover = discover
         server.answers, server.at_once = answers if isinstance(answers, dict) else {"bad": answers}, at_once
         return make_loader(
             {"s": {"url": f"{server.base}/mcp", "timeout": LONG, "protocol": "legacy", **more}}, **(options or {})
         )
 
-    with web.serving(Handler, at_once=False) as server:
+    with web.serving(Handler, at_once=False, discover=None) as server:
         make.stop = server.stop
         yield make

@@ -166,7 +166,7 @@ def dated(seconds):
 
 
 @pytest.mark.parametrize("method", ["initialize", "tools/list", "tools/call"])
-@pytest.mark.parametrize("after", [lambda: ["1"], lambda: ["0", "0", "0"], lambda: [dated(2)]])
+@pytest.mark.parametrize("after", [lambda: ["1"], lambda: ["0", "0.5", "0"], lambda: [dated(2)]])
 def test_a_request_that_is_put_off_is_made_again_when_the_server_says(load, web, method, after):
     first = after()
     web.busy, times = {method: [*first]}, len(first)
@@ -176,6 +176,19 @@ def test_a_request_that_is_put_off_is_made_again_when_the_server_says(load, web,
     if first == ["1"]:
         taken = next(when for name, when in web.taken if name == method)
         assert taken - web.put_off[0][1] > 0.9
+
+
+def test_a_date_in_no_zone_is_not_local_time(monkeypatch):
+    from aionest.mcp.transport.client import _moment
+
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for date in ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:00 -0000", "Wed Oct 21 07:28:00 2015"):
+            assert _moment(date) == 1445412480
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_request_that_is_put_off_for_longer_than_there_is_time_fails_at_once(load, web):
@@ -201,7 +214,9 @@ def test_a_call_that_is_cancelled_while_it_is_put_off_is_never_made(load, web):
     assert web.calls == [] and loader.call("web.echo").text == "here" and web.calls == ["echo"]
 
 
-@pytest.mark.parametrize("after", [None, "soon", "-1", "100000000"])
+@pytest.mark.parametrize(
+    "after", [None, "soon", "-1", "100000000", "9" * 5000, "\u00b2", "1e3", "nan", "Wed, 99 Oct 99999 07:28:00 GMT"]
+)
 def test_a_refusal_that_says_no_time_is_an_error(load, web, after):
     web.busy = {"tools/call": [after]}
     loader = load()

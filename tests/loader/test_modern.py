@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import answering
 import pytest
 from support import eventually
 from web import serving
@@ -279,3 +280,41 @@ def test_who_asks_for_the_newest_protocol_only_waits_as_the_sdk_does(make_loader
     config, asked = plain(tmp_path, "silent")
     loader = make_loader({"one": {**config["one"], "protocol": "modern"}})
     assert set(loader.errors) == {"one"} and asked() == [["server/discover"]]
+
+
+def says(status, body, kind="application/json", **headers):
+    return lambda handler, number: handler.reply(status, body.replace(b"ID", number.encode()), kind, **headers)
+
+
+# how servers that know handshakes only take the question what they speak
+SURPRISED = {
+    "500": says(500, b"oops", "text/plain"),
+    "502 page": says(502, b"<html>", "text/html"),
+    "405": says(405, b""),
+    "404 error": says(404, b'{"jsonrpc":"2.0","id":ID,"error":{"code":-32601,"message":"x"}}'),
+    "400 nobody's": says(400, b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no session"}}'),
+    "400 odd error": says(400, b'{"jsonrpc":"2.0","id":ID,"error":{"code":"x","message":7}}'),
+    "202": says(202, b"", None),
+    "page": says(200, b"<html>", "text/html"),
+    "empty": says(200, b""),
+    "cut": says(200, b'{"jsonrpc":"2.0","id":ID,"resu'),
+    "wide": says(200, '{"jsonrpc":"2.0","error":{"code":-32601,"message":"x"}}'.encode("utf-16")),
+    "list": says(200, b'{"jsonrpc":"2.0","id":ID,"result":[]}'),
+    "older only": says(
+        200,
+        b'{"jsonrpc":"2.0","id":ID,"result":{"supportedVersions":["2025-06-18"],"capabilities":{},"resultType":"complete"}}',
+    ),
+    "versions are none": says(
+        400, b'{"jsonrpc":"2.0","id":ID,"error":{"code":-32022,"message":"x","data":{"supported":"2025-06-18"}}}'
+    ),
+    "stream without an answer": says(200, b": nothing\n\n", "text/event-stream"),
+    "timeout by its own word": says(408, b'{"jsonrpc":"2.0","id":ID,"error":{"code":-32001,"message":"x"}}'),
+}
+
+
+@pytest.mark.parametrize("which", SURPRISED)
+def test_a_server_that_is_surprised_by_the_question_gets_the_handshake(make_loader, which):
+    with answering.serving(make_loader) as make:
+        loader = make({}, discover=SURPRISED[which], protocol="auto")
+        assert not loader.errors, loader.errors
+        assert loader.call("s.good").text == "fine" and loader.status["s"].protocol == "2025-06-18"

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -25,6 +27,7 @@ READ = 300.0  # seconds between two pieces of what is no stream
 KEPT = 100  # connections that wait for a next request; how many calls are in flight is the caller's affair
 IDLE = 4.0  # seconds for which they do: many servers close them after five, which must not meet a request
 RETRIES = 5  # of a request that the server has put off
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")  # of seconds; some servers give parts of them
 LONGEST = 300.0  # seconds that a server may put one off
 
 
@@ -124,10 +127,16 @@ def _pause(response: HTTP.Response) -> float | None:
         return None
     said = response.headers.get("retry-after", "").strip()
     try:
-        seconds = float(said) if said.isdigit() else parsedate_to_datetime(said).timestamp() - time.time()
+        seconds = float(said) if _NUMBER.fullmatch(said) else _moment(said) - time.time()
     except (TypeError, ValueError, OverflowError):
         return None
     return max(seconds, 0.0) if seconds <= LONGEST else None
+
+
+def _moment(date: str) -> float:
+    """Seconds since the epoch. A date in no zone is meant as all in HTTP."""
+    found = parsedate_to_datetime(date)
+    return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
 @functools.lru_cache(maxsize=1)
