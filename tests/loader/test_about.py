@@ -102,6 +102,21 @@ def test_the_command_line_shows_it(tmp_path, commands):
     assert "eight" in called.stdout and "Seven: seven; aionest mcp read one note://7" in called.stderr, called.stderr
 
 
+def test_the_command_lines_report_is_bounded_and_has_no_controls(tmp_path, commands):
+    pytest.importorskip("typer")
+    said = "\x1b[2J\x9b31m\u202e" + "so it goes on \x1b]0;x\x07" * 50_000
+    known = {**KNOWN, "initialize": {**KNOWN["initialize"], "instructions": said}}
+    (tmp_path / "server.py").write_text(SERVER.replace("sys.argv[1]", "open(sys.argv[1]).read()"))
+    (tmp_path / "known.json").write_text(json.dumps(known))
+    one = {**ONE, "args": [str(tmp_path / "server.py"), str(tmp_path / "known.json")]}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": one}}))
+    environ = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
+    checked = commands.run([sys.executable, "-m", "aionest", "mcp", "check"], env=environ, timeout=120)
+    assert checked.returncode == 0 and "one says of itself" in checked.stdout and "so it goes on" in checked.stdout
+    assert len(checked.stdout) < 25_000 and "more characters" in checked.stdout
+    assert checked.stdout.replace("\n", "").isprintable()
+
+
 def test_the_app_shows_it(tmp_path, pages):
     support.needs("streamlit")
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": ONE}}))

@@ -1336,3 +1336,25 @@ def test_trust(tmp_path):
     assert trust.is_trusted(config) and not trust.is_trusted(file)
     config.set("b", {"command": "z"})
     assert not trust.is_trusted(config) and not trust.revoke(ToolsConfig(None))
+
+
+def test_comments_and_dangling_commas_are_read_at_once(tmp_path, monkeypatch):
+    import json5
+
+    def slow(*args, **keywords):
+        raise AssertionError("the slow reader")
+
+    monkeypatch.setattr(json5, "loads", slow)
+    text = """// first, "x
+    {"mcpServers": { /* , } */ "a": {"command": "x//y", "args": ["/*", ",]", "\\\"//",], }, // last,
+    }, }"""
+    path = tmp_path / "mcp.json"
+    path.write_text(text)
+    one = ToolsConfig(path).servers["a"]
+    assert one.command == "x//y" and one.args == ["/*", ",]", '"//']
+
+
+@pytest.mark.parametrize("text", ["{,}", '{"mcpServers": {"a": {"command": "x",, }}}', '{"mcpServers": {"a":,}}'])
+def test_commas_that_stand_behind_nothing_are_an_error(tmp_path, text):
+    (tmp_path / "mcp.json").write_text(text)
+    assert "not valid JSON" in str(ToolsConfig(tmp_path / "mcp.json").errors)

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
+from aionest._untrusted import for_terminal
 from aionest.mcp import ServerConfig, ServerStatus, ToolsError, ToolsLoader, UsageError
 
 from . import _complete
@@ -26,8 +27,10 @@ from .options import (
     YesOption,
     pairs,
 )
-from .output import STYLE, State, err, out, show_data, show_json, show_nothing, show_rows
+from .output import STYLE, State, err, out, show_json, show_nothing, show_rows
 from .suggest import no_server
+
+INSTRUCTIONS = 20_000  # characters of what a server says of itself
 
 
 def status_json(status: ServerStatus) -> dict[str, object]:
@@ -119,7 +122,8 @@ def check(
             show_errors(loader, whole=True)
             for name, text in loader.instructions.items():
                 out.print(f"{name} says of itself:", markup=False, style="dim", soft_wrap=True)
-                show_data(text)
+                # a report, also where it goes to a file; all of it is in --json
+                out.print(for_terminal(text, INSTRUCTIONS), markup=False, emoji=False, soft_wrap=True)
             for warning in loader.config.warnings:
                 err.print(f"[yellow]{escape(str(warning))}[/]", soft_wrap=True)
     raise typer.Exit(code)
