@@ -270,19 +270,16 @@ def test_a_shell_starts_nothing_new_of_a_configuration_that_was_only_found(home,
     server = {"command": sys.executable, "args": [str(SERVER)]}
     (home / "mcp.json").write_text(json.dumps({"mcpServers": {"a": server}}))
     assert aionest(home, "mcp", "check", "--yes", cwd=home).returncode == 0
-    child = subprocess.Popen(
-        [sys.executable, "-m", "aionest", "mcp", "shell", *json_],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(home),
-        cwd=home, bufsize=1,
-    )  # fmt: skip
-    with child:
+    command = [sys.executable, "-m", "aionest", "mcp", "shell", *json_]
+    with forked.COMMANDS.talk(command, env=environment(home), cwd=home) as child:
         child.stdin.write("a.echo text=ready\n")
         while "ready" not in child.stdout.readline():
             assert child.poll() is None
         evil = {"command": sys.executable, "args": ["-c", f"open({str(marker)!r}, 'w')"]}
         (home / "mcp.json").write_text(json.dumps({"mcpServers": {"a": server, "evil": evil}}))
         child.stdin.write("reload\nevil.x\na.echo text=still\n")
-        said = child.communicate(timeout=60)[0]
+        child.stdin.close()
+        said = child.stdout.read()
     assert "not been accepted" in said and "still" in said and not marker.exists()
 
 

@@ -201,6 +201,24 @@ class Server:
                 os.close(theirs)
             return Program(report)
 
+    @contextlib.contextmanager
+    def talk(self, command, **more):
+        """One with pipes, as text; stderr is stdout. It is killed, if it is there at the end."""
+        read, stdin = os.pipe()
+        stdout, write = os.pipe()
+        with open(stdin, "w", buffering=1) as to, open(stdout) as of:
+            try:
+                process = self.popen(command, stdin=read, stdout=write, stderr=write, **more)
+            finally:
+                os.close(read)
+                os.close(write)
+            process.stdin, process.stdout = to, of
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+
     def run(self, command, *, input="", env=None, cwd=None, timeout):
         """As subprocess.run() with capture_output and text."""
         read, write = os.pipe()
