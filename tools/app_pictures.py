@@ -67,6 +67,27 @@ def lived(browser, address, look):
     return tab
 
 
+def whole(tab, look):
+    """All of the page is in the window: Streamlit scrolls within its own frame."""
+    size = dict(look["viewport"])
+    needed = tab.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? 0")
+    size["height"] = min(max(size["height"], needed), 6000)
+    tab.set_viewport_size(size)
+    tab.wait_for_timeout(300)
+
+
+def asked(browser, address, look):
+    """The tools' page while a server asks."""
+    tab = opened(browser, address, "tools", look)
+    tab.locator(".st-key-pick-notes__clear button").click()
+    tab.get_by_text("notes__clear of server").wait_for()
+    settled(tab)
+    tab.get_by_role("button", name="Call", exact=True).first.click()
+    tab.get_by_role("button", name="Decline", exact=True).wait_for()
+    settled(tab)
+    return tab
+
+
 def main():
     names = [one for one in sys.argv[1:] if not one.startswith("--")]
     docs = "--docs" in sys.argv
@@ -94,10 +115,19 @@ def main():
                         "!document.querySelector('[data-testid=stSkeleton]')"
                     )  # what is still to be loaded
                     tab.wait_for_timeout(700)  # charts are drawn after the script has ended
+                    if not docs:
+                        whole(tab, look)
                     name = DOCS[page] if docs else f"{page}{ending}"
                     tab.screenshot(path=folder / f"{name}.png", full_page=not docs)
                     print(folder / f"{name}.png", flush=True)
                 tab.context.close()
+                if not docs and "tools" in pages:
+                    tab = asked(browser, server.address, look)
+                    tab.screenshot(path=folder / f"asking{ending}.png")
+                    print(folder / f"asking{ending}.png", flush=True)
+                    tab.get_by_role("button", name="Decline", exact=True).click()
+                    tab.get_by_text("Done in").first.wait_for()
+                    tab.context.close()
         browser.close()
 
 

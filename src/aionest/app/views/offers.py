@@ -42,7 +42,7 @@ def resources() -> None:
         f"Resource ({len(by_label)})", [*by_label], None, placeholder="choose one, or write an address"
     )
     chosen = by_label.get(label or "")
-    server, address = _address(sorted({*there, *templates}), shapes)
+    server, address = _address(sorted({*there, *templates}, key=lambda name: (not templates.get(name), name)), shapes)
     if address:
         _read(loader, server, address)
     elif chosen is not None and st.session_state.get("resource chosen") != label:
