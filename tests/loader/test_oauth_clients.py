@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
+import json
 import logging
 from urllib.parse import parse_qsl
 
 import pytest
+import web
 
 pytest.importorskip("mcp")
 
@@ -184,3 +187,125 @@ def test_tokens_that_cannot_be_stored_are_kept_in_memory(tmp_path, caplog, make)
         assert asyncio.run(go()).access_token == "access-token-1"
     said = [record.getMessage() for record in caplog.records if "cannot store" in record.getMessage()]
     assert len(said) == 1 and "access-token" not in said[0]
+
+
+class Machines(http.server.BaseHTTPRequestHandler):
+    """A server for clients with tokens, and the authorization server that grants them as the test says."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def reply(self, status, content):
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        base = self.server.base
+        if "protected-resource" in self.path:
+            return self.reply(200, {"resource": f"{base}/mcp", "authorization_servers": [base]})
+        if "well-known" not in self.path:
+            return self.reply(405, b"")
+        metadata = {"issuer": base, "authorization_endpoint": f"{base}/a", "token_endpoint": f"{base}/token"}
+        return self.reply(200, {**metadata, "response_types_supported": ["code"]})
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/token":
+            return self.reply(200, {"token_type": "Bearer", **self.server.granted})
+        if self.headers.get("authorization") != "Bearer good":
+            return self.reply(401, b"")
+        message = json.loads(body)
+        if "id" not in message:
+            return self.reply(202, b"")
+        about = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
+        result = about if message["method"] == "initialize" else {"tools": []}
+        return self.reply(200, {"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+
+class Kept:
+    """A token store that gives what the test says, or raises it."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def get(self, key):
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+    def set(self, key, value):
+        pass
+
+    remove = get
+
+
+KEY = "-----BEGIN PRIVATE KEY-----\ns3cret-key\n-----END PRIVATE KEY-----"
+MACHINE = {"type": "client_credentials", "client_id": "me"}
+IDENTITY = {"type": "identity_assertion", "client_id": "me", "id_token": "s3cret-id-token"}
+
+
+@pytest.fixture
+def machines(make_loader):
+    with web.serving(Machines, granted={}) as server:
+
+        def make(auth, granted=None, kept=None):
+            server.granted = granted or {"access_token": "good", "expires_in": 60}
+            servers = {
+                "s": {"url": f"{server.base}/mcp", "protocol": "legacy", "auth": {"issuer": server.base, **auth}}
+            }
+            return make_loader(servers, tokens=Kept(kept))
+
+        yield make
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        ({**MACHINE, "private_key": KEY}, "the login has failed"),
+        ({**MACHINE, "private_key": "s3cret-key", "signing_algorithm": "HS9999"}, "not supported"),
+        ({**MACHINE, "private_key_file": "/no/such/key.pem"}, "/no/such/key.pem"),
+        ({"type": "oauth", "client_metadata_url": "http://example.com/c.json"}, "client_metadata_url"),
+    ],
+)
+def test_what_is_wrong_with_a_login_is_an_error_of_the_login(machines, auth, said):
+    failure = machines(auth).failures["s"]
+    assert failure.code == "auth" and said in str(failure) and "s3cret" not in str(failure)
+
+
+@pytest.mark.skipif(not sdk.V2, reason="the 1.x line has no such login")
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/token", "no address", "http://["])
+def test_an_identity_provider_that_cannot_be_reached(machines, url):
+    failure = machines({**IDENTITY, "client_secret": "s3cret-word", "idp_token_endpoint": url}).failures["s"]
+    assert failure.code == "auth" and "identity provider" in str(failure) and "s3cret" not in str(failure)
+
+
+@pytest.mark.parametrize(
+    "granted",
+    [{"access_token": "good\r\nX: y"}, {"access_token": "g\u20ac"}, {"access_token": "good", "expires_in": 10**400}],
+)
+def test_a_token_that_is_of_no_use_is_an_error_of_the_login(machines, granted):
+    failure = machines({**MACHINE, "client_secret": "s3cret-word"}, granted).failures["s"]
+    assert failure.code == "auth", failure
+
+
+@pytest.mark.parametrize("kept", [RuntimeError("locked"), [1], "x", {"tokens": 7, "expires": "soon", "client": [1]}])
+def test_what_a_store_gives_that_is_of_no_use_is_as_nothing(machines, kept):
+    assert not machines({**MACHINE, "client_secret": "s3cret-word"}, kept=kept).errors
+
+
+def test_how_a_client_says_who_it_is_is_no_secret():
+    secrets = Secrets()
+    auth = {
+        **MACHINE,
+        "client_secret": "s3cret-word",
+        "token_endpoint_auth_method": "none",
+        "private_key_file": "/a/key",
+    }
+    secrets.learn(ServerConfig(name="web", url=URL, auth=auth))
+    assert secrets.hide("none of s3cret-word in /a/key") == "none of *** in /a/key"

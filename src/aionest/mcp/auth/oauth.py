@@ -19,6 +19,7 @@ import html
 import importlib
 import inspect
 import logging
+import re
 import time
 import types
 import warnings
@@ -30,7 +31,7 @@ from .._json import JsonObject
 from .._threads import in_own_thread, in_thread
 from ..errors import AuthError
 from ..sdk import V2, dump
-from ..sdk.line import HTTP
+from ..sdk.line import HTTP, OAuthFlowError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -59,6 +60,9 @@ LOGIN_TIMEOUT = 300.0  # seconds for a person
 _PATH = "/callback"
 
 
+_SENDABLE = re.compile(r"[!-~]+")
+
+
 class Storage:
     """The SDK's token storage on a token store."""
 
@@ -72,8 +76,12 @@ class Storage:
 
     async def load(self) -> None:
         """Read what is kept."""
-        found = await in_own_thread(self.store.get, self.key)
-        self.kept = found or {}
+        try:
+            found = await in_own_thread(self.store.get, self.key)
+        except Exception as exc:  # a keyring that stays locked
+            self._warn("read", exc)
+            found = None
+        self.kept = found if isinstance(found, dict) else {}
         self._learn()
 
     async def _save(self, **values: object) -> None:
@@ -82,15 +90,19 @@ class Storage:
         try:
             self.kept = await in_thread(self._store, values)
         except Exception as exc:  # a full disk, a home that is read-only, a keyring that stays locked
-            if not self._told:
-                self._told = True
-                said = "cannot store tokens of %s, so the login ends with this process: %s"
-                log.warning(said, self.store, self.secrets.hide(f"{type(exc).__name__}: {exc}"))
+            self._warn("store", exc)
         self._learn()
+
+    def _warn(self, what: str, exc: Exception) -> None:
+        if not self._told:
+            self._told = True
+            said = "cannot %s tokens of %s, so the login ends with this process: %s"
+            log.warning(said, what, self.store, self.secrets.hide(f"{type(exc).__name__}: {exc}"))
 
     def _store(self, values: Mapping[str, object]) -> JsonObject:
         """Put these into what is kept there now: another process may have renewed the tokens meanwhile."""
-        kept = {**(self.store.get(self.key) or self.kept), **values}
+        there = self.store.get(self.key)
+        kept = {**(there if isinstance(there, dict) and there else self.kept), **values}
         self.store.set(self.key, kept)
         return kept
 
@@ -115,6 +127,8 @@ class Storage:
         return self._model(OAuthToken, self.kept.get("tokens"))
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
+        if not _SENDABLE.fullmatch(tokens.access_token):
+            raise AuthError("the authorization server gave a token that cannot be sent in a header")
         expires = time.time() + tokens.expires_in if tokens.expires_in else None
         await self._save(tokens=dump(tokens), expires=expires)
 
@@ -203,6 +217,12 @@ def provider(
     wanted = _wanted(config)
 
     async def make() -> HTTP.Auth:
+        try:
+            return await chosen()
+        except ValueError as exc:  # of the SDK, about an address
+            raise AuthError(f"server {config.name!r}: {exc}", server=config.name) from exc
+
+    async def chosen() -> HTTP.Auth:
         storage = Storage(store, token_key(config), secrets)
         await storage.load()
         if wanted.type == "client_credentials":
@@ -252,6 +272,12 @@ def token_key(config: ServerConfig) -> str:
     return f"{wanted.type} {wanted.text('client_id') or ''} {config.url}"
 
 
+def _about_login(exc: Exception) -> Exception:
+    """What a login has failed with, as an error of a login: a key that is none, an answer with a number out of all bounds."""
+    known = (AuthError, OAuthFlowError, HTTP.HTTPError, OSError)
+    return exc if isinstance(exc, known) else AuthError(f"the login has failed: {type(exc).__name__}: {exc}")
+
+
 class _Told(_Provider):
     """The SDK's provider, with failures told at once."""
 
@@ -269,8 +295,9 @@ class _Told(_Provider):
         except StopAsyncIteration:
             await self._is_through()
         except Exception as exc:
-            self.on_failed(exc)
-            raise
+            told = _about_login(exc)
+            self.on_failed(told)
+            raise told from (None if told is exc else exc)
         finally:
             await flow.aclose()
 
@@ -438,8 +465,12 @@ async def _exchanged(config: ServerConfig, wanted: Setting, audience: str, resou
         **({"client_id": wanted.needed("idp_client_id")} if wanted.text("idp_client_id") else {}),
         **({"scope": wanted.scope} if wanted.scope else {}),
     }
-    async with HTTP.AsyncClient(timeout=30.0) as client:
-        response = await client.post(wanted.needed("idp_token_endpoint"), data=asked)
+    try:
+        async with HTTP.AsyncClient(timeout=30.0) as client:
+            response = await client.post(wanted.needed("idp_token_endpoint"), data=asked)
+    except (HTTP.HTTPError, HTTP.InvalidURL) as exc:
+        said = f"server {config.name!r}: the identity provider cannot be reached (idp_token_endpoint): {exc}"
+        raise AuthError(said, server=config.name) from exc
     try:
         given = response.json() if response.status_code == 200 else {}
         return str(given["access_token"])

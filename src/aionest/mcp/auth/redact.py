@@ -40,6 +40,8 @@ LOGGERS = (
     "client",
 )
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*\Z")
+# of an auth setting, whose names look like those of secrets
+_NO_SECRETS = {"token_endpoint_auth_method", "private_key_file", "assertion_file", "idp_token_endpoint"}
 _BELOW = tuple(f"{name}." for name in LOGGERS)
 # what HTTP libraries leave in a query as it is
 _QUERY_SAFE = "!$%&'()*+,/:;=?@[\\]^`{|}~"
@@ -142,7 +144,8 @@ def _worth_hiding(value: str) -> Iterator[str]:
 def _parts(auth: object) -> Iterator[str]:
     if isinstance(auth, dict):
         for name, value in auth.items():
-            if isinstance(value, str) and (token_like(name) or name == "assertion") and len(value) >= SHORTEST_NAMED:
+            secret = name not in _NO_SECRETS and (token_like(name) or name == "assertion")
+            if isinstance(value, str) and secret and len(value) >= SHORTEST_NAMED:
                 yield value
 
 
