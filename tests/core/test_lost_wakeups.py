@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextlib
 import logging
 import selectors
 import signal
@@ -329,6 +330,76 @@ def test_a_run_ends_though_what_it_returns_through_will_not_be_cancelled(applied
     loop = Adopted()
     try:
         assert loop.run_until_complete(main()) == "done"
+    finally:
+        loop.close()
+    assert ended == ["Event loop stopped before Future completed."]
+    _core._check()
+
+
+def test_a_run_waits_for_what_it_returns_through_while_that_cleans_up(applied, monkeypatch):
+    """For longer than it would wait for what does nothing."""
+
+    class Adopted(asyncio.SelectorEventLoop):
+        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
+
+    async def waits():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for i in range(12):
+                await asyncio.sleep(3 * loop_methods.GRACE / 12)
+                cleaned.append(i)
+
+    async def sleeps():
+        try:
+            asyncio.run(waits())
+        except BaseException as exc:
+            ended.append(type(exc))
+            raise
+
+    async def main():
+        kept.append(asyncio.ensure_future(sleeps()))
+        await asyncio.sleep(0)
+        return "done"
+
+    cleaned, ended, kept = [], [], []
+    monkeypatch.setattr(loop_methods, "GRACE", 0.02)
+    loop = Adopted()
+    try:
+        assert loop.run_until_complete(main()) == "done"
+    finally:
+        loop.close()
+    assert (cleaned, ended) == (list(range(12)), [asyncio.CancelledError])
+    _core._check()
+
+
+def test_a_run_ends_though_what_it_returns_through_goes_on_for_ever(applied, monkeypatch):
+    class Adopted(asyncio.SelectorEventLoop):
+        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
+
+    async def goes_on():
+        kept.append(asyncio.current_task())
+        while not ended:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(loop_methods.GRACE / 20)
+
+    async def sleeps():
+        try:
+            asyncio.run(goes_on())
+        except RuntimeError as exc:
+            ended.append(str(exc))
+
+    async def main():
+        kept.append(asyncio.ensure_future(sleeps()))
+        await asyncio.sleep(0)
+        return "done"
+
+    ended, kept = [], []
+    monkeypatch.setattr(loop_methods, "GRACE", 0.02)
+    loop = Adopted()
+    try:
+        assert loop.run_until_complete(main()) == "done"
+        loop.run_until_complete(asyncio.wait(kept))
     finally:
         loop.close()
     assert ended == ["Event loop stopped before Future completed."]

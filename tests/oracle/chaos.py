@@ -54,6 +54,13 @@ class Boom(Exception):
     """What the programs raise themselves."""
 
 
+def fault(text):
+    """At once, too: the program may hang for it."""
+    faults.append(text)
+    print(text, file=sys.stderr, flush=True)
+    print(state.describe(), file=sys.stderr, flush=True)
+
+
 def check(exc):
     """An invariant of the engine's, or of asyncio's, that did not hold."""
     wrong_task = isinstance(exc, RuntimeError) and ("task" in str(exc) and "enter" in str(exc))
@@ -159,7 +166,7 @@ def use_kept(rng):
             value = object()
             got = kept.greenlet.switch(value)
             if kept.state == "nests" and got is not value:
-                faults.append(f"a value for a sleeping greenlet became {got!r}")
+                fault(f"a value for a sleeping greenlet became {got!r}")
 
 
 def on_the_loops_stack():
@@ -168,18 +175,22 @@ def on_the_loops_stack():
 
 
 def await_parent(awaitable):
-    return greenlet.getcurrent().parent.switch(awaitable)
+    current = greenlet.getcurrent()
+    return current.parent.switch((current, awaitable))
 
 
 async def spawn(fn):
-    """As SQLAlchemy's greenlet_spawn."""
+    """As SQLAlchemy's greenlet_spawn, but that it knows what its greenlet sends from what others do."""
     current = greenlet.getcurrent()
     g = greenlet.greenlet(fn, current)
     g.gr_context = current.gr_context
     r = g.switch()
     while not g.dead:
+        if not (isinstance(r, tuple) and len(r) == 2 and r[0] is g):
+            fault(f"who waits for {g!r}, {g.gr_frame!r}, got {r!r}")
+            raise Boom
         try:
-            v = await r
+            v = await r[1]
         except BaseException as exc:
             r = g.throw(exc)
         else:
@@ -195,11 +206,11 @@ def in_greenlet(rng, depth):
             if rng.random() < 0.6:
                 got = await_parent(asyncio.sleep(rng.random() * 0.002, (mine, i)))
                 if got != (mine, i):
-                    faults.append(f"a wake-up went to another greenlet: {got!r} in place of {(mine, i)!r}")
+                    fault(f"a wake-up went to another greenlet: {got!r} in place of {(mine, i)!r}")
             else:
                 sync(rng, depth + 1)
             if owner.get() is not mine:
-                faults.append("a greenlet has the context of another one")
+                fault("a greenlet has the context of another one")
     finally:
         owner.reset(token)
 

@@ -11,6 +11,7 @@ Thread: the loop's own.
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 from asyncio import base_events, events, futures, selector_events, tasks
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,13 @@ from .bracket import check_not_running, cleanup, end_suspended, setup
 from .checks import refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-GRACE = 10.0  # seconds for the task of a stack that a run has to return through, once it is cancelled
+# The task of a stack that a run has to return through, once it is cancelled: seconds in which it makes no progress, looked at so
+# often, and how many times as long it may go on in all. Looks are counted, not time: a process that is not let run looks less often.
+GRACE = 10.0
+LOOKS = 20
+PATIENCE = 6
 STOPPED = "Event loop stopped before Future completed."
 
 _stock_close: Any = base_events.BaseEventLoop.close
@@ -111,6 +116,15 @@ def run_until_complete(self: Any, future: Any) -> Any:
     return future.result()
 
 
+def _waits_for(task: object) -> list[object]:
+    """The task, what it waits for, what that waits for, and so on: others, once the task has gone on."""
+    chain: list[object] = []
+    while task is not None and len(chain) < 1000:
+        chain.append(task)
+        task = getattr(task, "_fut_waiter", None)
+    return chain
+
+
 class _StopWhenDone:
     """Done callback that stops the loop for one run_until_complete. Once that is over it does nothing: it may be queued still,
     when the run was interrupted or stopped just then, and must not stop the next one.
@@ -118,6 +132,8 @@ class _StopWhenDone:
 
     over = False
     grace: Any = None
+    idle = looks = 0
+    waits: Sequence[object] = ()
     __name__ = _cb.__name__  # what debug mode's reports call it
     __wrapped__ = staticmethod(_cb)
 
@@ -137,7 +153,7 @@ class _StopWhenDone:
             # run_until_complete cannot return through it: it is cancelled here, not at the end of the run. One that will not be
             # cancelled has its nested run ended after a while (NestedRunError), as loop.stop() does.
             if self.grace is None:
-                self.grace = loop.call_later(GRACE, self._stop, future)
+                self.grace = loop.call_later(GRACE / LOOKS, self._look, future)
             task.add_done_callback(functools.partial(self._again, future))
             task.cancel()
 
@@ -145,9 +161,19 @@ class _StopWhenDone:
         if not self.over:
             self(future)
 
-    def _stop(self, future: futures.Future[object]) -> None:
-        if not self.over:
+    def _look(self, future: futures.Future[object]) -> None:
+        if self.over:
+            return
+        loop = futures._get_loop(future)  # type: ignore[attr-defined]
+        waits = _waits_for(_core.sleeper_below(loop))
+        self.idle = self.idle + 1 if len(waits) == len(self.waits) and all(map(operator.is_, waits, self.waits)) else 0
+        self.waits = waits
+        self.looks += 1
+        if self.idle >= LOOKS or self.looks >= LOOKS * PATIENCE:
+            self.waits = []
             _cb(future)
+        else:
+            self.grace = loop.call_later(GRACE / LOOKS, self._look, future)
 
 
 def close(self: Any) -> None:
