@@ -85,6 +85,7 @@ def asked(browser, address, look):
     tab.get_by_role("button", name="Call", exact=True).first.click()
     tab.get_by_role("button", name="Decline", exact=True).wait_for()
     settled(tab)
+    tab.get_by_text("Remove all of them?").wait_for()
     return tab
 
 
