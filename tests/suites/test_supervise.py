@@ -17,7 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tools.suites import compare, supervise
 
 # of plugins that are here by chance: they take most of the time
-PLAIN = [word for name in ("xdist", "langsmith_plugin", "hypothesispytest") for word in ("-p", f"no:{name}")]
+PLAIN = [
+    word
+    for name in ("xdist", "langsmith_plugin", "hypothesispytest", "anyio", "asyncio")
+    for word in ("-p", f"no:{name}")
+]
 APPLIED = "import sys; ON = getattr(sys.modules.get('aionest'), 'on', False)\n"
 
 
