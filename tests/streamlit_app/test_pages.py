@@ -295,3 +295,11 @@ def test_the_list_is_indexed_once_for_all_searches(monkeypatch):
         assert picker._fitting(list(tools), query, past)
     assert len(made) == 1
     assert [tool.name for tool in picker._fitting(tools[1:], "does three", past)][0] == "three" and len(made) == 2
+
+
+def test_the_report_is_texts_and_no_python(drive):
+    drive("""
+        report = page("about").table[0].value["version"]
+        assert "asyncio.run, BaseEventLoop.run_forever" in report["apply() patches"], report
+        assert not [key for key, value in report.items() if str(value)[:1] in ("[", "{")], report
+    """)

@@ -16,7 +16,8 @@ from aionest.cli import doctor
 @st.cache_data(show_spinner="Testing the engine ...")
 def _report() -> dict[str, str]:
     """The doctor's report; the self-test starts a process, so not at each rerun."""
-    return {key: "not installed" if value == "-" else str(value) for key, value in doctor.report(mcp=True).items()}
+    report = doctor.report(mcp=True)
+    return {key: "not installed" if report[key] == "-" else value for key, value in doctor.rows(report)}
 
 
 def about() -> None:
