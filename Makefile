@@ -190,20 +190,20 @@ msvc-check:
 	PYTHON=$(PYTHON) tools/msvc.sh $(abspath $(WINE))/3.13/py build/msvc
 
 # What is not run there, and why: tests/helpers/windows.py. A thread for each test's timeout is one too many for those that count them.
-WINDOWS_TESTS := tests/core tests/apply tests/scopes tests/portal tests/cli/test_systems.py \
-	$(addprefix tests/loader/test_,commands.py windows.py loader.py reload.py http_direct.py config.py config_hosts.py config_large.py \
+WINDOWS_TESTS := tests/core tests/apply tests/scopes tests/portal tests/cli/test_systems.py $(addprefix tests/mcp/test_,naming.py parts.py) \
+	$(addprefix tests/loader/test_,commands.py windows.py loader.py http_direct.py config.py config_hosts.py config_large.py \
 	secrets.py oauth_clients.py)
 windows: windows-3.13 windows-3.10
 
 # a choice for each change: under wine what a program asks of the system goes through a server, one thing at a time
 WINDOWS_CI := $(addprefix tests/core/test_,engine.py runloop.py nested.py guest_kinds.py odd_loops.py bad_input.py) \
-	$(addprefix tests/apply/test_,run_ends.py platform.py wakeups.py) $(addprefix tests/scopes/test_,generators.py left_elsewhere.py sdk_sessions.py) \
+	$(addprefix tests/apply/test_,run_ends.py platform.py wakeups.py) $(addprefix tests/scopes/test_,generators.py left_elsewhere.py) \
 	$(addprefix tests/portal/test_portal_,calls.py close.py enter.py process.py) \
-	$(addprefix tests/loader/test_,commands.py windows.py http_direct.py) tests/cli/test_systems.py
+	$(addprefix tests/loader/test_,commands.py windows.py) tests/cli/test_systems.py
 windows-ci:
 	$(MAKE) windows-3.13 PYTHON=$(PYTHON) WINE=$(WINE) WINDOWS_TESTS="$(WINDOWS_CI)"
 	$(MAKE) windows-3.10 PYTHON=$(PYTHON) WINE=$(WINE) \
-		WINDOWS_TESTS="$(filter %_kinds.py %_loops.py %_enter.py %_elsewhere.py %_sessions.py %_direct.py %_systems.py,$(WINDOWS_CI))"
+		WINDOWS_TESTS="$(filter %_kinds.py %_loops.py %_enter.py %_systems.py,$(WINDOWS_CI))"
 
 windows-%:
 	PYTHON=$(PYTHON) tools/get-windows.sh $* $(WINE)

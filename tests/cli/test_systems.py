@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import windows
 
 for name in ("mcp", "typer", "rich"):
     pytest.importorskip(name)
 
 SERVERS = Path(__file__).parents[2] / "examples" / "servers"
+LIMIT = 400 if windows.on_wine else 110  # seconds: a guard
 TEXT = "\u2603 caf\xe9"  # a snowman, which Windows' usual encoding has not
 
 
@@ -48,7 +50,7 @@ def environment(home):
 def aionest(home, *words):
     command = [sys.executable, "-m", "aionest", *words]
     return subprocess.run(
-        command, cwd=home, env=environment(home), capture_output=True, encoding="cp1252", timeout=110, check=False, stdin=subprocess.DEVNULL
+        command, cwd=home, env=environment(home), capture_output=True, encoding="cp1252", timeout=LIMIT, check=False, stdin=subprocess.DEVNULL
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aionest.mcp import ToolsConfig
+from aionest.mcp.config import replace as put_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,7 +193,7 @@ def _with_text(file: Path, text: str, replace: bool) -> list[str]:
         if replace and not problems:
             if target.exists():
                 os.chmod(name, target.stat().st_mode & 0o777)
-            os.replace(name, target)
+            put_in_place(name, target)
         return problems
     finally:
         if os.path.exists(name):

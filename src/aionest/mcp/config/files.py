@@ -49,6 +49,11 @@ def read_bytes(path: Path) -> bytes:
     return _patiently(path.read_bytes)
 
 
+def replace(source: str, target: Path) -> None:
+    """``os.replace()`` for a file that others may be reading at this moment."""
+    _patiently(os.replace, source, target)
+
+
 def stamp_of(file: str | Path | None) -> tuple[int, int, int] | None:
     """What tells that a file has changed, without reading it: another value then. None for no file."""
     if file is None:
@@ -84,7 +89,7 @@ def write_atomic(path: Path, text: str, newline: str = "\n", mode: int | None = 
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(name, mode)
-        _patiently(os.replace, name, path)
+        replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
