@@ -127,25 +127,45 @@ def generator(rng, depth):
         yield sync(rng, depth + 1)
 
 
+def as_a_finalizer(rng):
+    """What one may do in the place where this is called: its own greenlet sleeps, and the caller's waits for that."""
+    if rng.random() < 0.2:
+        aionest.await_(spawn(lambda: in_greenlet(rng, 5)))
+
+
 class Kept:
-    """A greenlet of somebody else's that lives over steps of several tasks, who switch to it, throw into it and drop it."""
+    """A greenlet of somebody else's that lives over steps of several tasks, who switch to it, throw into it and drop it.
+
+    It says that it waits, or nests, when it does: a finalizer that nests on it just before or after has it for itself.
+    """
 
     def __init__(self, rng, depth):
-        self.state = "runs"
         self.greenlet = greenlet.greenlet(Kept.body, greenlet.getcurrent())
-        self.greenlet.switch(self, rng, depth)
+        self.switch(self, rng, depth)
+
+    def switch(self, *args):
+        self.state = "runs"
+        if self.greenlet.switch(*args) is self:
+            self.state = "waits"
 
     def body(self, rng, depth):
         try:
             for _ in range(3):
-                self.state = "waits"
+                as_a_finalizer(rng)
                 greenlet.getcurrent().parent.switch(self)
-                self.state = "nests"
-                asyncio.run(asyncio.sleep(rng.random() * 0.002))
-                self.state = "runs"
+                as_a_finalizer(rng)
+                asyncio.run(self.nested(rng.random() * 0.002))
                 sync(rng, depth + 1)
         finally:
             self.state = "over"
+
+    async def nested(self, seconds):
+        self.state = "nests"
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if self.state == "nests":
+                self.state = "runs"
 
 
 def use_kept(rng):
@@ -158,7 +178,7 @@ def use_kept(rng):
         if rng.random() < 0.2:
             mine.remove(kept)  # it is collected, and has its GreenletExit
         else:
-            kept.greenlet.switch()
+            kept.switch()
     elif kept.state == "nests":
         if rng.random() < 0.5:
             kept.greenlet.throw(Boom())
