@@ -130,32 +130,25 @@ def settled(before, limit, collect):
         time.sleep(0.01)
 
 
-left = None  # the state in which the last test left this process, garbage collected
-
-
 @pytest.fixture(autouse=True)
 def nothing_left():
     """Threads, descriptors, portals, fibers, suspended runs, signal handlers and patches are as before the test.
 
-    A collection is what this costs, so there is one in each test, of what is new since the one before. What the last test
-    left is what this one finds, unless a fixture of a module has done something in between.
+    Collections are what this costs: they look at what is new since the test's begin, or that of the one before. (What that
+    one had is garbage not at its end, where pytest still holds its fixtures, but here.)
     """
-    global left
     drop_persistent_loop()
+    freeze()
     before = state()
-    if before != left:
-        gc.collect()
-        before = state()
     yield
     drop_persistent_loop()
     if aionest.is_applied() and not before["applied"]:
         aionest.unapply()
-    left = settled(before, 0.1, freeze)
+    left = settled(before, 0.1, gc.collect)
     if left != before:
-        # what was there after an earlier test may have become garbage since
+        # what was there before may have become garbage since
         gc.unfreeze()
         left = settled(before, support.GUARD, gc.collect)
-        freeze()
     assert left == before
 
 

@@ -464,10 +464,12 @@ def test_cancel_when_the_inner_is_done_already(run):
         future = loop.create_future()
 
         async def caller():
+            inside.set()
             return loop.run_until_complete(future)
 
+        inside = asyncio.Event()
         task = start(caller())
-        await asyncio.sleep(0.01)
+        await inside.wait()
         future.set_result(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
