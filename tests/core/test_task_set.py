@@ -58,6 +58,8 @@ def test_nothing_is_taken_out_under_an_iteration(applied):
     async def main():
         gate = asyncio.Event()
         gate.set()
+        gc.collect()
+        before = len(tasks.data)  # with those that never end: of a loop that was closed, in anyio's dictionary
         kept = [asyncio.create_task(wait(gate)) for _ in range(50)]
         await asyncio.gather(*kept)
         seen = 0
@@ -72,7 +74,7 @@ def test_nothing_is_taken_out_under_an_iteration(applied):
         await asyncio.create_task(wait(gate))
         await asyncio.sleep(0)
         assert not tasks._pending_removals
-        assert len(tasks) == len(asyncio.all_tasks()) == 1
+        assert len(asyncio.all_tasks()) == 1 and len(tasks) == before
 
     asyncio.run(main())
 
@@ -82,7 +84,7 @@ def test_unapply_gives_the_set_its_method_back():
     tasks = getattr(asyncio.tasks, NAME)
     assert "add" not in vars(tasks)
     gc.collect()
-    assert len(tasks.data) == 0
+    before = len(tasks.data)
     aionest.apply(close_loop=False)
     assert "add" in vars(tasks)
 
@@ -97,7 +99,7 @@ def test_unapply_gives_the_set_its_method_back():
     assert task in tasks
     del task
     gc.collect()
-    assert len(tasks.data) == 0  # its reference still takes itself out
+    assert len(tasks.data) == before  # its reference still takes itself out
 
 
 def test_only_a_weak_set_as_expected_is_taken():
