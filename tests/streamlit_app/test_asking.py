@@ -18,7 +18,7 @@ BARE = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 BEGIN = """
 import aionest.app, json
 from streamlit.testing.v1 import AppTest
-from aionest.app import asking, state
+from aionest.app import asking, state, widgets
 
 def page():
     text = "import aionest; aionest.apply(); from aionest.app import views; views.tools()"
@@ -90,9 +90,11 @@ def test_the_call_is_cancelled_instead(drive):
         app = called("notes__clear")
         press(app, "Cancel the call")
         assert "Stopped before there was a result." in shown(app)
-        assert "There are 3 notes." not in shown(app) and asking.desk.question("notes") is None
+        assert asking.desk.question("notes") is None
+        if widgets._HORIZONTAL:  # the oldest test driver keeps what a run showed before st.rerun()
+            assert "There are 3 notes." not in shown(app), shown(app)
         assert (state.journal.count("stopped"), state.journal.count("running")) == (1, 0)
-        called("notes__list", app)
+        app = called("notes__list")
         assert "Buy milk" in str(app.dataframe[0].value)
     """)
 

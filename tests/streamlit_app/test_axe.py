@@ -6,6 +6,7 @@ What Streamlit itself makes so is in ``STREAMLITS``, by axe's rule and a selecto
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def refused(tab):
     tab.get_by_role("alert").first.wait_for()
 
 
+def asked(tab):
+    """A question of a server."""
+    choose(tab, "one · ask")
+    schema = {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}, "b": {"type": "boolean"}}}
+    tab.get_by_role("textbox", name="method *").fill("elicitation/create")
+    tab.get_by_role("textbox", name="params").fill(json.dumps({"message": "Which one?", "requestedSchema": schema}))
+    press(tab, "Call")
+    said(tab, "Which one?")
+    tab.get_by_role("button", name="Decline", exact=True).wait_for()
+
+
 def unfolded(tab):
     """All that is folded up."""
     tab.evaluate("document.querySelectorAll('details:not([open]) > summary').forEach(one => one.click())")
@@ -94,7 +106,7 @@ def test_nothing_serious_on_any_page(browser, app, look):
     wrong = {}
     for page in PAGES:
         tab = opened(browser, app, page, **LOOKS[look])
-        acts = {"tools": [called, refused], "servers": [unfolded], "messages": [unfolded]}.get(page, [])
+        acts = {"tools": [called, refused, asked], "servers": [unfolded], "messages": [unfolded]}.get(page, [])
         wrong[page] = complaints(tab)
         for act in acts:
             act(tab)
