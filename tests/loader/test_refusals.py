@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import answering
 import pytest
+from support import eventually
 
 pytest.importorskip("mcp")
 
@@ -41,7 +43,7 @@ def test_a_status_with_an_error_reads_as_the_error(web, status, code, at_once):
     for _ in range(2):
         with pytest.raises(ProtocolError, match="the tea is cold") as caught:
             loader.call("s.bad")
-        assert not isinstance(caught.value, CallTimeout)
+        assert caught.value.rpc_code == code
     assert loader.call("s.good").text == "fine"
     assert loader.status["s"].connections == 1, "the session goes on"
 
@@ -96,3 +98,55 @@ def test_what_comes_after_a_redirect_is_looked_at_too(web):
     with pytest.raises(ProtocolError, match="202"):
         loader.call("s.bad")
     assert loader.call("s.good").text == "fine"
+
+
+OWN = """
+import json, sys
+waiting = []
+def say(number, **what):
+    print(json.dumps({"jsonrpc": "2.0", "id": number, **what}), flush=True)
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m: continue
+    about = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+    tools = [{"name": "t", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}]
+    if m["method"] != "tools/call":
+        say(m["id"], result={"initialize": about, "tools/list": {"tools": tools}}.get(m["method"], {}))
+    elif "code" not in m["params"]["arguments"]:
+        waiting.append(m["id"])
+    else:
+        say(m["id"], error={"code": m["params"]["arguments"]["code"], "message": "the tea is cold"})
+        for number in waiting:
+            say(number, result={"content": [{"type": "text", "text": "fine"}]})
+        waiting.clear()
+"""
+
+
+@pytest.mark.parametrize("code", [-32000, -32001, 408, -32097])
+def test_a_servers_own_error_is_neither_a_lost_connection_nor_a_timeout(make_loader, code):
+    seen = []
+    one = {"command": sys.executable, "args": ["-c", OWN], "protocol": "legacy", "timeout": 600}
+    loader = make_loader({"s": one}, on_message=lambda *told: seen.append(told[2]))
+    other = loader.submit("s.t", {})
+    eventually(lambda: any("tools/call" in text for text in seen), "not sent")
+    with pytest.raises(ProtocolError, match="the tea is cold") as caught:
+        loader.call("s.t", {"code": code})
+    assert caught.value.rpc_code == code
+    assert other.result(60).text == "fine", "other calls go on"
+    assert loader.status["s"].connections == 1 and "aionest/said" not in "".join(seen)
+
+
+@pytest.mark.parametrize("code", [-32000, -32001])
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_a_servers_own_error_over_http(web, code, kind):
+    seen = []
+
+    def answer(handler, number):
+        said = f'{{"jsonrpc":"2.0","id":{number},"error":{{"code":{code},"message":"the tea is cold"}}}}'
+        handler.reply(200, (f"data: {said}\n\n" if "event" in kind else said).encode(), kind)
+
+    loader = web(answer, options={"on_message": lambda *told: seen.append(told[2])})
+    with pytest.raises(ProtocolError, match="the tea is cold") as caught:
+        loader.call("s.bad")
+    assert caught.value.rpc_code == code and loader.call("s.good").text == "fine"
+    assert loader.status["s"].connections == 1 and "aionest/said" not in "".join(seen)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .._json import JsonObject
 from ..errors import Unanswerable
 from .answers import DroppedStreamWatch
-from .convert import dump, elicited, is_cancellation, notification, refusal, request_id, rooted, sampled
+from .convert import as_said, dump, elicited, is_cancellation, notification, refusal, request_id, rooted, sampled
 from .failures import Failure, briefly, classify, explain, rpc_code, status_of
 from .surface import report
 from .tasks import call_as_task, takes_tasks
@@ -169,6 +169,7 @@ __all__ = [
     "Failure",
     "Session",
     "briefly",
+    "as_said",
     "call_task",
     "call_tool",
     "classify",

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from .._json import JsonObject, RequestId
+from .failures import OWN_CODES, SAID
 from .line import SessionMessage, types
 
 
@@ -25,6 +26,14 @@ def request_id(item: SessionMessage) -> RequestId | None:
     message = getattr(item.message, "root", item.message)
     found = getattr(message, "id", None) if hasattr(message, "method") else None
     return found if isinstance(found, (int, str)) else None
+
+
+def as_said(item: SessionMessage) -> SessionMessage:
+    """A message that a server has sent; an error is marked as its own, where it could be taken for another's."""
+    error = getattr(getattr(item.message, "root", item.message), "error", None)
+    if error is not None and error.code in OWN_CODES:
+        error.data = {SAID: error.data}
+    return item
 
 
 def is_cancellation(item: SessionMessage) -> bool:

@@ -54,6 +54,17 @@ _TIMEOUT_CODES = {408, -32001}
 _CLOSED = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, ConnectionError)
 
 
+# codes that the SDK or this package gives to what no server has said; a server that says one itself is answering
+OWN_CODES = {*_LOST_CODES, *_TIMEOUT_CODES, MOVED}
+SAID = "aionest/said"  # around the data of an error that the server has sent itself
+
+
+def is_said(error: object) -> bool:
+    """Has the server itself sent this error?"""
+    data = getattr(error, "data", None)
+    return isinstance(data, dict) and SAID in data
+
+
 def briefly(exc: ValidationError) -> str:
     """What pydantic found wrong, without what it was found in."""
     found = exc.errors(include_url=False, include_context=False, include_input=False)
@@ -102,6 +113,8 @@ def _by_code(exc: BaseException) -> Failure | None:
     code = rpc_code(exc)
     if code is None:
         return None
+    if isinstance(exc, SDKError) and is_said(exc.error):
+        return Failure.RPC
     if code == MOVED:
         return Failure.HTTP
     return Failure.TIMEOUT if code in _TIMEOUT_CODES else Failure.LOST if code in _LOST_CODES else Failure.RPC

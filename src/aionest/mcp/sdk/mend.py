@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .._json import JsonObject, RequestId
-from .failures import MOVED, briefly
+from .failures import MOVED, OWN_CODES, SAID, briefly
 from .line import V2
 from .wide import in_utf8, narrow
 
@@ -128,6 +128,9 @@ def answered(data: bytes, number: RequestId | None) -> bytes:
 
 def _taken(value: JsonObject, number: RequestId | None) -> bytes:
     """An answer as a line, or the error in its place."""
+    error = value.get("error")
+    if isinstance(error, dict) and isinstance(error.get("code"), int) and error["code"] in OWN_CODES:
+        value = {**value, "error": {**error, "data": {SAID: error.get("data")}}}
     try:
         line = _as_line(value)
     except (ValueError, RecursionError) as exc:

@@ -16,6 +16,7 @@ import anyio
 from pydantic_core import to_json
 
 from ..sdk import encode
+from ..sdk.failures import SAID
 from ..sdk.shortcut import HttpOut
 from ..transport.pipes import Incoming as PipeIn
 from ..transport.pipes import Outgoing as PipeOut
@@ -63,11 +64,22 @@ class Wire:
         text = hide(line[:_WALKED].decode("utf-8", "replace").strip())
         if len(line) <= _WALKED:
             try:
-                text = json.dumps(_hidden(json.loads(line), hide), ensure_ascii=False)
+                text = json.dumps(_hidden(_as_sent(json.loads(line)), hide), ensure_ascii=False)
             except (ValueError, RecursionError):
                 pass  # it is no message
         more = max(len(line), len(text)) - LONGEST
         return text if more <= 0 else f"{text[:LONGEST]}\u2026 ({more} more)"
+
+
+def _as_sent(message: object) -> object:
+    """Without the mark that the server's own errors have here."""
+    error = message.get("error") if isinstance(message, dict) else None
+    data = error.get("data") if isinstance(error, dict) else None
+    if isinstance(error, dict) and isinstance(data, dict) and SAID in data:
+        error.pop("data")
+        if data[SAID] is not None:
+            error["data"] = data[SAID]
+    return message
 
 
 def _hidden(value: object, hide: Callable[[str], str]) -> object:

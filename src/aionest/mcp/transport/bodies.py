@@ -28,9 +28,7 @@ _MESSAGE = re.compile(rb"(?:event: ?message\r?\n|id:[^\r\n\0]*\r?\n)*data: ?([^\
 MIB = 1 << 20
 MOST_REDIRECTS = 10  # one after the other, within an origin
 _SEEN = "aionest.redirects"  # in a request's extensions, which those have that follow
-INTERNAL_ERROR = -32603
 _NO_SESSION_MATTER = {-32601, -32602}  # errors that come with a 404 which does not mean that the session is gone
-_TOLD_OTHERWISE = {LOST, -32001, 408}  # codes that, with the SDK's, mean that the connection is lost or no answer came
 
 
 def asked_by(request: HTTP.Request) -> RequestId | None:
@@ -100,8 +98,6 @@ async def _refusal(response: HTTP.Response, number: RequestId, limit: int) -> HT
     found = error_in(data) if not line else None
     if found is None or (status == 404 and found["code"] not in _NO_SESSION_MATTER):
         return like(response, content=data)
-    if found["code"] in _TOLD_OTHERWISE:
-        found["code"] = INTERNAL_ERROR
     line = answered(to_json({"jsonrpc": "2.0", "id": number, "error": found}), number)
     return like(response, content=line, kind="application/json")
 

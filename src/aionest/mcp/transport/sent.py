@@ -72,9 +72,7 @@ class Sent:
         if self.channel is None:
             return 0
         found = [self.channel.status(mark) for mark in self._marks]
-        if not found or not found[-1]:
-            return 0
-        return next((one for one in found if one in (401, 403)), found[-1])
+        return next((one for one in found if one in (401, 403)), found[-1] if found else 0)
 
     def forget(self) -> None:
         """The call is over."""

@@ -19,7 +19,7 @@ import anyio
 
 from ..._untrusted import for_log
 from ..errors import MessageTooLong, ServerExited
-from ..sdk import parse
+from ..sdk import as_said, parse
 from ..sdk.line import SessionMessage
 from ..sdk.mend import HELD, Mender, is_whole
 from . import guardian
@@ -118,7 +118,7 @@ class _Server:
     def _messages(self, line: bytes) -> list[SessionMessage]:
         """What a line holds: a message, nearly always."""
         try:
-            return [parse(line)]
+            return [as_said(parse(line))]
         except ValueError:
             mended = self.mender.mend(line)
         if not mended and line.strip(_BLANK):
