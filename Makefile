@@ -203,7 +203,7 @@ WINDOWS_CI := $(addprefix tests/core/test_,engine.py runloop.py nested.py guest_
 windows-ci:
 	$(MAKE) windows-3.13 PYTHON=$(PYTHON) WINE=$(WINE) WINDOWS_TESTS="$(WINDOWS_CI)"
 	$(MAKE) windows-3.10 PYTHON=$(PYTHON) WINE=$(WINE) \
-		WINDOWS_TESTS="$(filter %_kinds.py %_loops.py %_enter.py %_systems.py,$(WINDOWS_CI))"
+		WINDOWS_TESTS="$(filter %_kinds.py %_loops.py %_wakeups.py %_elsewhere.py %_enter.py %_systems.py,$(WINDOWS_CI))"
 
 windows-%:
 	PYTHON=$(PYTHON) tools/get-windows.sh $* $(WINE)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WAIT = 10.0  # seconds; a writer needs milliseconds
 REMOVED = 0.5  # seconds for which Windows may refuse a file that is just being removed
 _UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
-_TAKEN = (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR, errno.EDEADLK)
+_TAKEN = (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR, errno.EDEADLK, 0)  # 0: wine names none
 
 
 @contextlib.contextmanager
