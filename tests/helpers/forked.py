@@ -92,7 +92,7 @@ class Server:
     @contextlib.contextmanager
     def there(self):
         """For a fixture of a session: what it has open is there before each test, so that none leaves it behind."""
-        if FORKS and all(importlib.util.find_spec(name.partition(".")[0]) for name in self._modules):
+        if self.can_fork():
             self.start()
         self._users += 1
         try:
@@ -101,6 +101,10 @@ class Server:
             self._users -= 1
             if not self._users:
                 self.close()
+
+    def can_fork(self):
+        """Else each program is really started: also where a library is missing, as in environments for a part of the tests."""
+        return FORKS and all(importlib.util.find_spec(name.partition(".")[0]) for name in self._modules)
 
     def start(self):
         """Once: what is there already is used."""
@@ -174,7 +178,7 @@ class Server:
         """Start [sys.executable, "-m" MODULE or "-c" PROGRAM, arguments...]; terminal: stdin is the one that controls it."""
         env = dict(os.environ if env is None else env)
         with self._lock:
-            if FORKS:
+            if self._socket is None and self.can_fork():
                 self.start()
         if not self._forks or _of_the_interpreter(env) != self._environ:
             return subprocess.Popen(

@@ -81,6 +81,13 @@ def test_where_a_library_cannot_be_shared_programs_are_really_started(tmp_path, 
     assert r.stdout == f"False {os.getpid()}\n", r
 
 
+def test_where_a_library_is_missing_programs_are_really_started():
+    server = forked.Server("json.tool", "there_is_no_such_library")
+    for _ in range(2):
+        assert run(server, "import os; print(os.getppid())").stdout == f"{os.getpid()}\n"
+    assert server._process is None
+
+
 def test_the_server_ends_with_who_asked_for_it():
     server = forked.Server()
     with server.there():
