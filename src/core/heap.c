@@ -140,7 +140,7 @@ fill(an_loop *rec, PyObject *list, entry *entries, Py_ssize_t n)
         if (an_heap_when(timer, &entries[i].when) < 0) {
             return -1;
         }
-        if (isnan(entries[i].when)) {
+        if (!(entries[i].when <= INFINITY)) { /* a NaN; isnan() converts it to float with mingw */
             entries[i].when = INFINITY;
         }
         entries[i].seq = Py_IS_TYPE(timer, (PyTypeObject *)an_st->type_timer) ? seq_of(timer) : 0;

@@ -376,6 +376,7 @@ if __name__ == "__main__":
     alone = len(os.listdir("/proc/self/task")) == 1 and not weakref.finalize._registry
     shared = sys.argv[1] == "listening"
     found = _serve(None if shared else control, [control] if shared else [], b"+" if alone else b"-")
+    control.close()
     del control
     if found is not None:
         _become(*found)

@@ -48,6 +48,23 @@ def test_a_status_with_an_error_reads_as_the_error(web, status, code, at_once):
     assert loader.status["s"].connections == 1, "the session goes on"
 
 
+@pytest.mark.parametrize("whose", [None, "server-error"])
+def test_a_session_that_the_server_does_not_know_is_opened_anew(web, whose):
+    """As servers made with the SDKs for TypeScript and Python say it after a restart."""
+    calls = []
+
+    def answer(handler, request):
+        calls.append(request)
+        if len(calls) == 1:
+            says_no(400, -32000, "Bad Request: No valid session ID provided", id=whose)(handler, request)
+        else:
+            handler.reply(200, json.dumps({"jsonrpc": "2.0", "id": int(request), "result": answering.GOOD}).encode())
+
+    loader = web(answer)
+    assert loader.call("s.bad").text == "fine"
+    assert loader.status["s"].connections == 2
+
+
 @pytest.mark.parametrize(
     "body", [b"{}", b"[]", b"no", b'{"error": "x"}', b'{"jsonrpc":"2.0","error":{"message":1,"code":"x"}}', b"\xff" * 9]
 )

@@ -41,6 +41,14 @@ async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
         rule: one.id, target: node.target.flat().join(" "), html: node.html, why: node.failureSummary
     })))
 """
+# all that is folded up has a label beside its arrow
+LABELLED = """
+() => [...document.querySelectorAll("summary")].every(one => {
+    const copy = one.cloneNode(true)
+    copy.querySelectorAll('[aria-hidden=true], [data-testid="stIconMaterial"]').forEach(part => part.remove())
+    return copy.textContent.trim()
+})
+"""
 FITS = "([target, selector]) => [...document.querySelectorAll(target)].every(one => one.matches(selector))"
 
 
@@ -54,6 +62,8 @@ def complaints(tab):
     """What axe says of a page as it is now, without what is Streamlit's."""
     settled(tab)
     tab.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+    # Markdown is drawn by a part of Streamlit's page that is loaded when it is first needed
+    tab.wait_for_function(LABELLED)
     # colours that fade into one another are at their end
     tab.wait_for_function(
         "document.getAnimations().every(one => one.playState != 'running' || one.effect.getTiming().iterations == Infinity)"

@@ -63,14 +63,16 @@ def error_line(number: RequestId | None, why: str, code: int = PARSE_ERROR) -> b
     return json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode()
 
 
-def error_in(data: bytes) -> JsonObject | None:
-    """The error of a message that is one, whoever it is for: its code and what it says."""
+def error_in(data: bytes) -> tuple[JsonObject, object] | None:
+    """The error of a message that is one, its code and what it says; and the id of the request that it is for."""
     value, _ = loaded(narrow(data))
     error = value.get("error") if isinstance(value, dict) and "jsonrpc" in value else None
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return None
     code = error.get("code")
-    return {**error, "code": code} if isinstance(code, int) and not isinstance(code, bool) else None
+    if not isinstance(code, int) or isinstance(code, bool):
+        return None
+    return {**error, "code": code}, value.get("id")
 
 
 def loaded(data: bytes) -> tuple[object, str]:

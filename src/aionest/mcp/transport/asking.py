@@ -128,8 +128,7 @@ class Asking:
             await response.aclose()
             return None, None
         said = await usable(response, number, self._limit)
-        if said.status_code < 300 <= response.status_code:
-            self._posts.answered(number)
+        self._posts.read(number, response.status_code, said.status_code)
         return None, said
 
     async def _first_event(

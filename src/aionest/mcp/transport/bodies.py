@@ -17,7 +17,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 
 from pydantic_core import from_json, to_json
 
-from .._json import RequestId
+from .._json import JsonObject, RequestId
 from ..sdk.line import HTTP
 from ..sdk.mend import LOST, MOVED, answered, error_in, error_line, event
 
@@ -28,6 +28,7 @@ _MESSAGE = re.compile(rb"(?:event: ?message\r?\n|id:[^\r\n\0]*\r?\n)*data: ?([^\
 MIB = 1 << 20
 MOST_REDIRECTS = 10  # one after the other, within an origin
 _SEEN = "aionest.redirects"  # in a request's extensions, which those have that follow
+_SESSION = "mcp-session-id"
 _NO_SESSION_MATTER = {-32601, -32602}  # errors that come with a 404 which does not mean that the session is gone
 
 
@@ -96,10 +97,21 @@ async def _refusal(response: HTTP.Response, number: RequestId, limit: int) -> HT
     finally:
         await response.aclose()
     found = error_in(data) if not line else None
-    if found is None or (status == 404 and found["code"] not in _NO_SESSION_MATTER):
+    if found is None:
         return like(response, content=data)
-    line = answered(to_json({"jsonrpc": "2.0", "id": number, "error": found}), number)
+    if _ends_the_session(response, number, *found):
+        return like(response, content=data, status=404)
+    line = answered(to_json({"jsonrpc": "2.0", "id": number, "error": found[0]}), number)
     return like(response, content=line, kind="application/json")
+
+
+def _ends_the_session(response: HTTP.Response, number: RequestId, error: JsonObject, whose: object) -> bool:
+    """Does the server say that it does not know the session, as after a restart? By 404; many say 400, with an error that is for
+    no request of ours.
+    """
+    if response.status_code == 404:
+        return error["code"] not in _NO_SESSION_MATTER
+    return response.status_code == 400 and _SESSION in response.request.headers and str(whose) != str(number)
 
 
 def _leads_away(response: HTTP.Response) -> str:
@@ -155,14 +167,19 @@ async def content_of(response: HTTP.Response, number: RequestId, limit: int) -> 
 
 
 def like(
-    response: HTTP.Response, *, kind: str = "", content: bytes | None = None, stream: HTTP.AsyncByteStream | None = None
+    response: HTTP.Response,
+    *,
+    kind: str = "",
+    content: bytes | None = None,
+    stream: HTTP.AsyncByteStream | None = None,
+    status: int = 0,
 ) -> HTTP.Response:
-    """A response with another body."""
+    """A response with another body; with a kind it is a good one."""
     dropped = ("content-encoding", "content-length", "transfer-encoding", *(("content-type",) if kind else ()))
     headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
     if kind:
         headers.append(("content-type", kind))
-    status = 200 if kind else response.status_code
+    status = status or (200 if kind else response.status_code)
     return HTTP.Response(status, headers=headers, request=response.request, content=content, stream=stream)
 
 

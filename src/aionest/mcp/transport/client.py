@@ -102,8 +102,7 @@ class Client(HTTP.AsyncClient):
             self._on_post(response.status_code)
         if request.method == "GET" or (self._answers and request.method == "POST"):
             found = await usable(response, asked, self._limit)
-            if found.status_code < 300 <= response.status_code:
-                self._posts.answered(number)
+            self._posts.read(number, response.status_code, found.status_code)
             return found
         return response
 

@@ -79,10 +79,10 @@ class Posts:
         if number in self._fates and (isinstance(fate, BaseException) or fate >= 400):
             self._fates[number] = fate
 
-    def answered(self, number: RequestId | None) -> None:
-        """What came with the status that says no is an answer."""
-        if number in self._fates:
-            self._fates[number] = _POSTED
+    def read(self, number: RequestId | None, status: int, means: int) -> None:
+        """What came with a status is read: it may mean another one, or be an answer for all that the status says no."""
+        if number in self._fates and means != status:
+            self._fates[number] = _POSTED if means < 300 else means
 
 
 class Stream(anyio.abc.ObjectSendStream[SessionMessage]):
