@@ -110,6 +110,7 @@ def settled(tab):
 
 def shoot(tab, name):
     if SHOTS.is_dir():
+        tab.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
         tab.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
 
