@@ -16,6 +16,7 @@ mkdir -p "$out"
   printf '#undef __GNUC__\n#undef __clang__\n'
   printf '#define __INTRIN_H /* what is used of it follows */\n'
   printf 'long %s(long volatile *, long);\n' _InterlockedExchangeAdd _InterlockedOr _InterlockedExchange
+  printf 'void *_AddressOfReturnAddress(void);\n'
   printf '#undef Py_ARRAY_LENGTH\n#define Py_ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))\n'
   printf '#pragma GCC poison __attribute__ __typeof__ typeof __extension__ _Thread_local _Atomic __asm__ __int128\n'
   printf '#pragma GCC poison %s\n' __builtin_{expect,unreachable,trap,clz,ctz,popcount,types_compatible_p,choose_expr,add_overflow}

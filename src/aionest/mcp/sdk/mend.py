@@ -72,7 +72,7 @@ def error_in(data: bytes) -> tuple[JsonObject, object] | None:
     code = error.get("code")
     if not isinstance(code, int) or isinstance(code, bool):
         return None
-    return {**error, "code": code}, value.get("id")
+    return {**error, "code": code}, value.get("id") if isinstance(value, dict) else None
 
 
 def loaded(data: bytes) -> tuple[object, str]:
