@@ -63,12 +63,9 @@ def _is_idle(loop: Any) -> bool:
     )
 
 
-# where tasks are noted, up to 3.13; asking all_tasks() is dear beside what a short run takes
-_sets: list[object] = [
-    vars(tasks)[name] for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks") if name in vars(tasks)
-]
-if sys.version_info >= (3, 14):
-    _sets.clear()
+# where all tasks are noted, up to 3.13; asking all_tasks() is dear beside what a short run takes
+_NAMES = ("_all_tasks", "_scheduled_tasks", "_eager_tasks") if sys.version_info < (3, 14) else ()
+_sets: list[object] = [vars(tasks)[name] for name in _NAMES if name in vars(tasks)]
 
 
 def _has_no_task(loop: asyncio.AbstractEventLoop) -> bool:

@@ -30,7 +30,7 @@ page = st.navigation(
 st.set_page_config(page_title=f"{page.title} · aionest", page_icon=":material/hub:", layout="wide")
 st.logo(str(Path(__file__).with_name("logo.svg")))
 # in the sidebar the element itself takes no room of the page
-st.sidebar.html(f"<style>{Path(__file__).with_name('app.css').read_text()}</style>")
+st.sidebar.html(f"<style>{widgets.style()}</style>")
 st.session_state["entered"] = st.session_state.get("page") != page.title  # from another page, or for the first time
 st.session_state["page"] = page.title
 page.run()

@@ -6,9 +6,11 @@ text, by ``aionest._untrusted``: nothing of it is Markdown, and nothing of it is
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -36,6 +38,12 @@ STRETCH: dict[str, Any] = (
     {"width": "stretch"} if "width" in inspect.signature(st.button).parameters else {"use_container_width": True}
 )
 WIDE: dict[str, Any] = {} if "width" in inspect.signature(st.altair_chart).parameters else {"use_container_width": True}
+
+
+@functools.cache
+def style() -> str:
+    """The app's own style sheet; read once, not at each rerun."""
+    return Path(__file__).with_name("app.css").read_text("utf-8")
 
 
 def row(columns: list[float]) -> list[DeltaGenerator]:

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..config import locked, read_bytes, write_atomic
+from ..config import locked, read_object, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,11 +100,7 @@ class TokenStore:
             yield
 
     def _read(self) -> dict[str, object]:
-        try:
-            data = json.loads(read_bytes(self.file))
-        except (OSError, ValueError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        return read_object(self.file)
 
     def _write(self, known: dict[str, object]) -> None:
         write_atomic(self.file, json.dumps(known, indent=1, sort_keys=True) + "\n", mode=0o600)

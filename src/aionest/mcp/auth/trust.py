@@ -16,7 +16,7 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from ..config import ToolsConfig, locked, read_bytes, write_atomic
+from ..config import ToolsConfig, locked, read_object, write_atomic
 from ..config.interpolate import has_reference
 from ..config.masks import HIDDEN, mask_url, token_like
 
@@ -140,11 +140,7 @@ class Trust:
         return path, hashlib.sha256(json.dumps([path, commands]).encode()).hexdigest()
 
     def _read(self) -> dict[str, str]:
-        try:
-            data = json.loads(read_bytes(self.file))
-        except (OSError, ValueError):
-            return {}
-        return {k: v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
+        return {k: v for k, v in read_object(self.file).items() if isinstance(v, str)}
 
     def _write(self, known: dict[str, str]) -> None:
         write_atomic(self.file, json.dumps(known, indent=1, sort_keys=True) + "\n", mode=0o600)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .errors import ConfigError
 from .file import ToolsConfig
-from .files import read_bytes, replace, stamp_of, write_atomic
+from .files import read_object, replace, stamp_of, write_atomic
 from .hosts import HostFile
 from .inputs import input_ids
 from .locking import locked
@@ -23,7 +23,7 @@ __all__ = [
     "ToolsConfigValue",
     "input_ids",
     "locked",
-    "read_bytes",
+    "read_object",
     "replace",
     "stamp_of",
     "write_atomic",

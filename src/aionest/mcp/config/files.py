@@ -5,6 +5,7 @@ Contract: a file is replaced as a whole or not at all. Nothing here keeps state;
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
+from .._json import JsonObject
 from .text.tree import FormatError
 
 MAX_BYTES = 4 << 20
@@ -40,13 +42,13 @@ def read_text(path: Path) -> tuple[str, str]:
     return text.replace("\r\n", "\n"), newline
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file that others may be replacing at this moment.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return _patiently(path.read_bytes)
+def read_object(path: Path) -> JsonObject:
+    """The JSON object in a file that others may be replacing at this moment; an empty one where there is none."""
+    try:
+        data = json.loads(_patiently(path.read_bytes))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def replace(source: str, target: Path) -> None:
