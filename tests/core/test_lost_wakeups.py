@@ -22,6 +22,29 @@ class Full(Exception):
     pass
 
 
+def adopted_loop():
+    """One whose run_forever is asyncio's own, as of a loop that ran before apply()."""
+
+    class Adopted(asyncio.SelectorEventLoop):
+        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
+
+    return Adopted()
+
+
+async def nests(inner, ended):
+    try:
+        asyncio.run(inner())
+    except RuntimeError as exc:
+        ended.append(str(exc))
+
+
+async def ends_above(sleeper, kept):
+    """The main task of a run: it ends while the loop's own stack sleeps in another one, which the run has to return through."""
+    kept.append(asyncio.ensure_future(sleeper))
+    await asyncio.sleep(0)
+    return "done"
+
+
 def refuse(loop, callback):
     """``loop.full``: the next message to a suspended run cannot be queued."""
     if loop.full and type(callback).__name__ in ("SuspendedRun", "ForeignCallback"):
@@ -225,9 +248,6 @@ def test_what_runs_just_before_the_loop_sleeps_is_not_slept_over(applied, does, 
 def test_a_finalizer_that_nests_while_a_guest_is_set_up_is_refused(applied, monkeypatch, kind):
     """The guest went on, and ended, on other stacks, and its run, in whose beginning the finalizer slept, never came to that."""
 
-    class Adopted(asyncio.SelectorEventLoop):
-        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
-
     def hooks():
         if asyncio.get_running_loop() in guest.guests and not told:
             told.append("")
@@ -250,7 +270,7 @@ def test_a_finalizer_that_nests_while_a_guest_is_set_up_is_refused(applied, monk
 
     told, agen_hooks = [], guest.agen_hooks
     monkeypatch.setattr(guest, "agen_hooks", hooks)
-    loop = Adopted() if kind == "adopted" else asyncio.new_event_loop()
+    loop = adopted_loop() if kind == "adopted" else asyncio.new_event_loop()
     try:
         assert loop.run_until_complete(main()) == 1
     finally:
@@ -261,9 +281,6 @@ def test_a_finalizer_that_nests_while_a_guest_is_set_up_is_refused(applied, monk
 
 def test_a_guest_closes_while_the_loop_s_own_stack_sleeps_in_a_run_on_it(applied):
     """A loop that ran before apply(): its stack had carried the guest, and nobody woke it up any more."""
-
-    class Adopted(asyncio.SelectorEventLoop):
-        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
 
     async def sleeps():
         try:
@@ -294,7 +311,7 @@ def test_a_guest_closes_while_the_loop_s_own_stack_sleeps_in_a_run_on_it(applied
             await asyncio.sleep(0)
 
     ended, kept = [], []
-    loop, inner = Adopted(), asyncio.SelectorEventLoop()
+    loop, inner = adopted_loop(), asyncio.SelectorEventLoop()
     try:
         loop.run_until_complete(asyncio.wait_for(main(), 20))
     finally:
@@ -304,9 +321,6 @@ def test_a_guest_closes_while_the_loop_s_own_stack_sleeps_in_a_run_on_it(applied
 
 
 def test_a_run_ends_though_what_it_returns_through_will_not_be_cancelled(applied, monkeypatch):
-    class Adopted(asyncio.SelectorEventLoop):
-        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
-
     class Stubborn(asyncio.Future):
         def cancel(self, *args, **kwargs):
             return False
@@ -314,22 +328,11 @@ def test_a_run_ends_though_what_it_returns_through_will_not_be_cancelled(applied
     async def waits():
         await Stubborn()
 
-    async def sleeps():
-        try:
-            asyncio.run(waits())
-        except RuntimeError as exc:
-            ended.append(str(exc))
-
-    async def main():
-        kept.append(asyncio.ensure_future(sleeps()))
-        await asyncio.sleep(0)
-        return "done"
-
     ended, kept = [], []
     monkeypatch.setattr(loop_methods, "GRACE", 0.01)
-    loop = Adopted()
+    loop = adopted_loop()
     try:
-        assert loop.run_until_complete(main()) == "done"
+        assert loop.run_until_complete(ends_above(nests(waits, ended), kept)) == "done"
     finally:
         loop.close()
     assert ended == ["Event loop stopped before Future completed."]
@@ -338,9 +341,6 @@ def test_a_run_ends_though_what_it_returns_through_will_not_be_cancelled(applied
 
 def test_a_run_waits_for_what_it_returns_through_while_that_cleans_up(applied, monkeypatch):
     """For longer than it would wait for what does nothing."""
-
-    class Adopted(asyncio.SelectorEventLoop):
-        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
 
     async def waits():
         try:
@@ -357,16 +357,11 @@ def test_a_run_waits_for_what_it_returns_through_while_that_cleans_up(applied, m
             ended.append(type(exc))
             raise
 
-    async def main():
-        kept.append(asyncio.ensure_future(sleeps()))
-        await asyncio.sleep(0)
-        return "done"
-
     cleaned, ended, kept = [], [], []
     monkeypatch.setattr(loop_methods, "GRACE", 0.02)
-    loop = Adopted()
+    loop = adopted_loop()
     try:
-        assert loop.run_until_complete(main()) == "done"
+        assert loop.run_until_complete(ends_above(sleeps(), kept)) == "done"
     finally:
         loop.close()
     assert (cleaned, ended) == (list(range(12)), [asyncio.CancelledError])
@@ -374,31 +369,17 @@ def test_a_run_waits_for_what_it_returns_through_while_that_cleans_up(applied, m
 
 
 def test_a_run_ends_though_what_it_returns_through_goes_on_for_ever(applied, monkeypatch):
-    class Adopted(asyncio.SelectorEventLoop):
-        run_forever = asyncio.BaseEventLoop.run_forever.__wrapped__
-
     async def goes_on():
         kept.append(asyncio.current_task())
         while not ended:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(loop_methods.GRACE / 20)
 
-    async def sleeps():
-        try:
-            asyncio.run(goes_on())
-        except RuntimeError as exc:
-            ended.append(str(exc))
-
-    async def main():
-        kept.append(asyncio.ensure_future(sleeps()))
-        await asyncio.sleep(0)
-        return "done"
-
     ended, kept = [], []
     monkeypatch.setattr(loop_methods, "GRACE", 0.02)
-    loop = Adopted()
+    loop = adopted_loop()
     try:
-        assert loop.run_until_complete(main()) == "done"
+        assert loop.run_until_complete(ends_above(nests(goes_on, ended), kept)) == "done"
         loop.run_until_complete(asyncio.wait(kept))
     finally:
         loop.close()

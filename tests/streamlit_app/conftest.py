@@ -3,9 +3,12 @@ What the tests in Chromium share is in ``app_browser``."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import sys
+import textwrap
 
 import app_browser
 import forked
@@ -18,6 +21,25 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 def forked_pages():
     with forked.PAGES.there():
         yield
+
+
+@pytest.fixture
+def driver(tmp_path):
+    """Makes what runs programs that drive pages, each after the same beginning, with these servers in a configuration of its own."""
+
+    def make(servers, begin):
+        (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+
+        def run(body):
+            env = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
+            program = textwrap.dedent(begin) + textwrap.dedent(body)
+            done = forked.PAGES.run([sys.executable, "-c", program], timeout=115, env=env)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done
+
+        return run
+
+    return make
 
 
 @pytest.fixture

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import textwrap
 from pathlib import Path
 
-import forked
 import pytest
 import support
 
@@ -42,19 +38,17 @@ def shown(app):
 
 
 @pytest.fixture
-def drive(tmp_path):
+def drive(driver):
     servers = {
         "notes": {"command": sys.executable, "args": ["-m", "aionest.examples.notes"]},
         "lab": {"command": sys.executable, "args": [str(BARE)]},
     }
-    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+
+    begun = driver(servers, BEGIN)
 
     def run(body):
-        env = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
-        program = textwrap.dedent(BEGIN) + textwrap.dedent(body)
-        r = forked.PAGES.run([sys.executable, "-c", program], timeout=115, env=env)
-        assert r.returncode == 0, r.stdout + r.stderr
-        assert "Traceback" not in r.stderr, r.stderr
+        done = begun(body)
+        assert "Traceback" not in done.stderr, done.stderr
 
     return run
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
-import textwrap
 
-import forked
 import pytest
 import support
 
@@ -61,19 +58,11 @@ def texts(app):
 
 
 @pytest.fixture
-def drive(tmp_path):
+def drive(driver, tmp_path):
     (tmp_path / "server.py").write_text(SERVER)
     servers = {"x": {"command": sys.executable, "args": [str(tmp_path / "server.py")]}}
-    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
-
-    def run(body):
-        env = {**os.environ, "MCP_FILE": str(tmp_path / "mcp.json"), "HOME": str(tmp_path)}
-        program = textwrap.dedent(BEGIN) + textwrap.dedent(body)
-        r = forked.PAGES.run([sys.executable, "-c", program], timeout=115, env=env)
-        assert r.returncode == 0, r.stdout + r.stderr
-        return r.stdout
-
-    return run
+    run = driver(servers, BEGIN)
+    return lambda body: run(body).stdout
 
 
 def test_what_is_sent_is_what_was_meant(drive):
