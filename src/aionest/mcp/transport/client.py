@@ -20,6 +20,7 @@ from .._json import RequestId
 from ..sdk.line import HTTP
 from .asking import DIRECT, Asking
 from .bodies import asked_by, usable
+from .pools import pools
 from .posts import Posts
 
 TIMEOUT = 30.0  # seconds to connect, to write and for a place in the pool, as in the SDK
@@ -60,6 +61,7 @@ class Client(HTTP.AsyncClient):
             follow_redirects=_follows_redirects(),
             headers=headers,
             auth=auth,
+            transport=pools(IDLE),
             limits=HTTP.Limits(max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=IDLE),
             timeout=HTTP.Timeout(TIMEOUT, read=READ) if timeout is None else timeout,
         )
