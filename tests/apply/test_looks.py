@@ -109,4 +109,5 @@ def test_debug_mode_says_what_it_says_on_stock():
         logger.removeHandler(handler)
         logger.setLevel(level)
     assert re.search(r"cb=\[_run_until_complete_cb\(\) at \S*base_events\.py:\d+\]", task)
-    assert re.search(r"^Close <_UnixSelectorEventLoop running=False closed=False debug=True>$", said.getvalue(), re.M)
+    kind = "ProactorEventLoop" if sys.platform == "win32" else "_UnixSelectorEventLoop"
+    assert re.search(rf"^Close <{kind} running=False closed=False debug=True>$", said.getvalue(), re.M)

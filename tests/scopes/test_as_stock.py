@@ -117,7 +117,7 @@ TOTAL = 40 if windows.on_wine else 300  # each makes a loop, which is slow there
 @pytest.mark.parametrize("first", [0, 1000])
 def test_the_same_steps(child, first):
     stock, ours = (
-        child(PROGRAMS.format(apply=apply), str(first), str(first + TOTAL), dev=False, timeout=100)
+        child(PROGRAMS.format(apply=apply), str(first), str(first + TOTAL), dev=False)
         for apply in ("", "import aionest; aionest.apply(close_loop=True)")
     )
     assert stock.returncode == ours.returncode == 0, (stock.stderr, ours.stderr)
