@@ -207,6 +207,11 @@ class Child:
         self.process.wait()
 
 
+def quartiles(values):
+    """Between the least and the greatest of them, however few there are."""
+    return statistics.quantiles(values, n=4, method="inclusive")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
@@ -229,7 +234,7 @@ def main():
             reference = children[base].ask(workload, args.scale)
             ratios.append(children["aionest"].ask(workload, args.scale) / reference)
             times.append(reference)
-        low, middle, high = statistics.quantiles(ratios[1:], n=4)  # the first one warms up
+        low, middle, high = quartiles(ratios[1:])  # the first one warms up
         reference = statistics.median(times)
         amount = f"{reference / 1024:9.2f} KB" if workload == "suspended run" else f"{reference * 1e6:9.2f} us"
         print(f"{workload:22}{amount}{middle:8.2f}   {low:.2f} to {high:.2f}", flush=True)

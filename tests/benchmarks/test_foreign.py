@@ -39,3 +39,9 @@ def test_one_tiny_round_of_each():
         "suspended run",
     }, r.stdout
     assert all(0 < ratio < 1000 for ratio in ratios.values())
+
+
+def test_quartiles_of_few_rounds_are_no_guesses_beyond_them(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    quartiles = importlib.import_module("benchmarks.foreign").quartiles
+    assert quartiles([2.0, 10.0]) == [4.0, 6.0, 8.0]
