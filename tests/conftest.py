@@ -25,6 +25,10 @@ def pytest_configure(config):
     child of ours: each test of Ctrl-C would hang."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # No test speaks TLS; but each HTTP client reads whom this machine trusts, which takes longer than to connect and to ask.
+    # A folder without certificates is read in no time
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = os.path.dirname(support.__file__)
 
 
 # CI runs what has failed once more, alone: AIONEST_RECORD_FAILED names a file that the ids of failed tests are added to,

@@ -48,20 +48,16 @@ STYLE = """
     @media (prefers-reduced-motion: reduce) { .step { animation: none } }"""
 
 
-def on_terminal(command, folder, environment):
+def by_shell(command, **options):
+    return subprocess.Popen(["sh", "-c", command], start_new_session=True, **options)
+
+
+def on_terminal(command, folder, environment, start):
     """What the command writes to a terminal, and the seconds that it takes."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
     begin = time.monotonic()
-    process = subprocess.Popen(
-        ["sh", "-c", command],
-        cwd=folder,
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
+    process = start(command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     written = b""
     try:
@@ -122,8 +118,8 @@ def looks(numbers, before):
     return now
 
 
-def recorded():
-    """Each command with its lines and its time."""
+def recorded(start=by_shell):
+    """Each command with its lines and its time. start: what starts it, with the options of Popen."""
     with tempfile.TemporaryDirectory() as folder:
         bin_folder = Path(folder, "bin")
         bin_folder.mkdir()
@@ -139,7 +135,7 @@ def recorded():
             "LANG": "C.UTF-8",
         }
         for command in COMMANDS:
-            written, seconds = on_terminal(command, work, environment)
+            written, seconds = on_terminal(command, work, environment, start)
             yield command, screen(written), seconds
 
 

@@ -257,6 +257,11 @@ def _text(file):
     return file.read().decode().replace("\r\n", "\n")
 
 
+def environment(env):
+    """This one with the variables that an interpreter reads at its start as they are here: else it is no fork that gets it."""
+    return {**{name: env[name] for name in env.keys() - _of_the_interpreter(env)}, **_of_the_interpreter(os.environ)}
+
+
 def _of_the_interpreter(env):
     return {name: value for name, value in env.items() if name.startswith(("PYTHON", "LC_", "LANG"))}
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import sys
 from html import unescape
 from pathlib import Path
 
+import forked
 import pytest
 import support
 
@@ -53,13 +55,25 @@ def said(session):
     return [re.sub(r"\d+\.\d+ s", "# s", line) for line in lines]
 
 
+@pytest.fixture(scope="session")
+def forked_commands():
+    with forked.COMMANDS.there():
+        yield
+
+
+def fork(command, *, env, **options):
+    program, *arguments = shlex.split(command)
+    assert program == "aionest"
+    return forked.COMMANDS.popen([sys.executable, "-m", program, *arguments], env=forked.environment(env), **options)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="it needs a pseudo-terminal")
-def test_the_terminal_says_what_the_commands_print():
+def test_the_terminal_says_what_the_commands_print(forked_commands):
     """After a change of what they print: make pictures."""
     support.needs("mcp", "typer", "rich")
     drawn = re.findall(r"<text [^>]*>(.*)</text>", (IMAGES / "terminal.svg").read_text())
     lines = [re.sub(r"\d+\.\d+ s", "# s", unescape(re.sub(r"<[^>]*>", "", line))) for line in drawn]
-    assert said(tool("terminal_picture").recorded()) == lines
+    assert said(tool("terminal_picture").recorded(fork)) == lines
 
 
 def test_a_screen_is_what_a_terminal_shows():
