@@ -57,8 +57,7 @@ if {uvloop}:
     import uvloop
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 import psutil
-from langchain_mcp_adapters.client import MultiServerMCPClient
-
+{client}
 S = {connection!r}
 client = MultiServerMCPClient({{f"s{{n}}": S for n in range(3)}})
 
@@ -91,6 +90,24 @@ def servers():
     return [p for p in psutil.Process().children() if p.status() != "zombie"]
 """
 
+ADAPTERS = "from langchain_mcp_adapters.client import MultiServerMCPClient"
+# what they do, where the second that their imports take would be paid by each new interpreter
+SDK = """
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+class MultiServerMCPClient:
+    def __init__(self, connections):
+        self.connections = connections
+
+    @contextlib.asynccontextmanager
+    async def session(self, name):
+        server = StdioServerParameters(command=self.connections[name]["command"], args=self.connections[name]["args"])
+        async with stdio_client(server) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            yield session
+"""
+
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
 MODES = {
     "one thread": ("", False, "asyncio"),
@@ -104,13 +121,13 @@ def http(port):
     return {"url": f"http://127.0.0.1:{port}/mcp", "transport": "streamable_http"}
 
 
-def setup(options, connection, *, threads=False, loop="asyncio"):
-    return SETUP.format(options=options, threads=threads, connection=connection, uvloop=loop == "uvloop")
+def setup(options, connection, *, threads=False, loop="asyncio", client=ADAPTERS):
+    return SETUP.format(options=options, threads=threads, connection=connection, uvloop=loop == "uvloop", client=client)
 
 
-def program(body, mode="one thread", connection=STDIO):
+def program(body, mode="one thread", connection=STDIO, client=ADAPTERS):
     options, threads, loop = MODES[mode]
-    return setup(options, connection, threads=threads, loop=loop) + body
+    return setup(options, connection, threads=threads, loop=loop, client=client) + body
 
 
 def server_at(port):
@@ -405,7 +422,9 @@ def test_never_left_ends_cleanly(child, is_alive, how, loop, tmp_path):
     pids = tmp_path / "pids"
     options, body = ENDS[how]
     connection = {**STDIO, "args": [*STDIO["args"], "--pid-file", str(pids)]}
-    r = child(setup(options, connection, loop=loop) + MAIN + body, really="exit" in how and loop == "asyncio")
+    really = "exit" in how and loop == "asyncio"
+    client = SDK if really and "atexit" in how else ADAPTERS
+    r = child(setup(options, connection, loop=loop, client=client) + MAIN + body, really=really)
     assert (r.returncode, r.stdout, r.stderr) == (5 if how == "error" else 0, "", ""), r
     numbers = [int(line) for line in pids.read_text().split()]
     assert len(numbers) == 3
@@ -428,7 +447,7 @@ def cleanup():
     print("cleaned up", len(servers()))
 atexit.register(cleanup)
 """
-    r = child(early + program(MAIN + "main()"), really=True)
+    r = child(early + program(MAIN + "main()", client=SDK), really=True)
     assert (r.returncode, r.stdout, r.stderr) == (0, "cleaned up 0\n", ""), r
 
 
