@@ -8,10 +8,12 @@ import sys
 import answering
 import pytest
 from answering import LONG
+from support import eventually
 
 pytest.importorskip("mcp")
 
 from aionest.mcp import CallTimeout, ToolsError, sdk
+from aionest.mcp.sdk.asked import Asked, Table, known
 from aionest.mcp.sdk.mend import Mender, answered, looked_at, mend
 
 # what a server writes instead of {"jsonrpc": "2.0", "id": ID, "result": ...}; and the text it should come to, or None: an error
@@ -60,6 +62,24 @@ ANSWERS = {
         '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"ty{"jsonrpc":"2.0","id":ID,"result":{"content":[]}}',
         "any",
     ),
+    "method repeated": (
+        '{"jsonrpc":"2.0","id":ID,"method":"tools/call","params":{},"result":{"content":[{"type":"text","text":"m"}]}}',
+        "m",
+    ),
+    "error with the method": (
+        '{"jsonrpc":"2.0","id":ID,"method":"tools/call","error":{"code":7,"message":"no"}}',
+        None,
+    ),
+    "in capital letters": ('{"JsonRpc":"2.0","Id":ID,"Result":{"content":[{"type":"text","text":"N"}]}}', "N"),
+    "in a list of a list": ('[[{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"ll"}]}}]]', "ll"),
+    "JSON in JSON": (
+        r'"{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"j\"}]}}"',
+        "j",
+    ),
+    "a number that was never given": ('{"jsonrpc":"2.0","id":9ID00,"error":{"code":7,"message":"no"}}', None),
+    "a name for a number": ('{"jsonrpc":"2.0","id":"server-error","error":{"code":7,"message":"no"}}', None),
+    "a negative number": ('{"jsonrpc":"2.0","id":-1,"error":{"code":7,"message":"no"}}', None),
+    "nobody's error": ('{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"boom"}}', None),
     "huge number": (
         '{"jsonrpc":"2.0","id":ID,"result":{"content":[],"n":' + "9" * 6000 + "}}",
         "any",
@@ -230,6 +250,9 @@ NOBODYS = {
     "cut at once": '{"jsonrpc":"2.0","i',
     "python without id": "{'jsonrpc': '2.0', 'result': {'content': []}}",
     "what cannot be read": '{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}',
+    "any error": '{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"boom"}}',
+    "a number of its own": '{"jsonrpc":"2.0","id":12345,"result":{"content":[]}}',
+    "a name": '{"jsonrpc":"2.0","id":"server-error","error":{"code":-32602,"message":"boom"}}',
     "binary": "\x83\xa7jsonrpc\xa32.0\xa2id\x03\xa6result\x81\xa7content\x90",
     "headers": "Content-Length: 100\r",
 }
@@ -244,6 +267,55 @@ def test_an_answer_that_cannot_be_told_from_others_fails_all_that_wait(make_load
     for one in calls:
         assert isinstance(one.exception(60), ToolsError) and not isinstance(one.exception(), CallTimeout)
     assert loader.call("s.good").text == "fine"
+
+
+ALL_ANSWERED = """
+import json, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    r = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}},
+         "tools/list": {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ("held", "good")]},
+         "tools/call": {"content": [{"type": "text", "text": "fine"}]}}.get(m["method"])
+    if m["method"] == "tools/call" and m["params"]["name"] == "held": continue
+    answer = {"result": r} if r else json.loads(sys.argv[1])
+    print(json.dumps({"jsonrpc": "2.0", "id": m.get("id"), **answer}), flush=True)
+"""
+NO_METHOD = {"error": {"code": -32601, "message": "Method not found"}}
+
+
+@pytest.mark.parametrize("answer", [NO_METHOD, {"error": {"code": -32600, "message": "no id"}}, {"result": {}}])
+def test_a_server_that_answers_what_is_no_request_too(make_loader, tmp_path, answer):
+    (tmp_path / "server.py").write_text(ALL_ANSWERED)
+    args = [str(tmp_path / "server.py"), json.dumps(answer)]
+    loader = make_loader({"s": {"command": sys.executable, "args": args, "timeout": LONG, "protocol": "legacy"}})
+    assert not loader.errors and len(loader.tools) == 2
+    cancelled, held = loader.submit("s.held"), loader.submit("s.held")
+    assert loader.call("s.good").text == "fine", "both are there"
+    cancelled.cancel()
+    eventually(lambda: len(loader.status["s"].stderr) >= 2, "the note that it is cancelled is answered")
+    assert loader.call("s.good").text == "fine"
+    assert not held.done()
+    held.cancel()
+
+
+def test_what_a_server_logs_is_no_answer(pipe):
+    good = '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"after"}]}}'
+    logged = [
+        '{"id":ID,"level":"info","msg":"called"}',
+        '{"id":ID,"level":"info","error":"slow"}',
+        '{"error":"slow"}',
+        '{"result":5}',
+        '{"id":ID,"level":"info","msg":"cut',
+        "{'result': [1, 2]}",
+    ]
+    assert pipe(bad="\n".join([*logged, good])).call("s.bad").text == "after"
+
+
+def test_what_a_server_says_in_an_error_that_is_none_is_told(pipe):
+    loader = pipe(bad='{"jsonrpc":"2.0","id":ID,"error":{"code":"E_FULL","message":"the disk is full"}}')
+    with pytest.raises(ToolsError, match="code.*valid integer.*the disk is full") as caught:
+        loader.call("s.bad")
+    assert "JSONRPC" not in str(caught.value), "what it would be as another kind of message is of no interest"
 
 
 UNENDED = """
@@ -392,17 +464,41 @@ def test_what_is_told_of_a_broken_message():
 
 def test_what_belongs_to_nobody_fails_nobody():
     cut = b'{"jsonrpc":"2.0","id":7,"result":{"a'
-    assert mend(cut, [1, 2]) == []
-    assert json.loads(mend(cut, [7, 8])[0])["id"] == 7
-    assert json.loads(mend(cut, None)[0])["id"] == 7
+    assert mend(cut, known([1, 2])) == []
+    assert json.loads(mend(cut, known([7, 8]))[0])["id"] == 7
+    assert json.loads(mend(cut, known(None))[0])["id"] == 7
     nobody = b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}'
-    assert mend(nobody, [1, 2]) == [] and mend(nobody, None) == []
-    assert json.loads(mend(nobody, [5])[0])["id"] == 5
-    assert mend(b'{"jsonrpc":"2.0","id":7,"method":"ping","params":"x"}', [7]) == [], "the server's own request"
+    assert mend(nobody, known(())) == [] and mend(nobody, known(None)) == []
+    assert json.loads(mend(nobody, known([5]))[0])["id"] == 5
+    assert [json.loads(one)["id"] for one in mend(nobody, known([1, 2]))] == [1, 2], "one of them would wait for ever"
+    own = b'{"jsonrpc":"2.0","id":7,"method":"ping","params":"x"}'
+    assert mend(own, known([7])) == [], "the server's own request"
+
+
+def test_what_may_be_the_answer_to_no_request_fails_nobody():
+    nobody = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"initialized?"}}'
+    table = [Table([3], following=4, answered=2)]
+    asked = Asked(lambda: table[0])
+    asked.sent_other("initialized")
+    assert mend(nobody, asked) == []
+    assert len(mend(nobody, asked)) == 1, "there was one of these"
+    asked.sent_other("initialized")
+    table[0] = Table([3, 4], following=5, answered=2)
+    assert mend(nobody, asked) == [], "the request after it is not answered yet"
+    asked.sent_other("initialized")
+    table[0] = Table([3, 4], following=6, answered=5)
+    assert len(mend(nobody, asked)) == 2, "one after it is: nothing more comes for it"
+    asked.sent_other("initialized")
+    assert len(mend(nobody, asked)) == 2, "nor for any like it"
+    asked.sent_other("cancelled")
+    asked.answered(5)
+    assert mend(nobody, asked) == []
+    given = (0, 5, "5", "+5", 6, -1, "x", "9" * 5000)
+    assert [asked.is_given(one) for one in given] == [True] * 4 + [False] * 4
 
 
 def test_lines_between_do_not_end_up_in_a_message():
-    mender = Mender(lambda: [1])
+    mender = Mender(known([1]))
     assert mender.mend(b"{") == [] and mender.mend(b'"jsonrpc": "2.0",') == []
     assert mender.mend(b'{"jsonrpc":"2.0","id":1,"result":"x"}') != []
     assert mender.mend(b'"id": 1, "result": {}}') == [], "the beginning is forgotten"
@@ -416,5 +512,5 @@ def test_a_good_answer_is_passed_on_as_it_is():
 
 def test_the_mended_line_is_what_the_sdk_takes():
     for said, _ in ANSWERS.values():
-        for line in mend(encoded(said, "3"), [3]):
+        for line in mend(encoded(said, "3"), known([3])):
             sdk.parse(line)

@@ -48,6 +48,10 @@ OURS = {
     "_waiting",
     "_validators",
     "_assume_complete",
+    "_answered",
+    "_table",
+    "_others",
+    "_unanswered",
 }
 
 

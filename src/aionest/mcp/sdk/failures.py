@@ -65,9 +65,14 @@ def is_said(error: object) -> bool:
     return isinstance(data, dict) and SAID in data
 
 
-def briefly(exc: ValidationError) -> str:
-    """What pydantic found wrong, without what it was found in."""
+def briefly(exc: ValidationError, kind: str = "") -> str:
+    """What pydantic found wrong, without what it was found in.
+
+    :param kind: the one of several models that is meant; what is wrong with it as another is of no interest.
+    """
     found = exc.errors(include_url=False, include_context=False, include_input=False)
+    meant = [{**one, "loc": one["loc"][1:]} for one in found if one["loc"][:1] == (kind,)]
+    found = meant or found  # type: ignore[assignment]
     told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in found[:3]]
     return "; ".join(told) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 

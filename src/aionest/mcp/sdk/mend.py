@@ -5,7 +5,8 @@ Contract
     JavaScript sends where it has cut a string; bytes that are no UTF-8) becomes U+FFFD. UTF-16 and UTF-32 are read (``wide``).
   * An answer that cannot be read becomes an error for the request that it belongs to, so that nobody waits for it until the
     deadline. To which one it belongs is told by its id, or by there being only one that waits; never guessed. Where neither
-    tells, all that wait get the error: one of them would wait for ever. An error that is nobody's by its own word is nobody's.
+    tells, all that wait get the error: one of them would wait for ever. What may be the answer to something that is no request is
+    nobody's (``asked``).
   * A good message is taken out of what stands around it on its line.
   * What tells of itself that it is no answer, and what tells nothing, comes to nothing: the server's logs, say.
 
@@ -16,14 +17,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .._json import JsonObject, RequestId
+from .asked import Asked, known
 from .failures import MOVED, OWN_CODES, SAID, briefly
-from .line import V2
+from .line import V2, SessionMessage
 from .wide import in_utf8, narrow
 
 if V2:
@@ -35,6 +37,7 @@ PARSE_ERROR = -32700
 LOST = -32000
 LOOKED_AT = 1 << 16  # bytes at the beginning of a broken message in which its id is looked for
 HELD = 1 << 18  # bytes of a message over several lines that are kept
+SAYS = 1000  # characters of an error that is none, which are told
 _LONE = re.compile("[\ud800-\udfff]")
 _ENDS_LINES = re.compile("[\x85\u2028\u2029]")  # for some, which read events line by line
 # also as Python writes text
@@ -46,7 +49,8 @@ _BEGIN = re.compile(r'\{\s*"(?:jsonrpc|id|result|error|method|params)"\s*:')  # 
 _HEADER = re.compile(rb"\s*Content-Length:\s*\d+\s*", re.IGNORECASE)
 _ANSWER = {"result", "error"}
 _OURS = {"jsonrpc", *_ANSWER}
-_UNREADABLE = {-32700, -32600}
+_NEITHER = {"method", "params"}  # which no answer has
+_BARE = {"id", *_ANSWER}
 _CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")  # that no text has, nor what colours one
 # how several SDKs end a message, whatever is wrong with its beginning
 _AT_END = re.compile(r'"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(-?\d+|"[^"\\]*")\s*\}\s*$')
@@ -78,7 +82,10 @@ def error_in(data: bytes) -> tuple[JsonObject, object] | None:
 def loaded(data: bytes) -> tuple[object, str]:
     """What is in it, and what is wrong with it as JSON."""
     try:
-        return json.loads(data.decode("utf-8-sig", "replace"), strict=False), ""
+        found = json.loads(data.decode("utf-8-sig", "replace"), strict=False)
+        if isinstance(found, str) and found.lstrip()[:1] == "{":  # written as JSON twice
+            found = json.loads(found, strict=False)
+        return found, ""
     except RecursionError:
         return _NOT_JSON, "nested too deeply"
     except ValueError as exc:
@@ -90,20 +97,40 @@ def _as_line(value: object) -> bytes:
     return _ENDS_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
-def _refused(line: bytes) -> str:
-    """Why the SDK does not take it, or nothing."""
+def _refused(line: bytes, kind: str = "") -> str:
+    """Why the SDK does not take it, or nothing.
+
+    :param kind: the SDK's name of the kind of message that it is meant as.
+    """
     try:
         parse(line)
     except ValidationError as exc:
-        return briefly(exc)
+        return briefly(exc, kind)
     except (ValueError, RecursionError) as exc:
         return str(exc)[:200]
     return ""
 
 
 def is_answer(value: JsonObject) -> bool:
-    """Is it meant as one?"""
-    return "method" not in value and not value.keys().isdisjoint(("id", "result", "error"))
+    """Is it meant as one? Some repeat the request's method in it. What a program logs may have an id, or an error, too."""
+    if "jsonrpc" not in value:
+        return not _ANSWER.isdisjoint(value) and value.keys() <= _BARE
+    return not _ANSWER.isdisjoint(value) or ("id" in value and "method" not in value)
+
+
+def _flat(value: object, depth: int = 3) -> list[JsonObject]:
+    """The messages in a list, also in lists of it."""
+    if isinstance(value, list) and depth:
+        return [one for inner in value for one in _flat(inner, depth - 1)]
+    return [_in_small(value)] if isinstance(value, dict) else []
+
+
+def _in_small(value: JsonObject) -> JsonObject:
+    """A message, whose fields some write in capital letters."""
+    if "jsonrpc" in value:
+        return value
+    small = {key.lower(): one for key, one in value.items()}
+    return small if "jsonrpc" in small else value
 
 
 def answered(data: bytes, number: RequestId | None) -> bytes:
@@ -119,9 +146,10 @@ def answered(data: bytes, number: RequestId | None) -> bytes:
     value, why = loaded(data)
     if value is _NOT_JSON:
         value = [one for one in _taken_apart(data) if not isinstance(one, str)]
-    if isinstance(value, list):
-        fits = [one for one in value if isinstance(one, dict) and one.get("id") == number]
-        value = fits[0] if fits else value
+    found = _flat(value)
+    if found:
+        fits = [one for one in found if one.get("id") == number]
+        value = fits[0] if fits else found[0] if isinstance(value, dict) else value
     if not isinstance(value, dict) or not is_answer(value):
         why = why or "it is no answer"
         return error_line(number, f"the server's answer violates the protocol: {why}")
@@ -131,13 +159,17 @@ def answered(data: bytes, number: RequestId | None) -> bytes:
 def _taken(value: JsonObject, number: RequestId | None) -> bytes:
     """An answer as a line, or the error in its place."""
     error = value.get("error")
+    value = {key: one for key, one in value.items() if key not in _NEITHER}
     if isinstance(error, dict) and isinstance(error.get("code"), int) and error["code"] in OWN_CODES:
         value = {**value, "error": {**error, "data": {SAID: error.get("data")}}}
     try:
         line = _as_line(value)
     except (ValueError, RecursionError) as exc:
         return error_line(number, f"the server's answer cannot be read: {exc}")
-    why = _refused(line)
+    why = _refused(line, "JSONRPCResponse" if error is None else "JSONRPCError")
+    if why and error:
+        said = json.dumps(error, ensure_ascii=False)[:SAYS]
+        return error_line(number, f"the server's error violates the protocol ({why}), and says: {said}")
     return error_line(number, f"the server's answer violates the protocol: {why}") if why else line
 
 
@@ -150,14 +182,15 @@ def event(data: bytes, number: RequestId | None) -> bytes | None:
         found = from_json(data)
     except ValueError:
         found = None
-    if type(found) is dict and type(found.get("method")) is str:
+    if type(found) is dict and type(found.get("method")) is str and _ANSWER.isdisjoint(found):
         return data  # what is wrong with it is the SDK's to say
     if number is None:
-        mended = mend(data, None)
+        mended = mend(data, known(None))
         return mended[0] if len(mended) == 1 else None
     value, _ = loaded(data) if found is None else (found, "")
-    if isinstance(value, dict) and "method" in value:
-        mended = mend(data, ())
+    value = _in_small(value) if isinstance(value, dict) else value
+    if isinstance(value, dict) and "method" in value and not is_answer(value):
+        mended = mend(data, known(()))
         return mended[0] if mended else None
     begins = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[") or b"jsonrpc" in data
     if not begins or (isinstance(value, dict) and not is_answer(value)):
@@ -165,22 +198,17 @@ def event(data: bytes, number: RequestId | None) -> bytes | None:
     return answered(data, number)
 
 
-def mend(data: bytes, waiting: Collection[RequestId] | None) -> list[bytes]:
-    """Messages in place of one that the SDK has refused.
-
-    :param waiting: ids of the requests in flight; None is not known.
-    """
+def mend(data: bytes, asked: Asked) -> list[bytes]:
+    """Messages in place of one that the SDK has refused, or would take for something else."""
     value, why = loaded(data)
-    if isinstance(value, list):
-        return [line for one in value if isinstance(one, dict) for line in _of_dict(one, waiting)]
-    if isinstance(value, dict):
-        return _of_dict(value, waiting)
+    if isinstance(value, (list, dict)):
+        return [line for one in _flat(value) for line in _of_dict(one, asked)]
     if value is not _NOT_JSON:
         return []
     found = []
     for part in _taken_apart(data):
         found += (
-            _unread(part.encode("utf-8", "replace"), why, waiting) if isinstance(part, str) else _of_dict(part, waiting)
+            _unread(part.encode("utf-8", "replace"), why, asked) if isinstance(part, str) else _of_dict(part, asked)
         )
     return found
 
@@ -215,22 +243,27 @@ def is_whole(data: bytes) -> bool:
     return all(isinstance(one, (dict, list)) for one in (_taken_apart(data) if parts[0] is _NOT_JSON else parts))
 
 
-def _unread(data: bytes, why: str, waiting: Collection[RequestId] | None) -> list[bytes]:
+def _unread(data: bytes, why: str, asked: Asked) -> list[bytes]:
     """Errors in place of what may have been an answer."""
     if _HEADER.fullmatch(data):
         why = "it writes headers (Content-Length) before its messages, as language servers do; here each is a line"
-        return [error_line(one, why) for one in waiting or ()]
+        return [error_line(one, why) for one in asked.requests() or ()]
     keys, number = looked_at(data)
-    if not (keys or number is not None) and _is_binary(data):
-        return [error_line(one, "what the server sent is no text") for one in waiting or ()]
-    if "method" in keys or not (keys or number is not None):
+    if not keys and number is None:
+        return [error_line(one, "what the server sent is no text") for one in _whose_binary(data, asked)]
+    own = b"jsonrpc" not in data and (keys.isdisjoint(_ANSWER) or not keys <= _BARE)  # what a program prints of its own
+    if "method" in keys or own:
         return []
-    if b'"id"' not in data and keys.isdisjoint(_OURS):
-        return []  # what a program prints of its own
-    meant = _all_meant(number, waiting, keys)
-    if not meant and number is None and "jsonrpc" in keys and not data.endswith((b",", b"{", b"[", b":")):
-        meant = list(waiting or ())  # cut before it says what it is; it does not go on in the next line
+    meant = _all_meant(number, asked, keys)
+    goes_on = data.endswith((b",", b"{", b"[", b":"))  # in the next line
+    if not meant and number is None and "jsonrpc" in keys and keys.isdisjoint(_ANSWER) and not goes_on:
+        meant = _nobodys(asked)  # cut before it says what it is
     return [error_line(one, f"the server's answer is not valid JSON: {why}") for one in meant]
+
+
+def _whose_binary(data: bytes, asked: Asked) -> Collection[RequestId]:
+    """Whom what is no text may have been for."""
+    return (asked.requests() or ()) if _is_binary(data) else ()
 
 
 def _is_binary(data: bytes) -> bool:
@@ -242,12 +275,15 @@ def _is_binary(data: bytes) -> bool:
     return found > 1 and found * 25 > len(data)
 
 
-def _of_dict(value: JsonObject, waiting: Collection[RequestId] | None) -> list[bytes]:
+def _of_dict(value: JsonObject, asked: Asked) -> list[bytes]:
     if is_answer(value):
-        meant = _all_meant(value.get("id"), waiting, value.keys(), value.get("error"))
+        meant = _all_meant(value.get("id"), asked, value.keys())
         if len(meant) == 1:
             return [_taken({**value, "id": meant[0]}, meant[0])]
         why = "the server sent an answer that does not say to which request it belongs"
+        error = value.get("error")
+        if isinstance(error, dict) and isinstance(error.get("message"), str):
+            why = f"{why}: {error['message'][:SAYS]}"
         return [error_line(one, why) for one in meant]
     try:
         line = _as_line(value)
@@ -256,25 +292,25 @@ def _of_dict(value: JsonObject, waiting: Collection[RequestId] | None) -> list[b
     return [] if _refused(line) else [line]
 
 
-def _all_meant(
-    number: object, waiting: Collection[RequestId] | None, keys: Collection[str], error: object = None
-) -> list[RequestId]:
-    """The request that an answer is meant for, none, or those of which one must be meant.
-
-    :param error: in it.
-    """
+def _all_meant(number: object, asked: Asked, keys: Collection[str]) -> list[RequestId]:
+    """The request that an answer is meant for, none, or those of which one must be meant."""
     if isinstance(number, float) and number.is_integer():
         number = int(number)  # as languages write it that have no other numbers
+    requests = asked.requests()
     if isinstance(number, (int, str)) and not isinstance(number, bool):
-        if waiting is None or number in waiting:
+        if requests is None or number in requests:
             return [number]
         # some give the number back as text
-        return [one for one in waiting if str(one) == str(number)][:1]
-    if waiting is None or _ANSWER.isdisjoint(keys):
-        return []
-    # an error without a number may also be the answer to what was no request, unless it says that it could not read it
-    told = not isinstance(error, dict) or error.get("code") in _UNREADABLE
-    return list(waiting) if len(waiting) == 1 or ("jsonrpc" in keys and told) else []
+        alike = [one for one in requests if str(one) == str(number)][:1]
+        if alike or asked.is_given(number):
+            return alike
+    return [] if "jsonrpc" not in keys or _ANSWER.isdisjoint(keys) else _nobodys(asked)
+
+
+def _nobodys(asked: Asked) -> list[RequestId]:
+    """Those of which one must be meant by an answer that does not say which."""
+    requests = asked.requests()
+    return list(requests) if requests and not asked.takes() else []
 
 
 def _fields(text: str) -> Iterator[tuple[str, str]]:
@@ -314,35 +350,49 @@ def _id_of(text: str) -> RequestId | None:
 
 
 class Mender:
-    """For lines: also of a message that was written over several of them.
+    """For lines: also of a message that was written over several of them."""
 
-    :param waiting: gives the ids of the requests in flight; None is not known.
-    """
-
-    def __init__(self, waiting: Callable[[], Collection[RequestId] | None]) -> None:
-        self._waiting = waiting
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
         self._held = b""
         self._order = ""  # of the bytes of a server that writes UTF-16
 
+    def doubts(self, item: SessionMessage, line: bytes) -> bool:
+        """Would the SDK take an answer for a request, or for one to what was never asked?"""
+        message = getattr(item.message, "root", item.message)
+        number = getattr(message, "id", None)
+        if number is None:
+            return False
+        if hasattr(message, "method"):
+            value = loaded(line)[0] if b'"result"' in line or b'"error"' in line else None
+            return isinstance(value, dict) and is_answer(value)
+        if not self._asked.is_given(number):
+            return True
+        self._asked.answered(number)
+        return False
+
     def mend(self, line: bytes) -> list[bytes]:
-        """Messages in place of a line that the SDK has refused."""
-        waiting = self._waiting()
+        """Messages in place of a line that the SDK has refused, or is not to see."""
+        asked = self._asked
         line, self._order = in_utf8(line, self._order)
         if not line.strip():
             return []
-        found = mend(line, waiting)
+        found = mend(line, asked)
         if found:
             self._held = b""
             return found
         held, self._held = self._held, b""
+        value = loaded(line)[0]
+        if isinstance(value, dict) and (not held or "jsonrpc" in value):
+            return []  # it is whole
         joined = held + b"\n" + line if held else line
         if not joined.lstrip().startswith(b"{") or len(joined) > HELD:
             return []
         if held and line.rstrip().endswith(b"}") and line[:1] not in (b" ", b"\t"):  # the last brace is not indented
             value, why = loaded(joined)
             if isinstance(value, dict):
-                return _of_dict(value, waiting)
-            return _unread(joined, why, waiting) if "jsonrpc" in looked_at(joined)[0] else []
+                return _of_dict(value, asked)
+            return _unread(joined, why, asked) if "jsonrpc" in looked_at(joined)[0] else []
         self._held = joined
         return []
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic_core import from_json, to_json
 
-from .._json import JsonObject, RequestId
+from .._json import JsonObject
+from .asked import Table
 from .line import SessionMessage
 
 A = TypeVar("A")
@@ -53,8 +54,8 @@ class Waiting(Generic[A]):
 class Taker(Protocol):
     """What takes answers past the session."""
 
-    def waiting(self) -> Collection[RequestId]:
-        """The ids of the requests in flight."""
+    def table(self) -> Table:
+        """The requests in flight."""
         ...
 
     def take(self, line: bytes) -> bool:

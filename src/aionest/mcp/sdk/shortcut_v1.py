@@ -23,6 +23,7 @@ from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import StreamableHTTPTransport
 
 from .._json import JsonObject, RequestId
+from .asked import Table
 from .contents import tool_result
 from .line import SessionMessage
 from .shortcut import HttpOut, PipeIn, PipeOut, Waiting, is_own, line_of, result_of
@@ -57,6 +58,7 @@ class Direct:
         self._pipe = outgoing if isinstance(outgoing, PipeOut) else None
         self._http = outgoing if isinstance(outgoing, HttpOut) else None
         self._loop = asyncio.get_running_loop()
+        self._answered = -1  # the latest of them
         self._call_tool, self._send_request = ClientSession.call_tool, ClientSession.send_request
 
     @classmethod
@@ -135,9 +137,9 @@ class Direct:
             await self._http.hand_over(SessionMessage(types.JSONRPCMessage.model_validate_json(line)))
         return await future
 
-    def waiting(self) -> list[RequestId]:
-        """The ids of the requests in flight."""
-        return list(self._session._response_streams)
+    def table(self) -> Table:
+        """The requests in flight."""
+        return Table(self._session._response_streams.keys(), self._session._request_id, self._answered)
 
     def take(self, line: bytes) -> bool:
         """Hand a line to the call that it is the result of. False: it is something else, and the session's.
@@ -157,6 +159,7 @@ class Direct:
         if type(waiting) is not _Waiting:
             return False
         del requests[number]
+        self._answered = number
         waiting.send_nowait(result)
         return True
 

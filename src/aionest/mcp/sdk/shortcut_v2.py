@@ -25,6 +25,7 @@ from mcp.shared.message import ClientMessageMetadata
 from opentelemetry import trace
 
 from .._json import JsonObject, RequestId
+from .asked import Table
 from .line import SessionMessage
 from .shortcut import HttpOut, PipeIn, PipeOut, Waiting, is_own, line_of, result_of
 from .surface import absent, step_aside
@@ -84,6 +85,7 @@ class DirectDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
         self._pipe = outgoing if isinstance(outgoing, PipeOut) else None
         self._http = outgoing if isinstance(outgoing, HttpOut) else None
         self._loop = asyncio.get_running_loop()
+        self._answered = -1  # the latest of them
         self._usual = JSONRPCDispatcher.send_raw_request
 
     async def send_raw_request(
@@ -155,9 +157,10 @@ class DirectDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
             await self._http.hand_over(SessionMessage(message, metadata))
         return await future
 
-    def waiting(self) -> list[RequestId]:
-        """The ids of the requests in flight."""
-        return list(self._pending)
+    def table(self) -> Table:
+        """The requests in flight."""
+        latest = getattr(self, "_next_id", None)
+        return Table(self._pending.keys(), latest + 1 if isinstance(latest, int) else None, self._answered)
 
     def take(self, line: bytes) -> bool:
         """Hand a line to the call that it is the result of. False: it is something else, and the dispatcher's.
@@ -168,6 +171,7 @@ class DirectDispatcher(sdk.JSONRPCDispatcher):  # type: ignore[misc]
         waiting = self._pending.get(found[0]) if found is not None else None
         if found is None or type(waiting) is not _Waiting:
             return False
+        self._answered = found[0]
         waiting.send_nowait(found[1])
         return True
 

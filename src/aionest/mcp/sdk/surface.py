@@ -187,6 +187,13 @@ SURFACE: tuple[Name, ...] = (
         "shortcut",
         _SLOWER,
     ),
+    *_names(
+        2,
+        _DISPATCHER + "JSONRPCDispatcher.",
+        "_next_id",
+        "answers without a number",
+        "an answer with a number that was never given waits for the deadline; one to a notification fails a request",
+    ),
     # HTTP
     *_names(
         0,

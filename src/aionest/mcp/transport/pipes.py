@@ -19,14 +19,14 @@ import select
 import socket
 import stat
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import IO
 
 import anyio
 
-from .._json import RequestId
 from ..errors import NotSent
-from ..sdk import encode, is_cancellation
+from ..sdk import encode, is_cancellation, notification, request_id
+from ..sdk.asked import Table
 from ..sdk.line import SessionMessage
 from ..sdk.shortcut import Taker
 from .process import ServerProcess, ended, wake
@@ -88,16 +88,22 @@ class Outgoing(anyio.abc.ObjectSendStream[SessionMessage]):
     however the sender is cancelled.
 
     :param open_calls: how many calls are in flight.
+    :param on_other: called with its kind when something is sent that is no request.
     :raises NotSent: the process cannot get it. (From ``send``.)
     """
 
-    def __init__(self, process: ServerProcess, open_calls: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        process: ServerProcess,
+        open_calls: Callable[[], int],
+        on_other: Callable[[str], object] = lambda kind: None,
+    ) -> None:
         self.tap: Callable[[bytes], None] | None = None  # who wants to see the messages
         self._process = process
         assert process.stdin is not None
         self._pipe = process.stdin
         self._transport = process.stdin.transport
-        self._open_calls = open_calls
+        self._open_calls, self._on_other = open_calls, on_other
         self._held: list[bytes] = []
         self._later: asyncio.TimerHandle | None = None
         self._offered = self._written = 0  # bytes that came here, and those that the transport took
@@ -108,6 +114,8 @@ class Outgoing(anyio.abc.ObjectSendStream[SessionMessage]):
         self._draining = asyncio.Lock()  # before Python 3.10.6 only one task may wait for room
 
     async def send(self, item: SessionMessage) -> None:
+        if request_id(item) is None:
+            self._on_other(notification(item.message))
         await self.send_line(encode(item), not is_cancellation(item))  # who is cancelled does not wait for room
 
     async def send_line(self, data: bytes, waits_for_room: bool = True) -> None:
@@ -242,9 +250,9 @@ class Incoming(anyio.abc.ObjectReceiveStream[SessionMessage]):
         idle = self._item is not None and not self._item.done()
         return idle and self.direct is not None and self.direct.take(line)
 
-    def waiting(self) -> Collection[RequestId] | None:
-        """The ids of the requests in flight; None is not known."""
-        return self.direct.waiting() if self.direct is not None else None
+    def table(self) -> Table | None:
+        """The requests in flight; None is not known."""
+        return self.direct.table() if self.direct is not None else None
 
     async def put(self, item: SessionMessage) -> bool:
         """Hand it on; False: nobody takes it any more."""

@@ -20,6 +20,7 @@ import anyio
 from ..._untrusted import for_log
 from ..errors import MessageTooLong, ServerExited
 from ..sdk import as_said, parse
+from ..sdk.asked import Asked
 from ..sdk.line import SessionMessage
 from ..sdk.mend import HELD, Mender, is_whole
 from . import guardian
@@ -49,8 +50,9 @@ class _Server:
         self.watcher = watcher
         self.limit = limit
         self.incoming = Incoming()
-        self.mender = Mender(self.incoming.waiting)
-        self.outgoing = Outgoing(process, watcher.open_calls)
+        asked = Asked(self.incoming.table)
+        self.mender = Mender(asked)
+        self.outgoing = Outgoing(process, watcher.open_calls, asked.sent_other)
         self.closing = False
         self.received = 0  # pieces of output
 
@@ -118,9 +120,13 @@ class _Server:
     def _messages(self, line: bytes) -> list[SessionMessage]:
         """What a line holds: a message, nearly always."""
         try:
-            return [as_said(parse(line))]
+            item = parse(line)
         except ValueError:
-            mended = self.mender.mend(line)
+            pass
+        else:
+            if not self.mender.doubts(item, line):
+                return [as_said(item)]
+        mended = self.mender.mend(line)
         if not mended and line.strip(_BLANK):
             self._note_junk(line)
         return [parse(one) for one in mended]
