@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
+import time
 
 import pytest
 
@@ -35,7 +37,7 @@ def test_tools_have_unique_names_and_are_found_by_what_people_write():
         assert catalog.find(name, {}) is catalog.tools["a__y"]
     with pytest.raises(ToolNotFound, match="say a__x or b__x"):
         catalog.find("x", {})
-    with pytest.raises(ToolNotFound, match=r"mean a__y.*unavailable servers: c \(it is off\); load it"):
+    with pytest.raises(ToolNotFound, match=r"mean a__y.*unavailable servers: c \(it is off more\); load it"):
         catalog.find("a__yy", {"c": "it is off\nmore"}, "; load it")
     why = str(with_stderr("it ended with exit code 1", "Traceback:\nKeyError: 'TOKEN'\n"))
     with pytest.raises(ToolNotFound, match=r"servers: c \(it ended with exit code 1: KeyError: 'TOKEN'\)$"):
@@ -50,6 +52,43 @@ def test_what_the_settings_leave_out_is_not_in_it():
 def test_a_server_that_describes_a_tool_twice_has_it_once_and_one_without_tools_has_no_bundle():
     catalog = Catalog.of([(server("a"), described("x", "x")), (server("b"), [])], None)
     assert list(catalog.tools) == ["a__x"] and list(catalog.bundles) == ["a"]
+
+
+def test_the_time_for_a_catalog_grows_with_the_number_of_tools_only():
+    def seconds(number):
+        tools = described(*[f"tool_{i}" for i in range(number)])
+        begin = time.process_time()
+        Catalog.of([(server("a"), tools)], None)
+        return time.process_time() - begin
+
+    few = min(seconds(1000) for _ in range(3))
+    assert min(seconds(8000) for _ in range(3)) / few < 25, "8 times as many"
+
+
+def test_servers_of_one_prefix_whose_names_make_another_ones():
+    offers = [(one, described("x")) for one in (server("p_b"), server("a", prefix="p"), server("b", prefix="p"))]
+    catalog = Catalog.of(offers, None)
+    assert len(catalog.tools) == 3 and {tool.server for tool in catalog.tools.values()} == {"a", "b", "p_b"}
+
+
+def test_long_names_are_not_compared_nor_told_whole(monkeypatch):
+    compared = []
+    close = difflib.get_close_matches
+    monkeypatch.setattr(difflib, "get_close_matches", lambda *a: (compared.extend([a[0], *a[1]]), close(*a))[1])
+    catalog = Catalog.of([(server("a"), described(*["x" * 20_000 + str(i) for i in range(100)], "find"))], None)
+    for name in ("x" * 19_000, "fnd"):
+        with pytest.raises(ToolNotFound) as caught:
+            catalog.find(name, {})
+        assert len(str(caught.value)) < 1000
+    assert "did you mean find" in str(caught.value)
+    assert max(map(len, compared)) < 200, "it takes time with the square of it"
+
+
+def test_what_happened_to_a_server_is_told_in_one_line_but_whole():
+    catalog = Catalog.of([], None)
+    why = "server 'a': cannot start.\nThe licence is missing. Its stderr ends with:\nwarn\nlast words\n"
+    with pytest.raises(ToolNotFound, match=r"cannot start\. The licence is missing: last words"):
+        catalog.find("x", {"a": why})
 
 
 def test_servers_with_one_prefix_stay_apart():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from .._near import near as like
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:
     """Up to three of the known names that are like it, the most like it first. Upper and lower case count as one."""
     by_lower = {one.lower(): one for one in known}
-    return [by_lower[one] for one in difflib.get_close_matches(name.lower(), by_lower, 3)]
+    return [by_lower[one] for one in like(name.lower(), by_lower)]
 
 
 def hint(name: str, known: Iterable[str]) -> str:

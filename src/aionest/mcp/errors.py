@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from .._errors import AionestError
-from .._untrusted import for_terminal
+from .._untrusted import for_log, for_terminal
 from . import html
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def in_a_line(text: str) -> str:
     """What happened to a server in one line: of its stderr, the last words."""
     said, _, tail = text.partition(_STDERR)
     last = next((line.strip() for line in reversed(tail.splitlines()) if line.strip()), "")
-    return ": ".join(part for part in (said.partition("\n")[0], last) if part)
+    return ": ".join(part for part in (for_log(said), last) if part)
 
 
 def copy_to_raise(error: ToolsError) -> ToolsError:

@@ -5,12 +5,13 @@ Contract: never changed; another takes its place as a whole, so that a reader in
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from ..._near import near
+from ..._untrusted import for_cell
 from .._json import JsonObject
 from ..errors import ToolNotFound, in_a_line
 from .bundle import ToolsBundle
@@ -39,6 +40,7 @@ class Catalog:
         """
         described: dict[tuple[str, str], JsonObject] = {}
         prefixed: list[tuple[str, str]] = []
+        taken: set[tuple[str, str]] = set()
         for config, tools in offers:
             for one in tools:
                 name = str(one["name"])
@@ -46,8 +48,10 @@ class Catalog:
                     continue
                 if (config.name, name) not in described:
                     pair = (config.prefix or config.name, name)
-                    # two servers may have been given one prefix
-                    prefixed.append(pair if pair not in prefixed else (f"{pair[0]}_{config.name}", name))
+                    while pair in taken:  # two servers may have been given one prefix
+                        pair = (f"{pair[0]}_{config.name}", name)
+                    prefixed.append(pair)
+                    taken.add(pair)
                 described[config.name, name] = one
         names = unique_names(prefixed)
         made = cls()
@@ -76,14 +80,16 @@ class Catalog:
         if len(bare) == 1:
             return bare[0]
         if bare:
-            raise ToolNotFound(f"several servers have a tool {name!r}: say " + " or ".join(t.name for t in bare))
+            raise ToolNotFound(
+                f"several servers have a tool {for_cell(name)!r}: say " + " or ".join(t.name for t in bare)
+            )
         dotted = [f"{server}.{tool}" for server, tool in self.by_server]
         known = [*(dotted if "." in name else self.tools), *(tool.original_name for tool in self.tools.values())]
-        near = difflib.get_close_matches(name, known, 3)
+        meant = near(name, known)
         down = [f"{server} ({in_a_line(why)})" for server, why in absent.items()]
         raise ToolNotFound(
-            f"no tool {name!r} is loaded"
-            + (f"; did you mean {' or '.join(near)}?" if near else "")
+            f"no tool {for_cell(name)!r} is loaded"
+            + (f"; did you mean {' or '.join(meant)}?" if meant else "")
             + (f"; unavailable servers: {', '.join(down)}" if down else "")
             + hint
         )
