@@ -192,6 +192,17 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
     }
 }
 
+/* The stack on which the thread's newest run stands. borrowed | NULL */
+static PyObject *
+ground(an_thread *th)
+{
+    an_run *run = th->run;
+    if (run != NULL && run->kind == AN_RUN_FOREIGN) {
+        return th->idle_base; /* X1 */
+    }
+    return run != NULL && run->base != NULL ? run->base : th->tramp;
+}
+
 void
 an_hub_bury(an_thread *th)
 {
@@ -201,7 +212,7 @@ an_hub_bury(an_thread *th)
     }
     th->corpse = NULL;
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *base = th->run != NULL && th->run->base != NULL ? th->run->base : th->tramp;
+    PyObject *base = ground(th);
     if (base != NULL && !an_fiber_active(corpse) && an_fiber_set_parent(corpse, base) < 0) {
         PyErr_Clear(); /* of another thread's making: its chain is not ours */
     }
