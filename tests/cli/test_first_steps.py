@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
+import support
 
 import aionest
 
+METADATA = {"importlib.metadata", "email.message", "email.parser"}
+PLAIN = {"json", "textwrap", "html", "shutil", "importlib.util"}
 HEAVY = ("mcp", "streamlit", "aionest.mcp", "aionest.app")
 needs_all = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("mcp", "typer", "rich")),
@@ -26,24 +31,143 @@ def run(*command, **more):
     return subprocess.run([str(part) for part in command], **options)
 
 
+def modules(*program):
+    """What a program has imported when it ends, besides what any program imports that imports aionest."""
+    r = run(sys.executable, "-c", LIST % "\n".join(program[0].splitlines()), *program[1:])
+    base = run(sys.executable, "-c", LIST % "import aionest")
+    found = set(r.stderr.rpartition("MODULES")[2].split()) - set(base.stderr.rpartition("MODULES")[2].split())
+    assert r.returncode == 0, r.stderr
+    return found
+
+
+LIST = """if True:
+    import sys
+    try:
+        exec(%r)
+    except SystemExit:
+        pass
+    print("MODULES", *sys.modules, sep="\\n", file=sys.stderr)
+"""
+MAIN = "from aionest.cli import main; main()"
+HELP = {"aionest.cli", "aionest.cli.bare", "aionest.cli.layout", "aionest._untrusted"}
+
+
 @needs_all
-@pytest.mark.parametrize(
-    "args", [["--help"], ["--version"], ["doctor", "--json"], ["demo", "--help"], ["app", "--help"], ["mpc"]]
-)
+@pytest.mark.parametrize("args", [["demo", "--help"], ["app", "--help"], ["mpc"], ["-v", "--version"]])
 def test_nothing_heavy_is_imported_for_it(args):
-    program = """if True:
-        import sys
-        from aionest.cli import main
-        try:
-            main()
-        except SystemExit:
-            pass
-        print(*sys.modules, sep="\\n", file=sys.stderr)
-    """
-    r = run(sys.executable, "-c", program, *args)
-    imported = set(r.stderr.split())
-    assert "aionest.cli.root" in imported, r.stderr
+    imported = modules(MAIN, *args)
+    assert "aionest.cli.root" in imported
     assert not imported & set(HEAVY)
+
+
+@pytest.mark.parametrize(
+    ("args", "own", "others"),
+    [
+        ([], HELP, set()),
+        (["--help"], HELP, set()),
+        (["--version"], HELP | {"aionest.cli.doctor"}, METADATA),
+        (["doctor"], HELP | {"aionest.cli.doctor"}, METADATA | {"platform"}),
+        (["doctor", "--mcp", "--json"], HELP | {"aionest.cli.doctor"}, METADATA | {"platform"}),
+    ],
+)
+def test_what_one_types_first_does_not_wait_for_libraries(args, own, others):
+    imported = modules(MAIN, *args)
+    assert {one for one in imported if one.startswith("aionest")} == own
+    by_themselves = modules(f"import {', '.join(sorted(others | PLAIN))}")  # these, and what they import
+    others_here = {one for one in imported - by_themselves if not one.startswith(("aionest", "importlib.metadata."))}
+    assert not others_here
+
+
+def test_the_modules_of_a_program_are_seen():
+    """A test of those above."""
+    assert "colorsys" in modules("import colorsys") and "colorsys" not in modules("pass")
+
+
+@needs_all
+@pytest.mark.parametrize("columns", ["40", "80", "115", "wide"])
+def test_help_is_the_same_with_and_without_typer(columns, monkeypatch):
+    """What ``bare`` prints at once is what the commands say of themselves."""
+    monkeypatch.setenv("COLUMNS", columns)
+    at_once = run(sys.executable, "-m", "aionest", "--help")
+    by_typer = run(sys.executable, "-m", "aionest", "-v", "--help")
+    assert at_once.returncode == by_typer.returncode == 0, by_typer.stderr
+    assert at_once.stdout == by_typer.stdout and at_once.stdout == run(sys.executable, "-m", "aionest").stdout
+    width = int(columns) if columns.isdigit() else 80
+    assert max(map(len, at_once.stdout.splitlines())) <= width
+
+
+def test_the_doctor_s_lines_are_as_long_as_they_are_where_nobody_looks():
+    r = run(sys.executable, "-m", "aionest", "doctor")
+    assert r.returncode == 0 and "\x1b" not in r.stdout
+    assert not [line for line in r.stdout.splitlines() if line != line.rstrip()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+@pytest.mark.parametrize("columns", [60, 80])
+def test_the_doctor_fits_the_terminal(columns):
+    shown = on_a_terminal(columns, "doctor")
+    plain = re.sub(r"\x1b\[\d*m", "", shown)
+    assert re.search(r"^self-test +ok$", plain, re.M), plain
+    # a path has no place to fold it at
+    assert not [line for line in plain.splitlines() if len(line) > columns and not re.match(r"(engine)?\s+\S+$", line)]
+    assert "\x1b[1maionest" in shown
+
+
+def on_a_terminal(columns, *args):
+    """What a command shows on a terminal."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "aionest", *args],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**env, "TERM": "xterm"},
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux tells that nobody has the other side
+            while more := os.read(ours, 65536):
+                shown += more
+        os.close(ours)
+    assert process.returncode == 0, shown
+    return shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["doctor"]])
+def test_nobody_reads_what_one_types_first(args):
+    reader, writer = os.pipe()
+    os.close(reader)
+    r = subprocess.run([sys.executable, "-m", "aionest", *args], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert r.returncode == 141 and b"Error" not in r.stderr, r.stderr
+
+
+def test_a_self_test_that_kills_its_process_leaves_what_was_seen(monkeypatch):
+    from aionest.cli import doctor
+
+    monkeypatch.setattr(doctor, "_TEST", "import os; sys.stderr.write('oh\\n'); sys.stderr.flush(); os.abort()")
+    report = doctor.report()
+    assert report["self-test"] == "oh" and report["unapply() undoes it"] == "yes"
+    monkeypatch.setattr(doctor, "_TEST", "import os; os.abort()")
+    assert re.fullmatch(r"it ended with exit code -?\d+", doctor.report()["self-test"])
+    monkeypatch.setattr(doctor, "_LOOK", "raise ImportError('none')\n")
+    report = doctor.report()
+    assert "ImportError: none" in report["self-test"] and report["loops"].startswith("unknown")
+
+
+def test_a_shell_that_asks_how_a_line_goes_on_is_answered_by_typer():
+    support.needs("typer")
+    env = {**os.environ, "_AIONEST_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "aionest do"}
+    program = "import sys; sys.argv[0] = 'aionest'; from aionest.cli import main; main()"
+    r = run(sys.executable, "-c", program, env=env)
+    assert "doctor" in r.stdout and "Usage" not in r.stdout
 
 
 @needs_all

@@ -1,6 +1,7 @@
 """The command line: ``aionest``.
 
-Contract: typer and rich are imported here and nowhere below; without them what needs no servers works all the same, see ``bare``.
+Contract: typer and rich are imported here and nowhere below; what needs no servers works without them, see ``bare``, and what a person
+types first does not wait for them.
 Exit codes: 0 ok, 1 usage, 3 auth, 4 unreachable, 5 tool error or anything that nobody has thought of, 130 interrupted. Under
 ``--json`` standard output holds one JSON document and nothing else; errors are one line of JSON on standard error:
 ``{"error": {"code": ..., "message": ..., "server": ...}}``.
@@ -9,6 +10,7 @@ Exit codes: 0 ok, 1 usage, 3 auth, 4 unreachable, 5 tool error or anything that 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 _NEEDED = ("typer", "rich", "click", "shellingham")
 
@@ -16,12 +18,16 @@ _NEEDED = ("typer", "rich", "click", "shellingham")
 def main() -> None:
     """Run the command line and exit."""
     try:
+        from . import bare
+
+        if bare.can(sys.argv[1:]) and all(find_spec(name) for name in ("typer", "rich")):
+            bare.run(extras=True)
         try:
             from .root import run
         except ModuleNotFoundError as exc:
             if (exc.name or "").partition(".")[0] not in _NEEDED:
                 raise
-            from .bare import run
+            bare.run(extras=False)
     except KeyboardInterrupt:
         sys.exit(130)
     run()

@@ -17,6 +17,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+LIMIT = 30  # seconds for a step: a server's Python may be slow to start
+
 
 def nest() -> str:
     """A run within a run."""
@@ -24,7 +26,7 @@ def nest() -> str:
     async def main() -> str:
         return asyncio.run(asyncio.sleep(0.01, "nested"))
 
-    return asyncio.run(asyncio.wait_for(main(), 10))
+    return asyncio.run(asyncio.wait_for(main(), LIMIT))
 
 
 def order() -> str:
@@ -38,7 +40,7 @@ def order() -> str:
     async def main() -> None:
         await asyncio.gather(one(0.3), one(0.1), one(0.2))
 
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), LIMIT))
     assert order == [0.1, 0.2, 0.3], f"they returned as {order}"
     return "as they end"
 
@@ -47,13 +49,13 @@ class Loader:
     """As it is found in applications: it knows nothing of what is applied."""
 
     def load(self) -> str:
-        return asyncio.run(asyncio.wait_for(self._load(), 10))
+        return asyncio.run(asyncio.wait_for(self._load(), LIMIT))
 
     def call(self) -> str:
-        return asyncio.run(asyncio.wait_for(self._call(), 10))
+        return asyncio.run(asyncio.wait_for(self._call(), LIMIT))
 
     def cleanup(self) -> str:
-        return asyncio.run(asyncio.wait_for(self._cleanup(), 10))
+        return asyncio.run(asyncio.wait_for(self._cleanup(), LIMIT))
 
     async def _load(self) -> str:
         from mcp import ClientSession, StdioServerParameters

@@ -1,16 +1,15 @@
 """aionest doctor: what is installed, which loops there are, what is patched, and whether the engine works here.
 
-Contract: the looking and the self-test happen in child processes, so that nothing of them stays. Imports that packages of this
+Contract: the looking and the self-test happen in a child process, so that nothing of them stays; what was seen is told before the
+test, which may end it. Only the standard library is imported here, and metadata while the child works. Imports that packages of this
 environment do at start (in .pth files or sitecustomize) are seen, as the child is started as any program is.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import sys
-from importlib import metadata
 
 _LOOK = """
 import asyncio, json, sys
@@ -31,25 +30,31 @@ changed = [name for name, place in places.items() if getattr(*place) is not stoc
 aionest.unapply()
 back = all(getattr(*place) is stock[name] for name, place in places.items())
 print(json.dumps({"loaded at start": patched, "loops": before, "apply() patches": changed, "unapply() undoes it": back,
-    "engine": _core.__file__, "free threading": bool(getattr(sys, "_is_gil_enabled", lambda: True)()) is False}))
+    "engine": _core.__file__, "free threading": bool(getattr(sys, "_is_gil_enabled", lambda: True)()) is False}), flush=True)
 """
 
+# nested runs that begin as 3 1 2 and end as 1 2 3, since each waits for the one before it; a portal
 _TEST = """
-import asyncio, aionest
 aionest.apply()
-async def inner(n):
-    await asyncio.sleep(n / 100)
+async def inner(n, turns):
+    await turns[n].wait()
+    await asyncio.sleep(0)
+    turns[n + 1].set()
     return n
-async def outer(n):
-    return asyncio.run(inner(n))
+async def outer(n, turns):
+    return asyncio.run(inner(n, turns))
 async def main():
-    order = []
+    order, turns = [], [asyncio.Event() for _ in range(5)]
     async def one(n):
-        order.append(await outer(n))
+        order.append(await outer(n, turns))
+    turns[1].set()
     await asyncio.gather(one(3), one(1), one(2))
     assert order == [1, 2, 3], order
 asyncio.run(main())
-assert aionest.portal().call(inner, 1) == 1
+async def there():
+    await asyncio.sleep(0)
+    return 1
+assert aionest.portal().call(there) == 1
 print("ok")
 """
 
@@ -66,10 +71,16 @@ _SURFACE = "import json; from aionest.mcp.sdk import report; print(json.dumps(re
 
 def version() -> str:
     """The installed version."""
+    return _version_of("aionest") or "not installed"
+
+
+def _version_of(name: str) -> str | None:
+    from importlib import metadata
+
     try:
-        return metadata.version("aionest")
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return None
 
 
 def _begin(program: str) -> subprocess.Popen[str]:
@@ -77,9 +88,10 @@ def _begin(program: str) -> subprocess.Popen[str]:
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it printed, and its errors; of one that does not come to an end, that."""
+    """What it printed, and its errors; of one that does not come to an end, or to a bad one, that."""
     try:
-        return process.communicate(timeout=_LIMIT)
+        output, errors = process.communicate(timeout=_LIMIT)
+        return output, errors if errors or not process.returncode else f"it ended with exit code {process.returncode}"
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -110,35 +122,34 @@ def report(mcp: bool = False) -> dict[str, object]:
 
     :param mcp: look at the MCP SDK, too, which takes a while to import.
     """
-    programs = {"look": _LOOK, "test": _TEST}
-    found: dict[str, object] = {
-        "aionest": version(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-    }
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "-"
-    if mcp and found["mcp"] != "-":
-        programs["surface"] = _SURFACE
-    running: dict[str, subprocess.Popen[str]] = {}
+    running = [_begin(_LOOK + _TEST)]
     try:
-        for name, program in programs.items():
-            running[name] = _begin(program)  # all at once: each waits for a processor, a disk
-        seen = {name: _end(process) for name, process in running.items()}
+        found = _packages()
+        if mcp and found["mcp"] != "-":
+            running.append(_begin(_SURFACE))
+        output, *more = [_end(process) for process in running]
     finally:
-        for process in running.values():
+        for process in running:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
-    found |= _looked(seen["look"][0])
-    if "surface" in seen:
-        found["mcp names"] = _surface(*seen["surface"])
-    output, errors = seen["test"]
-    found["self-test"] = "ok" if output == "ok\n" else (errors or output).strip()
+    seen, _, tested = output[0].partition("\n")
+    found |= _looked(seen)
+    if more:
+        found["mcp names"] = _surface(*more[0])
+    found["self-test"] = "ok" if tested == "ok\n" else (output[1] or tested).strip()
     return found
+
+
+def _packages() -> dict[str, object]:
+    import platform
+
+    return {
+        "aionest": version(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        **{name: _version_of(name) or "-" for name in _PACKAGES},
+    }
 
 
 def rows(report: dict[str, object]) -> list[tuple[str, str]]:

@@ -1,24 +1,20 @@
 """Commands as typer has them, with help of our own and suggestions for what is misspelt.
 
-Contract: help looks the same with every release of typer, says no types that go without saying, ends with examples, and is as
-wide as the terminal, 80 columns where there is none. Commands that need the MCP SDK are imported when they are used.
+Contract: help looks the same with every release of typer, says no types that go without saying, and ends with examples. Commands
+that need the MCP SDK are imported when they are used.
 """
 
 from __future__ import annotations
 
-import os
-import textwrap
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from . import suggest
-from .output import out
+from . import layout, suggest
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
-_TEXT = 30  # the column where explanations begin
 
 
 class App(typer.Typer):
@@ -70,44 +66,12 @@ class Group(TyperGroup):
 
 
 def _help(command: Command | Group, ctx: Any) -> str:
-    width = max(40, min(out.width if out.is_terminal else int(os.environ.get("COLUMNS") or 80), 120))
-
-    def wrap(text: str, first: str = "", rest: str = "") -> str:
-        return textwrap.fill(
-            text,
-            width,
-            initial_indent=first,
-            subsequent_indent=rest,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-
     arguments, options = _parameters(command, ctx)
-    usage = " ".join([ctx.command_path, *(["COMMAND"] if hasattr(command, "commands") else [])])
-    usage += "".join(f" {name}" for name, _ in arguments) + (" [OPTIONS]" if options else "")
-    parts = [wrap(usage, "Usage: ", "       ")]
-    paragraphs = textwrap.dedent(command.help or "").strip().split("\n\n")
-    parts += [wrap(" ".join(one.split()).replace("``", "`")) for one in paragraphs if one]
     commands = [
-        (name, one.get_short_help_str(1000).replace("``", "`"))
-        for name, one in getattr(command, "commands", {}).items()
-        if not one.hidden
+        (name, one.get_short_help_str(1000)) for name, one in getattr(command, "commands", {}).items() if not one.hidden
     ]
-    for title, entries in (("Commands", commands), ("Arguments", arguments), ("Options", options)):
-        entries = [(name, text) for name, text in entries if text]
-        if entries:
-            parts.append("\n".join([f"{title}:", *(_entry(name, text, entries, wrap) for name, text in entries)]))
-    if command.epilog:
-        lines = command.epilog.strip().splitlines()
-        parts.append("\n".join([f"Example{'s' if len(lines) > 1 else ''}:", *(f"  {line.strip()}" for line in lines)]))
-    return "\n\n".join(parts) + "\n"
-
-
-def _entry(name: str, text: str, entries: list[tuple[str, str]], wrap: Callable[..., str]) -> str:
-    at = min(max(len(one) for one, _ in entries) + 4, _TEXT)
-    if len(name) + 4 > at:
-        return f"  {name}\n" + wrap(text, " " * at, " " * at)
-    return wrap(text, f"  {name}".ljust(at), " " * at)
+    examples = (command.epilog or "").strip().splitlines()
+    return layout.page(ctx.command_path, command.help or "", commands, arguments, options, examples)
 
 
 def _parameters(command: Command | Group, ctx: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

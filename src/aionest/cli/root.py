@@ -6,30 +6,22 @@ Streamlit is imported when its command runs, never for help, versions, the docto
 
 from __future__ import annotations
 
-import errno
-import io
 import logging
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from aionest._untrusted import for_terminal
 
+from . import bare
 from . import demo as _demo
-from . import doctor as _doctor
 from . import streamlit as _streamlit
 from .help import App, Group
 from .options import ConfigOption, JsonOption
 from .output import State, err, error_text, is_told, out, show_json, show_traceback, write_json
-
-_MCP = "MCP servers: their tools, resources and prompts."
 
 
 class _Root(Group):
@@ -52,13 +44,14 @@ def _mcp() -> Any:
     return found
 
 
-app = App(_Root, name="aionest", help="Nested asyncio, and MCP tools from the command line.")
-app.add_typer(App(help=_MCP, add_completion=False), name="mcp")
+app = App(_Root, name="aionest", help=bare.ABOUT)
+app.add_typer(App(help=bare.COMMANDS["mcp"], add_completion=False), name="mcp")
 
 
 @app.command(
+    short_help=bare.COMMANDS["doctor"],
     examples="""aionest doctor
-        aionest doctor --mcp --json"""
+        aionest doctor --mcp --json""",
 )
 def doctor(
     mcp: bool = typer.Option(False, "--mcp", help="Also check that the MCP SDK has every name that aionest relies on."),
@@ -66,22 +59,13 @@ def doctor(
 ) -> None:
     """Versions, loops, what is patched, and a self-test of the engine."""
     State.json = json_
-    report = _doctor.report(mcp)
-    if json_:
-        show_json(report)
-    else:
-        table = Table.grid(padding=(0, 2))
-        for key, value in _doctor.rows(report):
-            table.add_row(f"[bold]{key}[/]", f"[green]{value}[/]" if value == "ok" else escape(value))
-        out.print(table)
-        for line in _doctor.advice(report):
-            err.print(line, markup=False, soft_wrap=True)
-    raise typer.Exit(0 if report["self-test"] == "ok" else 5)
+    raise typer.Exit(bare.tell_health(mcp, json_))
 
 
 @app.command(
+    short_help=bare.COMMANDS["demo"],
     examples="""aionest demo
-        aionest demo --json"""
+        aionest demo --json""",
 )
 def demo(json_: bool = JsonOption) -> None:
     """What stock asyncio refuses and aionest does: nested runs, and an MCP session that is opened in one run, used in the next
@@ -104,6 +88,7 @@ def demo(json_: bool = JsonOption) -> None:
 
 @app.command(
     "app",
+    short_help=bare.COMMANDS["app"],
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     examples="""aionest app
         aionest app --config mcp.json --port 8600 --no-browser
@@ -132,10 +117,8 @@ class _Formatter(logging.Formatter):
 
 @app.callback(invoke_without_command=True)
 def _options(
-    version: bool = typer.Option(False, "--version", help="Show the version."),
-    verbose: bool = typer.Option(
-        False, "--verbose", "-v", help="Show what servers and libraries log, on standard error."
-    ),
+    version: bool = typer.Option(False, "--version", help=bare.OPTIONS["--version"]),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help=bare.OPTIONS["-v, --verbose"]),
 ) -> None:
     State.verbose = verbose
     if verbose:
@@ -145,8 +128,7 @@ def _options(
     else:
         logging.getLogger().addHandler(logging.NullHandler())  # errors are told, once
     if version:
-        out.print(_doctor.version())
-        raise typer.Exit
+        raise typer.Exit(bare.tell_version())
 
 
 def _fail(code: str, message: str, server: str | None = None) -> None:
@@ -160,12 +142,7 @@ def _fail(code: str, message: str, server: str | None = None) -> None:
 
 def run() -> None:
     """Run, and turn errors into messages and exit codes."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # as standard error: what cannot be encoded is no reason to fail
+    bare.prepare()
     State.json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)
@@ -175,19 +152,8 @@ def run() -> None:
         _fail("interrupted", "interrupted")
         code = 130
     except Exception as exc:
-        if _nobody_reads(exc):
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing more to say, nor to flush
-            code = 141
-        else:
-            code = _told(exc)
+        code = bare.nothing_more() if bare.nobody_reads(exc) else _told(exc)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _nobody_reads(exc: Exception) -> bool:
-    """Has whoever reads our output gone? Windows calls a pipe that nobody reads an invalid argument."""
-    if isinstance(exc, BrokenPipeError):
-        return True
-    return sys.platform == "win32" and type(exc) is OSError and exc.errno == errno.EINVAL and exc.filename is None
 
 
 def _told(exc: BaseException) -> int:
