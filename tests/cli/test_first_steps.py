@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -33,11 +34,14 @@ def run(*command, **more):
 
 def modules(*program):
     """What a program has imported when it ends, besides what any program imports that imports aionest."""
-    r = run(sys.executable, "-c", LIST % "\n".join(program[0].splitlines()), *program[1:])
-    base = run(sys.executable, "-c", LIST % "import aionest")
-    found = set(r.stderr.rpartition("MODULES")[2].split()) - set(base.stderr.rpartition("MODULES")[2].split())
+    return _modules(*program) - _modules("import aionest")
+
+
+@functools.lru_cache
+def _modules(program, *args):
+    r = run(sys.executable, "-c", LIST % program, *args)
     assert r.returncode == 0, r.stderr
-    return found
+    return frozenset(r.stderr.rpartition("MODULES")[2].split())
 
 
 LIST = """if True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +17,8 @@ from pathlib import Path
 import forked
 import pytest
 import support
+from app_browser import PATIENCE
+from endpoint import SAYING, Handler, calling, delta, events, fragment
 from hypothesis import given
 from hypothesis import strategies as st
 from support import eventually, listens
@@ -30,54 +32,6 @@ SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py
 BAD_WORDS = ("Traceback", "cancel scope", "CancelledError", "was never awaited", "was destroyed", "RuntimeError")
 SHOTS = Path(os.environ.get("AIONEST_SCREENSHOTS") or "/nonexistent")
 KEY = "sk-not-to-be-seen"
-
-
-def events(*chunks, done=True):
-    """The bytes of a streamed answer."""
-    lines = [f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n" for chunk in chunks]
-    return "".join([*lines, *(["data: [DONE]\n\n"] if done else [])]).encode()
-
-
-def delta(finish=None, **parts):
-    return {"choices": [{"index": 0, "delta": parts, "finish_reason": finish}]}
-
-
-def fragment(index, id=None, name=None, arguments=""):
-    function = {"arguments": arguments, **({"name": name} if name else {})}
-    return {"index": index, **({"id": id} if id else {}), "function": function}
-
-
-def calling(name, arguments, id="c1"):
-    """An answer that proposes a call, in fragments."""
-    return events(
-        delta(role="assistant", content=None),
-        delta(tool_calls=[fragment(0, id, name)]),
-        *(delta(tool_calls=[fragment(0, arguments=letter)]) for letter in arguments),
-        delta("tool_calls"),
-    )
-
-
-SAYING = events(delta(role="assistant", content=""), delta(content="Hello "), delta(content="there é"), delta("stop"))
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        server.requests.append({"path": self.path, "authorization": self.headers.get("Authorization"), **body})
-        answer = server.answers.pop(0)
-        status, data, kind = answer if isinstance(answer, tuple) else (200, answer, "text/event-stream")
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.end_headers()
-        self.wfile.write(data)
-        self.wfile.flush()
-        if server.hold:
-            self.connection.settimeout(30)
-            server.closed.append(self.connection.recv(1))  # nothing: the client has closed its end
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
@@ -473,16 +427,76 @@ def test_images_of_the_model_are_not_fetched(drive, endpoint):
 # -- the stop button
 
 
-@pytest.mark.long
-@pytest.mark.filterwarnings("ignore")
-def test_stop_closes_the_stream_and_keeps_what_was_said(tmp_path, endpoint):
-    """In a browser: only there can something be clicked while the script runs."""
+SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 3}}}
+ASKED = {"method": "elicitation/create", "params": {"message": "How many?", "requestedSchema": SCHEMA}}
+SHOWN = """
+def shown():
+    return "\\n".join(one.value for kind in ("markdown", "text", "error") for one in getattr(page, kind))
+
+from aionest.app import asking, state
+say("ask")
+click("Run")
+assert "**one** asks you:" in shown() and "How many?" in shown(), shown()
+"""
+
+
+def test_what_a_server_asks_amid_a_call_is_for_the_person(drive, endpoint):
+    """It waits over reruns, is checked, and the call goes on with the answer."""
+    endpoint.answers = [calling("one__ask", json.dumps(ASKED)), SAYING]
+    drive(
+        SHOWN
+        + """
+for _ in range(3):
+    page.run()
+    assert "How many?" in shown(), shown()
+page.number_input[0].set_value(1)
+click("Answer")
+assert page.error and "How many?" in shown(), shown()
+page.number_input[0].set_value(4)
+click("Answer")
+assert said()[-1][1] == ["Hello there é"], said()
+assert (state.journal.count("done"), state.journal.count("running")) == (1, 0)
+""",
+        **settings(endpoint),
+    )
+    assert '"n": 4' in endpoint.requests[1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("does", "told", "outcome"),
+    [
+        ('click("Decline")', "decline", "done"),
+        ('click("Cancel the call")\nsay("go on")', "stopped this call", "stopped"),
+        ('say("never mind")', "stopped this call", "stopped"),
+    ],
+)
+def test_a_question_that_is_not_answered(drive, endpoint, does, told, outcome):
+    endpoint.answers = [calling("one__ask", json.dumps(ASKED)), SAYING]
+    after = f"""
+assert asking.desk.question("one") is None and page.session_state["assistant chat"].held is None
+assert said()[-1][1] == ["Hello there é"], said()
+assert (state.journal.count("{outcome}"), state.journal.count("running")) == (1, 0)
+"""
+    drive(f"{SHOWN}\n{does}\n{after}", **settings(endpoint))
+    assert told in next(m["content"] for m in endpoint.requests[1]["messages"] if m["role"] == "tool")
+
+
+def test_a_new_chat_ends_the_call_that_waits(drive, endpoint):
+    endpoint.answers = [calling("one__ask", json.dumps(ASKED))]
+    after = """
+click("New chat")
+assert asking.desk.question("one") is None and state.journal.count("stopped") == 1 and not said()
+"""
+    drive(SHOWN + after, **settings(endpoint))
+
+
+@contextlib.contextmanager
+def in_a_browser(tmp_path, endpoint):
+    """The page in Chromium, and its log, which must be clean in the end."""
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("no chromium here: apt-get install chromium")
-    endpoint.answers = [events(delta(content="The first half"), done=False), SAYING]
-    endpoint.hold = True
     config = tmp_path / "mcp.json"
     config.write_text(json.dumps({"mcpServers": {"one": {"command": sys.executable, "args": [str(SERVER)]}}}))
     port = free_port()
@@ -496,24 +510,9 @@ def test_stop_closes_the_stream_and_keeps_what_was_said(tmp_path, endpoint):
         with sync_api.sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             tab = browser.new_page()
-            tab.set_default_timeout(20_000)
+            tab.set_default_timeout(PATIENCE)
             tab.goto(f"http://127.0.0.1:{port}/assistant")
-            box = tab.get_by_placeholder("Write a message")
-            box.fill("tell me")
-            box.press("Enter")
-            tab.get_by_text("The first half").wait_for()
-            tab.get_by_role("button", name="Stop", exact=True).click()
-            tab.get_by_text("Stopped.").wait_for()
-            assert tab.get_by_text("The first half").is_visible()
-            eventually(lambda: endpoint.closed)
-            assert endpoint.closed == [b""], [request["messages"] for request in endpoint.requests]
-            endpoint.hold = False
-            box.fill("go on")
-            box.press("Enter")
-            tab.get_by_text("Hello there").wait_for()
-            tab.get_by_role("button", name="Stop", exact=True).wait_for(state="detached")
-            if SHOTS.is_dir():
-                tab.screenshot(path=SHOTS / "assistant.png")
+            yield tab
             assert KEY not in tab.content()
             browser.close()
         process.send_signal(signal.SIGTERM)
@@ -525,4 +524,58 @@ def test_stop_closes_the_stream_and_keeps_what_was_said(tmp_path, endpoint):
             process.wait()
     text = (tmp_path / "log").read_text()
     assert not [word for word in (*BAD_WORDS, KEY) if word in text], text
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_stop_closes_the_stream_and_keeps_what_was_said(tmp_path, endpoint):
+    """In a browser: only there can something be clicked while the script runs."""
+    endpoint.answers = [events(delta(content="The first half"), done=False), SAYING]
+    endpoint.hold = True
+    with in_a_browser(tmp_path, endpoint) as tab:
+        box = tab.get_by_placeholder("Write a message")
+        box.fill("tell me")
+        box.press("Enter")
+        tab.get_by_text("The first half").wait_for()
+        tab.get_by_role("button", name="Stop", exact=True).click()
+        tab.get_by_text("Stopped.").wait_for()
+        assert tab.get_by_text("The first half").is_visible()
+        eventually(lambda: endpoint.closed)
+        assert endpoint.closed == [b""], [request["messages"] for request in endpoint.requests]
+        endpoint.hold = False
+        box.fill("go on")
+        box.press("Enter")
+        tab.get_by_text("Hello there").wait_for()
+        tab.get_by_role("button", name="Stop", exact=True).wait_for(state="detached")
+        if SHOTS.is_dir():
+            tab.screenshot(path=SHOTS / "assistant.png")
     assert [m["content"] for m in endpoint.requests[1]["messages"]] == ["tell me", "The first half", "go on"]
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_a_question_in_a_browser_and_the_end_of_a_call_that_goes_on_after_it(tmp_path, endpoint):
+    """The form stands in the conversation; an answered call can be stopped; one that was stopped has been answered for the model."""
+    endpoint.answers = [calling("one__ask", json.dumps(ASKED)), calling("one__sleep", '{"seconds": 600}', "c2"), SAYING]
+    with in_a_browser(tmp_path, endpoint) as tab:
+        box = tab.get_by_placeholder("Write a message")
+        box.fill("ask")
+        box.press("Enter")
+        tab.get_by_role("button", name="Run", exact=True).click()
+        tab.get_by_text("asks you").wait_for()
+        if SHOTS.is_dir():
+            tab.screenshot(path=SHOTS / "assistant-asked.png")
+        tab.get_by_role("link", name="Tools").click()  # and back: it waits
+        tab.get_by_role("heading", name="Tools").wait_for()
+        tab.get_by_role("link", name="Assistant").click()
+        tab.get_by_test_id("stForm").get_by_text("How many?").wait_for()
+        tab.get_by_role("spinbutton").fill("5")
+        tab.get_by_role("button", name="Answer").click()
+        tab.get_by_role("button", name="Run", exact=True).click()
+        tab.get_by_role("button", name="Stop", exact=True).click()
+        box.fill("go on")
+        box.press("Enter")
+        tab.get_by_text("Hello there").wait_for()
+        tab.get_by_role("button", name="Stop", exact=True).wait_for(state="detached")
+    tools = [m["content"] for m in endpoint.requests[2]["messages"] if m["role"] == "tool"]
+    assert '"n": 5' in tools[0] and "stopped this call" in tools[1], tools

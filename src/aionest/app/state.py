@@ -7,6 +7,7 @@ Streamlit keeps its state. Nothing here draws, but for ``loader()``, which says 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import os
 import sys
@@ -14,7 +15,6 @@ import threading
 import time
 import weakref
 from collections import Counter, deque
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +24,10 @@ import streamlit as st
 from aionest.app import asking
 from aionest.mcp import ToolsConfig, ToolsError
 from aionest.mcp.auth import Trust, would_start
-from aionest.streamlit import call, tools_loader
+from aionest.streamlit import tools_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from aionest.mcp import Tool, ToolResult, ToolsLoader
+    from aionest.mcp import Tool, ToolsLoader
 
 KEPT = 1000  # calls, log lines and messages of the process
 
@@ -152,35 +150,21 @@ class Journal:
             self._counts[one.server, one.by, "running"] -= 1
             self._counts[one.server, one.by, outcome] += 1
 
-    @contextmanager
-    def entry(self, tool: Tool, page: str) -> Iterator[Call]:
-        """Enter a call for the time of the block."""
-        one = self.begin(tool, page)
-        try:
-            yield one
-        except ToolsError as exc:
-            self.end(one, "failed", str(exc))
-            raise
-        except BaseException:  # the script is being stopped
-            self.end(one, "stopped")
-            raise
-        else:
-            self.end(one, "done")
-
 
 journal = Journal()
 
 
-def run(loader: ToolsLoader, tool: Tool, arguments: dict[str, object], page: str) -> ToolResult:
-    """Call a tool, with its progress shown, and enter it in the journal. A rerun or a stop of the script cancels it.
+def begin(loader: ToolsLoader, tool: Tool, arguments: dict[str, object], page: str) -> asking.Running:
+    """Call a tool, and enter it in the journal, with what becomes of it.
 
-    :raises ToolsError: as ``aionest.streamlit.call``.
+    :raises ToolsError: it cannot be called.
     """
-    with journal.entry(tool, page) as one:
-        result = call(loader, tool, arguments)
-        if result.is_error:
-            journal.end(one, "failed", result.text)
-        return result
+    one = journal.begin(tool, page)
+    try:
+        return asking.Running(loader, tool, arguments, functools.partial(journal.end, one))
+    except ToolsError as exc:
+        journal.end(one, "failed", str(exc))
+        raise
 
 
 # -- the configuration

@@ -2,7 +2,7 @@
 
 Contract: the conversation is one object in ``st.session_state``, complete at any moment a rerun can end the script: a
 stopped answer keeps its text, and every call that was proposed gets an answer before the model is asked again. A rerun cancels
-what runs. The key is never sent to the browser; one from the environment goes to the environment's endpoint only.
+what runs, but for a call whose server waits for the person's answer. The key is never sent to the browser; one from the environment goes to the environment's endpoint only.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import threading
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 import streamlit as st
 
 import aionest
 from aionest._untrusted import for_cell, for_label, for_page
+from aionest.app import questions
 from aionest.app import state as app_state
 from aionest.app.chat import ChatError, Endpoint, Reply, stream
 from aionest.app.widgets import code, harmless, wrong
@@ -31,6 +33,7 @@ from aionest.streamlit import LOOK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aionest.app.asking import Question, Running
     from aionest.app.chat import Call, Message
     from aionest.mcp import Tool, ToolsLoader
 
@@ -65,6 +68,7 @@ class Chat:
     waiting: bool = False  # it is the model's turn
     rounds: int = 0
     error: str = ""
+    held: Running | None = None  # the first open call, whose server waits for an answer or has just got one
     _run: int = 0
     _stop: Callable[[], None] | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -118,6 +122,20 @@ class Chat:
         self.entries.append(Entry(message, note, function["name"], function["arguments"]))
         self.waiting = not self.open_calls()
 
+    def let_go(self) -> None:
+        """End the call whose server waits."""
+        held, self.held = self.held, None
+        if held is not None:
+            held.end()
+
+    def cancel(self) -> None:
+        """End the first open call, and run none of the others."""
+        self.let_go()
+        calls = self.open_calls()
+        if calls:
+            self.answer(calls[0], STOPPED, "stopped")
+        self.settle(PASSED_OVER, "not run")
+
     def settle(self, text: str, note: str) -> None:
         """Answer all open calls without running them, and leave the turn to the person."""
         for one in self.open_calls():
@@ -126,6 +144,8 @@ class Chat:
 
     def say(self, text: str) -> None:
         """A message of the person."""
+        if self.held is not None:
+            self.cancel()
         self.settle(PASSED_OVER, "not run")
         self.entries.append(Entry({"role": "user", "content": text}))
         self.waiting, self.rounds, self.error = True, 0, ""
@@ -202,6 +222,7 @@ def _settings(chat: Chat) -> Endpoint:
             kept["key"] = ""
             st.rerun()
         if chat.entries and st.button("New chat"):
+            chat.let_go()
             state["assistant chat"] = Chat()
             st.rerun()
     return Endpoint(base, kept["model"], kept["key"] or inherited)
@@ -243,6 +264,8 @@ def _go_on(chat: Chat, run: int, endpoint: Endpoint, loader: ToolsLoader | None,
     """One step: a call, a question to the person, or an answer of the model. A step that is done reruns the script."""
     calls = chat.open_calls()
     if calls:
+        if chat.held is not None:
+            _carry_on(chat, run, calls[0], chat.held)
         _next_call(chat, run, calls[0], loader, tools)
         if len(calls) > 1:
             st.caption(f"{len(calls) - 1} more to decide after this.")
@@ -281,8 +304,7 @@ def _next_call(chat: Chat, run: int, proposed: Call, loader: ToolsLoader | None,
     assert tool is not None and loader is not None
     if chat.approved == proposed["id"] or tool.name in chat.always:
         chat.approved = ""
-        _run(chat, run, proposed, loader, tool, given)
-        st.rerun()
+        _carry_on(chat, run, proposed, partial(app_state.begin, loader, tool, given, "Assistant"))
     with st.container(border=True):
         # what is asked for stands in our words; what the server says of it is told as that, and is text
         st.markdown(f":material/build: **{for_label(tool.name)}** of server **{for_label(tool.server)}**")
@@ -303,27 +325,68 @@ def _next_call(chat: Chat, run: int, proposed: Call, loader: ToolsLoader | None,
             st.rerun()
 
 
-def _run(chat: Chat, run: int, proposed: Call, loader: ToolsLoader, tool: Tool, given: dict[str, object]) -> None:
+def _carry_on(chat: Chat, run: int, proposed: Call, held: Running | Callable[[], Running]) -> NoReturn:
+    """Wait for a call until it is over, or its server wants an answer of the person.
+
+    :param held: the call, or what begins it.
+    """
+    question = None if callable(held) else held.question()
+    if question is None:
+        held, question = _follow(chat, run, proposed, held)
+    assert not callable(held)
+    with st.expander(f":material/build: {for_label(held.tool.name)} · its server asks"):
+        _show_arguments(proposed["function"]["arguments"])
+    questions.ask(question, chat.cancel)
+    st.stop()
+
+
+def _follow(chat: Chat, run: int, proposed: Call, call: Running | Callable[[], Running]) -> tuple[Running, Question]:
+    """A call, and what its server asks. When it is over, the script runs again."""
+    held = None if callable(call) else call
+
     def stop() -> None:
-        chat.answer(proposed, STOPPED, "stopped")
-        chat.settle(PASSED_OVER, "not run")
+        if held is not None:
+            held.end()
+        chat.cancel()
 
     if not chat.begin(run, stop):
         st.stop()
     try:
-        st.button("Stop", key="assistant stop")  # any click reruns the script, which ends the call
-        result = app_state.run(loader, tool, given, "Assistant")
-        text, note = str(result) or "The tool returned nothing.", f"done in {result.duration * 1e3:.0f} ms"
-        if result.is_error:
-            note = "failed"
+        slot, progress = st.empty(), st.empty()
+        slot.button("Stop", key="assistant stop")  # any click reruns the script, which ends the call
+        if callable(call):
+            held = call()
+        assert held is not None
+        over = held.work.follow(progress, until=held.question)
+        text, note = _outcome(held) if over else ("", "")
     except ToolsError as exc:
-        text, note = f"The call failed: {exc}", "failed"
+        over, text, note = True, f"The call failed: {exc}", "failed"
     except BaseException:  # the script is being stopped
-        chat.finish(run, stopped=True)
+        if not chat.finish(run, stopped=True) and held is not None:
+            held.end()
         raise
     if not chat.finish(run):
         st.stop()  # no rerun from here: the run that ended this step goes on
-    chat.answer(proposed, text, note)
+    if over:
+        chat.held = held
+        chat.let_go()
+        chat.answer(proposed, text, note)
+        st.rerun()
+    chat.held = held
+    assert held is not None
+    question = held.question()
+    if question is None:  # withdrawn, or answered by another browser
+        st.rerun()
+    slot.empty()
+    progress.empty()
+    return held, question
+
+
+def _outcome(held: Running) -> tuple[str, str]:
+    """The result of a call that is over, and a note on it. :raises ToolsError: it failed."""
+    result = held.work.future.result()
+    note = "failed" if result.is_error else f"done in {result.duration * 1e3:.0f} ms"
+    return str(result) or "The tool returned nothing.", note
 
 
 def _watch(future: concurrent.futures.Future[None], reply: Reply, news: queue.SimpleQueue[None]) -> None:

@@ -7,13 +7,12 @@ server waits for an answer it lives on, until that is given, or *Cancel* or anot
 from __future__ import annotations
 
 import contextlib
-import functools
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from aionest._untrusted import for_label, for_page
-from aionest.app import asking, forms, history, picker, state, widgets
+from aionest.app import asking, forms, history, picker, questions, state, widgets
 from aionest.app.past import STOPPED, Past
 from aionest.mcp import ToolsError
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from aionest.mcp import Tool, ToolsLoader
 
 DESCRIPTION = 5_000  # characters that are shown
-QUESTION = 5_000
 
 
 def tools() -> None:
@@ -56,7 +54,7 @@ def _work(loader: ToolsLoader, past: Past, tool: Tool) -> None:
         given, wrong = again, []
     work = st.container()
     if submitted or again is not None:
-        problems = wrong or _problems(tool, given)
+        problems = wrong or questions.problems(tool, given)
         if not problems:
             past.given[tool.name] = given
             past.stop()
@@ -85,21 +83,11 @@ def _about(tool: Tool) -> None:
         st.caption("Its server gives no description.")
 
 
-def _problems(tool: Tool, given: dict[str, object]) -> list[str]:
-    try:
-        tool.validate(given)
-    except ToolsError as exc:
-        return getattr(exc, "problems", None) or [str(exc)]
-    return []
-
-
 def _begin(loader: ToolsLoader, tool: Tool, given: dict[str, object], past: Past) -> None:
     entry = past.begin(tool, given)
-    one = state.journal.begin(tool, "Tools")
     try:
-        past.held = asking.Running(loader, tool, given, functools.partial(state.journal.end, one))
+        past.held = state.begin(loader, tool, given, "Tools")
     except ToolsError as exc:
-        state.journal.end(one, "failed", str(exc))
         past.finish(entry, error=str(exc))
 
 
@@ -125,7 +113,7 @@ def _go_on(past: Past, held: asking.Running) -> None:
         if not over and question is None:  # withdrawn, or answered by another browser
             st.rerun()
     if question is not None:
-        _ask(past, question)
+        questions.ask(question, past.stop)
         return
     past.held = None
     held.end()
@@ -134,38 +122,3 @@ def _go_on(past: Past, held: asking.Running) -> None:
             past.finish(entry, held.work.future.result())
         except ToolsError as exc:
             past.finish(entry, error=str(exc))
-
-
-def _ask(past: Past, question: asking.Question) -> None:
-    """Show what a server asks amid a call. All of it is the server's own text."""
-    server = for_label(question.server)
-    asks = "wants a model to answer, and you can in its place" if question.kind == "sampling" else "asks you"
-    with st.form(f"question {question.number}", border=True):
-        st.markdown(f"**{server}** {asks}:")
-        st.text(for_page(question.text, QUESTION))
-        given: dict[str, object] | str = {}
-        wrong: list[str] = []
-        if question.url:
-            st.markdown(":gray[It wants you to open this address. Look at it before you do.]")
-            widgets.code(question.url, None)
-        elif question.kind == "sampling":
-            given = st.text_area("Answer", key=f"answer {question.number}", height=120)
-        else:
-            given, wrong = forms.arguments(question.form)
-        places = widgets.row([1.5, 1.5, 1.5])
-        answered = places[0].form_submit_button("I have opened it" if question.url else "Answer", type="primary")
-        declined = places[1].form_submit_button("Decline")
-        cancelled = places[2].form_submit_button("Cancel the call")
-    if cancelled:
-        past.stop()
-        st.rerun()
-    if declined:
-        question.answer(None)
-        st.rerun()
-    if answered:
-        problems = wrong or (_problems(question.form, given) if isinstance(given, dict) else [])
-        for problem in problems:
-            widgets.wrong(problem)
-        if not problems:
-            question.answer(given)
-            st.rerun()
