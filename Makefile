@@ -22,7 +22,7 @@
 #   make conda-check      the recipe for conda-forge, rendered by rattler-build for each Python; nothing is built
 #   make wheels           release wheels for the CPythons found here, for glibc 2.28, each tried out alone; PYTHONS=... for others
 #   make dist             source distribution and wheel, and the wheel tried out
-#   make lint | docs | bench | bench-loader | bench-app | bench-portal | clean
+#   make lint | docs | bench | bench-loader | bench-real | bench-app | bench-portal | clean
 
 PYTHON ?= python3
 TAG := $(shell $(PYTHON) -c 'import sys, sysconfig; print("%d.%d%s%s" % (*sys.version_info[:2], "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")), "d" if hasattr(sys, "gettotalrefcount") else ""))' 2>/dev/null)
@@ -42,13 +42,16 @@ unexport PYTHONDONTWRITEBYTECODE
 # most tests wait more than they compute; but each worker collects all tests, which takes it seconds
 WORKERS ?= 3
 XDIST = -n $(WORKERS) --dist worksteal
+# seconds for a test; what shows the stacks of one that does not even end then looks at them while they run, which can crash any
+# CPython: so not before
+LIMIT = --timeout $(1) -o faulthandler_timeout=$(shell expr $(1) + 30)
 PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic free-threaded windows windows-ci macos-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-app bench-portal pictures clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic free-threaded windows windows-ci macos-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-real bench-app bench-portal pictures clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -106,7 +109,7 @@ build/streamlit-$(STREAMLIT)-$(TAG)/.ready: $(WHEEL)
 	touch $@
 
 refs: $(ENV)/.test
-	$(PYTEST) tests/core tests/isolated tests/portal/test_gate.py tests/portal/test_relay.py -m "not long" --timeout 300 $(ARGS)
+	$(PYTEST) tests/core tests/isolated tests/portal/test_gate.py tests/portal/test_relay.py -m "not long" $(call LIMIT,300) $(ARGS)
 
 run: $(ENV)/.installed
 	$(PY) tools/demo.py --cache build/demo
@@ -152,23 +155,23 @@ long: $(ENV)/.test
 	@[ -f build/servers/.ready ] || tools/get-servers.sh build/servers $(PYTHON) || [ $$? = 3 ]
 	@mkdir -p $(or $(AIONEST_SCREENSHOTS),build/screenshots)
 	AIONEST_SCREENSHOTS=$(or $(AIONEST_SCREENSHOTS),$(CURDIR)/build/screenshots) \
-	AIONEST_SERVERS=$(if $(shell command -v npm),$(CURDIR)/build/servers) $(PYTEST) tests -m long --timeout 900 $(ARGS)
+	AIONEST_SERVERS=$(if $(shell command -v npm),$(CURDIR)/build/servers) $(PYTEST) tests -m long $(call LIMIT,900) $(ARGS)
 
 asan: build/asan-$(TAG)/.asan
 	tools/asan.sh build/asan-$(TAG)/bin/python -m pytest $(XDIST) tests/core tests/apply tests/oracle tests/isolated \
 		tests/faults tests/portal/test_gate.py tests/portal/test_relay.py \
-		-m "not long and not noasan" --timeout 600 $(ARGS)
+		-m "not long and not noasan" $(call LIMIT,600) $(ARGS)
 
 generic: build/generic-$(TAG)/.generic
 	$(<D)/bin/python -c "from aionest import _core; assert not _core.LINUX_PATHS"
-	$(CURDIR)/build/generic-$(TAG)/bin/python -m pytest $(XDIST) tests/core tests/oracle tests/scopes -m "not long" --timeout 300 $(ARGS)
+	$(CURDIR)/build/generic-$(TAG)/bin/python -m pytest $(XDIST) tests/core tests/oracle tests/scopes -m "not long" $(call LIMIT,300) $(ARGS)
 
 # That the import says what it must. The engine's tests crash there, which is for who works on it to mend:
 #   make free-threaded FREE_THREADED_TESTS=tests/core
 FREE_THREADED_TESTS := tests/isolated/test_free_threaded.py
 free-threaded: build/free-threaded-$(TAG)/.ready
 	$(<D)/bin/python -c "import sysconfig; assert sysconfig.get_config_var('Py_GIL_DISABLED'), 'PYTHON is not free-threaded'"
-	AIONEST_FREE_THREADED=1 PYTHON_GIL=1 $(CURDIR)/$(<D)/bin/python -m pytest $(XDIST) $(FREE_THREADED_TESTS) -m "not long" --timeout 300 $(ARGS)
+	AIONEST_FREE_THREADED=1 PYTHON_GIL=1 $(CURDIR)/$(<D)/bin/python -m pytest $(XDIST) $(FREE_THREADED_TESTS) -m "not long" $(call LIMIT,300) $(ARGS)
 
 build/free-threaded-$(TAG)/.ready: $(WHEEL)
 	$(call READY,--group pytest anyio sniffio $(GREENLET_FROM))
@@ -240,6 +243,19 @@ bench: $(BENCH)/.ready
 # the MCP loader against the SDK's bare session, anyio's portal and a session per call
 bench-loader: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.loader $(ARGS)
+
+# ten real servers against fastmcp's client, a call on the command line against MCP Inspector's: both come from npm and PyPI
+bench-real: build/bench-real-$(TAG)/.ready
+	$(<D)/bin/python -m benchmarks.real --servers build/servers --inspector build/inspector $(ARGS)
+
+build/bench-real-$(TAG)/.ready: $(WHEEL)
+	$(call READY,"mcp>=2$(comma)<3" fastmcp "$(WHEEL_FILE)[mcp$(comma)cli]")
+	[ -f build/servers/.ready ] || tools/get-servers.sh build/servers $(PYTHON)
+	mkdir -p build/inspector
+	npm install --no-audit --no-fund --silent --prefix build/inspector node@22
+	PATH=$(CURDIR)/build/inspector/node_modules/.bin:$$PATH npm install --no-audit --no-fund --silent --prefix build/inspector \
+		@modelcontextprotocol/inspector@2
+	touch $@
 
 # the app: start, reruns, many sessions at once
 bench-app: $(BENCH)/.ready
