@@ -164,23 +164,15 @@ an_batch_new(an_loop *rec)
     return b;
 }
 
-PyObject *
-an_batch_join(an_batch *b, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *context,
-              long long since)
+int
+an_batch_join(an_batch *b, PyObject *h, long long since)
 {
-    PyObject *h = an_handle_new(loop, callback, args, nargs, context);
-    if (h == NULL) {
-        return NULL;
-    }
     if (b->since != since) {
         b->since = since;
         b->before = b->handles.len;
     }
     an_job_calls++;
-    if (an_ring_push(&b->handles, h) < 0) {
-        Py_CLEAR(h);
-    }
-    return h;
+    return an_ring_push(&b->handles, h);
 }
 
 void

@@ -10,6 +10,8 @@
  *       run in the same turn of the loop
  *   U2  a batch that the loop calls is closed first
  *   U3  rec->batch is the one that was made last, while it lives and has not been called
+ *   U4  between the look whether a batch is open and the joining no Python may run, so no memory for an object is asked for:
+ *       a finalizer that nests there lets the loop call the batch, and what joins afterwards would never be called
  * Owns     a batch: its handles, its record. A record: the queue
  * Thread   joining: any. The rest: the loop's
  */
@@ -42,9 +44,8 @@ int an_batch_allowed(an_loop *rec, PyObject *loop);
 /* U1. borrowed | NULL: there is none */
 an_batch *an_batch_open(an_loop *rec);
 an_batch *an_batch_new(an_loop *rec); /* new ref | NULL+exc */
-/* Its handle: new ref | NULL+exc. CONTEXT may be NULL or None. SINCE: when the step that calls began */
-PyObject *an_batch_join(an_batch *b, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
-                        PyObject *context, long long since);
+/* H, a handle, is the next one of B. SINCE: when the step that calls began. 0 | -1+exc; runs no Python: B is still open */
+int an_batch_join(an_batch *b, PyObject *h, long long since);
 /* LOOP has queued B and gave HANDLE for it: B may be joined, if the queue is found */
 void an_batch_queued(an_batch *b, PyObject *loop, PyObject *handle);
 void an_batch_close(an_batch *b); /* U2 */

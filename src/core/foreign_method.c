@@ -96,6 +96,25 @@ done:
     return r;
 }
 
+/* Give LOOP a new batch, with handle H in it. 0 | -1+exc. Runs Python */
+static int
+queue_batch(foreign_method *m, an_loop *rec, PyObject *loop, PyObject *h, long long since)
+{
+    PyObject *calling = an_batch_context(rec), *r = NULL;
+    an_batch *b = calling == NULL ? NULL : an_batch_new(rec);
+    if (b != NULL && an_batch_join(b, h, since) == 0) {
+        PyObject *all[3] = {loop, (PyObject *)b, calling};
+        r = PyObject_Vectorcall(m->stock, all, 2, an_st->kw_context);
+        if (r != NULL) {
+            an_batch_queued(b, loop, r);
+            Py_DECREF(r);
+        }
+    }
+    Py_XDECREF(calling);
+    Py_XDECREF(b);
+    return r == NULL ? -1 : 0;
+}
+
 /* Have CALLBACK join the open batch, or a new one. *DONE: 0 it is no case for a batch. new ref | NULL, +exc if done */
 static PyObject *
 queue(foreign_method *m, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, int *done)
@@ -117,25 +136,15 @@ queue(foreign_method *m, PyObject *const *args, Py_ssize_t n, PyObject *kwnames,
         return NULL;
     }
     *done = 1;
-    an_batch *b = an_batch_open(rec);
-    if (b != NULL) {
-        return an_batch_join(b, loop, callback, args + 2, n - 2, context, th->job.since);
+    PyObject *h = an_handle_new(loop, callback, args + 2, n - 2, context);
+    if (h == NULL) {
+        return NULL;
     }
-    PyObject *calling = an_batch_context(rec), *h = NULL, *r = NULL;
-    if (calling != NULL && (b = an_batch_new(rec)) != NULL &&
-        (h = an_batch_join(b, loop, callback, args + 2, n - 2, context, th->job.since)) != NULL) {
-        PyObject *all[3] = {loop, (PyObject *)b, calling};
-        r = PyObject_Vectorcall(m->stock, all, 2, an_st->kw_context);
-        if (r != NULL) {
-            an_batch_queued(b, loop, r);
-            Py_DECREF(r);
-        }
-        else {
-            Py_CLEAR(h);
-        }
+    an_batch *b = an_batch_open(rec); /* U4 */
+    int rc = b == NULL ? queue_batch(m, rec, loop, h, th->job.since) : an_batch_join(b, h, th->job.since);
+    if (rc < 0) {
+        Py_CLEAR(h);
     }
-    Py_XDECREF(calling);
-    Py_XDECREF(b);
     return h;
 }
 
