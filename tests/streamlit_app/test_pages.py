@@ -292,3 +292,12 @@ def test_the_report_is_texts_and_no_python(drive):
         assert "asyncio.run, BaseEventLoop.run_forever" in report["apply() patches"], report
         assert not [key for key, value in report.items() if str(value)[:1] in ("[", "{")], report
     """)
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
+def test_a_default_that_no_field_could_show_is_none(kind):
+    from aionest.app import forms
+
+    for value in (10**400, -(10**400), float("inf"), float("nan"), True, "5"):
+        assert forms._written(kind, value) is None
+    assert forms._written(kind, 5.0) == 5

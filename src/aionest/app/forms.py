@@ -8,6 +8,7 @@ when it is chosen again, though Streamlit drops the state of widgets that are no
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
@@ -93,6 +94,9 @@ def _written(kind: str, value: object) -> object:
         return "" if value is None else "yes" if value else "no"
     if kind in ("integer", "number"):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        most = _MAX if kind == "integer" else sys.float_info.max
+        if not abs(value) <= most:  # none that its field could show
             return None
         return int(value) if kind == "integer" else float(value)
     return value
