@@ -363,6 +363,9 @@ NO_EVENTS = {
     "utf-16 without a mark": (lambda said: f"event: message\ndata: {said}\n\n".encode("utf-16-le"), None),
     "python": (lambda said: b"data: {'jsonrpc': '2.0', 'id': 3, 'result': None}\n\n", None),
     "log before it": (lambda said: f"data: done {said}\n\n".encode(), "raw"),
+    "carriage returns": (lambda said: f"event: message\rdata: {said}\r\r".encode(), "raw"),
+    "byte order mark": (lambda said: f"\ufeffdata: {said}\n\n".encode(), "raw"),
+    "another name": (lambda said: f"event: result\nid: 1\ndata: {said}\n\n".encode(), "raw"),
 }
 
 
@@ -375,6 +378,16 @@ def test_streams_of_what_are_no_events(web):
     for which, (_, text) in NO_EVENTS.items():
         print(which)
         judge(loader, f"s.{which}", text)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_an_event_that_ends_with_its_stream(web, end):
+    said = '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"last"}]}}'
+
+    def answers(handler, number):
+        handler.reply(200, f"data: {said.replace('ID', number)}{end}".encode(), "text/event-stream")
+
+    assert web(answers).call("s.bad").text == "last"
 
 
 NO_ANSWERS = {

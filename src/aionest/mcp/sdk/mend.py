@@ -397,4 +397,4 @@ class Mender:
         return []
 
 
-__all__ = ["LOST", "MOVED", "Mender", "answered", "error_in", "error_line", "event", "is_whole", "mend"]
+__all__ = ["LOST", "MOVED", "Mender", "answered", "error_in", "error_line", "event", "is_answer", "is_whole", "mend"]

@@ -19,12 +19,13 @@ from pydantic_core import from_json, to_json
 
 from .._json import JsonObject, RequestId
 from ..sdk.line import HTTP
-from ..sdk.mend import LOST, MOVED, answered, error_in, error_line, event
+from ..sdk.mend import LOST, MOVED, answered, error_in, error_line, event, is_answer
 
 # the end of an event: two ends of lines, of any kind
 _END = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
 # a message in one line, with nothing that SDKs don't write around it
 _MESSAGE = re.compile(rb"(?:event: ?message\r?\n|id:[^\r\n\0]*\r?\n)*data: ?([^\r\n]+)\r?\n\r?\n")
+_MARK = b"\xef\xbb\xbf"  # that a text may begin with
 MIB = 1 << 20
 MOST_REDIRECTS = 10  # one after the other, within an origin
 _SEEN = "aionest.redirects"  # in a request's extensions, which those have that follow
@@ -183,6 +184,22 @@ def like(
     return HTTP.Response(status, headers=headers, request=response.request, content=content, stream=stream)
 
 
+def _parts(one: bytes) -> tuple[bytes, bytes]:
+    """The name and the data of an event."""
+    fields = [line.partition(b":") for line in one.splitlines() if line]
+    names = [value.strip() for name, _, value in fields if name == b"event"]
+    return (names or [b""])[-1], b"\n".join(value.removeprefix(b" ") for name, _, value in fields if name == b"data")
+
+
+def _loaded(data: bytes) -> JsonObject | None:
+    """What is in it, if that is an object."""
+    try:
+        found = from_json(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 class Events(HTTP.AsyncByteStream):
     """A stream of events, each of which is looked at when it is there."""
 
@@ -196,9 +213,13 @@ class Events(HTTP.AsyncByteStream):
     async def pieces(self) -> AsyncIterator[bytes]:
         """Each event as it was sent."""
         rest = bytearray()
-        looked = 0
+        looked, begun = 0, False
         async for chunk in _source(self._response):
             rest += chunk
+            if not begun and len(rest) >= len(_MARK):
+                begun = True
+                if rest.startswith(_MARK):
+                    del rest[: len(_MARK)]
             if self._number is not None and b"\0" in rest[:8]:
                 why = "it answered with events that are not in UTF-8"
                 yield b"data: " + error_line(self._number, why) + b"\n\n"
@@ -215,7 +236,9 @@ class Events(HTTP.AsyncByteStream):
                 yield b"data: " + error_line(self._number, too_long(self._limit)) + b"\n\n"
                 return
         if rest:
-            yield bytes(rest)
+            # some servers do not end their last event; one that has all of its message was not cut
+            whole = _loaded(_parts(bytes(rest))[1]) is not None
+            yield bytes(rest) + (b"\n\n" if whole else b"")
 
     @staticmethod
     def only_data(one: bytes) -> bytes:
@@ -226,19 +249,26 @@ class Events(HTTP.AsyncByteStream):
     def checked(self, one: bytes) -> bytes:
         """An event as the SDK can use it."""
         lines = one.splitlines()
-        fields = [line.partition(b":") for line in lines if line]
-        kinds = [value.strip() for name, _, value in fields if name == b"event"]
-        data = b"\n".join(value.removeprefix(b" ") for name, _, value in fields if name == b"data")
+        kind, data = _parts(one)
+        named = kind not in (b"", b"message")  # otherwise than messages are
         bare = self._number is not None and one.lstrip()[:1] == b"{"  # a message that is no event
         if bare:
             data, lines = b"".join(one.splitlines()), []
-        if not data.strip() or kinds[-1:] not in ([], [b"message"], [b""]):
+        if one.endswith(b"\r"):  # the SDK would wait for what comes after it
+            one = b"\n".join([*filter(None, one.splitlines()), b"", b""])
+        if not data.strip() or (named and not self._is_answer(data)):
             return one
         found = event(data, self._number)
-        if found is data and not bare:
+        if found is data and not bare and not named:
             return one
-        others = [line for line in lines if line and line.partition(b":")[0] != b"data"]
-        return b"\n".join([*others, *([b"data: " + found] if found else [b"data:"])]) + b"\n\n"
+        dropped = (b"data", b"event") if named else (b"data",)
+        others = [line for line in lines if line and line.partition(b":")[0] not in dropped]
+        return b"\n".join([*others, *(b"data: " + line for line in (found or b"").split(b"\n"))]) + b"\n\n"
+
+    def _is_answer(self, data: bytes) -> bool:
+        """Is it what the stream is for?"""
+        found = _loaded(data) if self._number is not None else None
+        return found is not None and "jsonrpc" in found and is_answer(found) and found.get("id") == self._number
 
     async def aclose(self) -> None:
         await self._response.aclose()
