@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_in_a_pipe_each_tool_is_a_line(long_names):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["tools", "zebra"], "No tool matches 'zebra'"),
+        (["tools", "zebra"], "No tool matches 'zebra'. `aionest mcp tools` shows all"),
         (["tools", "serch"], "did you mean 'search'"),
         (["prompts", "notes.plam", "day=x"], "did you mean 'plan'"),
         (["prompts", "nots.plan"], "did you mean 'notes'"),
@@ -168,6 +169,16 @@ read nots note://1
     prompts, history, contents, wrong = map(json.loads, r.stdout.splitlines())
     assert prompts["prompts"]["notes"][0]["name"] == "plan" and history == {"history": ["prompts"]}
     assert contents["contents"][0]["text"] == "Buy milk and bread" and wrong["error"]["code"] == "usage"
+
+
+def test_the_shell_takes_what_the_command_line_takes_and_its_help_fits(home):
+    r = aionest(home, "mcp", "shell", stdin="call notes.read id=1\ncall\ntools notes.list\nhelp\n")
+    assert r.returncode == 0 and "Buy milk and bread\n" in r.stdout
+    assert r.stderr.count("no tool 'call'") == 1  # the one that says no tool
+    assert re.search(r"notes\.list +\[tag\]", r.stdout), r.stdout
+    help_ = r.stdout[r.stdout.index("  SERVER.TOOL") :]
+    assert max(map(len, help_.splitlines())) <= 80
+    assert not [line for line in help_.splitlines() if not line.startswith("  ")], help_
 
 
 @pytest.mark.parametrize("args", [["mcp", "call"], ["mcp", "config", "add"], ["app"], ["mcp", "shell"]])

@@ -12,7 +12,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     Entries = Sequence[tuple[str, str]]  # names with what is to be said of them
 
@@ -50,7 +50,7 @@ def page(
     for title, entries in (("Commands", commands), ("Arguments", arguments), ("Options", options)):
         shown = [(name, text.replace("``", "`")) for name, text in entries if text]
         if shown:
-            parts.append("\n".join([f"{title}:", *(_entry(name, text, shown, wrap) for name, text in shown)]))
+            parts.append(f"{title}:\n{listed(shown)}")
     if examples:
         title = "Examples" if len(examples) > 1 else "Example"
         parts.append("\n".join([f"{title}:", *(f"  {line.strip()}" for line in examples)]))
@@ -63,11 +63,16 @@ def _folded(text: str, columns: int, first: str = "", rest: str = "") -> list[st
     )
 
 
-def _entry(name: str, text: str, entries: Entries, wrap: Callable[..., str]) -> str:
+def listed(entries: Entries) -> str:
+    """A line or more for each; those whose names are long begin below them."""
+    columns = width()
     at = min(max(len(one) for one, _ in entries) + 4, _TEXT)
-    if len(name) + 4 > at:
-        return f"  {name}\n" + wrap(text, " " * at, " " * at)
-    return wrap(text, f"  {name}".ljust(at), " " * at)
+    lines = []
+    for name, text in entries:
+        fits = len(name) + 4 <= at
+        lines += [] if fits else [f"  {name}"]
+        lines += _folded(text, columns, f"  {name}".ljust(at) if fits else " " * at, " " * at)
+    return "\n".join(lines)
 
 
 def pairs(rows: Entries) -> list[str]:

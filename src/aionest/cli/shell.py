@@ -21,7 +21,7 @@ from aionest._untrusted import for_cell, for_page
 from aionest.mcp import ToolNotFound, ToolsError, UsageError
 from aionest.mcp.tools import splits
 
-from . import suggest
+from . import layout, suggest
 from ._complete import is_name
 from .conversation import Conversation
 from .mcp import app
@@ -38,24 +38,27 @@ from .options import ConfigOption, InputOption, JsonOption, ServerOption, Timeou
 from .output import State, err, error_json, error_text, out, show_json, show_nothing, show_rows, show_traceback
 from .results import parts_of, save, show_result, show_saved
 from .servers import show_servers, status_json
+from .tools import arguments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aionest.mcp import Tool, ToolResult, ToolsLoader
 
-HELP = """SERVER.TOOL key=value ...   call a tool (values with spaces in quotes)
-save FILE                   write the images, audio and files of the last result; a folder for several
-tools [WORDS]               the tools that there are
-resources                   the resources and their templates
-read SERVER URI [FILE]      the contents of a resource, or write them to a file
-prompts                     the prompts
-prompts SERVER.PROMPT key=value ...   the messages of one
-help SERVER.TOOL            a tool's arguments
-servers                     the servers and their state
-reload                      read the configuration again
-history                     what was typed; !3 does number 3 again, !! the last one
-quit                        leave (or Ctrl-D)"""
+HELP = [
+    ("SERVER.TOOL key=value ...", "call a tool (values with spaces in quotes)"),
+    ("save FILE", "write the images, audio and files of the last result; a folder for several"),
+    ("tools [WORDS]", "the tools that there are"),
+    ("resources", "the resources and their templates"),
+    ("read SERVER URI [FILE]", "the contents of a resource, or write them to a file"),
+    ("prompts", "the prompts"),
+    ("prompts SERVER.PROMPT key=value ...", "the messages of one"),
+    ("help SERVER.TOOL", "a tool's arguments"),
+    ("servers", "the servers and their state"),
+    ("reload", "read the configuration again"),
+    ("history", "what was typed; !3 does number 3 again, !! the last one"),
+    ("quit", "leave (or Ctrl-D)"),
+]
 
 
 @app.command(
@@ -119,6 +122,8 @@ class Session:
                 name, *rest = shlex.split(line)
             except ValueError as exc:
                 raise UsageError(f"cannot parse this line: {exc}") from None
+            if name == "call" and rest and "=" not in rest[0]:
+                name, *rest = rest  # as on the command line
             command = COMMANDS.get(name)
             if command is not None:
                 command(self, rest)
@@ -191,7 +196,7 @@ class Session:
         if State.json:
             show_json({"tools": [tool.to_json() for tool in found]})
         elif found:
-            rows = [(f"{tool.server}.{tool.original_name}", " ".join(tool.properties)) for tool in found]
+            rows = [(f"{tool.server}.{tool.original_name}", arguments_of(tool)) for tool in found]
             show_rows(("tool", "arguments"), rows)
         else:
             show_nothing(f"No tool has {words!r} in it." if words else "There are no tools.")
@@ -272,7 +277,10 @@ class Session:
     def help(self, rest: list[str]) -> None:
         """What can be typed, or the arguments of a tool."""
         if not rest:
-            show_json({"help": HELP}) if State.json else out.print(HELP, markup=False)
+            if State.json:
+                show_json({"help": "\n".join(f"{name:26}  {text}" for name, text in HELP)})
+            else:
+                out.print(layout.listed(HELP), markup=False, soft_wrap=True)
             return
         tool = self.loader.find(rest[0])
         if State.json:
@@ -313,6 +321,8 @@ def _complete_lines(loader: ToolsLoader) -> None:
         def candidates(text: str) -> list[str]:
             words = readline.get_line_buffer()[: readline.get_begidx()].split()
             names = [f"{tool.server}.{tool.original_name}" for tool in loader.tools.values()]
+            if words and words[0] == "call":
+                del words[0]
             if words and words[0] == "read":
                 return [f"{name} " for name in loader.status if name.startswith(text)] if len(words) == 1 else []
             if words and words[0] != "help":

@@ -49,7 +49,7 @@ def tools(
             return
         rows = []
         for tool in found:
-            arguments = " ".join(name if name in tool.required else f"[{name}]" for name in tool.properties)
+            arguments = arguments_of(tool)
             first = tool.description.strip().splitlines()[0] if tool.description.strip() else tool.title
             if tool.task_support == "required":
                 first = f"(runs as a task) {first}"
@@ -58,10 +58,16 @@ def tools(
             show_rows(("tool", "arguments", "what it does"), rows)
         elif query and there:
             names = [tool.original_name for tool in there]
-            show_nothing(f"No tool matches {query!r}{hint(query, names)} `aionest mcp tools` shows all {len(there)}.")
+            meant = hint(query, names) or "."
+            show_nothing(f"No tool matches {query!r}{meant} `aionest mcp tools` shows all {len(there)}.")
         elif loader.status:
             show_nothing("No tools: none of the connected servers offers any.")
         show_errors(loader)
+
+
+def arguments_of(tool: Tool) -> str:
+    """Their names; those that may be left out in brackets."""
+    return " ".join(name if name in tool.required else f"[{name}]" for name in tool.properties)
 
 
 def _fitting(tools: list[Tool], query: str) -> list[Tool]:
