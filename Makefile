@@ -14,10 +14,11 @@
 #   make asan             the tests under AddressSanitizer and UndefinedBehaviorSanitizer, and each call of CPython's that the engine
 #                         makes failing once
 #   make generic          the engine's tests on what other systems than Linux get: no C paths for epoll, eventfd and sockets
+#   make kqueue           the engine's tests on its C path for kqueue, which macOS and the BSDs have, over a shim on Linux
 #   make free-threaded    what the import says on a free-threaded CPython as PYTHON
 #   make windows          the tests on Windows Pythons 3.10 and 3.13, by mingw-w64 and wine; make windows-3.13 for one;
 #                         make windows-ci for a choice
-#   make macos-check | musl-check   the C module compiled and linked for these, warnings as errors; nothing is run
+#   make macos-check | bsd-check | musl-check   the C module compiled and linked for these, warnings as errors; nothing is run
 #   make msvc-check       what MSVC would refuse in the C module, by clang; nothing is linked
 #   make conda-check      the recipe for conda-forge, rendered by rattler-build for each Python; nothing is built
 #   make wheels           release wheels for the CPythons found here, for glibc 2.28, each tried out alone; PYTHONS=... for others
@@ -51,7 +52,7 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic free-threaded windows windows-ci macos-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-real bench-app bench-portal pictures clean
+.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic kqueue free-threaded windows windows-ci macos-check bsd-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-real bench-app bench-portal pictures clean
 
 # both parts are run, also when the first fails
 test: $(ENV)/.test
@@ -166,6 +167,12 @@ generic: build/generic-$(TAG)/.generic
 	$(<D)/bin/python -c "from aionest import _core; assert not _core.LINUX_PATHS"
 	$(CURDIR)/build/generic-$(TAG)/bin/python -m pytest $(XDIST) tests/core tests/oracle tests/scopes -m "not long" $(call LIMIT,300) $(ARGS)
 
+# switched on; that it is off where nobody asks for it is tested there, too
+KQUEUE_TESTS := tests/kqueue tests/core tests/oracle
+kqueue: build/kqueue-$(TAG)/.kqueue
+	AIONEST_KQUEUE=1 $(<D)/bin/python -c "from aionest import _core; assert _core.POLLED_SELECTOR == 'KqueueSelector'"
+	AIONEST_KQUEUE=1 $(CURDIR)/$(<D)/bin/python -m pytest $(XDIST) $(KQUEUE_TESTS) -m "not long" $(call LIMIT,300) $(ARGS)
+
 # That the import says what it must. The engine's tests crash there, which is for who works on it to mend:
 #   make free-threaded FREE_THREADED_TESTS=tests/core
 FREE_THREADED_TESTS := tests/isolated/test_free_threaded.py
@@ -179,6 +186,9 @@ build/free-threaded-$(TAG)/.ready: $(WHEEL)
 
 macos-check: $(PY)
 	tools/cross.sh $(ENV) build/cross-$(TAG) aarch64-macos x86_64-macos
+
+bsd-check: $(PY)
+	tools/cross.sh $(ENV) build/cross-$(TAG) x86_64-freebsd x86_64-netbsd x86_64-openbsd
 
 musl-check: $(PY)
 	tools/cross.sh $(ENV) build/cross-$(TAG) x86_64-linux-musl aarch64-linux-musl
@@ -305,6 +315,12 @@ build/asan-$(TAG)/.asan: $(SOURCES)
 build/generic-$(TAG)/.generic: $(SOURCES)
 	[ -x $(@D)/bin/python ] || { tools/env.sh $(PYTHON) $(@D) && $(INSTALL) $(@D) --group build --group test; }
 	tools/wheel.sh $(@D) build/meson-generic-$(TAG) $(@D)/wheel -Dgeneric=true -Dbuildtype=release -Dstrict=$(if $(CI),true,false)
+	$(INSTALL) $(@D) --force-reinstall --no-deps $$(ls $(@D)/wheel/*.whl)
+	touch $@
+
+build/kqueue-$(TAG)/.kqueue: $(SOURCES) tools/kqueue.sh $(wildcard tests/kqueue/shim/*) tests/kqueue/shim/sys/event.h
+	[ -x $(@D)/bin/python ] || { tools/env.sh $(PYTHON) $(@D) && $(INSTALL) $(@D) --group build --group pytest anyio; }
+	tools/kqueue.sh $(@D) build/meson-kqueue-$(TAG)
 	$(INSTALL) $(@D) --force-reinstall --no-deps $$(ls $(@D)/wheel/*.whl)
 	touch $@
 

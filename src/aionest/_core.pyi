@@ -10,6 +10,9 @@ _T = TypeVar("_T")
 LINUX_PATHS: bool
 """Epoll, eventfd and sockets have C paths of their own in this build; without them selectors are asked by ``select()``."""
 
+POLLED_SELECTOR: str
+"""The class of ``selectors`` in whose place the engine asks the system itself: ``EpollSelector``, ``KqueueSelector``, or none."""
+
 @final
 class Handle(asyncio.Handle):
     """``asyncio.Handle`` made by the engine; it lives in the slots of the base class."""

@@ -21,6 +21,28 @@
 #define AN_LINUX 0
 #endif
 
+/* kqueue, where a system has it and -Dkqueue=disabled has not left it out. -Dgeneric=true -Dkqueue=enabled is for tests on
+ * Linux, where it is a library. Which class a loop's selector has to be, and what it is made of. */
+#if AN_LINUX
+#undef AN_KQUEUE
+#define AN_KQUEUE 0
+#elif !defined(AN_KQUEUE)
+#if defined(__APPLE__) || defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__) || defined(__DragonFly__)
+#define AN_KQUEUE 1
+#else
+#define AN_KQUEUE 0
+#endif
+#endif
+/* kevent()'s number of events, an int elsewhere */
+#ifdef __NetBSD__
+#define AN_KEVENTS(n) ((size_t)(n))
+#else
+#define AN_KEVENTS(n) (n)
+#endif
+#define AN_POLLS (AN_LINUX || AN_KQUEUE)
+#define AN_SELECTOR (AN_KQUEUE ? "KqueueSelector" : "EpollSelector")
+#define AN_SELECT_TYPE (AN_KQUEUE ? "select.kqueue" : "select.epoll")
+
 #define AN_PY311 (PY_VERSION_HEX >= 0x030B0000)
 #define AN_PY312 (PY_VERSION_HEX >= 0x030C0000)
 #define AN_PY313 (PY_VERSION_HEX >= 0x030D0000)

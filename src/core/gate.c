@@ -175,7 +175,7 @@ static int
 give_work(an_loop *rec, PyObject *loop, PyObject *coro, PyObject *work, PyObject *callback, an_waker *waker)
 {
     waker->fd = -1;
-    if (rec->eventfd < 0 || rec->epfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
+    if (rec->eventfd < 0 || rec->pollfd < 0 || !rec->carried || rec->closed || rec->debug || rec->guest != NULL ||
         (rec->overrides & (AN_OVR_CALL_SOON | AN_OVR_RUN_ONCE | AN_OVR_CREATE_TASK))) {
         return 0;
     }

@@ -1,6 +1,7 @@
 #include "loop.h"
 #include "err.h"
 #include "handle.h"
+#include "kqueue.h"
 #include "overrides.h"
 #include "poll.h"
 #include "ready.h"
@@ -86,7 +87,7 @@ loop_clear(PyObject *self)
     rec->batch = NULL;
     Py_CLEAR(rec->queue);
     Py_CLEAR(rec->stop_waiters);
-    rec->epfd = -1;
+    rec->pollfd = -1;
     return 0;
 }
 
@@ -221,7 +222,7 @@ make_record(PyObject *loop, int foreign)
             return NULL;
         }
         st->n_records++;
-        rec->epfd = rec->wake_fd = rec->eventfd = -1;
+        rec->pollfd = rec->wake_fd = rec->eventfd = -1;
         rec->clock_resolution = 1e-9;
         rec->next = all_records;
         if (all_records != NULL) {
@@ -523,10 +524,18 @@ an_loop_init(PyObject *module)
         {st->o_SocketTransport, st->s_write, &st->o_transport_write},
         {st->o_SocketTransport, st->s_max_size, &st->o_max_size},
     };
-    if (!AN_LINUX) {
-        Py_CLEAR(st->o_EpollSelector); /* every selector is asked by its select() */
+#if AN_KQUEUE
+    int polls = an_kqueue_init();
+    if (polls < 0) {
+        return -1;
     }
-    if (st->o_EpollSelector != NULL && (st->stock_select = PyObject_GetAttr(st->o_EpollSelector, st->s_select)) == NULL) {
+#else
+    int polls = AN_LINUX;
+#endif
+    if (!polls) {
+        Py_CLEAR(st->o_PolledSelector); /* every selector is asked by its select() */
+    }
+    if (st->o_PolledSelector != NULL && (st->stock_select = PyObject_GetAttr(st->o_PolledSelector, st->s_select)) == NULL) {
         return -1;
     }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(table); i++) {

@@ -11,8 +11,8 @@
  * Invariants
  *   L1  todo <= ready.len, but for items that outsiders took out of the queue (then todo counts down on an empty ring)
  *   L2  scheduled is a heap of handles by (_when, seq) while order says so (heap.h)
- *   L3  overrides, clock_resolution, epfd and what belongs to them are right for the loop while an_loop_is_stale() is 0;
- *       epfd and what belongs to it also while look_at_selector is set, if nothing waits for events
+ *   L3  overrides, clock_resolution, pollfd and what belongs to them are right for the loop while an_loop_is_stale() is 0;
+ *       pollfd and what belongs to it also while look_at_selector is set, if nothing waits for events
  *   L4  loop_ref leads to the loop while it lives; no pointer to the loop is kept without asking it
  *   L5  own_ready or own_scheduled: overrides has AN_OVR_CALL_SOON, so that asyncio's own functions fill them
  * Owns     the ring's items, scheduled, the cached selector parts, blocks own the record and not the other way round
@@ -48,6 +48,8 @@ typedef enum {
     AN_HEAP_UNKNOWN,      /* timers are being compared by Python code, or that has failed */
 } an_heap_order;
 
+#define AN_GIL_EVERY 64 /* polls that do not wait, on end: one of so many lets other threads run */
+
 enum { AN_STOP_NO = 0, AN_STOP_DONE = 1 /* its main future is done */, AN_STOP_USER = 2 /* loop.stop() */ };
 
 typedef struct an_loop {
@@ -67,11 +69,11 @@ typedef struct an_loop {
     long long seq; /* next timer's number */
     int closed, debug, stopping;
     int overrides;
-    unsigned epoch, class_tag, selector_tag; /* as they were when overrides, epfd and so on were looked up (watch.h) */
+    unsigned epoch, class_tag, selector_tag; /* as they were when overrides, pollfd and so on were looked up (watch.h) */
     unsigned long long dict_tag, selector_dict_tag;
     PyObject **dict_at;   /* where the loop keeps its __dict__: inside of the loop */
     int look_at_selector; /* 1: before the next poll */
-    int sleeping;         /* 1 while its thread waits in epoll without the GIL: a wake-up byte is needed */
+    int sleeping;         /* 1 while its thread waits for events without the GIL: a wake-up byte is needed */
     int woken;            /* 1: the byte is written and not yet read */
     int inflight;         /* frames of asyncio's own _run_once may be under way (applied while it ran) */
     int ending;           /* suspended runs are being ended: no new ones */
@@ -86,15 +88,16 @@ typedef struct an_loop {
     struct an_batch *batch; /* borrowed or NULL: U3 */
     int carried;            /* a run of ours carries it (hub.h) */
     double clock_resolution;
-    /* the stock epoll selector, else epfd < 0 */
-    PyObject *selector;              /* strong: loop._selector as last seen */
-    PyObject *selector_dict;         /* strong or NULL: its __dict__ */
-    PyObject *fdmap;                 /* strong: its _fd_to_key */
-    PyObject *sighandlers;           /* strong or NULL: loop._signal_handlers */
-    int epfd, internal_fds, wake_fd; /* wake_fd: the loop's own end of its wake-up pipe, -1 unknown */
+    /* the stock selector of epoll or kqueue, else pollfd < 0 */
+    PyObject *selector;                /* strong: loop._selector as last seen */
+    PyObject *selector_dict;           /* strong or NULL: its __dict__ */
+    PyObject *fdmap;                   /* strong: its _fd_to_key */
+    PyObject *sighandlers;             /* strong or NULL: loop._signal_handlers */
+    int pollfd, internal_fds, wake_fd; /* wake_fd: the loop's own end of its wake-up pipe, -1 unknown */
     int eventfd;       /* wakes it up instead, watched edge-triggered by the same epoll object; -1: there is none */
     an_counter wakers; /* threads that are about to write to it, without the GIL */
-    void *evbuf;
+    int sides;         /* events that one descriptor may have at once, as far as its select() asks for them (kqueue) */
+    void *evbuf;       /* of the kind that this build polls with */
     int evcap;
     PyObject *guest;        /* strong or NULL: the object that pumps it inside another loop */
     struct an_loop *outer;  /* strong or NULL: the record of that one */

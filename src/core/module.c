@@ -141,7 +141,7 @@ loop_info(PyObject *module, PyObject *loop)
         Py_RETURN_NONE;
     }
     return Py_BuildValue("{s:n,s:i,s:i,s:i,s:n,s:i,s:n,s:L}", "suspended", rec->n_blocks, "carried", rec->carried, "overrides",
-                         rec->overrides, "epoll", rec->epfd >= 0, "todo", rec->todo, "waiting", rec->relay.waiting, "due",
+                         rec->overrides, "polled", rec->pollfd >= 0, "todo", rec->todo, "waiting", rec->relay.waiting, "due",
                          (Py_ssize_t)rec->relay.due.len, "relayed", rec->relay.relayed);
 }
 
@@ -471,7 +471,8 @@ exec(PyObject *module)
     an_state *st = PyModule_GetState(module);
     an_st = st;
     if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
-        init_all(module) < 0 || PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0) {
+        init_all(module) < 0 || PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0 ||
+        PyModule_AddStringConstant(module, "POLLED_SELECTOR", st->o_PolledSelector == NULL ? "" : AN_SELECTOR) < 0) {
         an_st = NULL;
         return -1;
     }

@@ -25,7 +25,7 @@ static void
 drop_selector(an_loop *rec)
 {
     PyObject *fdmap = rec->fdmap, *sighandlers = rec->sighandlers, *dict = rec->selector_dict;
-    rec->epfd = rec->wake_fd = -1;
+    rec->pollfd = rec->wake_fd = -1;
     rec->selector_dict = NULL;
     rec->fdmap = NULL;
     rec->sighandlers = NULL;
@@ -34,11 +34,11 @@ drop_selector(an_loop *rec)
     Py_XDECREF(dict);
 }
 
-/* 1 if SELECTOR, an EpollSelector whose __dict__ is DICT, selects as the standard library's does, 0 if not, -1+exc */
+/* 1 if SELECTOR, of the class that is polled, with DICT for its __dict__, selects as it stands there, 0 if not, -1+exc */
 static int
 selects_as_stock(PyObject *selector, PyObject *dict)
 {
-    PyObject *f = PyObject_GetAttr((PyObject *)Py_TYPE(selector), an_st->s_select), *epoll = NULL;
+    PyObject *f = PyObject_GetAttr((PyObject *)Py_TYPE(selector), an_st->s_select), *inner = NULL;
     if (f == NULL) {
         return -1;
     }
@@ -47,11 +47,11 @@ selects_as_stock(PyObject *selector, PyObject *dict)
     if (r != 0) {
         return r < 0 ? -1 : 0;
     }
-    if (PyDict_GetItemRef(dict, an_st->s__selector, &epoll) <= 0) {
+    if (PyDict_GetItemRef(dict, an_st->s__selector, &inner) <= 0) {
         return PyErr_Occurred() ? -1 : 0;
     }
-    r = strcmp(Py_TYPE(epoll)->tp_name, "select.epoll") == 0;
-    Py_DECREF(epoll);
+    r = strcmp(Py_TYPE(inner)->tp_name, AN_SELECT_TYPE) == 0;
+    Py_DECREF(inner);
     return r;
 }
 
@@ -91,12 +91,12 @@ an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector)
     an_state *st = an_st;
     PyObject *v = NULL;
     rec->look_at_selector = 0;
-    if (st->o_EpollSelector != NULL) {
-        rec->selector_tag = an_watch_class_seen((PyTypeObject *)st->o_EpollSelector);
+    if (st->o_PolledSelector != NULL) {
+        rec->selector_tag = an_watch_class_seen((PyTypeObject *)st->o_PolledSelector);
     }
     drop_selector(rec);
     Py_XSETREF(rec->selector, Py_NewRef(selector));
-    if (st->o_EpollSelector == NULL || !Py_IS_TYPE(selector, (PyTypeObject *)st->o_EpollSelector) ||
+    if (st->o_PolledSelector == NULL || !Py_IS_TYPE(selector, (PyTypeObject *)st->o_PolledSelector) ||
         (rec->overrides & AN_OVR_PROCESS_EVENTS)) {
         return 0;
     }
@@ -116,6 +116,8 @@ an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector)
         return 0;
     }
     rec->fdmap = v;
+    /* KqueueSelector asks for as many events as there are filters; older ones count descriptors: the rest comes next time */
+    rec->sides = PyDict_Contains(rec->selector_dict, st->s__max_events) > 0 ? 2 : 1;
     if (look_at_wakers(rec, loop) < 0) {
         return -1;
     }
@@ -125,7 +127,7 @@ an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector)
         PyErr_Clear();
         return 0;
     }
-    rec->epfd = (int)PyLong_AsLong(v);
+    rec->pollfd = (int)PyLong_AsLong(v);
     Py_DECREF(v);
     return PyErr_Occurred() ? -1 : 0;
 }

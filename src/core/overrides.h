@@ -1,7 +1,7 @@
 /* overrides.h - what of asyncio a loop, its class or its selector defines anew.                  Level 4: loop.
  *
  * The C paths do not look methods up. They ask whether something has changed (watch.h), and only then everything is looked at
- * again here: which methods are asyncio's own, whether its selector is a stock EpollSelector, what asyncio's constants are.
+ * again here: which methods are asyncio's own, whether its selector is a stock one, what asyncio's constants are.
  * What that finds is in the record (L3).
  *
  * Thread   the loop's own, or any with the GIL for a loop that does not run
@@ -51,7 +51,7 @@ an_loop_keep_up(an_loop *rec, PyObject *loop)
     return an_loop_is_stale(rec, loop) ? an_loop_look_again(rec, loop) : 0;
 }
 
-/* SELECTOR is loop._selector: take note of its parts if it is a stock EpollSelector. 0 | -1+exc; runs Python */
+/* SELECTOR is loop._selector: note its parts if it is a stock EpollSelector or KqueueSelector. 0 | -1+exc; runs Python */
 int an_loop_look_at_selector(an_loop *rec, PyObject *loop, PyObject *selector);
 
 #endif

@@ -1,7 +1,9 @@
 #include "poll.h"
+#include "events.h"
 #include "handle.h"
 #include "heap.h"
 #include "imports.h"
+#include "kqueue.h"
 #include "overrides.h"
 #include "ready.h"
 #include "thread.h"
@@ -10,11 +12,9 @@
 #if AN_LINUX
 #include <errno.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #endif
 
 #define AN_POLL_SKIP_MAX 64
-#define AN_GIL_EVERY 64
 
 /* ---- time ------------------------------------------------------------ */
 
@@ -238,130 +238,27 @@ poll_python(an_loop *rec, PyObject *loop, double timeout)
 
 #if AN_LINUX
 
-/* As BaseSelectorEventLoop._process_events for one side of one key. */
-static int
-add_io_handle(an_loop *rec, PyObject *loop, PyObject *fileobj, PyObject *handle, PyObject *remover)
-{
-    if (handle == Py_None) {
-        return 0;
-    }
-    int c = an_handle_cancelled(handle);
-    if (c < 0) {
-        return -1;
-    }
-    if (c == 0) {
-        return an_loop_push(rec, handle);
-    }
-    PyObject *r = PyObject_CallMethodOneArg(loop, remover, fileobj);
-    Py_XDECREF(r);
-    return r == NULL ? -1 : 0;
-}
-
-/* The wake-up pipe has bytes: what BaseSelectorEventLoop._read_from_self does, without a handle. Zero bytes only wake;
- * others are signal numbers. 0 | -1+exc */
-static int
-drain_wakeups(an_loop *rec, PyObject *loop)
-{
-    char buf[512];
-    ssize_t n = recv(rec->wake_fd, buf, sizeof buf, MSG_DONTWAIT);
-    for (ssize_t i = 0; i < n; i++) {
-        if (buf[i] != 0) {
-            PyObject *data = PyBytes_FromStringAndSize(buf, n);
-            PyObject *r = data == NULL ? NULL : PyObject_CallMethodOneArg(loop, an_st->s__process_self_data, data);
-            Py_XDECREF(data);
-            Py_XDECREF(r);
-            return r == NULL ? -1 : 0;
-        }
-    }
-    return 0;
-}
-
-/* 1 if HANDLE is the one that asyncio made for its own wake-up pipe */
-static int
-is_wakeup_reader(PyObject *handle, PyObject *loop)
-{
-    if (!PyObject_TypeCheck(handle, (PyTypeObject *)an_st->o_Handle)) {
-        return 0;
-    }
-    PyObject *cb = AN_HSLOT(handle, callback);
-    return cb != NULL && PyMethod_Check(cb) && PyMethod_GET_FUNCTION(cb) == an_st->stock_read_from_self &&
-           PyMethod_GET_SELF(cb) == loop;
-}
-
 static int
 process_event(an_loop *rec, PyObject *loop, const struct epoll_event *ev)
 {
     if (ev->data.fd == rec->eventfd) {
         return 0; /* edge-triggered: nothing to be read */
     }
-    an_state *st = an_st;
-    PyObject *fd = PyLong_FromLong(ev->data.fd), *key;
-    if (fd == NULL) {
-        return -1;
-    }
-    if (rec->fdmap == NULL) {
-        Py_DECREF(fd);
-        return 0;
-    }
-    int found = PyDict_GetItemRef(rec->fdmap, fd, &key);
-    Py_DECREF(fd);
-    if (found <= 0) {
-        return found;
-    }
-    int rc = -1;
-    /* SelectorKey(fileobj, fd, events, data=(reader, writer)) */
-    if (!PyTuple_Check(key) || PyTuple_GET_SIZE(key) != 4) {
-        PyErr_SetString(PyExc_RuntimeError, "the loop's selector holds something that is not a SelectorKey");
-        goto done;
-    }
-    PyObject *fileobj = PyTuple_GET_ITEM(key, 0), *data = PyTuple_GET_ITEM(key, 3);
-    long want = PyLong_AsLong(PyTuple_GET_ITEM(key, 2));
-    if (want == -1 && PyErr_Occurred()) {
-        goto done;
-    }
-    if (!PyTuple_Check(data) || PyTuple_GET_SIZE(data) != 2) {
-        PyErr_SetString(PyExc_RuntimeError, "the loop's selector holds a key that asyncio did not make");
-        goto done;
-    }
-    PyObject *reader = Py_NewRef(PyTuple_GET_ITEM(data, 0)), *writer = Py_NewRef(PyTuple_GET_ITEM(data, 1));
-    rc = 0;
-    if (ev->data.fd == rec->wake_fd && !rec->debug && is_wakeup_reader(reader, loop)) {
-        rc = drain_wakeups(rec, loop);
-        Py_DECREF(reader);
-        Py_DECREF(writer);
-        goto done;
-    }
-    /* EVENT_READ 1, EVENT_WRITE 2; hang-ups and errors wake both sides, as in EpollSelector.select */
-    if ((ev->events & ~(uint32_t)EPOLLOUT) && (want & 1)) {
-        rc = add_io_handle(rec, loop, fileobj, reader, st->s__remove_reader);
-    }
-    if (rc == 0 && (ev->events & ~(uint32_t)EPOLLIN) && (want & 2)) {
-        rc = add_io_handle(rec, loop, fileobj, writer, st->s__remove_writer);
-    }
-    Py_DECREF(reader);
-    Py_DECREF(writer);
-done:
-    Py_DECREF(key);
-    return rc;
+    /* hang-ups and errors wake both sides, as in EpollSelector.select */
+    int sides = (ev->events & ~(uint32_t)EPOLLOUT ? AN_READ : 0) | (ev->events & ~(uint32_t)EPOLLIN ? AN_WRITE : 0);
+    return an_events_take(rec, loop, ev->data.fd, sides);
 }
 
 static AN_NOINLINE int
 poll_epoll(an_loop *rec, PyObject *loop, double timeout)
 {
     Py_ssize_t nfds = PyDict_GET_SIZE(rec->fdmap);
-    if (nfds > rec->evcap || rec->evbuf == NULL) {
-        int cap = nfds < 16 ? 16 : (int)nfds * 2;
-        void *buf = PyMem_Realloc(rec->evbuf, (size_t)cap * sizeof(struct epoll_event));
-        if (buf == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        rec->evbuf = buf;
-        rec->evcap = cap;
+    int max = nfds > 0 ? (int)nfds : 1, cap, n, err;
+    struct epoll_event *buf = an_events_buffer(rec, max, sizeof *buf, &cap);
+    if (buf == NULL) {
+        return -1;
     }
-    int max = nfds > 0 ? (int)nfds : 1, n, err;
-    int epfd = rec->epfd;
-    struct epoll_event *buf = rec->evbuf;
+    int epfd = rec->pollfd;
     if (timeout == 0.0 && ++rec->polls_skipped % AN_GIL_EVERY != 0) {
         n = epoll_wait(epfd, buf, max, 0);
         err = errno;
@@ -376,28 +273,19 @@ poll_epoll(an_loop *rec, PyObject *loop, double timeout)
         rec->sleeping = 0;
     }
     rec->woken = 0;
-    if (n < 0) {
-        if (err == EINTR) {
-            return PyErr_CheckSignals();
-        }
+    int rc = 0;
+    if (n < 0 && err == EINTR) {
+        rc = PyErr_CheckSignals();
+    }
+    else if (n < 0) {
         errno = err;
         PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
+        rc = -1;
     }
-    /* events are handled in Python's sight: keep the buffer to ourselves meanwhile */
-    int cap = rec->evcap, rc = 0;
-    rec->evbuf = NULL;
-    rec->evcap = 0;
     for (int i = 0; i < n && rc == 0; i++) {
         rc = process_event(rec, loop, &buf[i]);
     }
-    if (rec->evbuf == NULL) {
-        rec->evbuf = buf;
-        rec->evcap = cap;
-    }
-    else {
-        PyMem_Free(buf);
-    }
+    an_events_give_back(rec, buf, cap);
     return rc;
 }
 
@@ -408,7 +296,7 @@ poll_epoll(an_loop *rec, PyObject *loop, double timeout)
 static inline int
 may_skip(an_loop *rec)
 {
-    return rec->epfd >= 0 && rec->ready.len > 0 && !rec->look_at_selector &&
+    return rec->pollfd >= 0 && rec->ready.len > 0 && !rec->look_at_selector &&
            rec->polls_skipped % AN_POLL_SKIP_MAX != AN_POLL_SKIP_MAX - 1 && PyDict_GET_SIZE(rec->fdmap) <= rec->internal_fds &&
            (rec->sighandlers == NULL || PyDict_GET_SIZE(rec->sighandlers) == 0) &&
            rec->selector_dict_tag == an_watch_tag(rec->selector_dict);
@@ -433,7 +321,7 @@ poll_selector(an_loop *rec, PyObject *loop, double timeout, const an_outlook *be
     if (timeout != 0.0) {
         /* A signal that came since the last Python frame, or garbage to be collected; and other threads that ran while the
          * loop's own time() or another Python method was called above: what they added saw no sleeper, so no wake-up was
-         * written. From here to the sleep in epoll no Python runs; select() is Python (see rec->selecting). */
+         * written. From here to the sleep in epoll or kqueue no Python runs; select() is Python (see rec->selecting). */
         if (PyErr_CheckSignals() < 0) {
             return -1;
         }
@@ -442,8 +330,12 @@ poll_selector(an_loop *rec, PyObject *loop, double timeout, const an_outlook *be
         }
     }
 #if AN_LINUX
-    if (AN_LIKELY(rec->epfd >= 0)) {
+    if (AN_LIKELY(rec->pollfd >= 0)) {
         return poll_epoll(rec, loop, timeout);
+    }
+#elif AN_KQUEUE
+    if (AN_LIKELY(rec->pollfd >= 0)) {
+        return an_kqueue_poll(rec, loop, timeout);
     }
 #endif
     return poll_python(rec, loop, timeout);
@@ -471,7 +363,7 @@ another_value(an_loop *rec)
 static inline int
 keep_up(an_loop *rec, PyObject *loop)
 {
-    PyTypeObject *epoll = (PyTypeObject *)an_st->o_EpollSelector;
+    PyTypeObject *polled = (PyTypeObject *)an_st->o_PolledSelector;
     if (an_loop_keep_up(rec, loop) < 0 || an_handle_keep_up() < 0) {
         return -1;
     }
@@ -480,7 +372,7 @@ keep_up(an_loop *rec, PyObject *loop)
         return -1;
     }
 #endif
-    if (epoll != NULL && AN_UNLIKELY(rec->selector_tag != an_watch_class(epoll))) {
+    if (polled != NULL && AN_UNLIKELY(rec->selector_tag != an_watch_class(polled))) {
         rec->look_at_selector = 1;
     }
     return 0;

@@ -1,6 +1,6 @@
 /* poll.h - what happens between two batches: due timers, I/O, the sleep.                         Level 4: loop, handle.
  *
- * As BaseEventLoop._run_once and EpollSelector.select, without a Python frame while nothing is ready.
+ * As BaseEventLoop._run_once and select() of EpollSelector or KqueueSelector, without a Python frame while nothing is ready.
  *
  * Thread   the loop's; the GIL is released while it sleeps. The clock: any
  */

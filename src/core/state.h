@@ -19,7 +19,7 @@
 /* clang-format off */
 #define AN_NAMES(X)                                                                                                    \
     X(_aionest) X(_ready) X(_scheduled) X(_closed) X(_debug) X(_stopping) X(_timer_cancelled_count)                    \
-    X(_selector) X(_fd_to_key) X(_signal_handlers) X(_internal_fds) X(_process_events) X(_run_once)                    \
+    X(_selector) X(_fd_to_key) X(_max_events) X(_signal_handlers) X(_internal_fds) X(_process_events) X(_run_once)     \
     X(_call_soon) X(_check_closed) X(_check_thread) X(_check_callback) X(_timer_handle_cancelled) X(_write_to_self)    \
     X(_add_callback) X(_remove_reader) X(_remove_writer) X(_clock_resolution) X(_current_handle) X(_task_factory)      \
     X(slow_callback_duration) X(time) X(call_soon) X(call_at) X(call_later) X(call_soon_threadsafe) X(create_task)     \
@@ -48,7 +48,7 @@
     X(BaseSelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop", 1)                                    \
     X(time_dict, "time", "__dict__", 1)                                                                                \
     X(base_events_dict, "asyncio.base_events", "__dict__", 1)                                                          \
-    X(EpollSelector, "selectors", "EpollSelector", 0)                                                                  \
+    X(PolledSelector, "selectors", AN_SELECTOR, 0)                                                                     \
     X(get_running_loop, "asyncio.events", "_get_running_loop", 1)                                                      \
     X(set_running_loop, "asyncio.events", "_set_running_loop", 1)                                                      \
     X(Task, "asyncio.tasks", "Task", 1)                                                                                \

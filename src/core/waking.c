@@ -3,8 +3,13 @@
 #if AN_LINUX
 #include <sched.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <unistd.h>
+#endif
+#if AN_POLLS
+#include <sys/socket.h>
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS; Python ignores the signal */
+#endif
 #endif
 
 #if AN_LINUX
@@ -65,8 +70,8 @@ an_waking_set_eventfd(an_loop *rec, int fd)
 PyObject *
 an_waking_wake(an_loop *rec, PyObject *loop)
 {
-#if AN_LINUX
-    if ((!(rec->overrides & AN_OVR_WRITE_TO_SELF) || rec->eventfd >= 0) && rec->epfd >= 0) {
+#if AN_POLLS
+    if ((!(rec->overrides & AN_OVR_WRITE_TO_SELF) || rec->eventfd >= 0) && rec->pollfd >= 0) {
         if (rec->carried && !(rec->overrides & AN_OVR_RUN_ONCE) && (!rec->sleeping || rec->woken)) {
             Py_RETURN_NONE; /* awake, and it looks at its queue before it sleeps; or woken already */
         }
