@@ -35,6 +35,8 @@ import weakref
 from typing import ClassVar
 
 _HEAD = 10  # bytes: the length of a request
+# what libraries start when they are imported: NumPy's, and the allocator of pandas' Arrow
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 FORKS = hasattr(os, "pidfd_open") and hasattr(socket, "send_fds")
 
 
@@ -126,7 +128,7 @@ class Server:
             self._process = subprocess.Popen(
                 [sys.executable, *self._options, __file__, how, str(theirs.fileno()), *self._modules],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                env={**os.environ, **_NO_THREADS},
                 start_new_session=True,  # no Ctrl-C of the terminal is for it
             )
         self.pids.add(self._process.pid)
@@ -247,9 +249,8 @@ class Server:
 _CLIENT = ("mcp.client.stdio", "mcp.client.sse", "mcp.client.streamable_http", "mcp.client.auth", "anyio._backends._asyncio",
            "jsonschema", "platformdirs")  # fmt: skip
 COMMANDS = Server(*_CLIENT, "typer", "rich.console", "rich.table", "rich.progress", shared=True)
-PAGES = Server(
-    *_CLIENT, "streamlit", shared=True
-)  # (its test driver makes a folder when it is imported: each has its own)
+# (Streamlit's test driver makes a folder when it is imported: each has its own)
+PAGES = Server(*_CLIENT, "streamlit", "pandas", "altair", shared=True)
 
 
 def _text(file):

@@ -59,6 +59,13 @@ def test_only_libraries_are_imported_ahead(server):
         assert not [name for name in one._modules if name.startswith("aionest")]
 
 
+def test_what_pages_import_leaves_no_thread_that_a_fork_would_miss():
+    if not forked.PAGES.can_fork():
+        pytest.skip("a library of the app's is not there for this Python")
+    with forked.PAGES.there():
+        assert forked.PAGES._forks
+
+
 def test_what_an_interpreter_reads_at_its_start_gets_a_new_one(server):
     program = "import sys; print(sys.stdout.encoding, 'json.tool' in sys.modules)"
     r = run(server, program, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
