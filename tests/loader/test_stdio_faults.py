@@ -407,7 +407,9 @@ def test_cleanup_waits_for_what_a_failing_call_or_a_restart_is_ending(make_loade
         eventually(lambda: loader.status["a"].pid is None and loader.status["b"].pid is None)
         loader.cleanup()
         assert all(has_ended(pid) for pid in pids if pid is not None)
-        assert isinstance(failing.exception(60), ServerLost)
+        error = failing.exception(60)
+        # lost in flight; or in the start that the call asked for, where the loss was seen before the call was sent
+        assert isinstance(error, ServerLost) or "was closed while it was starting" in str(error)
         restarting.exception(60)
 
 
