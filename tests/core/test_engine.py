@@ -850,10 +850,14 @@ def test_runner_inside_a_running_loop(applied):
 def test_a_loop_that_is_closed_around_a_guest_leaves_no_hooks(applied):
     """Ctrl-C ends the outer run while the guest's sleeps; closing the outer loop ends that."""
 
+    async def sleeps():
+        outer.call_soon(interrupt)
+        await asyncio.sleep(60)
+
     async def work():
         inner = asyncio.new_event_loop()
         try:
-            inner.run_until_complete(asyncio.sleep(60))
+            inner.run_until_complete(sleeps())
         except RuntimeError as exc:
             ended.append(str(exc))
         finally:
@@ -865,7 +869,6 @@ def test_a_loop_that_is_closed_around_a_guest_leaves_no_hooks(applied):
     ended = []
     before = sys.get_asyncgen_hooks()
     outer = asyncio.new_event_loop()
-    outer.call_later(0.01, interrupt)
     with pytest.raises(KeyboardInterrupt):
         outer.run_until_complete(work())
     outer.close()

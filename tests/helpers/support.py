@@ -56,6 +56,14 @@ async def eventually_async(condition, what=None, *, timeout=GUARD, every=0.001):
     return value
 
 
+def timeouts_until(begun):
+    """Ever longer ones, until what a timeout is to interrupt had begun: on a busy machine a short one may come before."""
+    timeout = 0.01
+    while not begun:
+        yield timeout
+        timeout *= 2
+
+
 async def after_finalizers():
     """Until what finalizers have posted to the running loop so far has run (by call_soon_threadsafe, which may take its time)."""
     posted = asyncio.Event()

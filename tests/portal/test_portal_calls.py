@@ -10,7 +10,7 @@ import traceback
 import weakref
 
 import pytest
-from support import eventually
+from support import eventually, timeouts_until
 
 from aionest import Portal
 
@@ -256,15 +256,20 @@ def test_a_timeout_cancels_the_work_and_waits_for_its_end(portal, timeout):
 def test_work_that_refuses_to_be_cancelled_does_not_keep_the_caller(portal):
     release = portal.call(asyncio.Event)
 
+    begun = []
+
     async def stubborn():
+        begun.append(True)
         while not release.is_set():
             try:
                 await release.wait()
             except asyncio.CancelledError:
                 pass
 
-    with pytest.raises(TimeoutError, match="has not ended since"):
-        portal.call(stubborn, timeout=0.01)
+    for timeout in timeouts_until(begun):
+        with pytest.raises(TimeoutError) as info:
+            portal.call(stubborn, timeout=timeout)
+    assert "has not ended since" in str(info.value)
     portal.call(release.set)
 
 
