@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import email.utils
 import functools
 import http.server
@@ -23,6 +24,7 @@ from aionest.mcp import AuthError, CallTimeout, ServerLost, ServerUnavailable, T
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 SECRET = "a-token-nobody-may-read"
+MIB = 1 << 20
 TOOLS = [
     {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": name == "echo"}}
     for name in ("echo", "slow", "fail", "drop", "deny", "begun", "resumable")
@@ -60,6 +62,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         path = self.path.strip("/")
         status = int(path) if path.isdigit() else self.server.status
+        if path.startswith("endless-"):
+            return self.endless(int(path.removeprefix("endless-")))
         if status:
             return self.reply(status, b'{"error": "as told"}')
         if path == "html":
@@ -121,10 +125,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = json.dumps({"jsonrpc": "2.0", "id": body["id"], "result": result}).encode()
         return self.reply(200, answer, Mcp_Session_Id=session)
 
+    def endless(self, status):
+        """A body that goes on until nobody reads it."""
+        self.close_connection = True
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json" if status == 401 else "text/plain")
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while self.server.said < 64 * MIB:
+                self.wfile.write(b" " * MIB)
+                self.server.said += MIB
+
 
 @pytest.fixture
 def web():
     with serving(Handler, sessions=set(), calls=[], status=0, deaf=False, forgets=False, goodbyes=0) as server:
+        server.said = 0  # bytes of endless bodies
         server.busy, server.put_off, server.taken = {}, [], []  # how often a method is put off, and for how long
         server.url = server.base
         yield server
@@ -158,6 +174,14 @@ def test_at_connect(load, path):
         assert loader.status["web"].error_code == "auth"
         with pytest.raises(AuthError):
             loader.call("web.echo")
+    good_one_works(loader)
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_refusal_without_end_is_not_read(load, web, status):
+    loader = load(f"endless-{status}", connect_timeout=20)
+    assert str(status) in loader.errors["web"]
+    assert web.said <= 32 * MIB  # some of it is in buffers; it may be asked twice
     good_one_works(loader)
 
 

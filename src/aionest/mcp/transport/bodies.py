@@ -3,7 +3,7 @@
 Contract
   * An answer to a request is JSON with its id, or a stream of events; anything else (202, nothing, a page, a body that is cut or
     that nobody can read) becomes an error for that request, at once. A status that says no is left to the SDK.
-  * No message is longer than the limit; nothing longer is kept.
+  * No message is longer than the limit; nothing longer is kept. Of what comes with a status that says no the SDK gets a beginning.
   * A stream that ends without the answer is left to who watches for that (``DroppedStreamWatch``, or the SDK).
 
 Used by the tasks of one session, in its loop's thread.
@@ -27,6 +27,7 @@ _END = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
 _MESSAGE = re.compile(rb"(?:event: ?message\r?\n|id:[^\r\n\0]*\r?\n)*data: ?([^\r\n]+)\r?\n\r?\n")
 _MARK = b"\xef\xbb\xbf"  # that a text may begin with
 MIB = 1 << 20
+MOST_SAID = MIB // 4  # bytes of a body that comes with a status that says no
 MOST_REDIRECTS = 10  # one after the other, within an origin
 _SEEN = "aionest.redirects"  # in a request's extensions, which those have that follow
 _SESSION = "mcp-session-id"
@@ -92,7 +93,7 @@ async def _refusal(response: HTTP.Response, number: RequestId, limit: int) -> HT
             return like(response, content=error_line(number, where, MOVED), kind="application/json")
         return response
     if status in (401, 403, 429) or kind_of(response) != "application/json":
-        return response
+        return response if response.is_stream_consumed else like(response, stream=Beginning(response))
     try:
         data, line = await content_of(response, number, limit)
     finally:
@@ -198,6 +199,24 @@ def _loaded(data: bytes) -> JsonObject | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+class Beginning(HTTP.AsyncByteStream):
+    """A body that is cut where it gets longer than anybody reads."""
+
+    def __init__(self, response: HTTP.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MOST_SAID
+        async for chunk in _source(self._response):
+            yield chunk[:left]
+            left -= len(chunk)
+            if left <= 0:
+                break
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
 
 
 class Events(HTTP.AsyncByteStream):
