@@ -87,3 +87,25 @@ def test_a_portal_and_a_hosted_resource_come_after_what_ran_before(child):
         "print(asyncio.run(main()))\n"
     )
     assert (r.stdout, r.stderr) == ("Task-1\n", "")
+
+
+def test_a_run_that_leaves_tasks_takes_the_numbers_that_stock_takes(child):
+    """asyncio waits for what it cancels by a future, not in a task."""
+    program = """
+        import asyncio, sys
+        if sys.argv[1:]:
+            import aionest; aionest.apply()
+
+        async def leaves():
+            asyncio.create_task(asyncio.sleep(3600))
+
+        async def name():
+            return asyncio.current_task().get_name()
+
+        asyncio.run(leaves())
+        print(asyncio.run(name()))
+    """
+    stock = child(program)
+    assert stock.stdout.startswith("Task-"), stock
+    r = child(program, "applied")
+    assert (r.stdout, r.stderr) == (stock.stdout, "")

@@ -19,7 +19,7 @@ from .closing import sealed
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable
 
 ROUNDS = 16  # how often what comes anew is ended, before it is left alone
 UnixLoop: Any = None  # asyncio's own, where it has it
@@ -39,11 +39,18 @@ def cancel_some(loop: Any, some: Collection[asyncio.Task[Any]]) -> None:
     for task in some:
         task.cancel()
     if some:
-        loop.run_until_complete(_ended(some))
+        _run(loop, _ended(some))
     for task in some:
         exc = None if task.cancelled() else task.exception()
         if exc is not None:
             report(loop, "unhandled exception during asyncio.run() shutdown", exc, task=task)
+
+
+def _run(loop: asyncio.AbstractEventLoop, main: Coroutine[object, object, None]) -> None:
+    """In a task that has a name already: it takes no number from those that the program sees."""
+    task = tasks.Task(main, loop=loop, name="aionest")
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    loop.run_until_complete(task)
 
 
 async def _ended(some: Iterable[asyncio.Future[Any]]) -> None:
@@ -73,7 +80,7 @@ def seal(loop: Any, idle: bool = False) -> None:
             loop._closed = False
             if n == ROUNDS // 8:
                 loop.call_soon_threadsafe = _refusing_others(loop)
-            loop.run_until_complete(_turn())
+            _run(loop, _turn())
             cancel_all_tasks(loop)
     finally:
         loop.__dict__.pop("call_soon_threadsafe", None)
