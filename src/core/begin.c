@@ -47,6 +47,10 @@ hub_start(PyObject *ignored, PyObject *noargs)
     }
     Py_XDECREF(r);
     PyErr_Clear();
+    if (th->paused_gc) {
+        th->paused_gc = 0;
+        PyGC_Enable();
+    }
     if (an_fiber_is_over(self)) {
         an_fiber_end(&th->fibers, self);
     }

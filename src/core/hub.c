@@ -220,6 +220,16 @@ an_hub_bury(an_thread *th)
     PyErr_SetRaisedException(exc);
 }
 
+/* An error leaves a Python frame without a look at signals and garbage: this stack is nobody's now. */
+static void
+leave_frames(an_thread *th)
+{
+#if !AN_PY312 /* garbage is collected at any allocation, and the error's traceback takes some */
+    th->paused_gc |= PyGC_Disable();
+#endif
+    an_fiber_exit();
+}
+
 static PyObject *
 hub_main(PyObject *ignored, PyObject *noargs)
 {
@@ -276,8 +286,7 @@ hub_main(PyObject *ignored, PyObject *noargs)
     an_fiber_set_over(self, carrier);
     Py_XDECREF(carrier);
     Py_DECREF(self);
-    /* An error leaves a Python frame without a look at signals and garbage: this stack is nobody's now. */
-    an_fiber_exit();
+    leave_frames(th);
     return NULL;
 }
 

@@ -68,6 +68,7 @@ typedef struct an_thread {
     int bases_asleep;  /* bases, or the trampoline, that sleep in a nested run which began amid a switch to them */
     int preparing;     /* stacks that are about to sleep: what adopted runs need stays */
     int is_main;
+    int paused_gc; /* a hub leaves its frames: no finalizer shall nest on a stack that is nobody's */
     int of_runner; /* the outermost run takes Ctrl-C itself (signals.h) */
     an_ring idle;
     PyObject *idle_base; /* a sleeping foreign run_forever's stack that could carry its loop on itself */

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 
 import greenlet
 import pytest
 
 import aionest
 from aionest import _core
+from aionest._engine import frames
 
 IDLE = 8  # stacks that are kept; the next one ends
 
@@ -69,3 +72,40 @@ def test_the_end_of_a_greenlet_whose_stack_ended_in_favour_of_another_one(run):
 
     assert run(main) == ["asks", "over", ("got", "answer")]
     _core._check()
+
+
+def test_no_garbage_is_collected_while_a_stack_leaves_its_frames(run):
+    """A finalizer that nests would sleep on a stack that has ended, and whose next one waits for a wake-up of its own."""
+    if run.mode == "eager":
+        pytest.skip("a step runs on its creator's stack, on asyncio as well")
+    places = []
+
+    def note(phase, info):
+        frame = sys._getframe(1)
+        if phase == "start" and frame.f_code.co_filename == frames.__file__:
+            places.append(frame.f_code.co_name)
+
+    async def main():
+        async def nests():
+            arrived.append(1)
+            if len(arrived) == IDLE + 6:
+                everybody.set()
+            asyncio.run(go.wait())
+
+        arrived, everybody, go = [], asyncio.Event(), asyncio.Event()
+        tasks = [asyncio.create_task(nests()) for _ in range(IDLE + 6)]
+        await everybody.wait()
+        hubs = _core._counters()["fibers"]
+        threshold = gc.get_threshold()
+        gc.callbacks.append(note)
+        gc.set_threshold(1)
+        try:
+            go.set()
+            await asyncio.wait(tasks)
+        finally:
+            gc.set_threshold(*threshold)
+            gc.callbacks.remove(note)
+        return hubs - _core._counters()["fibers"]
+
+    assert run(main) > 0  # some have ended
+    assert gc.isenabled() and frames._run_once.__name__ not in places
