@@ -18,6 +18,7 @@ from ..errors import Unanswerable
 from .answers import DroppedStreamWatch
 from .convert import as_said, dump, elicited, is_cancellation, notification, refusal, request_id, rooted, sampled
 from .failures import Failure, briefly, classify, explain, rpc_code, status_of
+from .listing import page
 from .surface import report
 from .tasks import call_as_task, takes_tasks
 
@@ -95,9 +96,9 @@ async def pages(session: Session, what: str, field: str, limit: int) -> list[Jso
     cursor: str | None = None
     while True:
         params = types.PaginatedRequestParams(cursor=cursor) if cursor is not None else None
-        result = dump(await getattr(session, f"list_{what}")(params=params))
-        page = result.get(field)
-        found += page if isinstance(page, list) else []
+        result = await page(session, what, params)
+        entries = result.get(field)
+        found += entries if isinstance(entries, list) else []
         if len(found) > limit or len(seen) > limit:
             raise Unanswerable(
                 f"its list of {what} has no end within {limit} entries (max_listed in its configuration raises the limit)"

@@ -27,6 +27,10 @@ class LenientSession(ClientSession):
         """A page of the list, not checked."""
         raise NotImplementedError
 
+    async def ask(self, method: str, params: dict[str, object]) -> dict[str, object]:
+        """What is answered to a request, not checked."""
+        raise NotImplementedError
+
     def noted(
         self, result: types.ListToolsResult, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
