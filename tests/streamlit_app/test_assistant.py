@@ -481,6 +481,32 @@ assert (state.journal.count("{outcome}"), state.journal.count("running")) == (1,
     assert told in next(m["content"] for m in endpoint.requests[1]["messages"] if m["role"] == "tool")
 
 
+def test_a_call_that_is_cancelled_while_the_page_waits_is_a_stopped_one(drive, endpoint):
+    """As a later run of the script, or the end of the loader, does it."""
+    endpoint.answers = [calling("one__echo", json.dumps({"text": "hi"})), SAYING]
+    drive(
+        """
+from aionest.app import asking, state
+
+def follow(work, *args, stock=asking.Work.follow, **options):
+    assert work.future.cancel()
+    return stock(work, *args, **options)
+
+asking.Work.follow, stock = follow, asking.Work.follow
+say("echo")
+click("Run")
+asking.Work.follow = stock
+chat = page.session_state["assistant chat"]
+assert not chat.open_calls() and not chat.waiting and [one.note for one in chat.entries][-1] == "stopped", chat.entries
+assert (state.journal.count("stopped"), state.journal.count("running")) == (1, 0)
+say("go on")
+assert said()[-1][1] == ["Hello there é"], said()
+""",
+        **settings(endpoint),
+    )
+    assert "stopped this call" in next(m["content"] for m in endpoint.requests[1]["messages"] if m["role"] == "tool")
+
+
 def test_a_new_chat_ends_the_call_that_waits(drive, endpoint):
     endpoint.answers = [calling("one__ask", json.dumps(ASKED))]
     after = """

@@ -361,6 +361,13 @@ def _follow(chat: Chat, run: int, proposed: Call, call: Running | Callable[[], R
         text, note = _outcome(held) if over else ("", "")
     except ToolsError as exc:
         over, text, note = True, f"The call failed: {exc}", "failed"
+    except concurrent.futures.CancelledError:  # by a later run of the script, or together with its server
+        if held is not None:
+            held.end()
+        if chat.finish(run):
+            chat.cancel()
+            st.rerun()
+        st.stop()
     except BaseException:  # the script is being stopped
         if not chat.finish(run, stopped=True) and held is not None:
             held.end()

@@ -6,6 +6,7 @@ server waits for an answer it lives on, until that is given, or *Cancel* or anot
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -122,3 +123,5 @@ def _go_on(past: Past, held: asking.Running) -> None:
             past.finish(entry, held.work.future.result())
         except ToolsError as exc:
             past.finish(entry, error=str(exc))
+        except concurrent.futures.CancelledError:  # by a later run of the script, or together with its server
+            past.finish(entry, error=STOPPED)
