@@ -338,6 +338,7 @@ def _carry_on(chat: Chat, run: int, proposed: Call, held: Running | Callable[[],
         _show_arguments(proposed["function"]["arguments"])
     questions.ask(question, chat.cancel)
     st.stop()
+    raise AssertionError("a script that was stopped goes no further")
 
 
 def _follow(chat: Chat, run: int, proposed: Call, call: Running | Callable[[], Running]) -> tuple[Running, Question]:
@@ -384,6 +385,7 @@ def _follow(chat: Chat, run: int, proposed: Call, call: Running | Callable[[], R
     question = held.question()
     if question is None:  # withdrawn, or answered by another browser
         st.rerun()
+    assert question is not None
     slot.empty()
     progress.empty()
     return held, question
