@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from .failures import briefly
 from .line import ClientSession, types
-from .surface import absent, step_aside
+from .surface import steps_aside
 
 _DECORATION = {"annotations", "execution", "icons", "title", "_meta"}  # a tool is called alike without it
 
@@ -42,9 +42,7 @@ class LenientSession(ClientSession):
             return await super().list_tools(*args, **keywords)
         except ValidationError as exc:
             wrong = exc
-        lacking = absent("lists", self)
-        if lacking:
-            step_aside("lists", f"no {lacking[0].attribute}")
+        if steps_aside("lists", self):
             raise wrong
         params = keywords.get("params")
         raw = await self.list_as_it_is(params)

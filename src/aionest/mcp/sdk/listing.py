@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from .convert import dump
 from .line import types
-from .surface import absent, step_aside
+from .surface import steps_aside
 
 if TYPE_CHECKING:
     from .._json import JsonObject
@@ -42,9 +42,7 @@ async def page(session: LenientSession, what: str, params: types.PaginatedReques
         wrong = exc
     if what not in KINDS:
         raise wrong
-    lacking = absent("lists", session)
-    if lacking:
-        step_aside("lists", f"no {lacking[0].attribute}")
+    if steps_aside("lists", session):
         raise wrong
     kind = KINDS[what]
     raw = await session.ask(kind.method, {} if params is None else {"cursor": params.cursor})

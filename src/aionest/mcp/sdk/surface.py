@@ -268,6 +268,14 @@ def step_aside(part: str, why: str) -> None:
         log.info("MCP SDK %s: the %s steps aside (%s): %s", VERSION, part, why, without)
 
 
+def steps_aside(part: str, *instances: object) -> bool:
+    """Does a part leave its work to the SDK, for want of a name? Says so, once."""
+    lacking = absent(part, *instances)
+    if lacking:
+        step_aside(part, f"no {lacking[0].attribute}")
+    return bool(lacking)
+
+
 def report() -> dict[str, str]:
     """For people: what of the table the installed SDK lacks, and what that means. ``SDK`` says which it is."""
     names = of_line()
@@ -279,4 +287,4 @@ def report() -> dict[str, str]:
     return found
 
 
-__all__ = ["SURFACE", "Name", "absent", "of_line", "report", "step_aside"]
+__all__ = ["SURFACE", "Name", "absent", "of_line", "report", "step_aside", "steps_aside"]

@@ -19,7 +19,7 @@ from .line import Incoming, Outgoing, SDKError, SessionMessage, log
 from .line import types as _types
 from .outputs import bounded
 from .shortcut import is_pipe
-from .surface import absent, step_aside
+from .surface import step_aside, steps_aside
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -91,10 +91,7 @@ class Session(_Session):
         self._on_pipe = is_pipe(read, write)
         self.probing = False  # is it asked first what it speaks?
         self.probe: asyncio.Future[JsonObject] | None = None  # the answer, on a pipe
-        lacking = absent("results", self)
-        if lacking:
-            step_aside("results", f"no {lacking[0].attribute}")
-        else:
+        if not steps_aside("results", self):
             self._assume_complete()
 
     def _assume_complete(self) -> None:
