@@ -7,11 +7,13 @@ import concurrent.futures
 import contextlib
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
+import traceback
 
 import pytest
 from support import SLOW, loops_made_by
@@ -132,6 +134,22 @@ def test_a_plain_program_sees_no_difference():
     stock = output()
     assert stock[0] == 0 and "'task'" in stock[1], stock
     assert output("aionest") == stock
+
+
+def test_ctrl_c_tells_where_the_program_was(applied):
+    async def waits():
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        asyncio.run(waits())
+    assert not caught.value.__suppress_context__
+    names, exc = [], caught.value.__context__
+    while exc is not None:  # before 3.11 each await adds one
+        assert isinstance(exc, asyncio.CancelledError)
+        names += [frame.name for frame in traceback.extract_tb(exc.__traceback__)]
+        exc = exc.__context__
+    assert "waits" in names
 
 
 # ---- what a loop stays open for -----------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def run_interruptible(loop: Any, task: Any, interrupt: Interrupt) -> Any:
         if interrupt.count > 0:
             uncancel = getattr(task, "uncancel", _no_count if sys.version_info < (3, 11) else None)
             if uncancel is not None and uncancel() == 0:
-                raise KeyboardInterrupt from None
+                raise KeyboardInterrupt  # noqa: B904 - as on stock: the context tells where the program was
         raise
     except BaseException:
         if not task.done():
