@@ -192,11 +192,15 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
     }
 }
 
-/* The stack on which the thread's newest run stands. borrowed | NULL */
+/* The stack on which the thread's newest run of a loop stands: not that of who ends runs meanwhile, which may be a foreign one.
+ * borrowed | NULL */
 static PyObject *
 ground(an_thread *th)
 {
     an_run *run = th->run;
+    while (run != NULL && run->kind == AN_RUN_DRAINING) {
+        run = run->prev;
+    }
     if (run != NULL && run->kind == AN_RUN_FOREIGN) {
         return th->idle_base; /* X1 */
     }
@@ -206,17 +210,21 @@ ground(an_thread *th)
 void
 an_hub_bury(an_thread *th)
 {
-    PyObject *corpse = th->corpse;
+    PyObject *corpse = th->corpse, *below = th->below_corpse;
     if (AN_LIKELY(corpse == NULL)) {
         return;
     }
-    th->corpse = NULL;
+    th->corpse = th->below_corpse = NULL;
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *base = ground(th);
+    if (base == NULL) {
+        base = below;
+    }
     if (base != NULL && !an_fiber_active(corpse) && an_fiber_set_parent(corpse, base) < 0) {
         PyErr_Clear(); /* of another thread's making: its chain is not ours */
     }
     Py_DECREF(corpse);
+    Py_XDECREF(below);
     PyErr_SetRaisedException(exc);
 }
 
@@ -242,7 +250,7 @@ hub_main(PyObject *ignored, PyObject *noargs)
     an_link *link = an_link_new();
     an_fiber_set_link(self, link);
     an_fiber_take(&th->fibers, self);
-    PyObject *target, *carrier;
+    PyObject *target, *carrier, *below;
     for (;;) {
         target = carrier = NULL;
         th->place = (an_place){.in_hub = 1};
@@ -253,6 +261,7 @@ hub_main(PyObject *ignored, PyObject *noargs)
             PyErr_Clear();
             move = MOVE_END;
         }
+        below = move == MOVE_END ? an_fiber_parent(self) : NULL;
         if (move == MOVE_END && target != NULL && an_fiber_set_parent(self, target) < 0) {
             /* foreign code made us the parent of where we are to go */
             if (an_ring_push(&th->idle, self) < 0) {
@@ -266,8 +275,10 @@ hub_main(PyObject *ignored, PyObject *noargs)
         if (move == MOVE_END) {
             Py_XDECREF(target);
             Py_XSETREF(th->corpse, Py_NewRef(self));
+            Py_XSETREF(th->below_corpse, below);
             break;
         }
+        Py_CLEAR(below);
         int rc = an_hub_switch(th, self, target, carrier);
         Py_DECREF(target);
         Py_CLEAR(carrier);

@@ -34,7 +34,8 @@ int an_hub_switch(an_thread *th, PyObject *self, PyObject *fiber, PyObject *carr
 /* First thing on a stack that goes on, but for N6. A hub that ends gives control to its parent, so it made this stack its
  * parent; the next one that ends does the same, and dead fibers that own one another in a long chain would be freed
  * recursively. And foreign greenlets may stand on the dead one: their end goes to its parent, which may be a foreign stack that
- * waits for something else. So the dead one gets the base for its parent instead. Keeps the current exception. */
+ * waits for something else: the one that goes on, or who ends runs of a loop that closes. So the dead one gets the base of the
+ * newest run of a loop for its parent instead, and where there is none, the parent that it had. Keeps the current exception. */
 void an_hub_bury(an_thread *th);
 
 /* After a stack went on: let go of what adopted runs needed, if nothing needs it any more. */

@@ -22,6 +22,7 @@ thread_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(th->idle_base);
     Py_VISIT(th->tramp);
     Py_VISIT(th->corpse);
+    Py_VISIT(th->below_corpse);
     Py_VISIT(th->fibers.carrier);
     Py_VISIT(th->fibers.stranded);
     Py_VISIT(th->fibers.tracer_before);
@@ -45,6 +46,7 @@ thread_clear(PyObject *self)
     Py_CLEAR(th->idle_base);
     Py_CLEAR(th->tramp);
     Py_CLEAR(th->corpse);
+    Py_CLEAR(th->below_corpse);
     Py_CLEAR(th->fibers.stranded);
     Py_CLEAR(th->fibers.tracer_before);
     Py_CLEAR(th->fibers.passed);

@@ -77,8 +77,9 @@ typedef struct an_thread {
     struct an_block *first, *last; /* blocks, oldest first */
     Py_ssize_t n_blocks;
     long long seq;
-    long long slept_ns; /* total time that stacks of this thread were suspended inside their handles */
-    PyObject *corpse;   /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
+    long long slept_ns;     /* total time that stacks of this thread were suspended inside their handles */
+    PyObject *corpse;       /* a hub that ended in favour of the stack that runs now, see an_hub_bury() */
+    PyObject *below_corpse; /* what was its parent until then */
     struct an_job {
         PyObject *callback, *args, *kwnames, *context, *error, *result;
         struct an_batch *batch;  /* strong or NULL: of whose handles the job is made (batch.h) */

@@ -109,3 +109,64 @@ def test_no_garbage_is_collected_while_a_stack_leaves_its_frames(run):
 
     assert run(main) > 0  # some have ended
     assert gc.isenabled() and frames._run_once.__name__ not in places
+
+
+class Leaves:
+    """A loop with a task that has started a greenlet, which outlives the step, and sleeps in a nested run on that greenlet's stack."""
+
+    def __init__(self):
+        self.told = []
+        self.loop = asyncio.new_event_loop()
+        self.task = self.loop.run_until_complete(self.starts())
+
+    def outlives_its_step(self):
+        greenlet.getcurrent().parent.switch()
+        return "over"
+
+    async def sleeps(self):
+        self.greenlet = greenlet.greenlet(self.outlives_its_step, greenlet.getcurrent())
+        self.greenlet.switch()
+        self.told.append("asleep")
+        try:
+            asyncio.run(asyncio.Event().wait())
+        except aionest.NestedRunError:
+            self.told.append("ended")
+
+    async def starts(self):
+        task = asyncio.get_running_loop().create_task(self.sleeps())
+        while not self.told:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return task
+
+    def is_closed_in_a_greenlet(self):
+        """Which asks its parent for something afterwards."""
+
+        def closes():
+            self.loop.close()
+            return "got", greenlet.getcurrent().parent.switch("asks")
+
+        child = greenlet.greenlet(closes, greenlet.getcurrent())
+        self.told.append(child.switch())
+        self.told.append(self.greenlet.switch())
+        self.told.append(child.switch("answer"))
+        return self.told
+
+
+EACH_TO_ITS_OWN = ["asleep", "ended", "asks", "over", ("got", "answer")]
+
+
+def test_the_end_of_a_greenlet_whose_stack_ended_in_favour_of_one_that_closes_a_loop(run):
+    if run.mode == "eager":
+        pytest.skip("a step runs on its creator's stack, on asyncio as well")
+
+    async def main():
+        return Leaves().is_closed_in_a_greenlet()
+
+    assert run(main) == EACH_TO_ITS_OWN
+    _core._check()
+
+
+def test_the_same_where_no_other_loop_runs(applied):
+    assert Leaves().is_closed_in_a_greenlet() == EACH_TO_ITS_OWN
+    _core._check()
