@@ -150,3 +150,73 @@ def test_what_cannot_be_told_apart_is_edited_as_a_whole(tmp_path, name, text):
         assert again.errors == [] and again.servers["a"].command == "z" and again.raw["b"] == other
     else:
         assert file.read_text() == text
+
+
+def _anchored(number):
+    return "x-some: &some\n  timeout: 5\nx-env: &env {A: '1'}\nmcpServers:\n" + "".join(
+        f"  s{i}:\n    command: python\n    args: [-m, srv{i}]\n"
+        + ("    <<: *some\n    env: *env # of all\n" if i % 2 else "")
+        for i in range(number)
+    )
+
+
+def test_a_change_among_anchors_reads_the_whole_once_and_that_of_others_not(tmp_path, monkeypatch):
+    file = tmp_path / "mcp.yaml"
+    file.write_text(_anchored(61))
+    config = ToolsConfig(file)
+    assert config.errors == [] and config.servers["s7"].timeout == 5
+    whole, seen = len(file.read_text()), []
+    parse = texts.parse
+    monkeypatch.setattr(texts, "parse", lambda text, fmt: (seen.append(len(text)), parse(text, fmt))[1])
+    # a server which shares nothing, and a new one
+    assert config.set("s8", {"command": "python", "args": ["-m", "other"]}) and config.save()
+    assert config.set("new", {"command": "python"}) and config.save()
+    assert max(seen) < whole / 10
+    # one that does: what is written is read, to see that it is right, and that is all
+    seen.clear()
+    assert config.set("s7", {**config.raw["s7"], "command": "other"}) and config.save()
+    assert len([one for one in seen if one > whole / 10]) <= 2
+    seen.clear()
+    assert config.set("s9", {**config.raw["s9"], "command": "other"}) and config.save()
+    assert len([one for one in seen if one > whole / 10]) == 1
+    # without what is merged into it, it is written out
+    seen.clear()
+    assert config.set("s11", {"command": "python", "args": []}) and config.save(force=True)
+    assert len([one for one in seen if one > whole / 10]) < 6
+    monkeypatch.undo()
+    again = ToolsConfig(file)
+    assert again.raw == config.raw and again.errors == [] and again.list()[-1] == "new"
+    assert again.servers["s9"].command == "other" and again.servers["s9"].env == {"A": "1"}
+    assert file.read_text().count("*env # of all") == 29
+
+
+def test_an_alias_is_removed_and_replaced_where_it_stands(tmp_path):
+    file = tmp_path / "mcp.yaml"
+    file.write_text(_anchored(4))
+    config = ToolsConfig(file)
+    assert config.set("s1", {"command": "python", "args": ["-m", "srv1"], "timeout": 5, "env": {"B": "2"}})
+    without = {key: value for key, value in config.raw["s3"].items() if key != "env"}
+    assert config.set("s3", without) and config.save(force=True)
+    wanted = _anchored(4).replace("    env: *env # of all\n", "    env:\n      B: '2' # of all\n", 1)
+    assert file.read_text() == wanted.replace("    env: *env # of all\n", "")
+    assert ToolsConfig(file).raw == config.raw
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mcpServers: &all\n  a:\n    command: x\n  b:\n    command: y\nother: *all\n",
+        "x: &base\n  a:\n    command: x\nmcpServers:\n  <<: *base\n  a:\n    command: z\n  b:\n    command: y\n",
+    ],
+)
+def test_servers_that_are_shared_as_a_whole_are_not_edited_by_themselves(tmp_path, text):
+    file = tmp_path / "mcp.yaml"
+    file.write_text(text)
+    config = ToolsConfig(file)
+    other = texts.parse(text, "yaml").data.get("other")
+    assert config.remove("a") or config.set("b", {"command": "w"})
+    if config.save(force=True):
+        found = texts.parse(file.read_text(), "yaml").data
+        assert found.get("other") == other and "a" not in found["mcpServers"]
+    else:
+        assert file.read_text() == text

@@ -65,10 +65,13 @@ class Content:
 
     # -- reading
 
-    def read_text(self, text: str) -> None:
-        """Take a text over. Raises ``FormatError``."""
+    def read_text(self, text: str, tree: Tree | None = None) -> None:
+        """Take a text over. Raises ``FormatError``.
+
+        :param tree: what it is read as, if it was read already.
+        """
         fmt = texts.format_of(self.place.file, text)
-        tree = texts.parse(text, fmt)
+        tree = tree or texts.parse(text, fmt)
         self.text, self.format = text, fmt
         self.read(tree.data, tree)
 
@@ -153,9 +156,7 @@ class Content:
         def line(server: str, keys: list[object]) -> int | None:
             if not located or self.text is None:
                 return None
-            if self._tree is None:
-                self._tree = texts.parse(self.text, self.format)
-            return self._tree.line(*self.at, server, *keys)
+            return self._tree_of(self.text, self.format).line(*self.at, server, *keys)
 
         place = self.place
         workspace = workspace_of(place.file) if place.file is not None else place.base
@@ -286,8 +287,8 @@ class Content:
 
     # -- writing
 
-    def new_text(self, target: Path, own: bool, force: bool) -> tuple[str, str]:
-        """The text to be written to a file, and its line end.
+    def new_text(self, target: Path, own: bool, force: bool) -> tuple[str, str, Tree | None]:
+        """The text to be written to a file, its line end, and what it is read as, where that is known.
 
         :param own: it is the file that this was read from, whose text may be another by now.
         :param force: lose comments, or what cannot be read.
@@ -299,22 +300,33 @@ class Content:
             text, newline = read_text(target)
             quick = self._by_sections(text, force)
             if quick is not None:
-                return quick, newline
+                return quick, newline, None
             fmt = texts.format_of(target, text)
             try:
-                root = texts.parse(text, fmt).data
+                tree = self._tree_of(text, fmt)
+                root = tree.data
                 if root is not None and not isinstance(root, dict):
                     raise FormatError("the file is not a mapping", 1)
                 at = wrapper(root) if root else default_wrapper(fmt)
-                return self._edited_whole(text, fmt, at, root, force), newline
+                tree = self._edited_whole(tree, fmt, at, force)
+                return tree.text, newline, tree
             except FormatError:
                 if not force:
                     raise
-            return texts.render(self._whole(fmt), fmt), newline
+            return texts.render(self._whole(fmt), fmt), newline, None
         fmt = texts.format_of(target, "")
         if self.text is not None and fmt == self.format and not self.host:
-            return self._edited_whole(self.text, fmt, self.at, texts.parse(self.text, fmt).data, force), "\n"
-        return texts.render(self._whole(fmt), fmt), "\n"
+            tree = self._edited_whole(self._tree_of(self.text, fmt), fmt, self.at, force)
+            return tree.text, "\n", tree
+        return texts.render(self._whole(fmt), fmt), "\n", None
+
+    def _tree_of(self, text: str, fmt: str) -> Tree:
+        """A text as it is read; once where it is this one's own."""
+        if text != self.text or fmt != self.format:
+            return texts.parse(text, fmt)
+        if self._tree is None:
+            self._tree = texts.parse(text, fmt)
+        return self._tree
 
     def _by_sections(self, text: str, force: bool) -> str | None:
         """The text with what was changed, each server by itself; None where that cannot be done."""
@@ -322,8 +334,7 @@ class Content:
         if text != self.text or not self._changes or self._new_inputs:
             return None
         if self._sections is None:
-            tree = self._tree if self._tree is not None else texts.parse(text, self.format)
-            self._sections = Sections.of(tree, self.format, self.at)
+            self._sections = Sections.of(self._tree_of(text, self.format), self.format, self.at)
         if self._sections is None:
             return None
         sections, held = copy.copy(self._sections), texts.mapping(texts.value_at(self.root, self.at))
@@ -356,17 +367,17 @@ class Content:
                 self.servers[name] = self._overridden(made)
         return True
 
-    def _edited_whole(self, text: str, fmt: str, at: tuple[str, ...], content: object, force: bool) -> str:
-        """The text of a file with what was changed."""
-        root = texts.mapping(content)
+    def _edited_whole(self, tree: Tree, fmt: str, at: tuple[str, ...], force: bool) -> Tree:
+        """A file with what was changed."""
+        root = texts.mapping(tree.data)
         there = {one["id"]: one for one in input_definitions(root, at)}
         for one in self._new_inputs:
             if one["id"] in there and not texts.same(there[one["id"]], one):
                 raise FormatError(f"input {one['id']!r} has changed on disk", hint="reload, then import again")
         new = [one for one in self._new_inputs if one["id"] not in there]
         if new:
-            text = texts.edit(text, fmt, at[:-1], {"inputs": [*input_list(root, at), *new]}, force)
-        return texts.edit(text, fmt, at, self._changes, force)
+            tree = texts.edit(tree, fmt, at[:-1], {"inputs": [*input_list(root, at), *new]}, force)
+        return texts.edit(tree, fmt, at, self._changes, force)
 
     def _whole(self, fmt: str) -> dict[object, object]:
         """All content, in the shape that it has."""
@@ -389,11 +400,12 @@ def _edit_section(sections: Sections, held: dict[object, object], name: str, val
     if names is None or (name in held) != (name in sections.spans):
         return False
     document = sections.document(*names)
-    there = texts.value_at(texts.parse(document, sections.format).data, sections.at)
+    tree = texts.parse(document, sections.format)
+    there = texts.value_at(tree.data, sections.at)
     if not texts.same(there, {one: held.get(one) for one in names}):
         return False  # some of it is elsewhere
-    made = texts.edit(document, sections.format, sections.at, {name: value}, force)
-    new = texts.mapping(texts.value_at(texts.parse(made, sections.format).data, sections.at))
+    made = texts.edit(tree, sections.format, sections.at, {name: value}, force)
+    new = texts.mapping(texts.value_at(made.data, sections.at))
     if not sections.replace(names, made, name, value is DELETE):
         return False
     if value is DELETE:

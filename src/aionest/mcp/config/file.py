@@ -258,7 +258,7 @@ class ToolsConfig:
             content = self._content
             own = self.config_file is not None and os.path.realpath(target) == os.path.realpath(self.config_file)
             try:
-                text, newline = content.new_text(target, own, force)
+                text, newline, tree = content.new_text(target, own, force)
                 write_atomic(target, text, newline)
             except FormatError as exc:
                 content.errors.append(
@@ -274,7 +274,7 @@ class ToolsConfig:
                     return True
                 content = self._fresh()
                 try:
-                    content.read_text(text)
+                    content.read_text(text, tree)
                 except FormatError as exc:
                     content.fail(exc)
             return True

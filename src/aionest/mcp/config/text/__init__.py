@@ -23,6 +23,7 @@ from .tree import (
     SourceFloat,
     SourceInt,
     Tree,
+    find_node,
     mapping,
     plain,
     put,
@@ -119,62 +120,91 @@ def render(data: object, fmt: str) -> str:
     return _FORMATS[fmt].render(data)
 
 
-def edit(text: str, fmt: str, at: KeyPath, changes: dict[str, object], force: bool = False) -> str:
-    """The text with members of the mapping at that path set, or removed where the value is ``DELETE``.
+def edit(tree: Tree, fmt: str, at: KeyPath, changes: dict[str, object], force: bool = False) -> Tree:
+    """What a text is with members of the mapping at that path set, or removed where the value is ``DELETE``.
 
     Comments inside a removed member go with it; no others are lost.
 
     Parameters:
+        tree: the text, read as that format.
         force: lose comments rather than fail.
 
     Raises:
-        FormatError: the text isn't valid, or comments would be lost.
+        FormatError: comments would be lost, or it cannot be written.
     """
     for name, value in changes.items():
         if value is not DELETE:
             value = _FORMATS[fmt].storable(plain(value))
-        tree = parse(text, fmt)
         current = value_at(tree.data, at)
         held = current if isinstance(current, dict) else {}
         if value is DELETE and name not in held:
             continue
         steps = (
-            [((*at, name), value)] if value is DELETE or name not in held else _steps(held[name], value, (*at, name))
+            [((*at, name), value)]
+            if value is DELETE or name not in held
+            else _steps(held[name], value, (*at, name), tree)
         )
         for path, new in steps:
-            text = _step(text, fmt, path, new, force)
-    return text
+            tree = _step(tree, fmt, path, new, force, len(at) + 1)
+    return tree
 
 
-def _steps(old: object, new: object, path: KeyPath) -> list[tuple[KeyPath, object]]:
+def _steps(old: object, new: object, path: KeyPath, tree: Tree) -> list[tuple[KeyPath, object]]:
     """The single changes that make one value out of another."""
+    if same(old, new):
+        return []
+    if _is_elsewhere(tree, path):
+        return [(path, new)]
     if isinstance(old, dict) and isinstance(new, dict):
         gone = [((*path, key), DELETE) for key in old if key not in new]
-        kept = [step for key in new if key in old for step in _steps(old[key], new[key], (*path, key))]
+        kept = [step for key in new if key in old for step in _steps(old[key], new[key], (*path, key), tree)]
         return gone + kept + [((*path, key), new[key]) for key in new if key not in old]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [step for i, pair in enumerate(zip(old, new)) for step in _steps(*pair, (*path, i))]
-    return [] if same(old, new) else [(path, new)]
+        return [step for i, pair in enumerate(zip(old, new)) for step in _steps(*pair, (*path, i), tree)]
+    return [(path, new)]
 
 
-def _step(text: str, fmt: str, path: KeyPath, value: object, force: bool) -> str:
-    """One change, in place if the layout is one that we know, else by writing the whole text anew."""
-    form = _FORMATS[fmt]
-    tree = parse(text, fmt)
+def _is_elsewhere(tree: Tree, path: KeyPath) -> bool:
+    """Is what stands there an alias, or merged from elsewhere? It is others' too, and is replaced as a whole."""
+    try:
+        return tree.root is not None and find_node(tree, path) is None
+    except CannotEdit:
+        return True
+
+
+def _in_place(
+    tree: Tree, fmt: str, path: KeyPath, value: object, wanted: object, force: bool
+) -> tuple[Tree | None, bool]:
+    """What one change in place makes, or None if it is not what is wanted; and whether comments would be lost by it."""
+    lossy = False
+    try:
+        made, lossy = _FORMATS[fmt].step(tree, path, value)
+        outcome = parse(made, fmt)
+    except (CannotEdit, FormatError, KeyError, IndexError):
+        return None, lossy
+    right = same(outcome.data or {}, wanted) and (force or not lossy)
+    return (outcome if right else None), lossy
+
+
+def _step(tree: Tree, fmt: str, path: KeyPath, value: object, force: bool, own: int) -> Tree:
+    """One change, in place if the layout is one that we know, else by writing what holds it, or the whole text, anew.
+
+    :param own: the length of a path to what may be written anew by itself.
+    """
+    form, text = _FORMATS[fmt], tree.text
     # what is missing above comes with it
     while len(path) > 1 and value is not DELETE and not isinstance(value_at(tree.data, path[:-1]), (dict, list)):
         path, value = path[:-1], {path[-1]: value}
     wanted = put(tree.data, path, value)
-    lossy = False
-    try:
-        made, lossy = form.step(tree, path, value)
-        if same(parse(made, fmt).data or {}, wanted) and (force or not lossy):
-            return made
-    except (CannotEdit, FormatError, KeyError, IndexError):
-        pass
+    found, lossy = _in_place(tree, fmt, path, value, wanted, force)
+    if found is None and len(path) > own:
+        found, _ = _in_place(tree, fmt, path[:-1], value_at(wanted, path[:-1]), wanted, force)
+    if found is not None:
+        return found
     try:
         made = form.rewrite(text, path, value, wanted)
-        right = same(parse(made, fmt).data or {}, form.storable(wanted))
+        outcome = parse(made, fmt)
+        right = same(outcome.data or {}, form.storable(wanted))
     except FormatError:
         raise
     except Exception as exc:
@@ -187,4 +217,4 @@ def _step(text: str, fmt: str, path: KeyPath, value: object, force: bool) -> str
         raise FormatError(
             "the change would lose comments", tree.line(*path), "use force=True, or edit the file by hand"
         )
-    return made
+    return outcome

@@ -3,8 +3,8 @@
 Contract
   * A section is the piece of the text that holds one server and nothing of another. It is read, edited and checked as a small
     document of its own, by the same functions as a whole text.
-  * What a section cannot hold (anchors, tables in several places, a comma before a comment) is not edited here: the caller is
-    told so, and edits the whole text.
+  * What a section cannot hold (anchors and aliases, tables in several places, a comma before a comment) is not edited here: the
+    caller is told so, and edits the whole text.
 
 Not thread-safe.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from . import parse, toml
+from . import toml
 from .tree import DELETE, KeyPath, Member, Node, Tree, indent_of, line_end, line_start
 
 Span = tuple[int, int]
@@ -25,15 +25,19 @@ class Sections:
 
     :param at: the path to the servers.
     :param head, tail: what makes a document of a section.
+    :param open_end: can a server be added behind the last section?
     """
 
-    def __init__(self, text: str, fmt: str, at: KeyPath, head: str, tail: str, spans: dict[object, Span]) -> None:
+    def __init__(
+        self, text: str, fmt: str, at: KeyPath, head: str, tail: str, spans: dict[object, Span], open_end: bool = True
+    ) -> None:
         self.text = text
         self.format = fmt
         self.at = at
         self.head = head
         self.tail = tail
         self.spans = spans  # in the order of the text
+        self._open_end = open_end
 
     @classmethod
     def of(cls, tree: Tree, fmt: str, at: KeyPath) -> Sections | None:
@@ -48,10 +52,7 @@ class Sections:
             return None
         servers, text = chain[-1], tree.text
         if fmt == "yaml":
-            if any(node.flow for node in chain) or _ANCHOR.search(text):
-                return None
-            head = "".join(_line(text, _member(node, key)) for node, key in zip(chain, at))
-            return cls(text, fmt, at, head, "", _of_lines(text, servers))
+            return cls._of_yaml(text, chain, at)
         if any(not _begins_line(text, member.start) for member in servers.members):
             head = "{" + "".join(f"{text[m.start : m.after]} {{" for m in map(_member, chain, at))
             spans = {member.key: (member.start, member.node.end) for member in servers.members}
@@ -61,6 +62,15 @@ class Sections:
         tail = "".join(f"\n{indent_of(text, m.start)}}}" for m in reversed(keys)) + "\n}"
         spans = {member.key: (line_start(text, member.start), member.node.end) for member in servers.members}
         return cls(text, fmt, at, head, tail, spans) if _ends_plainly(text, servers) else None
+
+    @classmethod
+    def _of_yaml(cls, text: str, chain: list[Node], at: KeyPath) -> Sections | None:
+        if any(node.flow for node in chain) or _is_shared(text, chain, at):
+            return None
+        head = "".join(_line(text, _member(node, key)) for node, key in zip(chain, at))
+        lines = _of_lines(text, chain[-1])
+        alone = {name: span for name, span in lines.items() if not _ANCHOR.search(text, *span)}
+        return cls(text, "yaml", at, head, "", alone, bool(alone) and next(reversed(lines)) in alone)
 
     def document(self, *names: object) -> str:
         """A text with neighbouring servers only."""
@@ -75,13 +85,14 @@ class Sections:
                 return [name]
             index = names.index(name)  # a comma may have to go with it
             return names[max(index - 1, 0) : index + 1] if index else names[:2] if len(names) > 1 else None
-        return None if value is DELETE or not names else names[-1:]
+        return None if value is DELETE or not names or not self._open_end else names[-1:]
 
-    def replace(self, names: list[object], made: str, changed: object, removed: bool) -> bool:
+    def replace(self, names: list[object], edited: Tree, changed: object, removed: bool) -> bool:
         """Put the edited document of ``names`` in its place; whether that could be done.
 
         :param changed: the name of the server that was set or removed.
         """
+        made = edited.text
         if not made.startswith(self.head) or not made.endswith(self.tail):
             return False
         new = made[len(self.head) : len(made) - len(self.tail)]
@@ -89,7 +100,7 @@ class Sections:
         if names == [changed] and not removed:
             inner = {changed: (start, start + len(new))}
         else:
-            found = Sections.of(parse(made, self.format), self.format, self.at)
+            found = Sections.of(edited, self.format, self.at)
             if found is None:
                 return False
             shift = start - len(self.head)
@@ -127,6 +138,13 @@ def _member(node: Node, key: object) -> Member:
 
 def _line(text: str, member: Member) -> str:
     return f"{' ' * (member.start - line_start(text, member.start))}{text[member.start : member.after]}\n"
+
+
+def _is_shared(text: str, chain: list[Node], at: KeyPath) -> bool:
+    """Do the servers as a whole have an anchor, or come from one, so that a change of one is a change elsewhere?"""
+    begins = [0, *(_member(node, key).after for node, key in zip(chain, at))]
+    above = any(_ANCHOR.search(text, begin, node.members[0].start) for begin, node in zip(begins, chain))
+    return above or chain[-1].member("<<") is not None
 
 
 def _begins_line(text: str, index: int) -> bool:

@@ -111,8 +111,8 @@ class Tree:
         def look(node: Node, path: KeyPath) -> None:
             counts = Counter(m.key for m in node.members)
             for key, count in counts.items():
-                member = node.member(key)
-                if count > 1 and member is not None:
+                member = node.member(key) if count > 1 else None
+                if member is not None:
                     found.append(((*path, key), line_of(self.text, member.start)))
             for m in node.members:
                 look(m.node, (*path, m.key))

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node as Composed
     from ruamel.yaml.nodes import ScalarNode
 
+_ALIAS = re.compile(r"([ \t]+\*[^\s,\[\]{}]+)[ \t]*(?:\n|[ \t]#|\Z)")
+
 
 def _reader() -> YAML:
     try:
@@ -77,8 +79,10 @@ def _load(text: str) -> tuple[object, Node | None]:
         # its warnings go to stderr and quote the text
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = yaml.load(text)
-            composed = _reader().compose(text)
+            composed = yaml.compose(text)
+            # before the data are made of it, which puts what is merged in its place
+            root = None if composed is None else _node(text, composed, 0, 0)
+            data = None if composed is None else yaml.constructor.construct_document(composed)
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         line = mark.line + 1 if mark is not None else None
@@ -94,7 +98,7 @@ def _load(text: str) -> tuple[object, Node | None]:
         raise FormatError(f"not valid YAML ({type(exc).__name__})") from None
     except (ValueError, OverflowError):
         raise FormatError("not valid YAML: a number or a date in it is impossible", hint="put it in quotes") from None
-    return data, None if composed is None else _node(text, composed, 0, 0)
+    return data, root
 
 
 def _node(text: str, node: Composed, owner: int, depth: int) -> Node:
@@ -184,9 +188,8 @@ def step(tree: Tree, path: KeyPath, value: object) -> tuple[str, bool]:
 
 def _unit(text: str, root: Node) -> int:
     """By how many columns the file indents."""
-    columns = [
-        m.node.start - line_start(text, m.node.start) for m in root.members if m.node.kind == "map" and not m.node.flow
-    ]
+    inner = [m.node.members[0].start for m in root.members if m.node.members and not m.node.flow]
+    columns = [start - line_start(text, start) for start in inner]
     return columns[0] if columns and 1 <= columns[0] <= 8 else 2
 
 
@@ -208,7 +211,8 @@ def _block_step(text: str, parent: Node, key: object, value: object, unit: int) 
         at = line_end(text, parent.end)
         return text[:at] + "\n" + " " * column + _member(key, value, column, unit) + text[at:], False
     if found.node.kind == "alias":
-        raise CannotEdit
+        made = _member(key, value, column, unit)
+        return text[: found.start] + made + text[_alias_end(text, found) :], False
     if found.node.kind == "scalar" and not isinstance(value, (dict, list)) and found.node.start < found.node.end:
         block = "\n" in text[found.node.start : found.node.end]
         if not block:
@@ -216,6 +220,14 @@ def _block_step(text: str, parent: Node, key: object, value: object, unit: int) 
     old = text[found.start : found.node.end]
     lossy = re.search(r"(?:^|\s)#", old) is not None
     return text[: found.start] + _member(key, value, column, unit) + text[found.node.end :], lossy
+
+
+def _alias_end(text: str, member: Member) -> int:
+    """The end of an alias that is all of a value."""
+    found = _ALIAS.match(text, member.after)
+    if found is None:
+        raise CannotEdit
+    return found.end(1)
 
 
 def _flow(value: object) -> str:
@@ -244,9 +256,10 @@ def _flow_step(text: str, parent: Node, found: Member | None, key: object, value
 def _delete(tree: Tree, path: KeyPath, parent: Node) -> str:
     text = tree.text
     gone = parent.member(path[-1])
-    if gone is None or gone.node.kind == "alias":
+    if gone is None:
         raise CannotEdit
-    start, end = line_start(text, gone.start), line_end(text, max(gone.node.end, gone.after))
+    last = _alias_end(text, gone) if gone.node.kind == "alias" else max(gone.node.end, gone.after)
+    start, end = line_start(text, gone.start), line_end(text, last)
     if text[start : gone.start].strip():
         raise CannotEdit
     made = text[:start] + text[min(end + 1, len(text)) :]
