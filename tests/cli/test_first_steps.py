@@ -17,6 +17,7 @@ import pytest
 import support
 
 import aionest
+from aionest.cli import demo
 
 METADATA = {"importlib.metadata", "email.message", "email.parser"}
 PLAIN = {"json", "textwrap", "html", "shutil", "importlib.util"}
@@ -239,3 +240,43 @@ def test_the_demonstration_fits_into_80_columns():
     r = run(sys.executable, "-m", "aionest", "demo")
     assert r.returncode == 0 and "leave it in a third" in r.stdout, r
     assert max(map(len, r.stdout.splitlines())) <= 80
+
+
+ENDLESS = """if True:
+    import asyncio, sys, time
+    from aionest.cli import _demo_flow as flow
+
+    async def deaf():
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+
+    async def work():
+        work.task = asyncio.create_task(deaf())
+        await asyncio.sleep(0)
+        return "loaded"
+
+    sys.argv = ["flow", "stock"]
+    flow.END_LIMIT = 0.2
+    flow.run("load", work())
+    print("came back")
+"""
+
+
+def test_a_run_of_stock_asyncio_that_never_returns_does_not_hold_up_the_demonstration():
+    r = run(sys.executable, "-c", ENDLESS)
+    told = json.loads(r.stdout)
+    assert r.returncode == 0, r
+    assert (told["step"], told["ok"]) == ("load", False) and "never returned" in told["detail"]
+
+
+def test_the_demonstration_tells_an_unfinished_step_from_those_after_it():
+    first, second, *_ = steps = list(demo.steps())
+    line = json.dumps({"step": first, "ok": True, "detail": ""}) + "\n"
+    found = demo.outcomes(line, ended=False)
+    assert list(found) == steps and found[first]["ok"]
+    assert found[second] == {"ok": False, "detail": "did not finish"}
+    assert demo.outcomes("", ended=False)[second]["detail"] == "was not reached"
+    assert demo.outcomes(line, ended=True)[second]["detail"] == "was not reached"

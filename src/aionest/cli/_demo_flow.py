@@ -15,9 +15,10 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 LIMIT = 30  # seconds for a step: a server's Python may be slow to start
+END_LIMIT = 5  # seconds that stock asyncio's run may take to return when its coroutine has ended
 
 
 def nest() -> str:
@@ -45,17 +46,44 @@ def order() -> str:
     return "as they end"
 
 
+def run(name: str, work: Coroutine[object, object, str]) -> str:
+    """A step in an ``asyncio.run`` of its own.
+
+    Stock asyncio's may never return: at its end it cancels what the SDK has left running, and waits for it. Then the process
+    reports that and ends.
+    """
+    watch = threading.Timer(END_LIMIT, _give_up, [name])
+    watch.daemon = True
+
+    async def main() -> str:
+        try:
+            return await asyncio.wait_for(work, LIMIT)
+        finally:
+            if sys.argv[1] == "stock":
+                watch.start()
+
+    try:
+        return asyncio.run(main())
+    finally:
+        watch.cancel()
+
+
+def _give_up(name: str) -> None:
+    report(name, False, "asyncio.run never returned: it waits for tasks that do not end when they are cancelled")
+    os._exit(0)
+
+
 class Loader:
     """As it is found in applications: it knows nothing of what is applied."""
 
     def load(self) -> str:
-        return asyncio.run(asyncio.wait_for(self._load(), LIMIT))
+        return run("load", self._load())
 
     def call(self) -> str:
-        return asyncio.run(asyncio.wait_for(self._call(), LIMIT))
+        return run("call", self._call())
 
     def cleanup(self) -> str:
-        return asyncio.run(asyncio.wait_for(self._cleanup(), LIMIT))
+        return run("cleanup", self._cleanup())
 
     async def _load(self) -> str:
         from mcp import ClientSession, StdioServerParameters
@@ -77,13 +105,18 @@ class Loader:
         return "left"
 
 
+def report(name: str, ok: bool, detail: str) -> None:
+    """Print what became of a step."""
+    print(json.dumps({"step": name, "ok": ok, "detail": detail}), flush=True)
+
+
 def step(function: Callable[[], str]) -> None:
-    """Print what became of it."""
+    """Carry a step out, and report it."""
     try:
-        found: dict[str, object] = {"ok": True, "detail": function()}
+        ok, detail = True, function()
     except BaseException as exc:
-        found = {"ok": False, "detail": f"{type(exc).__name__}: {exc}".rstrip(": ")}
-    print(json.dumps({"step": function.__name__, **found}), flush=True)
+        ok, detail = False, f"{type(exc).__name__}: {exc}".rstrip(": ")
+    report(function.__name__, ok, detail)
 
 
 def main() -> None:

@@ -43,11 +43,20 @@ def run(mode: str) -> dict[str, dict[str, object]]:
         _kill(process)
         process.wait()
         raise
-    found = {step: {"ok": False, "detail": "did not finish"} for step in steps()}
-    for line in output.splitlines():
-        entry = json.loads(line)
-        found[entry.pop("step")] = entry
-    return found
+    return outcomes(output, process.returncode == 0)
+
+
+def outcomes(output: str, ended: bool) -> dict[str, dict[str, object]]:
+    """What the flow has printed, by step; and of each step that is not in it, why.
+
+    :param ended: the flow came to its end, so that no step is unfinished.
+    """
+    told = {entry.pop("step"): entry for entry in map(json.loads, output.splitlines())}
+    missing = [step for step in steps() if step not in told]
+    for step in missing:
+        unfinished = step == missing[0] and not ended
+        told[step] = {"ok": False, "detail": "did not finish" if unfinished else "was not reached"}
+    return {step: told[step] for step in steps()}
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
