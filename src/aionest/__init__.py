@@ -12,11 +12,13 @@ thread and resources that outlive a call.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from . import _platform
+if sys.implementation.name != "cpython" or sys.platform in ("emscripten", "wasi") or "free-threading" in sys.version:
+    from . import _platform
 
-_platform.check()  # before what follows loads the engine
+    _platform.check()  # before what follows loads the engine
 
 from ._entry.apply import apply, is_applied, unapply
 from ._entry.run import await_, block_on, run

@@ -1,6 +1,6 @@
 /* begin.h - a hub begins inside of two Python frames.                                            Level 6: frames, exits.
  *
- * A hub's fiber runs hub_start(), which calls hub_main() (hub.c) through two Python functions (_engine/frames.py), so that
+ * A hub's fiber runs hub_start(), which calls hub_main() (hub.c) through two Python functions (_engine/for_core.py), so that
  * there are frames for others to see, and for frames.h to lead on. What happens at their edges stays here: a signal's
  * handler may raise before hub_main() begins, and hub_main() leaves them by an error, since a return would look at signals
  * and garbage on a stack that is nobody's any more.

@@ -1,7 +1,7 @@
 /* frames.h - the Python frames below a hub: those of the code that called the run.               Level 2: state.
  *
  * A stack begins without a frame, so whoever walked up from a coroutine would stop at the hub, where on stock asyncio the
- * frames go on to the caller of asyncio.run. A hub therefore runs inside two Python functions (_engine/frames.py), and the
+ * frames go on to the caller of asyncio.run. A hub therefore runs inside two Python functions (_engine/for_core.py), and the
  * f_back of the outer one, whose frame has nothing beneath it, is set to the frame on which the stack sleeps that the loop
  * is run for: the newest nested run's, else the base's; for a foreign loop the frame that called its run_forever. That is a
  * plain strong reference of one frame object to another, as CPython itself has it where a frame has outlived its call: nothing

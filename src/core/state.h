@@ -94,7 +94,7 @@
     X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop) X(stock_select) X(stock_run)
 /* clang-format on */
 
-/* How create_task() of this version's asyncio calls a task factory (_engine/factories.py finds out). NAMED: factory(loop, coro)
+/* How create_task() of this version's asyncio calls a task factory (_engine/probe.py finds out). NAMED: factory(loop, coro)
  * with context= if one was given, then the task's set_name() if a name was; ALWAYS_NAMED: the same, but set_name(None), too;
  * HANDED_ON: factory(loop, coro, **kwargs). UNKNOWN: its own code is called. */
 typedef enum { AN_FACTORY_UNKNOWN, AN_FACTORY_NAMED, AN_FACTORY_ALWAYS_NAMED, AN_FACTORY_HANDED_ON } an_factory_style;

@@ -11,7 +11,7 @@ import pytest
 
 import aionest
 from aionest import _core
-from aionest._engine import frames
+from aionest._engine import for_core
 
 IDLE = 8  # stacks that are kept; the next one ends
 
@@ -82,7 +82,7 @@ def test_no_garbage_is_collected_while_a_stack_leaves_its_frames(run):
 
     def note(phase, info):
         frame = sys._getframe(1)
-        if phase == "start" and frame.f_code.co_filename == frames.__file__:
+        if phase == "start" and frame.f_code.co_filename == for_core.__file__:
             places.append(frame.f_code.co_name)
 
     async def main():
@@ -108,7 +108,7 @@ def test_no_garbage_is_collected_while_a_stack_leaves_its_frames(run):
         return hubs - _core._counters()["fibers"]
 
     assert run(main) > 0  # some have ended
-    assert gc.isenabled() and frames._run_once.__name__ not in places
+    assert gc.isenabled() and for_core._run_once.__name__ not in places
 
 
 class Leaves:

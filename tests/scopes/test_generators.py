@@ -11,7 +11,7 @@ import pytest
 from support import after_finalizers
 
 import aionest
-from aionest._scopes import asyncgens
+from aionest._scopes import asyncgens, kept_generators
 
 anyio = pytest.importorskip("anyio")
 
@@ -44,7 +44,7 @@ def no_generator_is_kept_for_ever():
     yield
     gc.collect()
     assert not asyncgens.abandoned
-    assert not list(asyncgens.settled)
+    assert not list(kept_generators.settled)
 
 
 def test_many_that_go_in_one_collection(run):
@@ -74,12 +74,12 @@ class Thing:
 
 @pytest.mark.parametrize("holder", ["list", "dict", "object", "argument"])
 def test_one_that_holds_much_else(run, holder, monkeypatch):
-    monkeypatch.setattr(asyncgens, "SEARCH_LIMIT", 500)
+    monkeypatch.setattr(kept_generators, "SEARCH_LIMIT", 500)
     log = []
 
     @contextlib.asynccontextmanager
     async def around(given):
-        things = [Thing() for _ in range(3 * asyncgens.SEARCH_LIMIT)]
+        things = [Thing() for _ in range(3 * kept_generators.SEARCH_LIMIT)]
         if holder == "dict":
             things = dict(enumerate(things))
         elif holder == "object":
@@ -91,7 +91,7 @@ def test_one_that_holds_much_else(run, holder, monkeypatch):
             yield tasks
 
     async def load():
-        return await around([Thing() for _ in range(3 * asyncgens.SEARCH_LIMIT)]).__aenter__()
+        return await around([Thing() for _ in range(3 * kept_generators.SEARCH_LIMIT)]).__aenter__()
 
     tasks = run(load)
     run(collect)

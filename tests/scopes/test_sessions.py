@@ -363,8 +363,8 @@ before = state()
 round(TOTAL, 40)
 after = state()
 assert after == before, (before, after)
-from aionest._scopes import asyncgens
-assert not asyncgens.abandoned and not list(asyncgens.settled)
+from aionest._scopes import asyncgens, kept_generators
+assert not asyncgens.abandoned and not list(kept_generators.settled)
 print("done")
 """.replace("TOTAL", str(total)),
             mode,

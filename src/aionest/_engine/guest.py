@@ -20,6 +20,7 @@ from typing import Any
 from .. import _core
 from . import foreign, signals, watching
 from .bracket import agen_hooks, check_not_running, cleanup, setup_nested
+from .foreign_classes import Done
 
 
 class Guest:
@@ -32,7 +33,7 @@ class Guest:
 
     def __init__(self, inner: Any, outer: Any) -> None:
         self.inner, self.outer = inner, outer
-        self.done = foreign.Done(loop=outer)
+        self.done = Done(loop=outer)
         self.done.main = mains.get(inner)
         self.queued = self.begun = False
         self.handle: Any = None  # the pump's last one

@@ -1,7 +1,8 @@
-"""Tell when modules of other packages have been imported, whoever imports them and whichever finder finds them.
+"""Tell when modules of other packages have been imported, whoever imports them and whichever finder finds them; and how our own are that
+are not needed by every program.
 
 Contract
-  * Imports nothing. ``want()`` calls back once for each module, at once if it is there already.
+  * Imports nothing. ``uninterrupted()`` is for the imports of ours that come late. ``want()`` calls back once for each module, at once if it is there already.
   * Two ways, since neither sees all. A finder at the front of ``sys.meta_path`` is told before anybody can use the module. Where
     another finder came to stand before it (pytest, typeguard and beartype put one there), or the module was in the making
     when ``want()`` came, ``look()`` finds the module later, and puts the finder back to the front: the engine calls it at each
@@ -14,6 +15,8 @@ Thread: any. Called back in the thread that imports the module, or in the one th
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from importlib.machinery import ModuleSpec
 
 _wanted: dict[str, Callable[[Any], None]] = {}
@@ -136,3 +139,15 @@ def _to_the_front() -> None:
         finders.remove(_finder)
     finders.insert(0, _finder)
     _core._watch_modules(look, _finder, finders)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Amid an import in here no garbage is collected: a finalizer that came to the same place would find half a module."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()

@@ -2,6 +2,7 @@
 
 Contract
   * Classes are patched, never loops or tasks. Idempotent; any thread, any time, before or while loops run.
+  * Classes of foreign loops, too: those derived from ``AbstractEventLoop`` that exist, and those that are made later.
   * Enough for run() and await_(); the entry points of asyncio are ``_entry.apply``'s.
   * ``uninstall`` puts back exactly what was found.
 """
@@ -16,23 +17,23 @@ from asyncio import base_events, events, selector_events
 from typing import Any
 
 from .. import _core, _errors
-from . import factories, finalizers, foreign, frames, gathering, owners, probe, reports, signals
+from . import for_core, foreign, gathering, imports, probe, signals
 from .checks import refuse_loop
 from .loop_methods import loop_methods, selector_loop_close
 from .patches import Patches
 
 assert probe.LAYOUT is None or probe.LAYOUT[0] > 0
 _core._configure(
-    reports.callback_error,
-    reports.slow_callback,
+    for_core.callback_error,
+    for_core.slow_callback,
     _errors,
-    reports.runs_in_asyncio,
-    owners.stop_owner,
-    frames._run_once,
-    finalizers.amid,
-    finalizers.cancelled,
+    for_core.runs_in_asyncio,
+    for_core.stop_owner,
+    for_core._run_once,
+    for_core.amid,
+    for_core.cancelled,
 )
-_core._task_factories(factories.style(), factories.eager_code())
+_core._task_factories(probe.factory_style(), probe.eager_code())
 
 lock = threading.RLock()  # held while patches are put or taken back, the entry points' too
 on = False
@@ -80,12 +81,42 @@ def install() -> None:
         _patches.put(gathering.gathering_future, "__init__", gathering.make)
         for name, value in signals.replacements().items():
             _patches.put(signals.loop_class(), name, value)
-        foreign.patch()
+        _patches.put(events.AbstractEventLoop, "__init_subclass__", classmethod(_init_subclass))  # type: ignore[arg-type]
+        for cls in _subclasses(events.AbstractEventLoop):
+            _patch_foreign(cls)
         on = True
         # A loop that runs already gets its record now, while its frames can be told apart from ours.
         running = events._get_running_loop()
         if isinstance(running, base):
             _core.refresh(running)
+
+
+_foreign_classes: types.ModuleType | None = None
+
+
+def _patch_foreign(cls: type[object]) -> None:
+    global _foreign_classes
+    if not foreign.is_foreign(cls):
+        return
+    if _foreign_classes is None:
+        if sys.is_finalizing():
+            return  # nothing can be imported any more, and no stack be switched
+        with imports.uninterrupted():
+            from . import foreign_classes
+        _foreign_classes = foreign_classes
+    _foreign_classes.patch(cls)
+
+
+def _init_subclass(cls: type[Any], **kwargs: object) -> None:
+    super(events.AbstractEventLoop, cls).__init_subclass__(**kwargs)
+    _patch_foreign(cls)
+
+
+def _subclasses(cls: type[object]) -> list[type[object]]:
+    found: list[type[object]] = []
+    for sub in cls.__subclasses__():
+        found += [sub, *(c for c in _subclasses(sub) if c not in found)]
+    return found
 
 
 def check_loop(loop: Any) -> None:
@@ -103,7 +134,8 @@ def uninstall() -> None:
     """Give the loops their own methods back, those that exist included. While no other thread runs a loop."""
     global on
     loops = _core._records()
-    foreign.unpatch()
+    if _foreign_classes is not None:
+        _foreign_classes.unpatch()
     _patches.restore()
     on = False
     for loop in loops:

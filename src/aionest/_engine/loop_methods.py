@@ -17,12 +17,13 @@ from asyncio import base_events, events, futures, selector_events, tasks
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from . import closing, foreign, owners, wakeups
+from . import closing, foreign, imports
 from .bracket import check_not_running, cleanup, end_suspended, setup
 from .checks import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
 # The task of a stack that a run has to return through, once it is cancelled: seconds in which it makes no progress, looked at so
 # often, and how many times as long it may go on in all. Looks are counted, not time: a process that is not let run looks less often.
@@ -57,11 +58,22 @@ def run_forever(self: Any) -> None:
             cleanup(self)
     elif running is self:
         self._check_closed()
-        owners.wait_for_stop(self)
+        _nested()[0].wait_for_stop(self)
     else:
-        from . import guest
+        _nested()[1].run(self, running)
 
-        guest.run(self, running)
+
+_loaded: tuple[ModuleType, ModuleType] | None = None
+
+
+def _nested() -> tuple[ModuleType, ModuleType]:
+    """``owners`` and ``guest``, imported at the first nested run_forever."""
+    global _loaded
+    if _loaded is None:
+        with imports.uninterrupted():
+            from . import guest, owners
+        _loaded = owners, guest
+    return _loaded
 
 
 def run_until_complete(self: Any, future: Any) -> Any:
@@ -80,8 +92,7 @@ def run_until_complete(self: Any, future: Any) -> Any:
         else:
             check_not_running(self)
             if running is not None:
-                from . import guest
-
+                guest = _nested()[1]
                 guest.check(self, running)
                 mains = guest.mains
         future = tasks.ensure_future(future, loop=self)
@@ -216,6 +227,8 @@ def proactor_close(self: Any) -> None:
         if not self.is_running() and not self.is_closed():
             end_suspended(self, "Event loop was closed before Future completed.")
         _stock_proactor_close(self)
+        from . import wakeups
+
         wakeups.give(events._get_running_loop())
 
 

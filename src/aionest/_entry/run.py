@@ -7,13 +7,12 @@ Thread: any.
 
 from __future__ import annotations
 
-import gc
 import sys
 from asyncio import events, runners
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import _core
-from .._engine import closing, install
+from .._engine import closing, imports, install
 from .._engine.checks import check_coroutine, plain, refuse, refuse_loop
 from .._engine.foreign import supported
 
@@ -116,13 +115,8 @@ def _runs() -> Any:
     """The package of top-level runs, imported at the first of them."""
     global _loaded
     if _loaded is None:
-        collected = gc.isenabled()
-        gc.disable()  # a finalizer that comes here amid the import would find half of it
-        try:
+        with imports.uninterrupted():
             from .. import _runs
-        finally:
-            if collected:
-                gc.enable()
         _loaded = _runs
     return _loaded
 

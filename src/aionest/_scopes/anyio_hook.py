@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from .._engine import imports
 from .._engine.patches import Patches
-from . import anyio_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +61,8 @@ def install(backend: Any) -> None:
     with _lock:
         if is_installed() or not _watching:
             return
+        from . import anyio_probe
+
         wrong = anyio_probe.unexpected(backend)
         if wrong:
             _warn(

@@ -19,7 +19,7 @@ import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any
 
-from . import asyncgens
+from . import asyncgens, kept_generators
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,7 +37,7 @@ def bind(backend: Any) -> dict[tuple[Any, str], Any]:
     _scope_exit = backend.CancelScope.__exit__
     _scope_cancel = backend.CancelScope.cancel
     _group_aexit = backend.TaskGroup.__aexit__
-    asyncgens.bind(backend)
+    kept_generators.bind(backend)
     return {
         (backend.CancelScope, "__exit__"): scope_exit,
         (backend.CancelScope, "cancel"): scope_cancel,
@@ -64,7 +64,7 @@ def check_loop(scope: Any) -> None:
 def settle(scope: Any) -> None:
     """Take the scopes of a host that is done out of each other's chain."""
     host = scope._host_task
-    if host in asyncgens.settled:
+    if host in kept_generators.settled:
         return
     inner, todo, family = scope, [scope], {scope}
     while todo:
@@ -89,7 +89,7 @@ def settle(scope: Any) -> None:
         state.cancel_scope = outer
         if outer is not None:
             outer._tasks.add(host)
-    asyncgens.settled[host] = [weakref.ref(one) for one in chain]
+    kept_generators.settled[host] = [weakref.ref(one) for one in chain]
 
 
 def adopt(scope: Any) -> bool:
@@ -174,18 +174,18 @@ async def _leave_kept(self: Any, exc_type: Any, exc_val: Any, exc_tb: Any) -> An
     try:
         return await _group_aexit(self, exc_type, exc_val, exc_tb)
     finally:
-        await asyncgens.close_holders(scope)
+        await kept_generators.close_holders(scope)
 
 
 async def _leave_held(self: Any, exc_type: Any, exc_val: Any, exc_tb: Any) -> Any:
     scope = self.cancel_scope
     if not scope._active and hasattr(self, "_aionest_left"):
         return False  # left from outside before; now the generator that holds it comes by
-    holders = asyncgens.holders(scope)
+    holders = kept_generators.holders(scope)
     if holders:
         self._aionest_left = True
     try:
         return await _group_aexit(self, exc_type, exc_val, exc_tb)
     finally:
         if holders:
-            await asyncgens.close_holders(scope)
+            await kept_generators.close_holders(scope)

@@ -1,0 +1,124 @@
+"""What the C engine calls in Python: the frames under a hub, reports, and what interrupts a finalizer that nests.
+
+Frames: every step of a loop stands on them as on stock asyncio. What looks for its caller finds ``_run``, ``_run_once``, and then
+whoever called ``run_forever`` (``src/core/frames.h``).
+
+Finalizers run amid whatever code is under way, and what one raises goes no further. So a CancelledError that ends its nested run
+would be lost, though it was meant for the task in whose coroutine the finalizer was called.
+
+Contract
+  * Called by ``_core`` only, in the thread that runs the loop.
+  * Frames once for each stack that carries loops; ``carry`` returns when that stack ends.
+  * Messages and context keys of reports are those of ``asyncio.events.Handle._run`` and ``asyncio.base_events.BaseEventLoop._run_once``
+    of the running Python version.
+  * What interrupts a nested run inside of a finalizer is not used up by it. A cancellation ends that run, and reaches the
+    task at its next ``await``, too, as on stock one does that comes while a step is under way; one that is due already waits for
+    that ``await``. Ctrl-C raises KeyboardInterrupt in the run around, as if the finalizer's run was not there (``signals.c``).
+    Asked when an exception comes out of a nested run or a cancellation is due: not at each run.
+  * A finalizer is ``__del__``, ``weakref.finalize``'s function, or the thread's hook for asynchronous generators. Other callbacks of
+    weak references look like any function, and are taken for one.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from asyncio import base_events, format_helpers
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from types import FrameType
+
+
+def _run(carry: Callable[[], Any]) -> None:
+    carry()
+
+
+def _run_once(carry: Callable[[], Any]) -> None:
+    _run(carry)
+
+
+# ---- reports --------------------------------------------------------------------------------------------------------------
+
+_RUN_CODES = {
+    getattr(base_events.BaseEventLoop, name).__code__
+    for name in ("run_forever", "_run_once")
+    if hasattr(getattr(base_events.BaseEventLoop, name), "__code__")
+}
+
+
+def _source(handle: Any) -> str:
+    try:
+        return format_helpers._format_callback_source(  # type: ignore[attr-defined,no-any-return,call-arg]
+            handle._callback, handle._args, debug=handle._loop.get_debug()
+        )
+    except TypeError:  # before the keyword came
+        return format_helpers._format_callback_source(handle._callback, handle._args)  # type: ignore[attr-defined,no-any-return]
+
+
+def callback_error(handle: Any, exc: BaseException) -> None:
+    """An exception came out of a callback: tell the loop's exception handler."""
+    # uvloop's own words for its loops
+    source = _source(handle) if isinstance(handle._loop, base_events.BaseEventLoop) else handle._callback
+    context: dict[str, Any] = {
+        "message": f"Exception in callback {source}",
+        "exception": exc,
+        "handle": handle,
+    }
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    handle._loop.call_exception_handler(context)
+
+
+def slow_callback(handle: Any, duration: float) -> None:
+    """Debug mode: a callback took longer than ``slow_callback_duration`` seconds, suspension not counted."""
+    base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), duration)  # type: ignore[attr-defined]
+
+
+def runs_in_asyncio(loop: Any) -> bool:
+    """Is one of asyncio's own functions that run a loop under way for this one, in a frame of the caller's stack?"""
+    frame: Any = sys._getframe(0)
+    while frame is not None:
+        if frame.f_code in _RUN_CODES and frame.f_locals.get("self") is loop:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def stop_owner(waiters: list[Any]) -> bool:
+    """stop() was called: if it is meant for one of these nested run_forever calls, that one returns."""
+    from . import owners  # there is one: so it is there
+
+    return owners.stop_owner(waiters)
+
+
+# ---- finalizers -----------------------------------------------------------------------------------------------------------
+
+_BOTTOM = (_run.__code__, _run_once.__code__)
+_FINALIZE = weakref.finalize.__call__.__code__
+
+
+def amid(task: asyncio.Task[object] | None, frame: FrameType | None = None) -> bool:
+    """Is ``frame``, or the caller's, that of a finalizer called in the coroutine of ``task``, or of code that it calls?"""
+    coro = getattr(task, "get_coro", None)  # (a task of somebody's own making may have none)
+    last = getattr(coro() if coro is not None else None, "cr_frame", None)
+    hook = sys.get_asyncgen_hooks().finalizer
+    code = getattr(getattr(hook, "__func__", hook), "__code__", None)
+    frame = sys._getframe(1) if frame is None else frame
+    while frame is not None and frame is not last and frame.f_code not in _BOTTOM:
+        its = frame.f_code
+        if its.co_name == "__del__" or its is code or (its is _FINALIZE and frame.f_locals.get("_") is not None):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def cancelled(task: asyncio.Task[object], exc: asyncio.CancelledError) -> None:
+    """A nested run of ``task`` has ended with a CancelledError: if that goes no further, the task gets it once more."""
+    cancelling, uncancel = (getattr(task, name, None) for name in ("cancelling", "uncancel"))  # 3.11
+    if (cancelling is None or cancelling() > 0) and amid(task, sys._getframe(1)):  # (else the run has cancelled itself)
+        task.cancel(*exc.args[:1])
+        if uncancel is not None:
+            uncancel()  # it is asked for once, and counted once
