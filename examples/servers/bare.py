@@ -2,7 +2,7 @@
 
 Usage: bare.py [--fault NAME] [--tools N] [--page N] [--pid-file FILE] [--name NAME]
 
-It starts in some 30 ms and speaks protocol 2025-06-18. Tools: ``echo`` (text), ``add`` (a, b), ``sleep`` (seconds), ``pid``,
+It starts in some 20 ms and speaks protocol 2025-06-18. Tools: ``echo`` (text), ``add`` (a, b), ``sleep`` (seconds), ``pid``,
 ``count`` (calls so far), ``big`` (size), ``die`` (exit code), ``fail``, ``progress`` (steps), ``change`` (adds a tool and says
 so), ``log`` (message), ``env`` (name), ``ask`` (method, params: a request to the client), ``cancellations``, ``promised``
 (announces a structured result and gives none). One resource and one prompt.
@@ -16,29 +16,29 @@ crash).
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import queue
 import signal
-import subprocess
 import sys
 import threading
 import time
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--fault", default="")
-parser.add_argument("--tools", type=int, default=0)
-parser.add_argument("--page", type=int, default=100)
-parser.add_argument("--pid-file")
-parser.add_argument("--name", default="bare")
-options = parser.parse_args()
+
+class options:
+    """Of the command line, which is read without argparse: that takes as long to import as all the rest."""
+
+    fault, tools, page, pid_file, name = "", 0, 100, "", "bare"
+
+
+for option, value in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+    field = option.removeprefix("--").replace("-", "_")
+    setattr(options, field, type(vars(options)[field])(value))
 
 write_lock = threading.Lock()
 calls = 0
 extra: list[dict] = []
 cancelled: set = set()
-asked: dict[str, queue.Queue] = {}
+asked: dict = {}
 
 
 def send(message: dict) -> None:
@@ -155,6 +155,8 @@ def call(name: str, arguments: dict, token: object, request: object) -> dict:
     if name == "promised":
         return text("nothing")
     if name == "ask":
+        import queue
+
         number, reply = f"ask-{calls}", queue.Queue()
         asked[number] = reply
         send({"id": number, "method": arguments["method"], "params": arguments.get("params") or {}})
@@ -238,6 +240,8 @@ def main() -> None:
     if options.fault == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if options.fault == "child":
+        import subprocess
+
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdin=subprocess.DEVNULL)
         if options.pid_file:
             with open(options.pid_file, "a") as file:
