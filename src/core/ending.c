@@ -42,7 +42,8 @@ drain(an_thread *th, an_block *b, PyObject *self)
     if (rc == 0 && before != Py_None) {
         rc = an_task_swap(before, NULL, &task); /* since 3.14 a thread has one current task, whatever its loop */
     }
-    if (rc == 0) {
+    (void)an_fiber_reap(); /* F8 */
+    if (rc == 0 && b->state == AN_BLOCK_READY) {
         b->handed = 1;
         rc = an_set_running_loop(loop) < 0 ? -1 : an_hub_switch(th, self, b->fiber, b->carrier);
     }

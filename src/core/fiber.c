@@ -290,6 +290,24 @@ first_active(PyObject *fiber)
     return fiber;
 }
 
+int
+an_fiber_reap(void)
+{
+    PyThreadState *tstate = PyThreadState_Get();
+    for (int some = 0;; some = 1) {
+        uint64_t switches = tstate->context_ver; /* greenlet counts it up in each */
+        PyObject *current = (PyObject *)PyGreenlet_GetCurrent();
+        if (current == NULL) {
+            PyErr_Clear(); /* the interpreter ends */
+            return some;
+        }
+        Py_DECREF(current); /* it runs */
+        if (AN_LIKELY(tstate->context_ver == switches)) {
+            return some;
+        }
+    }
+}
+
 /* For whom is what came to SELF, which was not expected? new ref | NULL: nobody else */
 static PyObject *
 addressee(an_fibers *fs, PyObject *self)

@@ -22,6 +22,7 @@
  *   F6  no foreign greenlet that runs has a stranded stack (foreign.h) between itself and the carrier
  *   F7  a stack that sleeps on after it has handed something on keeps nothing of it alive: `passed` does, until a hub that
  *       has nothing on its hands lets go of it
+ *   F8  in a switch of ours no greenlet ends that another thread let go of: an_fiber_reap() came before, and no Python since
  * Owns     an_fibers: carrier, stranded, tracer_before, passed strong; expected is compared, never followed
  * Thread   a fiber belongs to the thread that made it: only that one may switch to it or set its parent
  * Rules    an_fiber_switch may run anything before it returns, or never return: nothing borrowed is valid after it, and
@@ -58,6 +59,11 @@ int an_fiber_is_current(PyObject *fiber); /* FIBER may be NULL */
  * and with the same attributes. new ref | NULL+exc; runs Python */
 PyObject *an_fiber_new(an_fibers *fs, PyObject *run, PyObject *parent, PyObject *like);
 int an_fiber_is_ours(PyObject *fiber); /* made by an_fiber_new */
+
+/* A greenlet that another thread let go of is ended by greenlet when its own thread looks at the current one next, which it
+ * does in a switch, too, on the stack that is left (F8). Have that done here, where the thread's record is the current stack's.
+ * 1 some were, and ran Python, which may have slept | 0 there were none. Keeps the current exception. MAY SWITCH */
+int an_fiber_reap(void);
 
 /* Go there from SELF, the current stack; 0 when somebody of ours switched back | -1+exc when that was not possible, or an
  * exception was thrown in here and no loop is under way that it could be meant for. CARRIER stands for FIBER (F2); NULL: it

@@ -37,6 +37,7 @@ wake_ready(an_thread *th, PyObject *self)
 {
     int rc = 0;
     an_block *b;
+    (void)an_fiber_reap(); /* F8 */
     while (rc == 0 && (b = an_block_next(th)) != NULL) {
         rc = an_hub_switch(th, self, b->fiber, b->carrier);
         Py_DECREF(b);
@@ -80,6 +81,7 @@ static int
 run_on_hub(an_thread *th, PyObject *self)
 {
     int rc = 0;
+    (void)an_fiber_reap();                        /* F8 */
     while (rc == 0 && an_batch_job_is_left(th)) { /* not taken, if a tracer of the switch nested: that hub sleeps */
         PyObject *hub = an_ring_pop_back(&th->idle);
         if (AN_LIKELY(hub != NULL)) {

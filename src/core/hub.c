@@ -37,10 +37,25 @@ iterate_override(an_run *run)
     return r == NULL ? -1 : 0;
 }
 
+/* Nothing keeps a hub from going on with RUN, the thread's newest. */
+static inline int
+goes_on(an_thread *th, an_run *run)
+{
+    return run != NULL && th->pending.len == 0 &&
+           (run->kind == AN_RUN_OWN || (run->kind == AN_RUN_ADOPTED && th->idle_base == NULL) ||
+            (run->kind == AN_RUN_FOREIGN && an_batch_job_is_left(th)));
+}
+
 /* Must the hub SELF go somewhere else than on with RUN, the thread's newest? *TARGET and *CARRIER as in carry() */
 static inline hub_move
 elsewhere(an_thread *th, an_run *run, PyObject *self, PyObject **target, PyObject **carrier)
 {
+    if (AN_LIKELY(goes_on(th, run))) {
+        return MOVE_STAY;
+    }
+    if (AN_UNLIKELY(an_fiber_reap())) {
+        return MOVE_ASK_AGAIN;
+    }
     if (AN_UNLIKELY(run == NULL)) {
         an_fiber_take(&th->fibers, NULL);
         return MOVE_END;
@@ -177,7 +192,7 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
         if (rc == 0) {
             rc = between_batches(th, run);
         }
-        if (AN_LIKELY(rc > 0)) {
+        if (AN_LIKELY(rc > 0) || AN_UNLIKELY(an_fiber_reap() && rc == 0)) {
             continue;
         }
         if (rc < 0) {
@@ -330,6 +345,7 @@ tramp_main(PyObject *ignored, PyObject *noargs)
 static void
 dismiss_one(an_thread *th, PyObject *fiber, PyObject *self)
 {
+    (void)an_fiber_reap();
     if (!an_fiber_active(fiber)) {
         return;
     }
@@ -396,6 +412,20 @@ an_hub_settle(an_thread *th)
 
 /* ---- carrying ------------------------------------------------------------ */
 
+/* an_fiber_reap() on a base, SELF: a run may have slept over it, and the loop stopped meanwhile */
+static int
+reap_on_base(an_thread *th, PyObject *self)
+{
+    an_place place = th->place;
+    if (AN_LIKELY(!an_fiber_reap())) {
+        return 0;
+    }
+    th->place = place;
+    an_fiber_take(&th->fibers, self);
+    an_hub_bury(th);
+    return 1;
+}
+
 int
 an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
 {
@@ -416,6 +446,9 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
     PyObject *carrier = Py_XNewRef(th->fibers.carrier), *expected = th->fibers.expected;
     an_fiber_take(&th->fibers, self);
     while (rc == 0 && !run->finished) {
+        if (AN_UNLIKELY(reap_on_base(th, self))) {
+            continue;
+        }
         PyObject *hub = an_ring_pop_back(&th->idle);
         if (hub == NULL) {
             hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);

@@ -99,6 +99,7 @@ an_leave_prepare(an_thread *th, PyObject *loop, an_loop *rec)
 int
 an_leave_commit(an_thread *th, an_loop *rec)
 {
+    (void)an_fiber_reap(); /* F8 */
     an_run *run = th->run;
     if (run == NULL || run->kind == AN_RUN_DRAINING || rec->ending || (run->kind == AN_RUN_ADOPTED && th->tramp == NULL)) {
         an_err("NestedRunError", "%s", an_stopping_message);
@@ -113,7 +114,7 @@ an_leave(an_thread *th, an_block *b)
 {
     an_run *run = th->run;
     PyObject *fiber = NULL, *base = run->kind == AN_RUN_OWN ? run->base : th->tramp;
-    int is_base = base == b->fiber;
+    int is_base = base == b->carrier; /* a foreign stack may be over it: an_fiber_reap() */
     th->bases_asleep += is_base;
     if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN)) {
         fiber = Py_NewRef(th->idle_base);

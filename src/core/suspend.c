@@ -12,10 +12,11 @@
 int
 an_suspend_avoidable(an_thread *th, an_loop *rec)
 {
+    int on_carrier = an_fiber_is_current(th->fibers.carrier); /* first: greenlet may run Python there (F8) */
     return rec->todo <= 0 && !rec->debug && !rec->stopping && !rec->ending && rec->guest == NULL && rec->carried &&
            th->pending.len == 0 && th->idle_base == NULL && th->run->rec == rec && rec->inplace < AN_INPLACE_RUNS &&
            !(rec->overrides & AN_OVR_RUN_ONCE) && rec->own_ready == NULL &&
-           an_fiber_is_current(th->fibers.carrier); /* no step may take a foreign stack for the loop's */
+           on_carrier; /* no step may take a foreign stack for the loop's */
 }
 
 /* ---- collecting garbage, on CPython 3.10 ------------------------------------------------------------ */

@@ -19,6 +19,7 @@ lend_base(an_thread *th)
             return -1;
         }
         int rc = 0;
+        (void)an_fiber_reap();           /* F8 */
         an_block *b = an_block_next(th); /* nothing between this and the switch may fail, or run Python */
         if (b == NULL) {
             Py_DECREF(self);
