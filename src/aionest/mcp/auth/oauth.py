@@ -31,6 +31,7 @@ from .._json import JsonObject
 from .._threads import in_own_thread, in_thread
 from ..errors import AuthError
 from ..sdk import V2, dump
+from ..sdk.decoding import ENCODINGS, readable
 from ..sdk.line import HTTP, OAuthFlowError
 
 if TYPE_CHECKING:
@@ -466,7 +467,8 @@ async def _exchanged(config: ServerConfig, wanted: Setting, audience: str, resou
         **({"scope": wanted.scope} if wanted.scope else {}),
     }
     try:
-        async with HTTP.AsyncClient(timeout=30.0) as client:
+        hooks = {"response": [readable]}
+        async with HTTP.AsyncClient(timeout=30.0, headers=ENCODINGS, event_hooks=hooks) as client:
             response = await client.post(wanted.needed("idp_token_endpoint"), data=asked)
     except (HTTP.HTTPError, HTTP.InvalidURL) as exc:
         said = f"server {config.name!r}: the identity provider cannot be reached (idp_token_endpoint): {exc}"

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from .._json import RequestId
+from ..sdk.decoding import ENCODINGS, readable
 from ..sdk.line import HTTP
 from .asking import DIRECT, Asking
 from .bodies import asked_by, usable
@@ -57,9 +58,9 @@ class Client(HTTP.AsyncClient):
                 on_response(response)
 
         super().__init__(
-            event_hooks={"request": [_no_haste], "response": [look]},
+            event_hooks={"request": [_no_haste], "response": [readable, look]},
             follow_redirects=_follows_redirects(),
-            headers=headers,
+            headers={**HTTP.Headers(headers), **ENCODINGS},
             auth=auth,
             transport=pools(IDLE),
             limits=HTTP.Limits(max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=IDLE),
