@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.server
 import json
@@ -157,3 +158,35 @@ def test_metadata_are_no_bomb(load, web, bomb, most_held, tmp_path, monkeypatch)
     web.metadata = bomb
     loader = load(auth="oauth", connect_timeout=30)
     assert most_held() < HOLDS and "MiB" in loader.errors["web"]
+
+
+@pytest.mark.parametrize("event", [b":\n\n", b"id: 1\n\n", b"data: {}\n\n", b"event: other\ndata: {\n\n"])
+def test_many_events_that_come_at_once_leave_turns_to_others(event):
+    from aionest.mcp.sdk.line import HTTP
+    from aionest.mcp.transport.bodies import Events
+
+    number = 20_000
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def main():
+        response = HTTP.Response(200, stream=Once(event * number))
+        task = asyncio.ensure_future(others())
+        found = [one async for one in Events(response, 1, MIB)]
+        task.cancel()
+        return found
+
+    class Once(HTTP.AsyncByteStream):
+        def __init__(self, data):
+            self.data = data
+
+        async def __aiter__(self):
+            yield self.data
+
+    assert len(asyncio.run(main())) == number
+    assert turns > 5

@@ -4,6 +4,7 @@ Contract
   * An answer to a request is JSON with its id, or a stream of events; anything else (202, nothing, a page, a body that is cut or
     that nobody can read) becomes an error for that request, at once. A status that says no is left to the SDK.
   * No message is longer than the limit; nothing longer is kept. Of what comes with a status that says no the SDK gets a beginning.
+  * However many events come at once, others have their turns between them.
   * A stream that ends without the answer is left to who watches for that (``DroppedStreamWatch``, or the SDK).
 
 Used by the tasks of one session, in its loop's thread.
@@ -11,8 +12,10 @@ Used by the tasks of one session, in its loop's thread.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import re
+import time
 from collections.abc import AsyncIterable, AsyncIterator
 
 from pydantic_core import from_json, to_json
@@ -28,6 +31,7 @@ _MESSAGE = re.compile(rb"(?:event: ?message\r?\n|id:[^\r\n\0]*\r?\n)*data: ?([^\
 _MARK = b"\xef\xbb\xbf"  # that a text may begin with
 MIB = 1 << 20
 MOST_SAID = MIB // 4  # bytes of a body that comes with a status that says no
+TURN = 0.001  # seconds of the processor for events that have come at once, before others have a turn
 MOST_REDIRECTS = 10  # one after the other, within an origin
 _SEEN = "aionest.redirects"  # in a request's extensions, which those have that follow
 _SESSION = "mcp-session-id"
@@ -235,6 +239,7 @@ class Events(HTTP.AsyncByteStream):
         looked, begun = 0, False
         async for chunk in _source(self._response):
             rest += chunk
+            since = time.thread_time()
             if not begun and len(rest) >= len(_MARK):
                 begun = True
                 if rest.startswith(_MARK):
@@ -248,6 +253,9 @@ class Events(HTTP.AsyncByteStream):
                 del rest[: end.end()]
                 looked = 0
                 yield one
+                if time.thread_time() - since > TURN:
+                    await asyncio.sleep(0)
+                    since = time.thread_time()
             looked = max(0, len(rest) - 3)
             if len(rest) > self._limit:
                 if self._number is None:
