@@ -58,7 +58,18 @@ HELP = {"aionest.cli", "aionest.cli.bare", "aionest.cli.layout", "aionest._untru
 
 
 @needs_all
-@pytest.mark.parametrize("args", [["demo", "--help"], ["app", "--help"], ["mpc"], ["-v", "--version"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["demo", "--help"],
+        ["app", "--help"],
+        ["mpc"],
+        ["-v", "--version"],
+        ["mcp"],
+        ["mcp", "call", "--help"],
+        ["mcp", "config", "ad"],
+    ],
+)
 def test_nothing_heavy_is_imported_for_it(args):
     imported = modules(MAIN, *args)
     assert "aionest.cli.root" in imported
@@ -179,7 +190,7 @@ def test_a_shell_that_asks_how_a_line_goes_on_is_answered_by_typer():
 def test_what_a_command_needs_is_imported():
     """A test of the test above."""
     program = "import sys; from aionest.cli import main\ntry: main()\nfinally: print('aionest.mcp' in sys.modules)"
-    assert run(sys.executable, "-c", program, "mcp", "list", "--help").stdout.splitlines()[-1] == "True"
+    assert run(sys.executable, "-c", program, "mcp", "list", "-c", "no-such-file").stdout.splitlines()[-1] == "True"
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
-from aionest.mcp import ToolsConfig, Trust, UsageError
-
-from . import _complete, mcp
+from . import _complete, lib, mcp
 from .help import App
 from .options import ConfigOption, JsonOption, ServerArgument, pairs
 from .output import State, err, out, show_json, show_nothing
@@ -47,7 +45,7 @@ def show(
     if server is not None:
         told = [error for error in settings.errors if error.server == server]
         if server not in public and not told:
-            raise UsageError(no_server(server, public), server=server)
+            raise lib.UsageError(no_server(server, public), server=server)
         public, errors = {name: one for name, one in public.items() if name == server}, [str(error) for error in told]
     if json_:
         warnings = [str(warning) for warning in settings.warnings]
@@ -110,7 +108,7 @@ def add(
     value: dict[str, object] = {"type": kind} if kind else {}
     value |= {"url": target[0]} if "://" in target[0] else {"command": target[0], "args": target[1:]}
     if "url" in value and len(target) > 1:
-        raise UsageError("a URL takes no arguments")
+        raise lib.UsageError("a URL takes no arguments")
     if env:
         value["env"] = pairs(env, "NAME=VALUE")
     if header:
@@ -120,7 +118,7 @@ def add(
     was = name in settings.raw
     before = len(settings.errors)
     if not settings.set(name, value):
-        raise UsageError("; ".join(settings.get_errors()[before:] or settings.get_errors()), server=name)
+        raise lib.UsageError("; ".join(settings.get_errors()[before:] or settings.get_errors()), server=name)
     _save(settings, accepted)
     if json_:
         show_json({"file": str(settings.config_file), "added": [] if was else [name], "changed": [name] if was else []})
@@ -137,9 +135,9 @@ def remove(
     """Take a server out."""
     State.json = json_
     settings = _there(config)
-    accepted = Trust().is_trusted(settings)
+    accepted = lib.Trust().is_trusted(settings)
     if not settings.remove(name):
-        raise UsageError(no_server(name, settings.raw), server=name)
+        raise lib.UsageError(no_server(name, settings.raw), server=name)
     _save(settings, accepted)
     if json_:
         show_json({"file": str(settings.config_file), "removed": [name]})
@@ -164,13 +162,13 @@ def import_(
     State.json = json_
     settings, accepted = _to_change(config)
     if source is not None and not source.exists():
-        raise UsageError(f"{source}: no such file")
+        raise lib.UsageError(f"{source}: no such file")
     own = settings.config_file.resolve() if settings.config_file is not None else None
     sources, foreign = ([source], []) if source is not None else _host_files()
     sources = [one for one in sources if one.resolve() != own]
     left = [f"{one} was found in this folder and has not been accepted: name it to import it" for one in foreign]
     if not sources:
-        raise UsageError("; ".join(left) or "no other program's configuration was found: name a file")
+        raise lib.UsageError("; ".join(left) or "no other program's configuration was found: name a file")
     added = [name for one in sources for name in settings.import_from(one)]
     # what was wrong with them: the good ones are taken over
     errors, warnings = settings.get_errors(), [*(str(warning) for warning in settings.warnings), *left]
@@ -186,35 +184,35 @@ def import_(
 
 def _host_files() -> tuple[list[Path], list[Path]]:
     """The files of known hosts, and those that came with the folder: they are the person's own only if they say so."""
-    found = [path for path in dict.fromkeys(host.path for host in ToolsConfig.known_host_files()) if path.exists()]
+    found = [path for path in dict.fromkeys(host.path for host in lib.ToolsConfig.known_host_files()) if path.exists()]
     here = Path.cwd()
     came = [one for one in found if here in one.parents and here != Path.home()]
-    foreign = [one for one in came if not Trust().is_trusted(ToolsConfig(one))]
+    foreign = [one for one in came if not lib.Trust().is_trusted(lib.ToolsConfig(one))]
     return [one for one in found if one not in foreign], foreign
 
 
-def _save(settings: ToolsConfig, accepted: bool) -> None:
+def _save(settings: lib.ToolsConfig, accepted: bool) -> None:
     before = len(settings.errors)
     if not settings.save():
-        raise UsageError("; ".join(settings.get_errors()[before:]) or "not saved")
+        raise lib.UsageError("; ".join(settings.get_errors()[before:]) or "not saved")
     if accepted:  # what the person has written themselves need not be accepted again
         with contextlib.suppress(OSError, ValueError):
-            Trust().accept(settings)
+            lib.Trust().accept(settings)
 
 
-def _there(file: Path | None) -> ToolsConfig:
-    found = file or ToolsConfig.find()
+def _there(file: Path | None) -> lib.ToolsConfig:
+    found = file or lib.ToolsConfig.find()
     if found is None:
-        raise UsageError("no configuration found: name one with --config")
+        raise lib.UsageError("no configuration found: name one with --config")
     if not Path(found).exists():
-        raise UsageError(f"{found}: no such file")
-    return ToolsConfig(found)
+        raise lib.UsageError(f"{found}: no such file")
+    return lib.ToolsConfig(found)
 
 
-def _to_change(file: Path | None) -> tuple[ToolsConfig, bool]:
+def _to_change(file: Path | None) -> tuple[lib.ToolsConfig, bool]:
     """The configuration that is there, or a new one; and whether it was accepted as it is."""
-    settings = ToolsConfig(file or ToolsConfig.find() or NEW, load=False)
+    settings = lib.ToolsConfig(file or lib.ToolsConfig.find() or NEW, load=False)
     if settings.config_file is None or not settings.config_file.exists():
         return settings, True
     settings.load()
-    return settings, Trust().is_trusted(settings)
+    return settings, lib.Trust().is_trusted(settings)

@@ -10,19 +10,16 @@ import concurrent.futures
 import contextlib
 import functools
 import queue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from aionest._untrusted import for_cell, for_page
-from aionest.mcp import ArgumentsError, Tool
 
+from . import lib
 from .output import State, err, is_interactive
-
-if TYPE_CHECKING:
-    from aionest.mcp import ToolResult, ToolsLoader
 
 ASKED = 4_000  # characters of a question
 _Question = tuple["Asked", "concurrent.futures.Future[dict[str, object] | None]"]  # with its answer
@@ -42,7 +39,7 @@ class Conversation:
 
     def __init__(self) -> None:
         # questions with the futures of their answers; and calls that have ended, also those that nobody waits for any more
-        self._news: queue.SimpleQueue[_Question | concurrent.futures.Future[ToolResult]] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[_Question | concurrent.futures.Future[lib.ToolResult]] = queue.SimpleQueue()
         self.options: dict[str, Any] = {"elicitation": self._elicitation} if is_interactive() else {}
 
     async def _elicitation(self, params: Asked) -> dict[str, object] | None:
@@ -50,7 +47,9 @@ class Conversation:
         self._news.put((params, reply))
         return await asyncio.wrap_future(reply)
 
-    def call(self, loader: ToolsLoader, tool: Tool, arguments: dict[str, object], timeout: float | None) -> ToolResult:
+    def call(
+        self, loader: lib.ToolsLoader, tool: lib.Tool, arguments: dict[str, object], timeout: float | None
+    ) -> lib.ToolResult:
         """``loader.call()``."""
         if State.json or not err.is_terminal:
             return loader.call(tool, arguments, timeout=timeout)
@@ -63,7 +62,7 @@ class Conversation:
                     number, completed=value, total=total, description=escape(for_cell(message or "", 80)), visible=True
                 )
 
-            one: concurrent.futures.Future[ToolResult] = loader.portal.submit(
+            one: concurrent.futures.Future[lib.ToolResult] = loader.portal.submit(
                 functools.partial(loader.call_async, tool, arguments, timeout=timeout, progress=progress)
             )
             one.add_done_callback(self._news.put)
@@ -99,14 +98,14 @@ def answer_question(params: Asked) -> dict[str, object] | None:
         return {} if typer.confirm("Have you done that?", err=True) else None
     if not typer.confirm("Answer it?", default=True, err=True):
         return None
-    described = Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
+    described = lib.Tool("answer", input_schema=schema if isinstance(schema, dict) else {})
     given: dict[str, object] = {}
     for name in described.properties:
         given |= _ask_field(described, name)
     return given
 
 
-def _ask_field(described: Tool, name: str) -> dict[str, object]:
+def _ask_field(described: lib.Tool, name: str) -> dict[str, object]:
     """Ask for one field until what is typed fits it; nothing where nothing is."""
     field = described.properties[name]
     label = for_cell(field.get("title") or field.get("description") or name)
@@ -129,5 +128,5 @@ def _ask_field(described: Tool, name: str) -> dict[str, object]:
             text = {"y": "yes", "n": "no"}.get(str(text).lower(), text)
         try:
             return described.coerce({name: str(text)})
-        except ArgumentsError as exc:
+        except lib.ArgumentsError as exc:
             err.print(f"[red]{escape('; '.join(exc.problems))}[/]", soft_wrap=True)

@@ -1,7 +1,7 @@
 """Commands as typer has them, with help of our own and suggestions for what is misspelt.
 
 Contract: help looks the same with every release of typer, says no types that go without saying, and ends with examples. Commands
-that need the MCP SDK are imported when they are used.
+are imported when their group is used, the MCP SDK when one of them runs (``lib``).
 """
 
 from __future__ import annotations

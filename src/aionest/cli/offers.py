@@ -12,9 +12,7 @@ from typing import Any, NoReturn
 import typer
 from rich.markup import escape
 
-from aionest.mcp import ProtocolError, ToolResult, ToolsConfig, ToolsLoader, UsageError
-from aionest.mcp.tools import splits
-
+from . import lib
 from .mcp import app
 from .opening import find_config, loaded, show_errors
 from .options import (
@@ -57,7 +55,7 @@ def resources(
 Listed = dict[str, list[dict[str, Any]]]  # by server, what it lists
 
 
-def show_resources(loader: ToolsLoader, found: Listed, templates: Listed) -> None:
+def show_resources(loader: lib.ToolsLoader, found: Listed, templates: Listed) -> None:
     """A table of resources and of templates."""
     rows = [
         (
@@ -115,11 +113,11 @@ def write_contents(server: str, contents: list[dict[str, object]], file: Path) -
             for block in contents
         )
     except ValueError as exc:
-        raise ProtocolError(f"server {server!r}: its contents cannot be decoded: {exc}", server=server) from None
+        raise lib.ProtocolError(f"server {server!r}: its contents cannot be decoded: {exc}", server=server) from None
     try:
         file.write_bytes(data)
     except OSError as exc:
-        raise UsageError(f"{file}: {exc.strerror}") from None
+        raise lib.UsageError(f"{file}: {exc.strerror}") from None
 
 
 def show_contents(contents: list[dict[str, object]], how_to_save: str) -> None:
@@ -163,7 +161,7 @@ def prompts(
         show_errors(loader)
 
 
-def show_prompts(loader: ToolsLoader, found: Listed) -> None:
+def show_prompts(loader: lib.ToolsLoader, found: Listed) -> None:
     """A table of prompts."""
     rows = []
     for name, entries in found.items():
@@ -187,7 +185,7 @@ def _show_prompt(
     yes: bool,
 ) -> None:
     settings = find_config(config, yes, pairs(input_, "ID=VALUE"))
-    meant = [(server, name) for server, name in splits(prompt) if server in settings.servers]
+    meant = [(server, name) for server, name in lib.splits(prompt) if server in settings.servers]
     if not meant:
         _no_prompt(prompt, settings)
     servers = [server for server, _ in meant]
@@ -199,14 +197,14 @@ def _show_prompt(
         show_messages(messages)
 
 
-def _no_prompt(prompt: str, settings: ToolsConfig) -> NoReturn:
+def _no_prompt(prompt: str, settings: lib.ToolsConfig) -> NoReturn:
     meant = hint(prompt.partition(".")[0], settings.servers)
     servers = ", ".join(settings.servers) or "none"
-    raise UsageError(f"{prompt!r} is not server.prompt{meant or ';'} servers are: {servers}")
+    raise lib.UsageError(f"{prompt!r} is not server.prompt{meant or ';'} servers are: {servers}")
 
 
 def prompt_messages(
-    loader: ToolsLoader, meant: list[tuple[str, str]], given: dict[str, str], timeout: float | None
+    loader: lib.ToolsLoader, meant: list[tuple[str, str]], given: dict[str, str], timeout: float | None
 ) -> list[dict[str, object]]:
     """The messages of a prompt.
 
@@ -219,7 +217,7 @@ def prompt_messages(
     there = known.get(pair[0])
     if there and pair[1] not in there:
         near = hint(pair[1], there) or f"; there are: {', '.join(there)}"
-        raise UsageError(f"server {pair[0]!r} has no prompt {pair[1]!r}{near}", server=pair[0])
+        raise lib.UsageError(f"server {pair[0]!r} has no prompt {pair[1]!r}{near}", server=pair[0])
     return loader.get_prompt(*pair, given, timeout=timeout)
 
 
@@ -227,7 +225,7 @@ def show_messages(messages: list[dict[str, object]]) -> None:
     """Messages of a prompt, for people."""
     for message in messages:
         content = message.get("content") or {}
-        text = str(ToolResult.from_sdk({"content": [content]}))
+        text = str(lib.ToolResult.from_sdk({"content": [content]}))
         out.print(f"[bold]{escape(str(message.get('role')))}[/]: {escape(text)}", soft_wrap=True)
     if not messages:
         show_nothing("The prompt has no messages.")

@@ -12,15 +12,11 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aionest._untrusted import for_cell
-from aionest.mcp import UsageError
 
+from . import lib
 from .output import err, show_data
-
-if TYPE_CHECKING:
-    from aionest.mcp import ToolResult
 
 
 @dataclass(frozen=True)
@@ -64,11 +60,11 @@ def save(parts: list[Part], where: str, stem: str) -> list[Path]:
     :raises UsageError: there is nothing to save, there are several for one file, or it cannot be written.
     """
     if not parts:
-        raise UsageError("there is nothing to save: the result has no image, audio or file")
+        raise lib.UsageError("there is nothing to save: the result has no image, audio or file")
     target = Path(where).expanduser()
     folder = target.is_dir() or where.endswith("/")
     if not folder and len(parts) > 1:
-        raise UsageError(f"the result has {len(parts)} files: name a folder for them, {where!r} is none")
+        raise lib.UsageError(f"the result has {len(parts)} files: name a folder for them, {where!r} is none")
     try:
         if not folder:
             target.write_bytes(parts[0].data)
@@ -76,7 +72,7 @@ def save(parts: list[Part], where: str, stem: str) -> list[Path]:
         target.mkdir(parents=True, exist_ok=True)
         return [_write(part, target, re.sub(r"[^\w.-]+", "_", stem)) for part in parts]
     except OSError as exc:
-        raise UsageError(f"{exc.filename or target}: {exc.strerror}") from None
+        raise lib.UsageError(f"{exc.filename or target}: {exc.strerror}") from None
 
 
 def _write(part: Part, folder: Path, stem: str) -> Path:
@@ -88,7 +84,7 @@ def _write(part: Part, folder: Path, stem: str) -> Path:
         except FileExistsError:
             continue
         return path
-    raise UsageError(f"{folder}: it already has too many files named {stem}-*")
+    raise lib.UsageError(f"{folder}: it already has too many files named {stem}-*")
 
 
 def show_saved(paths: list[Path]) -> None:
@@ -97,7 +93,7 @@ def show_saved(paths: list[Path]) -> None:
         err.print(f"saved {path}", markup=False, emoji=False, soft_wrap=True)
 
 
-def show_result(result: ToolResult, how_to_save: str = "--save FILE writes it", saved: bool = False) -> None:
+def show_result(result: lib.ToolResult, how_to_save: str = "--save FILE writes it", saved: bool = False) -> None:
     """A result for people."""
     text = str(result)
     if text:

@@ -12,9 +12,8 @@ import typer
 from rich.markup import escape
 
 from aionest._untrusted import for_terminal
-from aionest.mcp import ServerConfig, ServerStatus, ToolsError, ToolsLoader, UsageError
 
-from . import _complete
+from . import _complete, lib
 from .mcp import app
 from .opening import end, find_config, loaded, missing, show_errors, without_name, worst
 from .options import (
@@ -33,7 +32,7 @@ from .suggest import no_server
 INSTRUCTIONS = 20_000  # characters of what a server says of itself
 
 
-def status_json(status: ServerStatus) -> dict[str, object]:
+def status_json(status: lib.ServerStatus) -> dict[str, object]:
     """A server's state as it is documented."""
     return {
         "name": status.name,
@@ -49,7 +48,7 @@ def status_json(status: ServerStatus) -> dict[str, object]:
     }
 
 
-def show_servers(loader: ToolsLoader) -> None:
+def show_servers(loader: lib.ToolsLoader) -> None:
     """A table of all servers."""
     if not loader.status:
         show_nothing("There are no servers in this configuration. Add one: aionest mcp config add NAME -- COMMAND")
@@ -64,14 +63,14 @@ def show_servers(loader: ToolsLoader) -> None:
     show_rows(("server", "state", "transport", "tools", "seconds", "is"), rows, whole=5, styles={1: STYLE})
 
 
-def _exit_code(loader: ToolsLoader) -> int:
+def _exit_code(loader: lib.ToolsLoader) -> int:
     codes = [one.exit_code for one in loader.failures.values()]
     if any(name not in loader.status for name in loader.errors):
         codes.append(1)
     return 3 if 3 in codes else max(codes, default=0)
 
 
-def _overview(loader: ToolsLoader) -> dict[str, object]:
+def _overview(loader: lib.ToolsLoader) -> dict[str, object]:
     return {"servers": [status_json(s) for s in loader.status.values()], "errors": loader.errors}
 
 
@@ -145,17 +144,17 @@ def ping(
 ) -> None:
     """How long servers take to answer."""
     State.json = json_
-    failures: list[ToolsError] = []
+    failures: list[lib.ToolsError] = []
     found: dict[str, float] = {}
     with loaded(config, server, yes, timeout=timeout, inputs=input_) as loader:
         for name, status in loader.status.items():
             if status.state == "disabled":
                 if server:
-                    raise UsageError(f"server {name!r} is disabled", server=name)
+                    raise lib.UsageError(f"server {name!r} is disabled", server=name)
                 continue
             try:
                 found[name] = loader.ping(name, timeout=timeout)
-            except ToolsError as exc:
+            except lib.ToolsError as exc:
                 if server is not None and len(server) == 1:
                     raise
                 failures.append(exc)
@@ -197,9 +196,9 @@ def login(
     settings = find_config(config, yes, pairs(input_, "ID=VALUE"))
     one = settings.servers.get(server)
     if one is not None and one.disabled:
-        raise UsageError(f"server {server!r} is disabled", server=server)
+        raise lib.UsageError(f"server {server!r} is disabled", server=server)
     if one is not None and not _has_login(one):
-        raise UsageError(f"server {server!r} does not use OAuth, so it has no login", server=server)
+        raise lib.UsageError(f"server {server!r} does not use OAuth, so it has no login", server=server)
     with loaded(
         config,
         [server],
@@ -219,7 +218,7 @@ def login(
             err.print(f"{escape(server)}: logged in")
 
 
-def _has_login(server: ServerConfig) -> bool:
+def _has_login(server: lib.ServerConfig) -> bool:
     """As logout() of the loader has it; OAuth means nothing to a server that is started."""
     kind = server.auth["type"] if isinstance(server.auth, dict) else server.auth
     return server.transport != "stdio" and kind in ("oauth", "client_credentials")
@@ -236,8 +235,8 @@ def logout(
     State.json = json_
     settings = find_config(config, False, pairs(input_, "ID=VALUE"))
     if server not in settings.servers:
-        raise UsageError(no_server(server, settings.servers), server=server)
-    was = ToolsLoader(config=settings).logout(server)
+        raise lib.UsageError(no_server(server, settings.servers), server=server)
+    was = lib.ToolsLoader(config=settings).logout(server)
     if json_:
         show_json({"server": server, "was_logged_in": was})
     else:

@@ -18,10 +18,8 @@ import typer
 from rich.markup import escape
 
 from aionest._untrusted import for_cell, for_page
-from aionest.mcp import ToolNotFound, ToolsError, UsageError
-from aionest.mcp.tools import splits
 
-from . import layout, suggest
+from . import layout, lib, suggest
 from ._complete import is_name
 from .conversation import Conversation
 from .mcp import app
@@ -43,7 +41,6 @@ from .tools import arguments_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aionest.mcp import Tool, ToolResult, ToolsLoader
 
 HELP = [
     ("SERVER.TOOL key=value ...", "call a tool (values with spaces in quotes)"),
@@ -107,11 +104,11 @@ def shell(
 class Session:
     """A shell that is open: what was typed, and the last result."""
 
-    loader: ToolsLoader
+    loader: lib.ToolsLoader
     talk: Conversation
     timeout: float | None
     lines: list[str] = field(default_factory=list)
-    last: ToolResult | None = None
+    last: lib.ToolResult | None = None
 
     def do(self, line: str) -> None:
         """A line that was typed, or read. Whatever goes wrong is told."""
@@ -121,7 +118,7 @@ class Session:
             try:
                 name, *rest = shlex.split(line)
             except ValueError as exc:
-                raise UsageError(f"cannot parse this line: {exc}") from None
+                raise lib.UsageError(f"cannot parse this line: {exc}") from None
             if name == "call" and rest and "=" not in rest[0]:
                 name, *rest = rest  # as on the command line
             command = COMMANDS.get(name)
@@ -149,7 +146,7 @@ class Session:
             return line
         number = len(self.lines) if line == "!!" else int(line[1:]) if line[1:].isdecimal() else 0
         if not 0 < number <= len(self.lines):
-            raise UsageError(f"{line}: no such line; `history` lists them")
+            raise lib.UsageError(f"{line}: no such line; `history` lists them")
         found = self.lines[number - 1]
         if not State.json:
             err.print(found, markup=False, emoji=False, soft_wrap=True)
@@ -158,11 +155,11 @@ class Session:
     def _call(self, name: str, rest: list[str]) -> None:
         try:
             tool = self.loader.find(name)
-        except ToolNotFound as exc:
+        except lib.ToolNotFound as exc:
             commands = suggest.near(name, [*COMMANDS, "quit"])
             if not commands:
                 raise
-            raise ToolNotFound(f"{exc} (or the command {' or '.join(map(repr, commands))}?)") from None
+            raise lib.ToolNotFound(f"{exc} (or the command {' or '.join(map(repr, commands))}?)") from None
         given = tool.coerce(pairs(rest, "key=value"))
         self.last = self.talk.call(self.loader, tool, given, self.timeout)
         if State.json:
@@ -173,9 +170,9 @@ class Session:
     def save(self, rest: list[str]) -> None:
         """Write what the last result has besides text."""
         if len(rest) != 1:
-            raise UsageError("save needs the name of a file or folder")
+            raise lib.UsageError("save needs the name of a file or folder")
         if self.last is None:
-            raise UsageError("no tool has been called yet")
+            raise lib.UsageError("no tool has been called yet")
         paths = save(parts_of(self.last.content), rest[0], self.last.tool)
         if State.json:
             show_json({"saved": [str(path) for path in paths]})
@@ -213,9 +210,9 @@ class Session:
     def read(self, rest: list[str]) -> None:
         """The contents of a resource."""
         if len(rest) not in (2, 3):
-            raise UsageError("read needs a server and an address; a file may follow: read notes note://1")
+            raise lib.UsageError("read needs a server and an address; a file may follow: read notes note://1")
         if rest[0] not in self.loader.config.servers:
-            raise UsageError(suggest.no_server(rest[0], self.loader.config.servers), server=rest[0])
+            raise lib.UsageError(suggest.no_server(rest[0], self.loader.config.servers), server=rest[0])
         contents = self.loader.read_resource(rest[0], rest[1], timeout=self.timeout)
         file = Path(rest[2]).expanduser() if len(rest) == 3 else None
         if file is not None:
@@ -237,10 +234,10 @@ class Session:
                 show_prompts(self.loader, found)
             return
         servers = self.loader.config.servers
-        meant = [pair for pair in splits(rest[0]) if pair[0] in servers]
+        meant = [pair for pair in lib.splits(rest[0]) if pair[0] in servers]
         if not meant:
             near = suggest.hint(rest[0].partition(".")[0], servers)
-            raise UsageError(
+            raise lib.UsageError(
                 f"{rest[0]!r} is not server.prompt{near or ';'} servers are: {', '.join(servers) or 'none'}"
             )
         messages = prompt_messages(self.loader, meant, pairs(rest[1:], "key=value"), self.timeout)
@@ -254,7 +251,7 @@ class Session:
         _no_more(rest, "reload")
         diff = self.loader.reload()
         if "(configuration)" in self.loader.errors:
-            raise UsageError(self.loader.errors["(configuration)"])
+            raise lib.UsageError(self.loader.errors["(configuration)"])
         words = {key: list(getattr(diff, key)) for key in ("added", "removed", "changed", "updated", "kept", "failed")}
         if State.json:
             show_json(words)
@@ -302,16 +299,16 @@ COMMANDS: dict[str, Callable[[Session, list[str]], None]] = {
 }
 
 
-def _texts(tool: Tool) -> str:
+def _texts(tool: lib.Tool) -> str:
     return f"{tool.server}.{tool.original_name} {tool.title} {tool.description}".lower()
 
 
 def _no_more(rest: list[str], name: str) -> None:
     if rest:
-        raise UsageError(f"{name} takes no more arguments")
+        raise lib.UsageError(f"{name} takes no more arguments")
 
 
-def _complete_lines(loader: ToolsLoader) -> None:
+def _complete_lines(loader: lib.ToolsLoader) -> None:
     """Tab completes commands, tools, and a tool's arguments."""
     if not sys.stdin.isatty():
         return
@@ -326,7 +323,7 @@ def _complete_lines(loader: ToolsLoader) -> None:
             if words and words[0] == "read":
                 return [f"{name} " for name in loader.status if name.startswith(text)] if len(words) == 1 else []
             if words and words[0] != "help":
-                with contextlib.suppress(ToolsError):
+                with contextlib.suppress(lib.ToolsError):
                     return [f"{name}=" for name in loader.find(words[0]).properties if name.startswith(text)]
                 return []
             return [name for name in ([] if words else [*COMMANDS, "quit"]) + names if name.startswith(text)]

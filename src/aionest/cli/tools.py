@@ -11,10 +11,7 @@ from pathlib import Path
 
 import typer
 
-from aionest.mcp import Tool, ToolNotFound, ToolResult, ToolsRetriever, UsageError
-from aionest.mcp.tools import splits
-
-from . import _complete
+from . import _complete, lib
 from .conversation import Conversation
 from .mcp import app
 from .opening import find_config, loaded, show_errors
@@ -65,17 +62,17 @@ def tools(
         show_errors(loader)
 
 
-def arguments_of(tool: Tool) -> str:
+def arguments_of(tool: lib.Tool) -> str:
     """Their names; those that may be left out in brackets."""
     return " ".join(name if name in tool.required else f"[{name}]" for name in tool.properties)
 
 
-def _fitting(tools: list[Tool], query: str) -> list[Tool]:
+def _fitting(tools: list[lib.Tool], query: str) -> list[lib.Tool]:
     """Those that fit the words, the best first."""
-    retriever = ToolsRetriever()
+    retriever = lib.ToolsRetriever()
     # a long name is shortened in the unique one, and not all tools have a description
     texts = {tool.name: f"{tool.original_name} {tool.title} {tool.description}" for tool in tools}
-    retriever.add_batch([Tool(name, description=text.strip() or name) for name, text in texts.items()])
+    retriever.add_batch([lib.Tool(name, description=text.strip() or name) for name, text in texts.items()])
     by_name = {tool.name: tool for tool in tools}
     best = [by_name[one.name] for _, one in retriever.search(query, 20)]
     low = query.lower()
@@ -94,15 +91,15 @@ def _read_args(source: str | None) -> dict[str, object]:
         try:
             text = Path(source[1:]).read_text(encoding="utf-8")
         except (OSError, ValueError) as exc:
-            raise UsageError(f"--args: {exc}") from None
+            raise lib.UsageError(f"--args: {exc}") from None
     else:
         text = source
     try:
         value = json.loads(text)
     except ValueError as exc:
-        raise UsageError(f"--args is not valid JSON: {exc}") from None
+        raise lib.UsageError(f"--args is not valid JSON: {exc}") from None
     if not isinstance(value, dict):
-        raise UsageError("--args must be a JSON object")
+        raise lib.UsageError("--args must be a JSON object")
     return value
 
 
@@ -143,8 +140,8 @@ def call(
     given, texts = _read_args(args), pairs(arguments, "key=value")
     inputs = pairs(input_, "ID=VALUE")
     settings = find_config(config, yes, inputs)
-    servers = list(dict.fromkeys(server for server, _ in splits(tool) if server in settings.servers))
-    broken = next((e for e in settings.errors if any(e.server == server for server, _ in splits(tool))), None)
+    servers = list(dict.fromkeys(server for server, _ in lib.splits(tool) if server in settings.servers))
+    broken = next((e for e in settings.errors if any(e.server == server for server, _ in lib.splits(tool))), None)
     if broken is not None and not servers:
         raise broken
     talk = Conversation()
@@ -152,7 +149,7 @@ def call(
     with loaded(config, servers, yes, timeout=timeout, config=settings, inputs=input_, **more) as loader:
         try:
             one = loader.find(tool)
-        except ToolNotFound:
+        except lib.ToolNotFound:
             failure = next(iter(loader.failures.values()), broken) if servers else None
             if failure is not None:
                 raise failure from None  # it may have been that server's
@@ -163,7 +160,7 @@ def call(
     raise typer.Exit(5 if result.is_error else 0)
 
 
-def _show(result: ToolResult, save_to: str | None) -> None:
+def _show(result: lib.ToolResult, save_to: str | None) -> None:
     """A result, and what of it is to be saved."""
     if State.json:
         show_json(result.to_json())
