@@ -17,6 +17,7 @@ pytest.importorskip("mcp")
 
 from aionest.mcp import ToolFailed, ToolsConfig, ToolsError, ToolsLoader
 from aionest.mcp.auth import Secrets
+from aionest.mcp.config.masks import mask_args
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 SECRET = "correct-horse-battery"
@@ -240,3 +241,29 @@ def test_a_config_only_found_here_starts_nothing(tmp_path, monkeypatch, make_loa
     monkeypatch.setenv("MCP_FILE", str(file))
     with ToolsLoader() as named:
         assert not named.errors
+
+
+def test_numbers_that_nobody_keeps_secret_are_told():
+    error = '{"error": {"code": -32601, "message": "no such method"}, "password": 123456, "max_tokens": 4096}'
+    args = [
+        "-c",
+        error,
+        "--max-tokens",
+        "8192",
+        "--session-timeout=300",
+        "--code",
+        "a-code-of-a-login",
+        "--token",
+        "112233",
+    ]
+    env = {"PORT": "-32601", "MAX_TOKENS": "2048", "API_KEY": "654321", "PIN_TOKEN": "1234"}
+    one = ToolsConfig.from_dict({"a": {"command": "x", "args": args, "env": env}}).servers["a"]
+    secrets = Secrets()
+    secrets.learn(one)
+    said = "error -32601: at most 4096, 8192 and 2048 in 300 s"
+    assert secrets.hide(said) == said
+    for secret in ("123456", "654321", "1234", "112233", "a-code-of-a-login"):
+        assert secrets.hide(f"<{secret}>") == "<***>"
+    shown = " ".join(mask_args(args))
+    assert "-32601" in shown and "4096" in shown and "8192" in shown and "=300" in shown
+    assert not any(secret in shown for secret in ("123456", "112233", "a-code-of-a-login"))

@@ -18,7 +18,7 @@ import weakref
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from ..config.masks import HIDDEN, secret_args, token_like
+from ..config.masks import HIDDEN, is_given, is_number, secret_args, token_like
 from ..errors import clean, flatten
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def _encoded(value: str) -> Iterator[str]:
 
 def _values(config: ServerConfig) -> Iterator[str]:
     for name, value in config.env.items():
-        if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST):
+        if _is_long_enough(name, value):
             yield value
     for name, value in config.headers.items():
         if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST):
             yield from _worth_hiding(value)
     yield from _parts(config.auth)
     for name, value in config.variables.items():
-        if len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST) and not os.path.exists(value):
+        if _is_long_enough(name, value) and not os.path.exists(value):
             yield value  # not a path, which is no secret and says where an error is
     for value in secret_args(config.args):
         if not _OPTION.match(value) and not os.path.exists(value):
@@ -120,7 +120,7 @@ def _values(config: ServerConfig) -> Iterator[str]:
         parts = urlsplit(config.url)
         for part in parts.query.split("&"):
             name, _, value = part.partition("=")
-            if token_like(unquote_plus(name)):
+            if is_given(unquote_plus(name)):
                 # as it is written, as it is meant, and as libraries write it again
                 plain = unquote_plus(value)
                 ways = {value, plain, quote_plus(plain, errors="replace")}
@@ -128,6 +128,10 @@ def _values(config: ServerConfig) -> Iterator[str]:
                 yield from (way for way in ways if len(way) >= SHORTEST_NAMED)
         if parts.password:
             yield from {parts.password, unquote(parts.password)}
+
+
+def _is_long_enough(name: str, value: str) -> bool:
+    return len(value) >= (SHORTEST_NAMED if token_like(name) else SHORTEST) and not is_number(name, value)
 
 
 def _worth_hiding(value: str) -> Iterator[str]:

@@ -11,8 +11,11 @@ from collections.abc import Callable
 
 HIDDEN = "***"
 _TOKEN_LIKE = re.compile(
-    r"key|token|secret|passw|pwd|sig(nature)?$|auth|credential|bearer|jwt|session|^code$|cookie|private", re.IGNORECASE
+    r"key|token|secret|passw|pwd|sig(nature)?$|auth|credential|bearer|jwt|session|cookie|private", re.IGNORECASE
 )
+# names of what is counted, though they look like those of secrets: MAX_TOKENS, session_timeout
+_COUNTED = re.compile(r"max|min_|limit|size|count|length|timeout|ttl|budget|seconds|tokens$|retries", re.IGNORECASE)
+_FEW_DIGITS = re.compile(r"\s*[+-]?[0-9]{1,6}\s*")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY = re.compile(r"([?&;#])([^=&;#\s]+)=([^&;#\s]*)")
 _FLAG = re.compile(r"(--?[A-Za-z0-9][\w.-]*|[A-Za-z_][\w.-]*)([=:])(.*)\Z", re.DOTALL)
@@ -25,10 +28,22 @@ def token_like(name: str) -> bool:
     return _TOKEN_LIKE.search(name) is not None
 
 
+def is_number(name: str, value: str) -> bool:
+    """Whether a value is a number that is no secret under that name: a port, a limit, the code of an error."""
+    return _FEW_DIGITS.fullmatch(value) is not None and (
+        not is_given(name.lstrip("-")) or _COUNTED.search(name) is not None
+    )
+
+
+def is_given(name: str) -> bool:
+    """Whether a parameter of a URL, or an option, looks like a secret: there, a code is what a login returns."""
+    return name.lower() == "code" or token_like(name)
+
+
 def mask_url(url: str) -> str:
     """The URL without user info, and without the values of query parameters that look like secrets."""
     url = _USERINFO.sub(HIDDEN + "@", url)
-    return _QUERY.sub(lambda m: f"{m[1]}{m[2]}={HIDDEN if token_like(m[2]) else m[3]}", url)
+    return _QUERY.sub(lambda m: f"{m[1]}{m[2]}={HIDDEN if is_given(m[2]) else m[3]}", url)
 
 
 def mask_args(args: list[str]) -> list[str]:
@@ -52,8 +67,9 @@ def _without_secrets(args: list[str], hide: Callable[[str], str]) -> list[str]:
     shown: list[str] = []
     before = ""
     for arg in args:
-        is_value = before.startswith("-") and "=" not in before and " " not in before and token_like(before.lstrip("-"))
-        shown.append(hide(arg) if is_value else _without_secret(arg, hide, before in _HEADER_FLAGS))
+        is_named = before.startswith("-") and "=" not in before and " " not in before and is_given(before.lstrip("-"))
+        is_secret = is_named and not is_number(before, arg)
+        shown.append(hide(arg) if is_secret else _without_secret(arg, hide, before in _HEADER_FLAGS))
         before = arg
     return shown
 
@@ -63,7 +79,8 @@ def _without_secret(arg: str, hide: Callable[[str], str], is_header: bool, is_pa
     if flag is None or flag[3].startswith("//"):
         return _without_json_secrets(arg, hide) or mask_url(arg)
     name, mark, value = flag.groups()
-    if not token_like(name):
+    looks = is_given(name.lstrip("-")) if name.startswith("-") else token_like(name)
+    if not looks or is_number(name, value):
         if is_part:
             return mask_url(arg)
         return f"{name}{mark}{_without_secret(value, hide, name in _HEADER_FLAGS, True)}"
@@ -82,15 +99,16 @@ def _without_json_secrets(text: str, hide: Callable[[str], str]) -> str | None:
 
     def replaced(value: object) -> object:
         if isinstance(value, dict):
-            return {key: hidden(one) if token_like(key) else replaced(one) for key, one in value.items()}
+            return {key: hidden(key, one) if token_like(key) else replaced(one) for key, one in value.items()}
         return [replaced(one) for one in value] if isinstance(value, list) else value
 
-    def hidden(value: object) -> object:
+    def hidden(name: str, value: object) -> object:
         if isinstance(value, dict):
-            return {key: hidden(one) for key, one in value.items()}
+            return {key: hidden(name, one) for key, one in value.items()}
         if isinstance(value, list):
-            return [hidden(one) for one in value]
-        return value if value is None or isinstance(value, bool) else hide(str(value))
+            return [hidden(name, one) for one in value]
+        shown = value is None or isinstance(value, bool) or is_number(name, str(value))
+        return value if shown else hide(str(value))
 
     try:
         given = json.loads(text)
