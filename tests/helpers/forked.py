@@ -4,7 +4,8 @@ Contract: what runs is a process of its own, with its own arguments, environment
 an interpreter ends. Only libraries are imported ahead; aionest never is: each program imports of it
 what it wants, in its own order. An environment with other variables that an interpreter reads at its start (PYTHON...) gets a new
 interpreter, and so does everything on systems without pidfd, and where a library starts threads or has work for the exit when
-it is imported, as some releases do. A server has one thread, and ends with the one who asked for it; one that the workers of
+it is imported, as some releases do. Where the end is ``quick``, all that a program has left at its end is found as ever, but what
+was imported ahead is not taken apart: that takes as long as many a program, and has nothing of the program's. A server has one thread, and ends with the one who asked for it; one that the workers of
 pytest-xdist share, with the last of them.
 
 For a test that is about the start of the interpreter, or about what is imported when, this is not the place.
@@ -14,6 +15,7 @@ On the path of all tests, as ``support``. Run as a program it is the server.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import hashlib
@@ -83,8 +85,9 @@ class Server:
 
     pids: ClassVar[set[int]] = set()  # of all that run: children of this process that are no test's
 
-    def __init__(self, *modules, options=(), shared=False):
+    def __init__(self, *modules, options=(), shared=False, quick=False):
         self._modules, self._options = modules, options  # the interpreter's
+        self._end = "quick" if quick else "whole"
         self._shared = shared  # among workers: for what a fixture of the session has there
         self._process = self._socket = None
         self._files, self._users = (), 0
@@ -126,7 +129,7 @@ class Server:
     def _launch(self, theirs, how):
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *self._options, __file__, how, str(theirs.fileno()), *self._modules],
+                [sys.executable, *self._options, __file__, how, self._end, str(theirs.fileno()), *self._modules],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **_NO_THREADS},
                 start_new_session=True,  # no Ctrl-C of the terminal is for it
@@ -137,7 +140,7 @@ class Server:
         """Connect to the server of these workers. Whoever finds none starts it, while the others wait."""
         import fcntl
 
-        what = hashlib.sha256(repr((workers, self._modules, self._options)).encode()).hexdigest()[:24]
+        what = hashlib.sha256(repr((workers, self._modules, self._options, self._end)).encode()).hexdigest()[:24]
         path = os.path.join(tempfile.gettempdir(), f"aionest-{what}")
         with open(f"{path}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -248,9 +251,9 @@ class Server:
 # what reaches MCP servers imports; then what the command line does, and what the app under Streamlit's test driver does
 _CLIENT = ("mcp.client.stdio", "mcp.client.sse", "mcp.client.streamable_http", "mcp.client.auth", "anyio._backends._asyncio",
            "jsonschema", "platformdirs")  # fmt: skip
-COMMANDS = Server(*_CLIENT, "typer", "rich.console", "rich.table", "rich.progress", shared=True)
+COMMANDS = Server(*_CLIENT, "typer", "rich.console", "rich.table", "rich.progress", shared=True, quick=True)
 # (Streamlit's test driver makes a folder when it is imported: each has its own)
-PAGES = Server(*_CLIENT, "streamlit", "pandas", "altair", shared=True)
+PAGES = Server(*_CLIENT, "streamlit", "pandas", "altair", shared=True, quick=True)
 
 
 def _text(file):
@@ -369,12 +372,34 @@ def _run(kind, what):
         exec(compile(what, "<string>", "exec"), main.__dict__)
 
 
+def _end_quickly(code):
+    """What an interpreter does at its end, but for taking apart its modules; not even that where the outputs are closed."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    main = sys.modules["__main__"]
+    if main is not itself:  # a module that was run as a program has gone
+        main.__dict__.clear()
+    gc.collect()  # what it says of things that were left comes now; what was imported ahead is frozen
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code)
+
+
+def _code(exit):
+    """The status that an interpreter makes of a SystemExit, and None of one that it has to print."""
+    return 0 if exit.code is None else exit.code & 0xFF if isinstance(exit.code, int) else None
+
+
 if __name__ == "__main__":
     itself = sys.modules["__main__"]  # its names stay
-    control = socket.socket(fileno=int(sys.argv[2]))
+    quick = sys.argv[2] == "quick"
+    control = socket.socket(fileno=int(sys.argv[3]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for module in sys.argv[3:]:
+        for module in sys.argv[4:]:
             importlib.import_module(module)
     gc.collect()
     gc.freeze()  # what is shared stays so
@@ -386,4 +411,13 @@ if __name__ == "__main__":
     del control
     if found is not None:
         _become(*found)
-        _run(found[0]["kind"], sys.argv[0])
+        code = 0
+        try:
+            _run(found[0]["kind"], sys.argv[0])
+        except SystemExit as exc:
+            code = _code(exc)
+            if not quick or code is None:
+                raise
+        if quick:
+            _end_quickly(code)
+            sys.exit(code)

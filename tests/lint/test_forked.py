@@ -12,9 +12,9 @@ from support import GUARD, Thread, is_alive
 pytestmark = pytest.mark.skipif(not forked.FORKS, reason="this system has no pidfd: all programs are really started")
 
 
-@pytest.fixture(scope="module")
-def server():
-    server = forked.Server("json.tool")
+@pytest.fixture(scope="module", params=["whole", "quick"])
+def server(request):
+    server = forked.Server("json.tool", quick=request.param == "quick")
     with server.there():
         yield server
 
@@ -40,6 +40,9 @@ def test_it_has_its_own_arguments_input_environment_folder_and_session(server, t
     [
         ("import atexit; atexit.register(print, 'last'); print('first')", 0, ["first", "last"]),
         ("import sys; sys.exit(7)", 7, []),
+        ("import sys; sys.exit(-1)", 255, []),
+        ("import sys; sys.exit()", 0, []),
+        ("import sys; sys.exit('said')", 1, []),
         ("import threading, time; threading.Thread(target=lambda: (time.sleep(0.1), print('waited for'))).start()", 0, ["waited for"]),
         ("1 / 0", 1, []),
         ("raise KeyboardInterrupt", -2, []),
@@ -49,6 +52,35 @@ def test_it_has_its_own_arguments_input_environment_folder_and_session(server, t
 def test_it_ends_as_an_interpreter_ends(server, program, code, said):
     r = run(server, program)
     assert (r.returncode, r.stdout.splitlines()) == (code, said), r
+
+
+def test_a_module_is_run_as_a_program(server):
+    command = [sys.executable, "-m", "json.tool", "--compact"]
+    for typed, code, said in (("[1, 2]", 0, "[1,2]\n"), ("[", 1, "")):
+        r = server.run(command, input=typed, timeout=GUARD)
+        assert (r.returncode, r.stdout) == (code, said), r
+
+
+def test_what_it_has_left_is_told(server):
+    program = """if True:
+        import asyncio, warnings
+        warnings.simplefilter("always")
+        class Left:
+            def __del__(self):
+                print("dropped")
+        one, other, file = Left(), Left(), open("/dev/null")
+        other.cycle = other
+        asyncio.sleep(1)
+        coroutine = asyncio.sleep(1)
+    """
+    r = run(server, program)
+    assert (r.returncode, r.stdout.split()) == (0, ["dropped"] * 2), r
+    assert "unclosed file" in r.stderr and r.stderr.count("was never awaited") == 2, r
+
+
+def test_an_output_that_is_closed_is_told_as_ever(server):
+    r = run(server, "import os, sys; print('x'); os.dup2(os.open('/dev/full', os.O_WRONLY), 1)")
+    assert r.returncode == 120 and "No space left" in r.stderr, r
 
 
 def test_only_libraries_are_imported_ahead(server):
