@@ -87,8 +87,8 @@ $(ANYIO_ENV)/.ready: $(WHEEL)
 
 # the MCP SDK's oldest supported release, the first of its 2.x line, the newest
 SDKS := 1.24.0 2.0.0 2
-# on the older releases only what depends on the SDK; on the newest, and by make test, all of it
-SDK_NEWEST := tests/loader
+# on the older releases only what depends on the SDK; on the newest all but configuration files; by make test all of it
+SDK_NEWEST := $(filter-out tests/loader/test_config%.py,$(wildcard tests/loader/test_*.py))
 SDK_PARTS := $(addprefix tests/loader/test_,loader.py bad_messages.py callbacks.py direct.py dispatcher.py http_faults.py modern.py oauth.py \
 	pipes.py reload.py)
 sdk: $(SDKS:%=build/mcp-%-$(TAG)/.ready)
@@ -163,9 +163,10 @@ asan: build/asan-$(TAG)/.asan
 		tests/faults tests/portal/test_gate.py tests/portal/test_relay.py \
 		-m "not long and not noasan" $(call LIMIT,600) $(ARGS)
 
+GENERIC_TESTS := tests/core tests/oracle tests/scopes
 generic: build/generic-$(TAG)/.generic
 	$(<D)/bin/python -c "from aionest import _core; assert not _core.LINUX_PATHS"
-	$(CURDIR)/build/generic-$(TAG)/bin/python -m pytest $(XDIST) tests/core tests/oracle tests/scopes -m "not long" $(call LIMIT,300) $(ARGS)
+	$(CURDIR)/build/generic-$(TAG)/bin/python -m pytest $(XDIST) $(GENERIC_TESTS) -m "not long" $(call LIMIT,300) $(ARGS)
 
 # switched on; that it is off where nobody asks for it is tested there, too
 KQUEUE_TESTS := tests/kqueue tests/core tests/oracle

@@ -108,7 +108,8 @@ class MultiServerMCPClient:
             yield session
 """
 
-LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
+ALL_LOOPS = os.environ.get("AIONEST_LOOPS") != "asyncio" and importlib.util.find_spec("uvloop")
+LOOPS = ["asyncio", *(["uvloop"] if ALL_LOOPS else [])]
 MODES = {
     "one thread": ("", False, "asyncio"),
     "threads": ("shared=True", True, "asyncio"),
