@@ -380,12 +380,19 @@ an_handle_cancelled(PyObject *h)
 
 /* ---- run ------------------------------------------------------------ */
 
-/* KeyboardInterrupt or SystemExit came out of H, and is told to who runs the loop. If a task keeps it as its own outcome,
- * that shall not write "Task exception was never retrieved". */
+/* KeyboardInterrupt or SystemExit came out of H, and is told to who runs the loop. If a task keeps it as its own outcome, that
+ * shall not write "Task exception was never retrieved" where it goes through several: while runs are nested, or after it has
+ * come out of the loop (exits.h, E1). Else it does, as on asyncio. */
 static void
 told(PyObject *h)
 {
-    PyObject *exc = PyErr_GetRaisedException(), *task = NULL, *outcome = NULL;
+    PyObject *exc = PyErr_GetRaisedException(), *task = NULL, *outcome = NULL, *raised = NULL;
+    if (an_st->n_blocks == 0 && PyObject_GetOptionalAttr(exc, an_st->s__aionest_raised, &raised) == 0) {
+        PyErr_SetRaisedException(exc);
+        return;
+    }
+    PyErr_Clear();
+    Py_XDECREF(raised);
     PyObject *callback = Py_XNewRef(AN_HSLOT(h, callback));
     if (callback != NULL && PyObject_GetOptionalAttr(callback, an_st->s___self__, &task) > 0 &&
         PyObject_GetOptionalAttr(task, an_st->s__exception, &outcome) > 0 && outcome == exc &&
