@@ -15,4 +15,10 @@ def near(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     return difflib.get_close_matches(name, dict.fromkeys(one for one in known if len(one) <= LONGEST), count)
 
 
-__all__ = ["near"]
+def either(names: Iterable[str]) -> str:
+    """Names to choose from, as one says them: ``a``, ``a or b``, ``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+__all__ = ["either", "near"]

@@ -163,7 +163,12 @@ read nots note://1
     assert (tmp_path / "two.txt").read_text() == "Call Ada about the engine"
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     assert "   2  read notes note://1\n" in r.stdout
-    for said in ("the command 'tools'", "did you mean notes.search", "did you mean 'notes'", "no such line"):
+    for said in (
+        "no tool 'tols' is loaded; did you mean the command 'tools'?",
+        "did you mean notes.search",
+        "did you mean 'notes'",
+        "no such line",
+    ):
         assert said in r.stderr
     r = aionest(home, "mcp", "shell", "--json", stdin="prompts\nhistory\nread notes note://1\nresources x\n")
     prompts, history, contents, wrong = map(json.loads, r.stdout.splitlines())

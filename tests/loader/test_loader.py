@@ -103,7 +103,7 @@ def test_a_second_load_tries_again_what_has_failed(tmp_path):
 
 def test_names_and_arguments_are_checked_before_anything_is_sent(make_loader):
     loader = make_loader({"a": bare(), "b": bare()})
-    with pytest.raises(ToolNotFound, match="did you mean"):
+    with pytest.raises(ToolNotFound, match=r"did you mean a__echo, \w+ or \w+\?"):
         loader.call("a__ecko")
     with pytest.raises(ToolNotFound, match="several servers"):
         loader.find("echo")

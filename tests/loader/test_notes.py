@@ -87,7 +87,8 @@ def test_notes_in_a_file_outlive_a_crash(tmp_path):
 
 def test_notebooks_show_the_loader_its_results_and_tools(loader):
     assert "connected" in loader._repr_html_() and "notes 1.0" in loader._repr_html_()
-    assert "Buy milk" in loader.call("notes.list")._repr_html_()
-    assert "reads only" in loader.tools["notes__read"]._repr_html_()
+    listed = loader.call("notes.list")._repr_html_()
+    assert "Buy milk" in listed and ">notes__list<" in listed
+    assert "read-only" in loader.tools["notes__read"]._repr_html_()
     with ToolsLoader({"wrong": {"command": 5}}) as broken:
         assert "not valid" in broken._repr_html_()

@@ -63,7 +63,7 @@ def pick(available: dict[str, Tool], past: Past) -> Tool:
 def badges(tool: Tool) -> str:
     """What its server says of it that one wants to know before a call."""
     if tool.read_only:
-        return ":green-background[reads only]"
+        return ":green-background[read-only]"
     if tool.annotations.get("destructiveHint") is True:
         return ":red-background[destructive]"
     return ""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
+from aionest._near import either
 from aionest._untrusted import for_cell, for_page
 
 from . import layout, lib, suggest
@@ -157,9 +158,13 @@ class Session:
             tool = self.loader.find(name)
         except lib.ToolNotFound as exc:
             commands = suggest.near(name, [*COMMANDS, "quit"])
+            told = str(exc)
             if not commands:
-                raise
-            raise lib.ToolNotFound(f"{exc} (or the command {' or '.join(map(repr, commands))}?)") from None
+                more = "" if told.endswith("?") else "; `tools` lists the tools, `help` the commands"
+            else:
+                told, is_asked = told.removesuffix("?"), told.endswith("?")
+                more = f"{', or' if is_asked else '; did you mean'} the command {either(map(repr, commands))}?"
+            raise lib.ToolNotFound(told + more) from None
         given = tool.coerce(pairs(rest, "key=value"))
         self.last = self.talk.call(self.loader, tool, given, self.timeout)
         if State.json:

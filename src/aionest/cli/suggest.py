@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .._near import either
 from .._near import near as like
 
 
@@ -16,7 +17,7 @@ def near(name: str, known: Iterable[str]) -> list[str]:
 def hint(name: str, known: Iterable[str]) -> str:
     """The same as the end of a message, or nothing."""
     found = near(name, known)
-    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+    return f"; did you mean {either(map(repr, found))}?" if found else ""
 
 
 def no_server(name: str, known: Iterable[str]) -> str:

@@ -93,7 +93,7 @@ def content_block(one: dict[str, object]) -> str:
 
 def result(one: ToolResult) -> str:
     """A ToolResult."""
-    where = f" {dim(f'{one.server}.{one.tool}')}" if one.tool else ""
+    where = f" {dim(one.tool)}" if one.tool else ""
     took = f" in {one.duration * 1e3:.0f} ms" if one.duration else ""
     parts = [f"<div>{mark(not one.is_error, 'failed' if one.is_error else 'done')}{took}{where}</div>"]
     parts += [content_block(each) for each in one.content]
@@ -105,7 +105,7 @@ def result(one: ToolResult) -> str:
 def tool(one: Tool) -> str:
     """A Tool."""
     hints = (
-        [] if one.annotations.get("readOnlyHint") is None else ["reads only" if one.read_only else "may change things"]
+        [] if one.annotations.get("readOnlyHint") is None else ["read-only" if one.read_only else "may change things"]
     )
     hints += ["runs as a task"] if one.task_support == "required" else []
     picture = f"{icon(*one.icon)} " if one.icon is not None else ""

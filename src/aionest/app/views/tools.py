@@ -70,8 +70,8 @@ def _work(loader: ToolsLoader, past: Past, tool: Tool) -> None:
 
 
 def _about(tool: Tool) -> None:
-    about = "reads only" if tool.read_only else "may change things" if tool.destructive else ""
-    said = f" :gray[{about}, as its server says]" if about else ""
+    about = "read-only" if tool.read_only else "may change things" if tool.destructive else ""
+    said = f" :gray[{about}, according to its server]" if about else ""
     st.markdown(f"**{for_label(tool.name)}** of server **{for_label(tool.server)}**{said}")
     if tool.task_support == "required":
         st.caption("Its server runs it as a task.")

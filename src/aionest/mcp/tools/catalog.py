@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ..._near import near
+from ..._near import either, near
 from ..._untrusted import for_cell
 from .._json import JsonObject
 from ..errors import ToolNotFound, in_a_line
@@ -80,16 +80,14 @@ class Catalog:
         if len(bare) == 1:
             return bare[0]
         if bare:
-            raise ToolNotFound(
-                f"several servers have a tool {for_cell(name)!r}: say " + " or ".join(t.name for t in bare)
-            )
+            raise ToolNotFound(f"several servers have a tool {for_cell(name)!r}: say " + either(t.name for t in bare))
         dotted = [f"{server}.{tool}" for server, tool in self.by_server]
         known = [*(dotted if "." in name else self.tools), *(tool.original_name for tool in self.tools.values())]
         meant = near(name, known)
         down = [f"{server} ({in_a_line(why)})" for server, why in absent.items()]
         raise ToolNotFound(
             f"no tool {for_cell(name)!r} is loaded"
-            + (f"; did you mean {' or '.join(meant)}?" if meant else "")
+            + (f"; did you mean {either(meant)}?" if meant else "")
             + (f"; unavailable servers: {', '.join(down)}" if down else "")
             + hint
         )

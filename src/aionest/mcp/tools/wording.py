@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from ..._near import either
 from .patterns import is_in
 from .schema import kinds, resolved, values_of
 
@@ -82,7 +83,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint at the names that there are."""
     names = list(known)
     near = difflib.get_close_matches(name, names, 2)
-    return f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names) or 'none'}"
+    return f"did you mean {either(near)}?" if near else f"there are: {', '.join(names) or 'none'}"
 
 
 def problems_of(error: ValidationError, root: dict[str, object], arguments: Iterable[str]) -> list[str]:
