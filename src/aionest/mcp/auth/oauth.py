@@ -29,6 +29,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from .._json import JsonObject
 from .._threads import in_own_thread, in_thread
+from ..config import FormatError, read_text
 from ..errors import AuthError
 from ..sdk import V2, dump
 from ..sdk.decoding import ENCODINGS, readable
@@ -391,9 +392,10 @@ async def _client_credentials(
 
 async def _read(config: ServerConfig, path: str, what: str) -> str:
     try:
-        return await in_thread(Path(path).expanduser().read_text, "utf-8")
-    except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or type(exc).__name__
+        text, _ = await in_thread(read_text, Path(path).expanduser())
+        return text
+    except (OSError, ValueError, FormatError) as exc:
+        why = getattr(exc, "strerror", None) or getattr(exc, "message", None) or type(exc).__name__
         said = f"server {config.name!r}: {what} in {path!r} cannot be read: {why}"
         raise AuthError(said, server=config.name) from None
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from .errors import ConfigError
 from .file import ToolsConfig
-from .files import read_object, replace, stamp_of, write_atomic
+from .files import read_object, read_text, replace, stamp_of, write_atomic
 from .hosts import HostFile
 from .inputs import input_ids
 from .locking import locked
 from .server import ServerConfig, ToolsConfigValue
+from .text import FormatError
 
 __all__ = [
     "ConfigError",
+    "FormatError",
     "HostFile",
     "ServerConfig",
     "ToolsConfig",
@@ -24,6 +26,7 @@ __all__ = [
     "input_ids",
     "locked",
     "read_object",
+    "read_text",
     "replace",
     "stamp_of",
     "write_atomic",

@@ -1,12 +1,15 @@
-"""The bytes of configuration files: read with a limit, replaced at once, and what tells that one has changed.
+"""The bytes of configuration files, and of those that they name: read with a limit, replaced at once, and what tells that one has changed.
 
 Contract: a file is replaced as a whole or not at all. Nothing here keeps state; any thread.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -19,6 +22,7 @@ from .text.tree import FormatError
 
 MAX_BYTES = 4 << 20
 PATIENCE = 0.5  # seconds
+SILENCE = 5.0  # seconds that are waited for what a pipe gives
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -30,16 +34,27 @@ def read_text(path: Path) -> tuple[str, str]:
         OSError: it cannot be read.
         FormatError: it is too large, or not UTF-8.
     """
-    with _patiently(_open, path) as stream:
-        data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise FormatError(f"the file is larger than {MAX_BYTES >> 20} MiB")
+    data = read_bytes(path)
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as exc:
         raise FormatError("the file is not UTF-8 text", data.count(b"\n", 0, exc.start) + 1) from None
     newline = "\r\n" if "\r\n" in text else "\n"
     return text.replace("\r\n", "\n"), newline
+
+
+def read_bytes(path: Path) -> bytes:
+    """What is in a file, or comes from a pipe.
+
+    Raises:
+        OSError: it cannot be read, or nothing comes.
+        FormatError: it is too large.
+    """
+    with _patiently(_open, path) as stream:
+        data = stream.read(MAX_BYTES + 1) if _is_regular(stream.fileno()) else _what_comes(stream, MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise FormatError(f"the file is larger than {MAX_BYTES >> 20} MiB")
+    return data
 
 
 def read_object(path: Path) -> JsonObject:
@@ -61,10 +76,10 @@ def stamp_of(file: str | Path | None) -> tuple[int, int, int] | None:
     if file is None:
         return None
     try:
-        stat = os.stat(file)
+        now = os.stat(file)
     except (OSError, ValueError):
         return (0, 0, 0)
-    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return (now.st_mtime_ns, now.st_size, now.st_ino)
 
 
 def write_atomic(path: Path, text: str, newline: str = "\n", mode: int | None = None) -> None:
@@ -78,6 +93,9 @@ def write_atomic(path: Path, text: str, newline: str = "\n", mode: int | None = 
     """
     # a link stays a link
     path = Path(os.path.realpath(path))
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(kind := path.stat().st_mode) and not stat.S_ISDIR(kind):
+            raise OSError(errno.EINVAL, "it is no regular file")  # such as /dev/null, or a pipe
     path.parent.mkdir(parents=True, exist_ok=True)
     if mode is None:
         try:
@@ -98,7 +116,37 @@ def write_atomic(path: Path, text: str, newline: str = "\n", mode: int | None = 
 
 
 def _open(path: Path) -> IO[bytes]:
-    return path.open("rb")
+    """Open a file. A pipe that nobody writes to would be waited for without end."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    return open(path, "rb", opener=opener)
+
+
+def _is_regular(handle: int) -> bool:
+    return sys.platform == "win32" or stat.S_ISREG(os.fstat(handle).st_mode)
+
+
+def _what_comes(stream: IO[bytes], most: int) -> bytes:
+    """What a pipe or a device gives before it ends: a shell's ``<(command)``, for instance.
+
+    Raises:
+        OSError: it gives nothing for ``SILENCE`` seconds.
+    """
+    import select
+
+    found = bytearray()
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLIN)
+    while len(found) < most:
+        if not poll.poll(SILENCE * 1000):
+            raise OSError(errno.ETIMEDOUT, "nothing comes from it")
+        data = os.read(stream.fileno(), min(most - len(found), 1 << 16))
+        if not data:
+            break
+        found += data
+    return bytes(found)
 
 
 def _patiently(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

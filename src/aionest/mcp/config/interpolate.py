@@ -6,10 +6,14 @@ names the variable and never any value. Nothing here keeps state; every function
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from .files import read_text
+from .text import FormatError
 
 Inputs = Mapping[str, str] | Callable[[str], str | None] | None
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -162,13 +166,13 @@ def read_env_file(path: Path) -> dict[str, str]:
 
     values: dict[str, str] = {}
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for binding in parse_stream(stream):
-                if binding.error:
-                    raise ValueError(f"line {binding.original.line} is not of the form NAME=value")
-                # NAME without = sets nothing
-                if binding.key is not None and binding.value is not None:
-                    values[binding.key] = binding.value
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8 text") from None
+        text, _ = read_text(path)
+    except FormatError as exc:
+        raise ValueError(exc.message) from None
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            raise ValueError(f"line {binding.original.line} is not of the form NAME=value")
+        # NAME without = sets nothing
+        if binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value
     return values

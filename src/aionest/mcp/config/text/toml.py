@@ -15,6 +15,7 @@ from types import ModuleType
 
 from .tree import (
     DELETE,
+    MAX_DEPTH,
     CannotEdit,
     FormatError,
     KeyPath,
@@ -29,6 +30,10 @@ from .tree import (
     without_none,
 )
 
+_DEEP = re.compile(
+    r"^[ \t]*\[{0,2}[ \t]*(?:(?:[A-Za-z0-9_-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*\.[ \t]*){%d}" % MAX_DEPTH, re.MULTILINE
+)
+
 
 def load(text: str) -> dict[str, object]:
     """The data alone."""
@@ -36,6 +41,10 @@ def load(text: str) -> dict[str, object]:
         tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ImportError:
         raise missing("tomli") from None
+    # the library takes a time that grows with the square of a key's parts
+    deep = _DEEP.search(text)
+    if deep is not None:
+        raise FormatError("the content is nested too deeply", line_of(text, deep.start()))
     try:
         data: dict[str, object] = tomllib.loads(text)
         return data

@@ -48,8 +48,24 @@ def _reader() -> YAML:
     try:
         from ruamel.yaml import YAML
         from ruamel.yaml.constructor import SafeConstructor
+        from ruamel.yaml.scanner import Scanner
     except ImportError:
         raise missing("ruamel.yaml") from None
+
+    class Bounded(Scanner):  # type: ignore[misc]
+        """What is nested deeply takes it time that grows with the square of the depth."""
+
+        def fetch_flow_collection_start(self, token: type[object], to_push: str) -> None:
+            self._look(self.flow_level)
+            super().fetch_flow_collection_start(token, to_push)
+
+        def add_indent(self, column: int) -> bool:
+            self._look(len(self.indents))
+            return bool(super().add_indent(column))
+
+        def _look(self, depth: int) -> None:
+            if depth > MAX_DEPTH:
+                raise FormatError("the content is nested too deeply", self.reader.line + 1)
 
     class Constructor(SafeConstructor):
         pass
@@ -67,7 +83,7 @@ def _reader() -> YAML:
     Constructor.add_constructor("tag:yaml.org,2002:int", integer)
     Constructor.add_constructor("tag:yaml.org,2002:float", floating)
     yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = Constructor
+    yaml.Constructor, yaml.Scanner = Constructor, Bounded
     return yaml
 
 
