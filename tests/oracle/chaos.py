@@ -6,7 +6,9 @@
 for the tests) are all loops of the program, guests and those of other threads included.
 
 Run by test_chaos.py in a process of its own. Prints "clean", or what went wrong and for which seed; of a program that hangs, on
-stderr, all that waits in it. Seeds from UNLUCKY on are programs in which garbage that nests is found at any moment.
+stderr, all that waits in it. Seeds from UNLUCKY on are programs in which garbage that nests is found at any moment, those from HOSTILE
+on have greenlets that are let go of by another thread or amid a nested run, outlive the loop of the step that they began in, or are
+given another parent.
 """
 
 from __future__ import annotations
@@ -36,12 +38,14 @@ from aionest import _core
 MODE = sys.argv[3] if len(sys.argv) > 3 else "plain"
 LIMIT = float(os.environ.get("CHAOS_LIMIT", "60"))  # seconds for one program; a fraction of one is usual
 UNLUCKY = 1_000_000
+HOSTILE = 2_000_000
 
 variable: contextvars.ContextVar[float] = contextvars.ContextVar("variable", default=0.0)
 owner: contextvars.ContextVar[object] = contextvars.ContextVar("owner")
 THRESHOLD = gc.get_threshold()
 faults: list[str] = []
 local = threading.local()
+kinds = [24]
 futures: list[asyncio.Future[int]] = []
 threads: list[threading.Thread] = []
 
@@ -189,6 +193,109 @@ def use_kept(rng):
                 fault(f"a value for a sleeping greenlet became {got!r}")
 
 
+class Waits:
+    """A greenlet of somebody else's that waits, and ends with a value of its own, or with an error if it is let go of."""
+
+    def __init__(self, rng, depth, nests=False):
+        self.rng, self.depth, self.nests, self.value = rng, depth, nests, object()
+        self.greenlet = greenlet.greenlet(Waits.body, greenlet.getcurrent())
+        self.greenlet.switch(self)
+
+    def body(self):
+        try:
+            return self.value, greenlet.getcurrent().parent.switch()
+        finally:
+            if self.nests:
+                in_callback(self.rng, self.depth + 1)
+
+    def ends(self, sent, expected):
+        got = self.greenlet.switch(sent)
+        if got != expected:
+            fault(f"the end of a greenlet became {got!r} in place of {expected!r}")
+
+
+async def let_go_by_a_thread(rng, depth):
+    """greenlet ends it at this thread's next look: a switch of ours, if nobody else looks before that."""
+    loop, kept = asyncio.get_running_loop(), [Waits(rng, depth, nests=True).greenlet]
+    future = loop.create_future()
+
+    def let_go():
+        set_result(future)
+        thread = threading.Thread(target=kept.clear)
+        threads.append(thread)
+        thread.start()
+        if rng.random() < 0.8:
+            thread.join()
+
+    loop.call_later(rng.random() * 0.002, let_go)
+    if rng.random() < 0.8:
+        aionest.block_on(future)
+    else:
+        await future
+
+
+async def let_go_amid_a_run(rng, depth):
+    kept = [Waits(rng, depth, nests=True).greenlet]
+    asyncio.get_running_loop().call_later(rng.random() * 0.002, kept.clear)
+    sync(rng, depth + 1)
+
+
+async def outlives_its_loop(rng, depth):
+    kept = []
+
+    async def sleeps():
+        kept.append(Waits(rng, depth))
+        with contextlib.suppress(RuntimeError):
+            asyncio.run(asyncio.Event().wait())
+
+    async def starts():
+        task = asyncio.create_task(sleeps())
+        while not kept:
+            await asyncio.sleep(0)
+        await work(rng, depth + 1)
+        return task
+
+    def runs_and_closes():
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(starts())
+        finally:
+            loop.close()
+
+    def in_a_greenlet():
+        try:
+            runs_and_closes()
+        except (asyncio.CancelledError, Exception) as exc:
+            check(exc)
+        if rng.random() < 0.5:
+            await_parent(asyncio.sleep(rng.random() * 0.002))
+
+    if rng.random() < 0.5:
+        runs_and_closes()
+    else:
+        await spawn(in_a_greenlet)
+    await asyncio.sleep(rng.random() * 0.002)
+    if on_the_loops_stack():
+        for waits in kept:
+            waits.ends(1, (waits.value, 1))
+
+
+async def given_another_parent(rng, depth):
+    above, below = Waits(rng, depth), Waits(rng, depth)
+    await work(rng, depth + 1)
+    if not on_the_loops_stack():
+        return
+    above.greenlet.parent = below.greenlet
+    if rng.random() < 0.3:
+        await asyncio.sleep(rng.random() * 0.002)
+        below.greenlet.parent = greenlet.getcurrent()
+    if rng.random() < 0.5:
+        above.ends(1, (below.value, (above.value, 1)))
+    else:
+        with contextlib.suppress(Boom):
+            fault(f"what was thrown into a greenlet came out as {above.greenlet.throw(Boom())!r}")
+
+
 def on_the_loops_stack():
     current = greenlet.getcurrent()
     return current.parent is None or type(current) is not greenlet.greenlet
@@ -237,7 +344,7 @@ def in_greenlet(rng, depth):
 
 async def work(rng, depth):
     loop = asyncio.get_running_loop()
-    kind = rng.randrange(24) if depth <= 5 else rng.randrange(4)
+    kind = rng.randrange(kinds[0]) if depth <= 5 else rng.randrange(4)
     if kind == 0:
         _core._check()
     elif kind == 1:
@@ -321,6 +428,14 @@ async def work(rng, depth):
         local.__dict__.setdefault("kept", []).append(Kept(rng, depth))
     elif kind == 23:
         use_kept(rng)
+    elif kind == 24 or kind == 25:
+        await let_go_by_a_thread(rng, depth)
+    elif kind == 26:
+        await let_go_amid_a_run(rng, depth)
+    elif (kind == 27 or kind == 28) and depth < 4:
+        await outlives_its_loop(rng, depth)
+    elif kind == 29:
+        await given_another_parent(rng, depth)
     return 0
 
 
@@ -408,19 +523,22 @@ def programs():
         watch.daemon = True
         watch.start()
         futures.clear()
+        kinds[:] = [30 if seed >= HOSTILE else 24]
         top_level_error = None
         try:
             if MODE == "adopted":
                 loop = Adopted()
                 try:
-                    loop.run_until_complete(program(random.Random(seed), seed >= UNLUCKY))
+                    loop.run_until_complete(program(random.Random(seed), UNLUCKY <= seed < HOSTILE))
                 finally:
                     loop.close()
             else:
-                asyncio.run(program(random.Random(seed), seed >= UNLUCKY), debug=MODE == "debug")
+                asyncio.run(program(random.Random(seed), UNLUCKY <= seed < HOSTILE), debug=MODE == "debug")
         except BaseException as exc:
             # 3.10 does not tell a cancelled finalizer's run from one that has cancelled itself (docs/limits.md)
-            if not (seed >= UNLUCKY and sys.version_info < (3, 11) and isinstance(exc, asyncio.CancelledError)):
+            if not (
+                UNLUCKY <= seed < HOSTILE and sys.version_info < (3, 11) and isinstance(exc, asyncio.CancelledError)
+            ):
                 top_level_error = repr(exc)
         local.__dict__.pop("kept", None)
         join_threads()

@@ -41,10 +41,22 @@ def test_nothing_breaks_where_garbage_nests(mode):
     run(1_000_000, 1_000_008, mode)
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("mode", [m for m in MODES if m != "eager"])
+def test_nothing_breaks_where_greenlets_outlive_what_they_stand_on(mode):
+    run(2_000_000, 2_000_010, mode)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_breaks_in_many_programs(mode):
     run(1000, 1400, mode)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", [m for m in MODES if m != "eager"])
+def test_nothing_breaks_in_many_programs_whose_greenlets_outlive_what_they_stand_on(mode):
+    run(2_001_000, 2_001_300, mode)
 
 
 def test_a_program_that_hangs_tells_what_it_waits_for(tmp_path):
