@@ -1,4 +1,4 @@
-"""Each program of the documentation about MCP gives the output that it says, on both lines of the SDK."""
+"""Each program of the documentation about MCP gives the output that it says, and no traceback, on both lines of the SDK."""
 
 from __future__ import annotations
 
@@ -33,3 +33,4 @@ def test_a_program_prints_what_it_says(program, tmp_path):
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
     result = forked.COMMANDS.run(command, timeout=110, env=environment, cwd=program.parent)
     assert (result.returncode, result.stdout.splitlines()) == (0, expected), result.stderr
+    assert "Traceback" not in result.stderr

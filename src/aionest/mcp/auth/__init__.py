@@ -5,6 +5,7 @@ Contract: secrets leave this package only to the transport that sends them. ``oa
 
 from __future__ import annotations
 
+from . import quiet as _quiet  # noqa: F401 - for what it does to a logger of the SDK
 from .redact import Secrets, watch_logs
 from .tokens import KeyringTokenStore, Store, TokenStore, chosen
 from .trust import Trust, was_only_found, would_start
