@@ -155,6 +155,26 @@ fiber_set_context(PyObject *self, PyObject *context, void *unused)
     return rc;
 }
 
+/* Where the stack hangs that ours stand for: None, as on asyncio, where a loop runs on the thread's first one. greenlet itself
+ * does not ask here where to go. */
+static PyObject *
+fiber_get_parent(PyObject *self, void *unused)
+{
+    PyObject *at = Py_NewRef(self);
+    while (at != NULL && an_fiber_is_ours(at)) {
+        Py_SETREF(at, an_fiber_parent(at));
+    }
+    PyObject *parent = at == NULL ? NULL : an_fiber_parent(at);
+    Py_XDECREF(at);
+    return parent == NULL ? Py_NewRef(Py_None) : parent;
+}
+
+static int
+fiber_set_parent(PyObject *self, PyObject *parent, void *unused)
+{
+    return Py_TYPE(an_st->greenlet_parent)->tp_descr_set(an_st->greenlet_parent, self, parent);
+}
+
 static int
 fiber_bool(PyObject *self)
 {
@@ -195,6 +215,7 @@ static PyMethodDef fiber_methods[] = {
 static PyGetSetDef fiber_getset[] = {
     {"gr_context", fiber_get_context, fiber_set_context, NULL, NULL},
     {"dead", fiber_get_dead, NULL, NULL, NULL},
+    {"parent", fiber_get_parent, fiber_set_parent, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -231,6 +252,7 @@ an_fiber_init(void)
     if (module == NULL || (an_st->type_fiber = PyType_FromSpecWithBases(&spec, (PyObject *)base)) == NULL ||
         (an_st->greenlet_throw = PyObject_GetAttrString((PyObject *)base, "throw")) == NULL ||
         (an_st->greenlet_context = PyObject_GetAttrString((PyObject *)base, "gr_context")) == NULL ||
+        (an_st->greenlet_parent = PyObject_GetAttrString((PyObject *)base, "parent")) == NULL ||
         (an_st->greenlet_settrace = PyObject_GetAttrString(module, "settrace")) == NULL ||
         (an_st->greenlet_gettrace = PyObject_GetAttrString(module, "gettrace")) == NULL) {
         Py_XDECREF(module);

@@ -90,7 +90,8 @@
     X(sigint_handler) X(kw_context) X(context_alias) X(kw_loop) X(kw_task_name) X(kw_task_context)  \
     X(eager_code) X(task_set_name) X(modules) X(meta_path) X(imports_finder) X(imports_look)                            \
     X(future_kwargs) X(hub_main) X(hub_start) X(tramp_main)  \
-    X(type_fiber) X(greenlet_throw) X(greenlet_context) X(greenlet_settrace) X(greenlet_gettrace) X(foreign_tracer)       \
+    X(type_fiber) X(greenlet_throw) X(greenlet_context) X(greenlet_parent) X(greenlet_settrace)              \
+    X(greenlet_gettrace) X(foreign_tracer)                                                                             \
     X(o_data_received_ready) X(o_transport_write) X(o_max_size) X(stock_get_loop) X(stock_select) X(stock_run)
 /* clang-format on */
 
