@@ -200,6 +200,11 @@ def test_a_file_that_the_app_is_to_use_must_be_there(home):
     assert r.returncode == 1 and "no such file" in r.stderr
 
 
+def test_a_misspelt_option_of_the_app_is_told_by_us_not_by_streamlit(home):
+    r = aionest(home, "app", "--prot", "8600")
+    assert r.returncode == 1 and "no option '--prot'; did you mean '--port'?" in r.stderr
+
+
 @pytest.mark.parametrize("moment", ["started", "importing", "ready for it"])
 def test_ctrl_c_in_the_first_moments_of_the_app_is_clean(home, moment):
     support.needs("streamlit")

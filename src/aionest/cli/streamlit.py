@@ -13,6 +13,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from . import suggest
 from .output import Refused
 
 if TYPE_CHECKING:
@@ -27,11 +28,23 @@ DEFAULTS = {
 }
 
 
+_OWN = ("--config", "--port", "--host", "--browser", "--no-browser", "--help")
+
+
+def _check(options: list[str]) -> None:
+    """Streamlit's options have a dot in their names, so one without is a misspelt one of ours; Streamlit would not know which."""
+    for one in options:
+        name = one.partition("=")[0]
+        if name.startswith("--") and "." not in name:
+            raise Refused(f"no option {name!r}{suggest.hint(name, _OWN)}")
+
+
 def start(config: Path | None, port: int | None, host: str | None, browser: bool, options: list[str]) -> None:
     """Does not come back.
 
-    :raises Refused: there is no Streamlit, or no such file.
+    :raises Refused: there is no Streamlit, no such file, or an option that neither has.
     """
+    _check(options)
     if importlib.util.find_spec("streamlit") is None or importlib.util.find_spec("mcp") is None:
         raise Refused('the app needs Streamlit and the MCP SDK: pip install "aionest[app]"')
     if config is not None:
