@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from .._json import Json, JsonObject
 from ..errors import Unanswerable
-from ..tools.patterns import has_patterns, safe
+from ..tools.patterns import needs_care, of_one_draft, safe
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -32,8 +32,10 @@ def _registry() -> Registry[bool | Mapping[str, object]]:
 
 
 def bounded(validator: Validator, schema: JsonObject) -> Validator:
-    """In place of the SDK's validator, one that takes linear time for patterns; that itself where there are none."""
-    return safe(type(validator), schema)(schema, registry=_registry()) if has_patterns(schema) else validator
+    """In place of the SDK's validator, one that takes bounded time; that itself where it does so, too."""
+    if not needs_care(schema):
+        return validator
+    return safe(type(validator), schema)(of_one_draft(schema), registry=_registry())
 
 
 def compiled(name: str, schema: JsonObject) -> Validator:
@@ -56,7 +58,7 @@ def check(validator: Validator, name: str, value: Mapping[str, Json]) -> None:
 
     try:
         error = best_match(validator.iter_errors(value))
-    except Unresolvable as exc:
+    except (Unresolvable, RecursionError) as exc:
         raise Unanswerable(f"Invalid schema for tool {name}: {exc}") from exc
     if error is not None:
         raise Unanswerable(f"Invalid structured content returned by tool {name}: {error}") from error

@@ -1,7 +1,8 @@
-"""Patterns of schemas, which servers write: looked for in linear time.
+"""What takes bounded time of schemas, which servers write: patterns are looked for in linear time, references followed so often.
 
 Python's own engine may take hours for a few letters, holds the interpreter meanwhile, and cannot be stopped. Here pydantic's does
-the work. It does not know lookarounds and references back: what has these is the server's to check, as it does in any case.
+the work. It does not know lookarounds and references back: what has these is the server's to check, as it does in any case. So is
+what takes more references: forty definitions, each of which names the next one twice, are followed a million million times.
 
 Contract: pure functions. Raises ``re.error`` for what is no pattern in either engine.
 """
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
@@ -18,6 +20,20 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
+
+
+MOST = 10_000  # references that are followed to check one value
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+class _Effort(threading.local):
+    """Of the value that this thread checks at the moment."""
+
+    at_work = False
+    left = 0
+
+
+_effort = _Effort()
 
 
 @functools.lru_cache(maxsize=256)
@@ -95,22 +111,70 @@ def _has(schema: object, word: str) -> bool:
     return isinstance(schema, list) and any(_has(one, word) for one in schema)
 
 
+def _counted(follow: Callable[..., Iterator[ValidationError] | None]) -> Callable[..., Iterator[ValidationError]]:
+    """A keyword that is a reference, followed as long as there is time."""
+
+    def reference(*given: object) -> Iterator[ValidationError]:
+        _effort.left -= 1
+        if _effort.left >= 0:
+            yield from follow(*given) or ()
+
+    return reference
+
+
+def _limited(find: Callable[..., Iterator[ValidationError]]) -> Callable[..., Iterator[ValidationError]]:
+    """A validator's ``iter_errors``, with its count of references."""
+
+    def iter_errors(*given: object) -> Iterator[ValidationError]:
+        if _effort.at_work:  # for a part of a value
+            yield from find(*given)
+            return
+        _effort.at_work, _effort.left = True, MOST
+        try:
+            yield from find(*given)
+        finally:
+            _effort.at_work = False
+
+    return iter_errors
+
+
 def safe(draft: type[Validator], schema: object) -> type[Validator]:
-    """A draft's validator that looks for patterns as this module does."""
+    """A draft's validator that takes bounded time, as this module says. For a schema ``of_one_draft``."""
     import jsonschema
 
     changed: dict[str, object] = {"pattern": _pattern}
+    for name in _REFERENCES:
+        if name in draft.VALIDATORS:
+            changed[name] = _counted(draft.VALIDATORS[name])
     if _has(schema, "patternProperties"):
         changed |= {"patternProperties": _pattern_properties, "additionalProperties": _additional_properties}
         if "unevaluatedProperties" in draft.VALIDATORS:  # it looks for them itself
             changed["unevaluatedProperties"] = lambda *_: ()
     made: type[Validator] = jsonschema.validators.extend(draft, changed)  # type: ignore[no-untyped-call]
+    made.iter_errors = _limited(made.iter_errors)  # type: ignore[method-assign]
     return made
 
 
-def has_patterns(schema: object) -> bool:
-    """Does it have any?"""
-    return _has(schema, "pattern") or _has(schema, "patternProperties")
+def of_one_draft(schema: dict[str, object]) -> dict[str, object]:
+    """The schema without what has a part of it checked by the library's own validator of another draft."""
+
+    def inner(value: object, top: bool) -> object:
+        if isinstance(value, dict):
+            return {
+                key: one if key in ("const", "enum", "default", "examples") else inner(one, False)
+                for key, one in value.items()
+                if top or key != "$schema" or not isinstance(one, str)
+            }
+        return [inner(one, False) for one in value] if isinstance(value, list) else value
+
+    found = inner(schema, True)
+    assert isinstance(found, dict)
+    return found
 
 
-__all__ = ["has_patterns", "is_in", "safe"]
+def needs_care(schema: object) -> bool:
+    """Does it have patterns, or references?"""
+    return any(_has(schema, word) for word in ("pattern", "patternProperties", *_REFERENCES))
+
+
+__all__ = ["is_in", "needs_care", "of_one_draft", "safe"]

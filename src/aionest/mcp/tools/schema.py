@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .patterns import has_patterns, safe
+from .patterns import needs_care, of_one_draft, safe
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -34,8 +34,8 @@ def validator_of(schema: dict[str, object]) -> Validator:
         except jsonschema.SchemaError as exc:
             first = first or exc
             continue
-        if has_patterns(schema):
-            draft = safe(draft, schema)
+        if needs_care(schema):
+            return safe(draft, schema)(of_one_draft(schema), registry=REGISTRY)
         return draft(schema, registry=REGISTRY)
     assert first is not None
     raise first
@@ -101,21 +101,35 @@ def resolved(schema: object, root: dict[str, object]) -> dict[str, object]:
     return {}
 
 
-def parts(schema: object, root: dict[str, object], depth: int = 0) -> list[dict[str, object]]:
-    """A schema and all that it is made of by allOf, anyOf and oneOf."""
+def _mark(schema: object) -> object:
+    """What tells that a part was looked at before: it has nothing new to say, and could be there in circles."""
+    reference = schema.get("$ref") if isinstance(schema, dict) and len(schema) == 1 else None
+    return reference if isinstance(reference, str) else id(schema)
+
+
+def parts(
+    schema: object, root: dict[str, object], depth: int = 0, seen: set[object] | None = None
+) -> list[dict[str, object]]:
+    """A schema and all that it is made of by allOf, anyOf and oneOf, each once."""
     own = resolved(schema, root)
     found = [own]
+    seen = {_mark(schema)} if seen is None else seen
     for key in ("allOf", "anyOf", "oneOf"):
         inner = own.get(key)
         if isinstance(inner, list) and depth < DEPTH // 4:
             for part in inner:
-                found += parts(part, root, depth + 1)
+                if _mark(part) not in seen:
+                    seen.add(_mark(part))
+                    found += parts(part, root, depth + 1, seen)
     return found
 
 
-def kinds(schema: object, root: dict[str, object], depth: int = 0) -> list[tuple[str, dict[str, object]]]:
+def kinds(
+    schema: object, root: dict[str, object], depth: int = 0, seen: set[object] | None = None
+) -> list[tuple[str, dict[str, object]]]:
     """What a value may be: (type, or "values" or "any") with the schema that says so."""
     own = resolved(schema, root)
+    seen = {_mark(schema)} if seen is None else seen
     found: list[tuple[str, dict[str, object]]] = []
     if isinstance(own.get("enum"), list) or "const" in own:
         found.append(("values", own))
@@ -127,7 +141,9 @@ def kinds(schema: object, root: dict[str, object], depth: int = 0) -> list[tuple
         for key in ("anyOf", "oneOf", "allOf"):
             inner = own.get(key)
             for part in inner if isinstance(inner, list) else ():
-                found += kinds(part, root, depth + 1)
+                if _mark(part) not in seen:
+                    seen.add(_mark(part))
+                    found += kinds(part, root, depth + 1, seen)
         concrete = [kind for kind in found if kind[0] != "any"]
         found = concrete or found
     if not found:
@@ -170,16 +186,16 @@ def _properties(schema: object, root: dict[str, object]) -> dict[str, tuple[obje
     always = {name for part in (own, *joined) for name in _required(part)}
     found: dict[str, tuple[list[object], bool]] = {}
     for part in every:
-        inner = part.get("properties")
+        inner, needed = part.get("properties"), _required(part)
         for name, one in inner.items() if isinstance(inner, dict) else ():
             schemas, optional = found.get(name, ([], False))
-            found[name] = ([*schemas, one], optional or (name not in always and name not in _required(part)))
+            found[name] = ([*schemas, one], optional or (name not in always and name not in needed))
     return {
         name: (schemas[0] if len(schemas) == 1 else {"anyOf": schemas}, optional)
         for name, (schemas, optional) in found.items()
     }
 
 
-def _required(schema: dict[str, object]) -> list[object]:
+def _required(schema: dict[str, object]) -> set[str]:
     names = schema.get("required")
-    return names if isinstance(names, list) else []
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
