@@ -58,26 +58,26 @@ async def readable(response: HTTP.Response) -> None:
 
 class _Layer(HTTP.AsyncByteStream):
     def __init__(self, inner: HTTP.AsyncByteStream) -> None:
-        self._inner = inner
+        self.inner = inner
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
 class _Decoded(_Layer):
     def __init__(self, inner: HTTP.AsyncByteStream, encoding: str) -> None:
         super().__init__(inner)
-        self._encoding = encoding
+        self.encoding = encoding
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        decoder, begun = zlib.decompressobj(_BITS[self._encoding]), False
-        async for data in self._inner:
+        decoder, begun = zlib.decompressobj(_BITS[self.encoding]), False
+        async for data in self.inner:
             while not decoder.eof:
                 try:
                     piece = decoder.decompress(data, PIECE)
                 except zlib.error as exc:
-                    if begun or self._encoding != "deflate":
-                        raise HTTP.DecodingError(f"it is no {self._encoding}: {exc}") from exc
+                    if begun or self.encoding != "deflate":
+                        raise HTTP.DecodingError(f"it is no {self.encoding}: {exc}") from exc
                     decoder, begun = zlib.decompressobj(-zlib.MAX_WBITS), True  # as some servers mean it
                     continue
                 begun = begun or bool(data)
@@ -92,13 +92,13 @@ class _Decoded(_Layer):
 class _Bounded(_Layer):
     def __init__(self, inner: HTTP.AsyncByteStream, limit: int, tell: bool) -> None:
         super().__init__(inner)
-        self._limit, self._tell = limit, tell
+        self.limit, self.tell = limit, tell
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = self._limit
-        async for chunk in self._inner:
-            if len(chunk) > left and self._tell:
-                raise HTTP.DecodingError(f"it is longer than {self._limit >> 20} MiB")
+        left = self.limit
+        async for chunk in self.inner:
+            if len(chunk) > left and self.tell:
+                raise HTTP.DecodingError(f"it is longer than {self.limit >> 20} MiB")
             yield chunk[:left]
             left -= len(chunk)
             if left < 0:
@@ -108,10 +108,10 @@ class _Bounded(_Layer):
 class _Unreadable(_Layer):
     def __init__(self, inner: HTTP.AsyncByteStream, why: str) -> None:
         super().__init__(inner)
-        self._why = why
+        self.why = why
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        raise HTTP.DecodingError(self._why)
+        raise HTTP.DecodingError(self.why)
         yield b""
 
 
