@@ -33,7 +33,8 @@ from ..config import FormatError, read_text
 from ..errors import AuthError
 from ..sdk import V2, dump
 from ..sdk.decoding import ENCODINGS, readable
-from ..sdk.line import HTTP, OAuthFlowError
+from ..sdk.line import HTTP
+from .quiet import about_login, is_quoted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -274,12 +275,6 @@ def token_key(config: ServerConfig) -> str:
     return f"{wanted.type} {wanted.text('client_id') or ''} {config.url}"
 
 
-def _about_login(exc: Exception) -> Exception:
-    """What a login has failed with, as an error of a login: a key that is none, an answer with a number out of all bounds."""
-    known = (AuthError, OAuthFlowError, HTTP.HTTPError, OSError)
-    return exc if isinstance(exc, known) else AuthError(f"the login has failed: {type(exc).__name__}: {exc}")
-
-
 class _Told(_Provider):
     """The SDK's provider, with failures told at once."""
 
@@ -297,9 +292,9 @@ class _Told(_Provider):
         except StopAsyncIteration:
             await self._is_through()
         except Exception as exc:
-            told = _about_login(exc)
+            told = about_login(exc)
             self.on_failed(told)
-            raise told from (None if told is exc else exc)
+            raise told from (None if told is exc or is_quoted(exc) else exc)
         finally:
             await flow.aclose()
 

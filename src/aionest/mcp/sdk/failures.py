@@ -147,7 +147,8 @@ def classify(exc: BaseException, but: BaseException | None = None) -> tuple[Fail
             found = look(part)
             if found is not None:
                 return found, part
-    return Failure.OTHER, exc
+    # what groups hold says more than that they hold it
+    return Failure.OTHER, next((part for part in parts if not getattr(part, "exceptions", ())), exc)
 
 
 def explain(exc: BaseException, server: str, tail: str = "", but: BaseException | None = None) -> ToolsError:
