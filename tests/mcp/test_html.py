@@ -79,9 +79,9 @@ def test_a_picture_a_sound_and_a_text_are_shown():
         {"type": "image", "mimeType": "image/png", "data": PICTURE},
         {"type": "audio", "mimeType": "audio/wav", "data": PICTURE},
     ]
-    reader = read(ToolResult(blocks, server="s", tool="t", duration=0.5)._repr_html_())
+    reader = read(ToolResult(blocks, server="s", tool="s__t", duration=0.5)._repr_html_())
     assert [tag for tag, attributes in reader.tags if "src" in attributes] == ["img", "audio"]
-    assert "two\nlines" in reader.said and "done in 500 ms s.t" in reader.said
+    assert "two\nlines" in reader.said and "done in 500 ms s__t" in reader.said
     assert "failed" in read(ToolResult(blocks, is_error=True)._repr_html_()).said
 
 
