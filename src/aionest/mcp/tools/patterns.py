@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 
 MOST = 10_000  # references that are followed to check one value
+NESTED = (
+    50  # of them, one in another: the library must not come near Python's limit, where one that is not Python's aborts
+)
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -31,6 +34,9 @@ class _Effort(threading.local):
 
     at_work = False
     left = 0
+
+    def __init__(self) -> None:
+        self.under_way: list[tuple[int, int]] = []  # for each reference, in which schema it is and what is checked
 
 
 _effort = _Effort()
@@ -112,12 +118,22 @@ def _has(schema: object, word: str) -> bool:
 
 
 def _counted(follow: Callable[..., Iterator[ValidationError] | None]) -> Callable[..., Iterator[ValidationError]]:
-    """A keyword that is a reference, followed as long as there is time."""
+    """A keyword that is a reference, followed as long as there is time. :raises RecursionError: in circles."""
 
-    def reference(*given: object) -> Iterator[ValidationError]:
+    def reference(validator: object, to: object, value: object, schema: object) -> Iterator[ValidationError]:
         _effort.left -= 1
-        if _effort.left >= 0:
-            yield from follow(*given) or ()
+        here, under_way = (id(schema), id(value)), _effort.under_way
+        if _effort.left < 0:
+            return
+        if len(under_way) >= NESTED:
+            if here in under_way:
+                raise RecursionError("its references lead in circles")
+            return
+        under_way.append(here)
+        try:
+            yield from follow(validator, to, value, schema) or ()
+        finally:
+            under_way.pop()
 
     return reference
 
