@@ -16,6 +16,7 @@ crash).
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -39,6 +40,7 @@ calls = 0
 extra: list[dict] = []
 cancelled: set = set()
 asked: dict = {}
+questions = itertools.count(1)  # calls are threads, and two must not ask under the same number
 
 
 def send(message: dict) -> None:
@@ -157,7 +159,7 @@ def call(name: str, arguments: dict, token: object, request: object) -> dict:
     if name == "ask":
         import queue
 
-        number, reply = f"ask-{calls}", queue.Queue()
+        number, reply = f"ask-{next(questions)}", queue.Queue()
         asked[number] = reply
         send({"id": number, "method": arguments["method"], "params": arguments.get("params") or {}})
         return text(json.dumps(reply.get(timeout=60)))
