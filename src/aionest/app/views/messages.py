@@ -53,7 +53,7 @@ def messages() -> None:
     left, middle, right = st.columns([2, 2, 3])
     servers = sorted({one.server for one in kept})
     server = left.selectbox("Server", [ALL, *servers], key="messages of", format_func=for_cell)
-    way = middle.selectbox("Way", list(WAYS), key="messages way")
+    way = middle.selectbox("Direction", list(WAYS), key="messages way")
     words = right.text_input("Contains", placeholder="A method, a tool, a word", key="messages with").strip().lower()
     found = [
         line
