@@ -245,6 +245,25 @@ def test_a_forked_child_leaves_a_portals_loop_of_uvloops_alone(child):
 
 
 @needs_fork
+@pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="no uvloop here")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_portal_starts_processes_under_uvloops_policy(child, when):
+    assert child(
+        f"""
+        import uvloop, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        async def status():
+            return await (await asyncio.create_subprocess_exec("sh", "-c", "exit 3")).wait()
+        p = Portal()
+        if {when!r} == "after":
+            p.call(asyncio.sleep, 0)
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        print(p.call(status))
+        p.close()
+    """
+    ) == ["3"]
+
+
 def test_what_the_parent_holds_is_gone_in_the_child_and_stays_in_the_parent(child):
     assert child(
         """

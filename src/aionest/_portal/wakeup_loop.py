@@ -8,9 +8,18 @@ import select
 import sys
 
 from .. import _core
+from .._scopes import subprocesses
 
 
-class EventfdLoop(asyncio.SelectorEventLoop):
+class PortalLoop(asyncio.SelectorEventLoop):
+    """It starts child processes under any policy; uvloop's, for one, has nothing for asyncio's own loops before Python 3.14."""
+
+    async def _make_subprocess_transport(self, *args: object, **kwargs: object) -> object:
+        subprocesses.watch_children()
+        return await super()._make_subprocess_transport(*args, **kwargs)  # type: ignore[misc]
+
+
+class EventfdLoop(PortalLoop):
     """Woken by an eventfd instead of asyncio's pair of sockets: a third less for each call from another thread.
 
     The eventfd is watched edge-triggered, so it need not be read, and behind the selector's back, which ignores events of
@@ -47,4 +56,4 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """A loop that the engine can drive, whatever the policy makes (uvloop's, for one)."""
     if sys.platform == "win32":
         return asyncio.ProactorEventLoop()  # subprocesses need it
-    return EventfdLoop() if _core.LINUX_PATHS and hasattr(os, "eventfd") else asyncio.SelectorEventLoop()
+    return EventfdLoop() if _core.LINUX_PATHS and hasattr(os, "eventfd") else PortalLoop()

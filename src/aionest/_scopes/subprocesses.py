@@ -95,6 +95,12 @@ def get_child_watcher() -> Any:
         return _watcher
 
 
+def watch_children() -> None:
+    """Loops of asyncio's own can start child processes under any policy from now on, whether or not ``apply()`` was called."""
+    if _get_child_watcher is not None and sys.platform != "win32":
+        events.get_child_watcher = get_child_watcher  # type: ignore[attr-defined]
+
+
 def replacements() -> dict[tuple[Any, str], Any]:
     """What takes the place of asyncio's own functions."""
     found = {(_transport, "close"): close, (_transport, "_connect_pipes"): connect_pipes}
