@@ -154,6 +154,7 @@ build/conformance-%-$(TAG)/.ready: $(WHEEL)
 long: WORKERS = 2
 long: $(ENV)/.test
 	@[ -f build/servers/.ready ] || tools/get-servers.sh build/servers $(PYTHON) || [ $$? = 3 ]
+	$(INSTALL) $(ENV) --group long
 	@mkdir -p $(or $(AIONEST_SCREENSHOTS),build/screenshots)
 	AIONEST_SCREENSHOTS=$(or $(AIONEST_SCREENSHOTS),$(CURDIR)/build/screenshots) \
 	AIONEST_SERVERS=$(if $(shell command -v npm),$(CURDIR)/build/servers) $(PYTEST) tests -m long $(call LIMIT,900) $(ARGS)

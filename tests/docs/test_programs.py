@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
 import forked
+import psutil
 import pytest
 import support
 
@@ -39,6 +42,7 @@ EXPECTED = {
     "recipes/flask_view.py": ["ONE TWO THREE", "session closed"],
     "recipes/notebook.py": ["ONE", "TWO THREE", "session closed"],
     "recipes/playwright_page.py": ["ONE", "['TWO', 'THREE']", "CLOSED"],
+    "recipes/ray_actors.py": ["Buy milk and bread", "2"],
     "recipes/session.py": [],
     "recipes/sqlalchemy_events.py": ["apple 5 10", "fig 3 6", "6"],
     "recipes/sync_callback.py": ["ONE", "others went on", "session closed"],
@@ -51,10 +55,11 @@ NEEDS = {
     "recipes/django_view.py": ["django"],
     "recipes/flask_view.py": ["flask"],
     "recipes/playwright_page.py": ["playwright"],
+    "recipes/ray_actors.py": ["ray", "mcp"],
     "recipes/sqlalchemy_events.py": ["sqlalchemy", "aiosqlite"],
     "scopes/three_runs.py": ["mcp"],
 }
-LONG = {"recipes/playwright_page.py"}  # starts a browser
+LONG = {"recipes/playwright_page.py", "recipes/ray_actors.py"}  # they start a browser, and a node of Ray
 
 # programs that end in an error: what it says, what cures it (a line at the top, or another program), and what is printed then
 APPLY = "aionest.apply()"
@@ -158,6 +163,16 @@ def test_each_is_shown_in_the_documentation():
         assert f"docs_src/{path.relative_to(PROGRAMS).as_posix()}" in pages, path
 
 
+@contextlib.contextmanager
+def node_of_ray():
+    """Where one may keep its files; they and its processes are gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # short: sockets are in there
+        yield {"HOME": folder, "RAY_TMPDIR": folder}
+        support.eventually(
+            lambda: not any(folder in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
+        )
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in sorted(EXPECTED)]
 )
@@ -170,6 +185,9 @@ def test_program(name, request):
     path = PROGRAMS / name
     if name in FORKED:
         result = request.getfixturevalue("fork")(path.read_text(), cwd=path.parent)
+    elif name == "recipes/ray_actors.py":
+        with node_of_ray() as env:
+            result = run([sys.executable, path.name], cwd=path.parent, env=env)
     else:
         result = run([sys.executable, path.name], cwd=path.parent)
     assert result.returncode == 0, result.stderr
