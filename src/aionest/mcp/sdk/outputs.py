@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from .._json import Json, JsonObject
 from ..errors import Unanswerable
-from ..tools.patterns import needs_care, of_one_draft, safe
+from ..tools import patterns
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -33,9 +33,7 @@ def _registry() -> Registry[bool | Mapping[str, object]]:
 
 def bounded(validator: Validator, schema: JsonObject) -> Validator:
     """In place of the SDK's validator, one that takes bounded time; that itself where it does so, too."""
-    if not needs_care(schema):
-        return validator
-    return safe(type(validator), schema)(of_one_draft(schema), registry=_registry())
+    return patterns.bounded(validator, schema, _registry())
 
 
 def compiled(name: str, schema: JsonObject) -> Validator:

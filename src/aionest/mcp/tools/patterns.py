@@ -20,12 +20,11 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
+    from referencing import Registry
 
 
 MOST = 10_000  # references that are followed to check one value
-NESTED = (
-    50  # of them, one in another: the library must not come near Python's limit, where one that is not Python's aborts
-)
+NESTED = 50  # of them, one in another: near Python's own limit what the library has in Rust aborts
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -154,8 +153,8 @@ def _limited(find: Callable[..., Iterator[ValidationError]]) -> Callable[..., It
     return iter_errors
 
 
-def safe(draft: type[Validator], schema: object) -> type[Validator]:
-    """A draft's validator that takes bounded time, as this module says. For a schema ``of_one_draft``."""
+def _safe(draft: type[Validator], schema: object) -> type[Validator]:
+    """A draft's validator that takes bounded time, as this module says. For a schema ``_of_one_draft``."""
     import jsonschema
 
     changed: dict[str, object] = {"pattern": _pattern}
@@ -171,7 +170,7 @@ def safe(draft: type[Validator], schema: object) -> type[Validator]:
     return made
 
 
-def of_one_draft(schema: dict[str, object]) -> dict[str, object]:
+def _of_one_draft(schema: dict[str, object]) -> dict[str, object]:
     """The schema without what has a part of it checked by the library's own validator of another draft."""
 
     def inner(value: object, top: bool) -> object:
@@ -188,9 +187,13 @@ def of_one_draft(schema: dict[str, object]) -> dict[str, object]:
     return found
 
 
-def needs_care(schema: object) -> bool:
-    """Does it have patterns, or references?"""
-    return any(_has(schema, word) for word in ("pattern", "patternProperties", *_REFERENCES))
+def bounded(
+    validator: Validator, schema: dict[str, object], registry: Registry[bool | Mapping[str, object]]
+) -> Validator:
+    """In place of a validator for a schema, one that takes bounded time; that itself where it does so, too."""
+    if not any(_has(schema, word) for word in ("pattern", "patternProperties", *_REFERENCES)):
+        return validator
+    return _safe(type(validator), schema)(_of_one_draft(schema), registry=registry)
 
 
-__all__ = ["is_in", "needs_care", "of_one_draft", "safe"]
+__all__ = ["bounded", "is_in"]

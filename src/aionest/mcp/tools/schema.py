@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .patterns import needs_care, of_one_draft, safe
+from .patterns import bounded
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -34,9 +34,7 @@ def validator_of(schema: dict[str, object]) -> Validator:
         except jsonschema.SchemaError as exc:
             first = first or exc
             continue
-        if needs_care(schema):
-            return safe(draft, schema)(of_one_draft(schema), registry=REGISTRY)
-        return draft(schema, registry=REGISTRY)
+        return bounded(draft(schema, registry=REGISTRY), schema, REGISTRY)
     assert first is not None
     raise first
 
