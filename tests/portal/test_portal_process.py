@@ -264,6 +264,7 @@ def test_a_portal_starts_processes_under_uvloops_policy(child, when):
     ) == ["3"]
 
 
+@needs_fork
 def test_what_the_parent_holds_is_gone_in_the_child_and_stays_in_the_parent(child):
     assert child(
         """
