@@ -35,7 +35,7 @@ ENV := build/env-$(TAG)
 PY := $(ENV)/bin/python
 WHEEL := build/wheel-$(TAG)/.built
 C_SOURCES := $(wildcard src/core/*.[ch]) src/core/meson.build meson.build meson.options
-SOURCES := $(C_SOURCES) $(shell find src/aionest -name '*.py' -o -name '*.pyi' -o -name py.typed) pyproject.toml tools/backend.py
+SOURCES := $(C_SOURCES) $(shell find src/_aionest_script.py src/aionest -name '*.py' -o -name '*.pyi' -o -name py.typed) pyproject.toml tools/backend.py
 INSTALL := tools/install.sh
 # where it is set, as in many images of containers, each process compiles every module that it imports: a test of the
 # command line takes twice as long

@@ -14,7 +14,7 @@ for source in "${sources[@]}"; do
   x86_64-w64-mingw32-gcc "${flags[@]}" -c "$source" -o "$objects/$(basename "$source" .c).o" &
 done
 while [ -n "$(jobs -p)" ]; do wait -n; done
-cp -r src/aionest "$site/"
+cp -r src/aionest src/_aionest_script.py "$site/"
 find "$site/aionest" -name __pycache__ -prune -exec rm -r {} +
 x86_64-w64-mingw32-gcc -shared -static-libgcc -o "$site/aionest/_core.cp${version/./}-win_amd64.pyd" "$objects"/*.o \
   "$py/libs/python${version/./}.lib"

@@ -227,6 +227,28 @@ def test_ctrl_c_in_the_first_moments_of_the_app_is_clean(home, moment):
     assert process.returncode in (0, 130)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can send itself a Ctrl-C there")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_ctrl_c_while_the_package_is_imported_is_clean(home, ignored):
+    program = f"""if True:
+        import os, signal, sys
+        if {ignored}:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        class Interrupted:
+            def find_spec(name, path=None, target=None):
+                if name == "aionest":
+                    os.kill(os.getpid(), signal.SIGINT)
+        sys.meta_path.insert(0, Interrupted)
+        from _aionest_script import main
+        sys.argv[1:] = ["--version"]
+        main()
+    """
+    r = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, cwd=home
+    )
+    assert r.stderr == "" and (r.returncode, r.stdout != "") == ((0, True) if ignored else (-signal.SIGINT, False)), r
+
+
 def test_port_and_host_are_those_of_streamlit():
     support.needs("streamlit")
     program = """if True:
