@@ -203,13 +203,13 @@ def test_a_request_that_is_put_off_is_made_again_when_the_server_says(load, web,
 
 
 def test_a_date_in_no_zone_is_not_local_time(monkeypatch):
-    from aionest.mcp.transport.client import _moment
+    from aionest.mcp.sdk.deferred import moment
 
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
         for date in ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:00 -0000", "Wed Oct 21 07:28:00 2015"):
-            assert _moment(date) == 1445412480
+            assert moment(date) == 1445412480
     finally:
         monkeypatch.undo()
         time.tzset()

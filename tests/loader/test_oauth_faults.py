@@ -78,10 +78,11 @@ def test_an_answer_that_is_no_token(failed, caplog, token, said):
     assert isinstance(error, AuthError) and said in told
     chain, shown = error, [caplog.text, told]
     while chain is not None:
+        assert len(shown) < 50
         shown.append(f"{chain!r} {chain}")
         chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
     # httpcore and httpx log headers and addresses, never a body
-    assert not any(TOKEN[:12] in one for one in shown)
+    assert not any(TOKEN[:6] in one.lower() for one in shown)
 
 
 def test_what_a_group_holds_is_told(failed):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
@@ -172,6 +172,17 @@ def copy_to_raise(error: ToolsError) -> ToolsError:
     fresh = copy.copy(error)
     fresh.__cause__ = error.__cause__
     return fresh
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def caused(error: E, exc: BaseException | None) -> E:
+    """An error, to be raised, with what it came from; who follows that is not led in circles."""
+    if error not in flatten(exc):
+        error.__cause__ = exc
+    error.__suppress_context__ = True
+    return error
 
 
 _SECRET_IN_URL = re.compile(

@@ -5,7 +5,7 @@ Contract
     login is needed once, and an expired token is renewed without a person.
   * A person is asked only through the ``authorize`` callback of the loader; without one the connection fails and says how to
     log in. The listener is bound to 127.0.0.1, lives for one login and takes one answer.
-  * Whatever fails in a flow is told to ``on_failed`` at once: the SDK's transports log it and leave the request waiting.
+  * What is done around the SDK's flows is in ``flow``, what is kept of a server's tokens in ``storage``.
 
 All of it runs on the portal's loop; the store's methods run in threads. A store that does not answer, such as a keyring that waits
 to be unlocked, holds up nothing but its server's connection; what is to be kept is written to its end.
@@ -18,131 +18,32 @@ import contextlib
 import html
 import importlib
 import inspect
-import logging
-import re
-import time
-import types
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 from .._json import JsonObject
-from .._threads import in_own_thread, in_thread
+from .._threads import in_thread
 from ..config import FormatError, read_text
 from ..errors import AuthError
-from ..sdk import V2, dump
+from ..sdk import V2
 from ..sdk.decoding import ENCODINGS, readable
 from ..sdk.line import HTTP
-from .quiet import about_login, is_quoted
+from .flow import NO_SECRET, Followed, Identity, Public, on
+from .storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-
-    from mcp.client.auth import OAuthClientProvider
-    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
-    from pydantic import BaseModel
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ..config import ServerConfig
+    from .flow import Told
     from .redact import Secrets
     from .tokens import Store
 
-    class _IdentityProvider(HTTP.Auth):
-        """What is relied on of 2.x's ``IdentityAssertionOAuthProvider``."""
-
-        def _build_token_request(self, *args: object, **keywords: object) -> HTTP.Request: ...
-
-    _Provider = OAuthClientProvider
-else:
-    _Provider = _IdentityProvider = object  # the SDK's are added when they are needed: ``_on``
-
-A = TypeVar("A", bound="HTTP.Auth")
-M = TypeVar("M", bound="BaseModel")
-log = logging.getLogger("aionest.mcp")
 LOGIN_TIMEOUT = 300.0  # seconds for a person
 _PATH = "/callback"
-
-
-_SENDABLE = re.compile(r"[!-~]+")
-
-
-class Storage:
-    """The SDK's token storage on a token store."""
-
-    def __init__(self, store: Store, key: str, secrets: Secrets) -> None:
-        self.store = store
-        self.key = key
-        self.secrets = secrets
-        self.given: OAuthClientInformationFull | None = None  # a registration made beforehand
-        self.kept: JsonObject = {}
-        self._told = False  # that nothing can be kept
-
-    async def load(self) -> None:
-        """Read what is kept."""
-        try:
-            found = await in_own_thread(self.store.get, self.key)
-        except Exception as exc:  # a keyring that stays locked
-            self._warn("read", exc)
-            found = None
-        self.kept = found if isinstance(found, dict) else {}
-        self._learn()
-
-    async def _save(self, **values: object) -> None:
-        self.kept = {**self.kept, **values}
-        self._learn()
-        try:
-            self.kept = await in_thread(self._store, values)
-        except Exception as exc:  # a full disk, a home that is read-only, a keyring that stays locked
-            self._warn("store", exc)
-        self._learn()
-
-    def _warn(self, what: str, exc: Exception) -> None:
-        if not self._told:
-            self._told = True
-            said = "cannot %s tokens of %s, so the login ends with this process: %s"
-            log.warning(said, what, self.store, self.secrets.hide(f"{type(exc).__name__}: {exc}"))
-
-    def _store(self, values: Mapping[str, object]) -> JsonObject:
-        """Put these into what is kept there now: another process may have renewed the tokens meanwhile."""
-        there = self.store.get(self.key)
-        kept = {**(there if isinstance(there, dict) and there else self.kept), **values}
-        self.store.set(self.key, kept)
-        return kept
-
-    def _learn(self) -> None:
-        for part in (self.kept.get("tokens"), self.kept.get("client")):
-            for name in ("access_token", "refresh_token", "client_secret"):
-                value = part.get(name) if isinstance(part, dict) else None
-                if isinstance(value, str):
-                    self.secrets.add(value)
-
-    def _model(self, cls: type[M], value: object) -> M | None:
-        if not isinstance(value, dict):
-            return None
-        try:
-            return cls.model_validate(value)
-        except ValueError:  # of another release, or edited: as if it were not there
-            return None
-
-    async def get_tokens(self) -> OAuthToken | None:
-        from mcp.shared.auth import OAuthToken
-
-        return self._model(OAuthToken, self.kept.get("tokens"))
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        if not _SENDABLE.fullmatch(tokens.access_token):
-            raise AuthError("the authorization server gave a token that cannot be sent in a header")
-        expires = time.time() + tokens.expires_in if tokens.expires_in else None
-        await self._save(tokens=dump(tokens), expires=expires)
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        from mcp.shared.auth import OAuthClientInformationFull
-
-        return self.given or self._model(OAuthClientInformationFull, self.kept.get("client"))
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        if self.given is None:
-            await self._save(client=dump(client_info))
+_SIGNED = "private_key_jwt"
 
 
 class Listener:
@@ -232,7 +133,7 @@ def provider(
             return await _client_credentials(config, wanted, storage, on_failed)
         if wanted.type == "identity_assertion":
             return _identity_assertion(config, wanted, storage, on_failed)
-        return _code(config, wanted, storage, authorize, on_failed, on_asking)
+        return await _code(config, wanted, storage, authorize, on_failed, on_asking)
 
     return make
 
@@ -275,104 +176,49 @@ def token_key(config: ServerConfig) -> str:
     return f"{wanted.type} {wanted.text('client_id') or ''} {config.url}"
 
 
-class _Told(_Provider):
-    """The SDK's provider, with failures told at once."""
-
-    on_failed: Callable[[BaseException], None]
-
-    async def _is_through(self) -> None: ...
-
-    async def async_auth_flow(self, request: HTTP.Request) -> AsyncGenerator[HTTP.Request, HTTP.Response]:
-        flow = super().async_auth_flow(request)
-        try:
-            outgoing = await flow.__anext__()
-            while True:
-                response = yield outgoing
-                outgoing = await flow.asend(response)
-        except StopAsyncIteration:
-            await self._is_through()
-        except Exception as exc:
-            told = about_login(exc)
-            self.on_failed(told)
-            raise told from (None if told is exc or is_quoted(exc) else exc)
-        finally:
-            await flow.aclose()
+def _told(made: Told, config: ServerConfig, on_failed: Callable[[BaseException], None]) -> None:
+    made.server, made.on_failed = config.name, on_failed
 
 
-class _Followed(_Told):
-    """The SDK's provider, with stored expiry and metadata, a way to say who one is, and failures told at once."""
-
-    storage: Storage
-    method: str | None = None  # that the configuration wants, for the token endpoint
-
-    async def _initialize(self) -> None:
-        from mcp.shared.auth import OAuthMetadata
-
-        await super()._initialize()
-        kept = self.storage.kept
-        expires = kept.get("expires")
-        if isinstance(expires, (int, float)):
-            self.context.token_expiry_time = expires
-        if self.context.oauth_metadata is None:
-            self.context.oauth_metadata = self.storage._model(OAuthMetadata, kept.get("metadata"))
-
-    async def _exchange_token_authorization_code(self, *args: Any, **keywords: Any) -> HTTP.Request:
-        self._choose_method()
-        return await super()._exchange_token_authorization_code(*args, **keywords)
-
-    async def _refresh_token(self) -> HTTP.Request:
-        self._choose_method()
-        return await super()._refresh_token()
-
-    def _choose_method(self) -> None:
-        """Say who one is as the configuration wants, else, for what was registered beforehand, as the server takes it."""
-        client = self.context.client_info
-        if client is None or (self.method is None and self.storage.given is None):
-            return
-        method = self.method
-        if method is None:
-            supported = getattr(self.context.oauth_metadata, "token_endpoint_auth_methods_supported", None)
-            ways = supported or ["client_secret_basic"]  # which counts where the server does not say
-            order = ("client_secret_basic", "client_secret_post")
-            method = next((one for one in order if one in ways), order[0]) if client.client_secret else "none"
-        if client.token_endpoint_auth_method != method:
-            self.context.client_info = client.model_copy(update={"token_endpoint_auth_method": method})
-
-    async def _is_through(self) -> None:
-        metadata = self.context.oauth_metadata
-        if metadata is not None and self.context.current_tokens is not None:
-            found = dump(metadata)
-            if found != self.storage.kept.get("metadata"):
-                await self.storage._save(metadata=found)
-
-
-def _on(ours: type[A], base: type) -> Callable[..., A]:
-    """Our class on top of one of the SDK's."""
-    return types.new_class(ours.__name__, (ours, base))
-
-
-async def _client_credentials(
-    config: ServerConfig, wanted: Setting, storage: Storage, on_failed: Callable[[BaseException], None]
-) -> _Followed:
-    extension = importlib.import_module("mcp.client.auth.extensions.client_credentials")
-    client = wanted.needed("client_id")
-    options: JsonObject = {"client_id": client}
-    if wanted.text("private_key") or wanted.text("private_key_file"):
-        base = extension.PrivateKeyJWTOAuthProvider
-        signed = extension.SignedJWTParameters(
+async def _signer(config: ServerConfig, wanted: Setting) -> Callable[[str], Awaitable[str]] | None:
+    """What signs who one is, for an audience; None without a key, or where another way is wanted."""
+    method = wanted.text("token_endpoint_auth_method")
+    if not (wanted.text("private_key") or wanted.text("private_key_file")) or method not in (None, _SIGNED):
+        return None
+    client = wanted.text("client_id") or wanted.needed("client_metadata_url")
+    signed = (
+        importlib.import_module("mcp.client.auth.extensions.client_credentials")
+        .SignedJWTParameters(
             issuer=client,
             subject=client,
             signing_key=wanted.text("private_key")
             or await _read(config, wanted.needed("private_key_file"), "the private key"),
             signing_algorithm=wanted.text("signing_algorithm") or "RS256",
         )
-        options["assertion_provider"] = signed.create_assertion_provider()
+        .create_assertion_provider()
+    )
+    audience, issuer = wanted.text("audience"), wanted.text("issuer") or ""
+
+    async def sign(issued: str) -> str:
+        # 1.x may have added a slash to an issuer that has no path
+        same = issued.rstrip("/") == issuer.rstrip("/")
+        return str(await signed(audience or (issuer if same else issued)))
+
+    return sign
+
+
+async def _client_credentials(
+    config: ServerConfig, wanted: Setting, storage: Storage, on_failed: Callable[[BaseException], None]
+) -> Followed:
+    extension = importlib.import_module("mcp.client.auth.extensions.client_credentials")
+    options: JsonObject = {"client_id": wanted.needed("client_id")}
+    method, sign = wanted.text("token_endpoint_auth_method"), await _signer(config, wanted)
+    if sign is not None:
+        base, method = extension.PrivateKeyJWTOAuthProvider, _SIGNED
+        options["assertion_provider"] = sign
     else:
         base = extension.ClientCredentialsOAuthProvider
         options["client_secret"] = wanted.needed("client_secret")
-        method = wanted.text("token_endpoint_auth_method")
-        if method:
-            options["token_endpoint_auth_method"] = method
     taken = inspect.signature(base.__init__).parameters
     if wanted.scope:
         options["scopes" if "scopes" in taken else "scope"] = wanted.scope
@@ -380,8 +226,10 @@ async def _client_credentials(
         options["issuer"] = wanted.text("issuer")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Omitting `issuer`")  # it is the person's to give
-        made = _on(_Followed, base)(server_url=config.url, storage=storage, **options)
-    made.storage, made.on_failed = storage, on_failed
+        made = on(Followed, base)(server_url=config.url, storage=storage, **options)
+    _told(made, config, on_failed)
+    made.storage, made.renewing = storage, asyncio.Lock()
+    made.method, made.registered = method, True
     return made
 
 
@@ -393,20 +241,6 @@ async def _read(config: ServerConfig, path: str, what: str) -> str:
         why = getattr(exc, "strerror", None) or getattr(exc, "message", None) or type(exc).__name__
         said = f"server {config.name!r}: {what} in {path!r} cannot be read: {why}"
         raise AuthError(said, server=config.name) from None
-
-
-_NO_SECRET = "none"  # the SDK wants one; it is taken out of the request
-
-
-class _Public(_IdentityProvider):
-    """The SDK's provider for a client that has no secret, such as a workload whose platform vouches for it (RFC 7523)."""
-
-    def _build_token_request(self, *args: object, **keywords: object) -> HTTP.Request:
-        request = super()._build_token_request(*args, **keywords)
-        fields = dict(parse_qsl(request.content.decode()))
-        if fields.pop("client_secret", None) != _NO_SECRET:
-            raise AuthError("this release of the MCP SDK cannot log in without a client_secret")
-        return HTTP.Request("POST", request.url, data=fields)
 
 
 def _identity_assertion(
@@ -432,21 +266,19 @@ def _identity_assertion(
         return found
 
     secret = wanted.text("client_secret")
-    base = extension.IdentityAssertionOAuthProvider
-    if not secret:
-        base = types.new_class(_Public.__name__, (_Public, base))
-    made = _on(_Told, base)(
+    made = on(Identity if secret else Public, extension.IdentityAssertionOAuthProvider)(
         server_url=config.url,
         storage=storage,
         client_id=wanted.needed("client_id"),
-        client_secret=secret or _NO_SECRET,
+        client_secret=secret or NO_SECRET,
         issuer=wanted.needed("issuer"),
         assertion_provider=assertion,
         scope=wanted.scope,
         token_endpoint_auth_method=(wanted.text("token_endpoint_auth_method") if secret else "client_secret_post")
         or "client_secret_basic",
     )
-    made.on_failed = on_failed
+    _told(made, config, on_failed)
+    made.storage = storage
     return made
 
 
@@ -552,7 +384,7 @@ class _Login:
         return found["code"], found.get("state")
 
 
-def _code(
+async def _code(
     config: ServerConfig,
     wanted: Setting,
     storage: Storage,
@@ -583,7 +415,7 @@ def _code(
             given["issuer"] = wanted.text("issuer")
         storage.given = OAuthClientInformationFull.model_validate({**described, **given})
     login = _Login(config, wanted, port, authorize, on_asking)
-    auth = _on(_Followed, OAuthClientProvider)(
+    auth = on(Followed, OAuthClientProvider)(
         server_url=config.url,
         client_metadata=OAuthClientMetadata.model_validate(described),
         storage=storage,
@@ -591,5 +423,9 @@ def _code(
         callback_handler=login.callback,
         **({"client_metadata_url": wanted.needed("client_metadata_url")} if wanted.text("client_metadata_url") else {}),
     )
-    auth.storage, auth.on_failed, auth.method = storage, on_failed, method
+    _told(auth, config, on_failed)
+    auth.storage, auth.renewing, auth.attended = storage, asyncio.Lock(), authorize is not None
+    auth.assertion = await _signer(config, wanted)
+    auth.method = method or (_SIGNED if auth.assertion is not None else None)
+    auth.registered = storage.given is not None
     return auth

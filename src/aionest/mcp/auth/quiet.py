@@ -11,24 +11,44 @@ import logging
 
 from pydantic import ValidationError
 
-from ..errors import AuthError
+from ..._untrusted import for_log
+from ..errors import AuthError, ToolsError
+
+MOST_SAID = 500  # characters of what an authorization server says
+
+
+def _quoted(exc: BaseException | None) -> ValidationError | None:
+    """What it quotes an answer of, in which there may be a token."""
+    found = None if exc is None else exc.__cause__ or exc.__context__
+    return found if isinstance(found, ValidationError) else None
 
 
 def is_quoted(exc: BaseException | None) -> bool:
     """Does it quote an answer, in which there may be a token?"""
-    return exc is not None and isinstance(exc.__cause__, ValidationError)
+    return _quoted(exc) is not None
 
 
-def about_login(exc: Exception) -> Exception:
+def about_login(exc: Exception, server: str) -> Exception:
     """What a login has failed with, as an error of a login: a key that is none, an answer with a number out of all bounds."""
     from ..sdk import briefly
     from ..sdk.line import HTTP, OAuthFlowError
 
-    wrong = exc.__cause__
-    if isinstance(exc, OAuthFlowError) and isinstance(wrong, ValidationError):
-        return AuthError(f"the authorization server's answer is not understood: {briefly(wrong)}")
-    known = (AuthError, OAuthFlowError, HTTP.HTTPError, OSError)
-    return exc if isinstance(exc, known) else AuthError(f"the login has failed: {type(exc).__name__}: {exc}")
+    if isinstance(exc, ToolsError):
+        if exc.server is not None:
+            return exc
+        return type(exc)(f"server {server!r}: {exc}", server=server)
+    wrong = _quoted(exc)
+    if isinstance(exc, OAuthFlowError):
+        if wrong is None and len(str(exc)) <= MOST_SAID:
+            return exc
+        said = for_log(exc, MOST_SAID) if wrong is None else f"its answer is not understood: {briefly(wrong)}"
+    elif isinstance(exc, OverflowError):
+        said = "its token expires at a time that there is not (expires_in)"
+    elif isinstance(exc, (HTTP.HTTPError, OSError)):
+        return exc
+    else:
+        return AuthError(f"server {server!r}: the login has failed: {type(exc).__name__}: {exc}", server=server)
+    return AuthError(f"server {server!r}: the login at its authorization server has failed: {said}", server=server)
 
 
 class _NotOurs(logging.Filter):

@@ -93,6 +93,16 @@ class TokenStore:
             return True
 
     @contextlib.contextmanager
+    def turn(self, key: str) -> Iterator[None]:
+        """Hold this while renewing what is kept under a key: a refresh token may be good for one time only.
+
+        :raises OSError: the folder cannot be written to, or another process does not let go.
+        """
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locked(self.file.with_name(f"{self.file.name}-{_mark(key)[:16]}")):
+            yield
+
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Nobody else writes between reading and writing, also no other process."""
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -46,12 +46,15 @@ _AUTH_ALIASES = {
     "callbackPort": "redirect_port",
     "clientMetadataUrl": "client_metadata_url",
     "tokenEndpointAuthMethod": "token_endpoint_auth_method",
+    "privateKey": "private_key",
+    "privateKeyFile": "private_key_file",
+    "signingAlgorithm": "signing_algorithm",
     "CLIENT_ID": "client_id",  # Cursor
     "CLIENT_SECRET": "client_secret",
 }
 _AUTH_FIELDS = set(
     "type token client_id client_secret client_name scopes issuer redirect_port timeout token_endpoint_auth_method "
-    "client_metadata_url private_key private_key_file signing_algorithm "
+    "client_metadata_url private_key private_key_file signing_algorithm audience "
     "assertion assertion_file id_token idp_token_endpoint idp_client_id".split()
 )
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")

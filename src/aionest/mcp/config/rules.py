@@ -118,6 +118,7 @@ _AUTH_TEXTS = (
     *(
         "private_key_file",
         "signing_algorithm",
+        "audience",
         "assertion",
         "assertion_file",
         "id_token",
@@ -148,7 +149,27 @@ def _auth(auth: Mapping[str, object]) -> list[Problem]:
     if method is not None and method not in AUTH_METHODS:
         hint = f"Input should be one of {', '.join(map(repr, AUTH_METHODS))}"
         found.append(Problem("auth.token_endpoint_auth_method", hint))
-    return found + _auth_values(auth)
+    return found + _signing(auth) + _auth_values(auth)
+
+
+def _signing(auth: Mapping[str, object]) -> list[Problem]:
+    """What a client that signs who it is lacks."""
+    kind, method = auth.get("type"), auth.get("token_endpoint_auth_method")
+    key = auth.get("private_key") or auth.get("private_key_file")
+    if kind in ("oauth", "client_credentials") and method == "private_key_jwt" and not key:
+        return [Problem("auth.private_key", "token_endpoint_auth_method private_key_jwt needs it, or private_key_file")]
+    if kind == "oauth" and key and not (auth.get("client_id") or auth.get("client_metadata_url")):
+        return [
+            Problem("auth.client_id", "a private key is a registered client's: it needs it, or client_metadata_url")
+        ]
+    if (
+        kind == "client_credentials"
+        and key
+        and method not in (None, "private_key_jwt")
+        and not auth.get("client_secret")
+    ):
+        return [Problem("auth.client_secret", f"token_endpoint_auth_method {method} needs it")]
+    return []
 
 
 def _auth_values(auth: Mapping[str, object]) -> list[Problem]:

@@ -228,7 +228,7 @@ SURFACE: tuple[Name, ...] = (
     *_names(
         0,
         _AUTH + "OAuthClientProvider.",
-        "_initialize context",
+        "_initialize context _refresh_token _handle_refresh_response _exchange_token_authorization_code",
         "kept logins",
         "a token is asked for again in each process",
     ),

@@ -24,7 +24,7 @@ from ..._untrusted import for_log
 from .. import sdk
 from ..auth import Secrets
 from ..config import stamp_of
-from ..errors import CallTimeout, ProtocolError, ServerUnavailable, ToolsError, copy_to_raise, with_stderr
+from ..errors import CallTimeout, ProtocolError, ServerUnavailable, ToolsError, caused, copy_to_raise, with_stderr
 from ..sdk import explain
 from ..transport.process import ServerProcess
 from ..transport.tail import Tail
@@ -248,7 +248,7 @@ class Connection:
             exc = link.auth_failure or exc
             error = self.explained(exc)
             self._failed(error, State.FAILED)
-            raise error from exc
+            raise caused(error, exc)
         self._adopt(attempt.result(), time.monotonic() - begin)
 
     async def _first_of(self, attempt: asyncio.Task[Link], link: Link) -> bool:
@@ -269,8 +269,7 @@ class Connection:
             return Replaced(f"server {name!r} was closed while it was starting", server=name)
         refused = link.auth_failure
         if refused is not None:
-            error = self.explained(refused)
-            error.__cause__ = refused
+            error = caused(self.explained(refused), refused)
             self._failed(error, State.FAILED)
             return error
         said = f"server {name!r} was not ready after {self.config.connect_timeout:g} s"

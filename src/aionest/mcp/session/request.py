@@ -27,6 +27,7 @@ from ..errors import (
     ServerLost,
     ServerUnavailable,
     ToolsError,
+    caused,
     copy_to_raise,
     flatten,
     with_advice,
@@ -159,7 +160,7 @@ class Request(Generic[R]):
         if gone and first and status != 429 and not connection.closing and (self.repeatable or unreached):
             return  # (429: it was waited for as long as the server asked, or there is no time for that)
         unknown = failure is Failure.EXITED or (with_session and not status and not unreached)
-        raise self._explained(cause, gone, unknown) from exc
+        raise caused(self._explained(cause, gone, unknown), exc)
 
     def _check_length(self, link: Link, cause: BaseException, exc: Exception) -> None:
         """Was it a message that is too long? Not once more, whatever was asked for."""
@@ -230,7 +231,7 @@ class Request(Generic[R]):
             return await link.guard(awaitable)
         except asyncio.CancelledError:
             if why and (not hasattr(task, "uncancel") or task.uncancel() == 0):
-                raise self._stopped(link, why) from (link.abandoned_for if why == "lost" else link.auth_failure)
+                raise caused(self._stopped(link, why), link.abandoned_for if why == "lost" else link.auth_failure)
             raise
         finally:
             link.calls.discard(stop)

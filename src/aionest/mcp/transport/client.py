@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
-import re
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from .._json import RequestId
 from ..sdk.decoding import ENCODINGS, readable
+from ..sdk.deferred import HAS_TIME, REPEATABLE, pause
 from ..sdk.line import HTTP
 from .asking import DIRECT, Asking
 from .bodies import asked_by, usable
@@ -28,9 +25,8 @@ TIMEOUT = 30.0  # seconds to connect, to write and for a place in the pool, as i
 READ = 300.0  # seconds between two pieces of what is no stream
 KEPT = 100  # connections that wait for a next request; how many calls are in flight is the caller's affair
 IDLE = 4.0  # seconds for which they do: many servers close them after five, which must not meet a request
+AGAIN = 0.5  # seconds after which a login that lost its connection is taken up again
 RETRIES = 5  # of a request that the server has put off
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")  # of seconds; some servers give parts of them
-LONGEST = 300.0  # seconds that a server may put one off
 
 
 class Client(HTTP.AsyncClient):
@@ -94,7 +90,12 @@ class Client(HTTP.AsyncClient):
             self.asking.noted(request)
         number = self._posts.posting(asked)
         try:
-            response = await self._taken(number, functools.partial(super().send, request, **options))
+            response = await self._taken(
+                number,
+                functools.partial(
+                    self._with_login, request, number, functools.partial(super().send, request, **options)
+                ),
+            )
         except Exception as exc:
             self._posts.posted(number, exc)
             if request.method == "POST":
@@ -109,36 +110,35 @@ class Client(HTTP.AsyncClient):
             return found
         return response
 
+    async def _with_login(
+        self, request: HTTP.Request, number: RequestId | None, send: Callable[[], Awaitable[HTTP.Response]]
+    ) -> HTTP.Response:
+        """The answer. Where the login lost a connection, the request itself was not taken: once more."""
+        if self.auth is None:
+            return await send()
+        request.extensions[HAS_TIME] = functools.partial(self._posts.has_time, number)
+        try:
+            return await send()
+        except HTTP.TransportError as exc:
+            lost = getattr(exc, "_request", None)
+            again = lost is not None and REPEATABLE in lost.extensions and not isinstance(exc, HTTP.TimeoutException)
+            if not again or not self._posts.has_time(number, AGAIN):
+                raise
+        await asyncio.sleep(AGAIN)
+        return await send()
+
     async def _taken(self, number: RequestId | None, send: Callable[[], Awaitable[HTTP.Response]]) -> HTTP.Response:
         """The answer. A server that says when it takes the request is given that time, if the call has it."""
         for _ in range(RETRIES):
             response = await send()
-            pause = _pause(response)
-            if pause is None or not self._posts.has_time(number, pause):
+            seconds = pause(response)
+            if seconds is None or not self._posts.has_time(number, seconds):
                 return response
-            await asyncio.sleep(pause)
+            await asyncio.sleep(seconds)
             if not self._posts.has_time(number, 0.0):
                 return response
             await response.aclose()
         return await send()
-
-
-def _pause(response: HTTP.Response) -> float | None:
-    """Seconds that the server asks to wait before the request, of which nothing was done, is made again."""
-    if response.status_code != 429:
-        return None
-    said = response.headers.get("retry-after", "").strip()
-    try:
-        seconds = float(said) if _NUMBER.fullmatch(said) else _moment(said) - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(seconds, 0.0) if seconds <= LONGEST else None
-
-
-def _moment(date: str) -> float:
-    """Seconds since the epoch. A date in no zone is meant as all in HTTP."""
-    found = parsedate_to_datetime(date)
-    return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
 @functools.lru_cache(maxsize=1)
