@@ -7,7 +7,7 @@
 
 #include "state.h"
 
-/* Python: gather_known(outer, children, loop, code, index). See _engine/gathering.py */
+/* Python: gather_known(outer, children, loop, code, index). See _engine/for_core.py */
 PyObject *an_py_gather_known(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

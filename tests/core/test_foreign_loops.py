@@ -21,7 +21,7 @@ import support
 
 import aionest
 from aionest import _core
-from aionest._engine import foreign as _foreign
+from aionest._engine import checks
 
 uvloop = pytest.importorskip("uvloop") if sys.version_info < (3, 14) else None
 
@@ -905,7 +905,7 @@ def test_classes_made_before_and_after_are_patched_and_given_back():
             return asyncio.run(value(1))
 
         for cls in (Before, After):
-            assert _foreign.is_patched(cls)
+            assert checks.is_patched(cls)
             assert aionest.run(nests(), loop_factory=cls) == 1
     finally:
         aionest.unapply()
@@ -937,7 +937,7 @@ def test_a_class_that_hands_calls_on_to_another_loop_is_left_alone(applied):
         def add_reader(self, fd, callback, *args):
             raise NotImplementedError
 
-    assert not _foreign.is_patched(Proxy)
+    assert not checks.is_patched(Proxy)
     assert type(vars(Proxy)["add_reader"]) is type(lambda: None)
 
 
@@ -960,7 +960,7 @@ def test_a_class_that_cannot_be_patched_is_left_alone_and_what_nests_on_it_is_to
 
     aionest.apply()
     try:
-        assert not _foreign.is_patched(Sealed)
+        assert not checks.is_patched(Sealed)
         assert dict(vars(Sealed)).items() >= names.items()
         loop = Sealed()
         assert loop.run_until_complete(main()) == 2

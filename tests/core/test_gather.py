@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from aionest._engine import gathering
+from aionest._engine import for_core
 
 
 class Nests:
@@ -135,7 +135,7 @@ def test_an_eager_child_that_nests_in_its_first_step(applied):
 def test_garbage_is_found_at_any_moment_of_it(applied):
     """Before the future is known, while it is being made, and when it is made but not yet gather()'s."""
     monitoring, tool = sys.monitoring, sys.monitoring.DEBUGGER_ID
-    codes = {asyncio.tasks.gather.__code__, *(f.__code__ for f in (gathering.make, gathering._make_up))}
+    codes = {asyncio.tasks.gather.__code__, *(f.__code__ for f in (for_core.gather, for_core._make_up))}
     seen, at = 0, 0
 
     def instruction(code, offset):

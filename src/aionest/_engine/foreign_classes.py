@@ -1,4 +1,4 @@
-"""Loops whose run_forever is not asyncio's own, as patched (``foreign`` says which they are). Imported with the first class of them.
+"""Loops whose run_forever is not asyncio's own, as patched (``checks`` says which they are). Imported with the first class of them.
 
 Contract
   * Classes are patched, never loops: ``patch`` is called for each class that exists, and for those that are made later. A class
@@ -26,9 +26,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core
-from . import closing, foreign, owners
-from .bracket import agen_hooks
-from .foreign import definer
+from . import closing, owners
+from .checks import can_run_here, definer
+from .closing import agen_hooks
 from .patches import Patches
 
 _CALLBACK_AT = {
@@ -204,7 +204,7 @@ def _bracketed(stock: Callable[..., Any], loop: Any) -> None:
 
 
 def _on_begin(loop: Any, hooks: Any) -> Callable[[], object] | None:
-    return None if foreign.adopt_hooks is None else functools.partial(foreign.adopt_hooks, loop, hooks)
+    return None if closing.adopt_hooks is None else functools.partial(closing.adopt_hooks, loop, hooks)
 
 
 def _make_run_forever(stock: Callable[..., Any]) -> Callable[..., Any]:
@@ -323,7 +323,7 @@ def _make_close(stock: Callable[..., Any]) -> Callable[..., Any]:
         if self in _guests:
             raise RuntimeError("Cannot close a running event loop")
         try:
-            if foreign.can_run_here():
+            if can_run_here():
                 closing.close_left_behind(self)
         finally:
             if not self.is_running() and not self.is_closed():
@@ -345,8 +345,8 @@ def _make_set_debug(stock: Callable[..., object]) -> Callable[..., object]:
 
 def _make_shutdown_asyncgens(stock: Callable[..., Any]) -> Callable[..., Any]:
     async def shutdown_asyncgens(self: Any) -> None:
-        if foreign.close_kept is not None:
-            await foreign.close_kept(self)
+        if closing.close_kept is not None:
+            await closing.close_kept(self)
         await stock(self)
 
     shutdown_asyncgens._aionest_foreign = True  # type: ignore[attr-defined]

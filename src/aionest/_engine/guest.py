@@ -18,8 +18,8 @@ from asyncio import events
 from typing import Any
 
 from .. import _core
-from . import foreign, signals, watching
-from .bracket import agen_hooks, check_not_running, cleanup, setup_nested
+from . import checks, signals, watching
+from .closing import agen_hooks, check_not_running, cleanup, setup_nested
 from .foreign_classes import Done
 
 
@@ -198,7 +198,7 @@ mains: dict[Any, Any] = {}  # what a loop that is about to run as a guest runs f
 def check(inner: Any, outer: Any) -> int:
     """The descriptor by which ``inner`` can be watched from ``outer``, -1 if a thread has to; RuntimeError if neither will do."""
     selector: Any = getattr(inner, "_selector", None)
-    if foreign.supported(outer):
+    if checks.supported(outer):
         if hasattr(selector, "fileno"):
             return int(selector.fileno())
         if watching.can_watch(inner):

@@ -17,8 +17,7 @@ from asyncio import base_events, events, selector_events
 from typing import Any
 
 from .. import _core, _errors
-from . import for_core, foreign, gathering, imports, probe, signals
-from .checks import refuse_loop
+from . import checks, for_core, imports, probe, signals
 from .loop_methods import loop_methods, selector_loop_close
 from .patches import Patches
 
@@ -78,7 +77,7 @@ def install() -> None:
             from .loop_methods import proactor_loop_close
 
             _patches.put(proactor_events.BaseProactorEventLoop, "close", proactor_loop_close)
-        _patches.put(gathering.gathering_future, "__init__", gathering.make)
+        _patches.put(for_core.gathering_future, "__init__", for_core.gather)
         for name, value in signals.replacements().items():
             _patches.put(signals.loop_class(), name, value)
         _patches.put(events.AbstractEventLoop, "__init_subclass__", classmethod(_init_subclass))  # type: ignore[arg-type]
@@ -96,7 +95,7 @@ _foreign_classes: types.ModuleType | None = None
 
 def _patch_foreign(cls: type[object]) -> None:
     global _foreign_classes
-    if not foreign.is_foreign(cls):
+    if not checks.is_foreign(cls):
         return
     if _foreign_classes is None:
         if sys.is_finalizing():
@@ -121,12 +120,12 @@ def _subclasses(cls: type[object]) -> list[type[object]]:
 
 def check_loop(loop: Any) -> None:
     """Raise for anything that is no loop that aionest can run."""
-    if foreign.supported(loop):
+    if checks.supported(loop):
         return
     if isinstance(loop, asyncio.AbstractEventLoop):
         if not on:
             return  # whether its class can be patched is known afterwards
-        refuse_loop(loop, "the methods of its class cannot be replaced. The loop itself works as before")
+        checks.refuse_loop(loop, "the methods of its class cannot be replaced. The loop itself works as before")
     raise TypeError(f"apply() takes an asyncio event loop or None, not {type(loop).__name__}")
 
 

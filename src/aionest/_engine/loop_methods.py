@@ -17,9 +17,9 @@ from asyncio import base_events, events, futures, selector_events, tasks
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from . import closing, foreign, imports
-from .bracket import check_not_running, cleanup, end_suspended, setup
-from .checks import refuse
+from . import closing, imports
+from .checks import can_run_here, refuse
+from .closing import check_not_running, cleanup, end_suspended, setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -193,7 +193,7 @@ def close(self: Any) -> None:
     Resources that were left open by tasks that are done (an MCP session nobody left) are closed first.
     """
     try:
-        if foreign.can_run_here():
+        if can_run_here():
             closing.close_left_behind(self)
     finally:
         sealed = closing.sealed.get(self)
@@ -208,7 +208,7 @@ def close(self: Any) -> None:
 def selector_close(self: Any) -> None:
     """Close the resources before the self-pipe: by it other threads, such as those that wait for child processes, are heard."""
     try:
-        if foreign.can_run_here():
+        if can_run_here():
             closing.close_left_behind(self)
     finally:
         sealed = closing.sealed.get(self)
@@ -221,7 +221,7 @@ def selector_close(self: Any) -> None:
 def proactor_close(self: Any) -> None:
     """End what is left before the completion port goes: a turn of the loop after that finds none."""
     try:
-        if foreign.can_run_here():
+        if can_run_here():
             closing.close_left_behind(self)
     finally:
         if not self.is_running() and not self.is_closed():

@@ -16,7 +16,7 @@ import sys
 from asyncio import events
 from typing import Any
 
-from .._engine.foreign import supported
+from .._engine.checks import supported
 from .._scopes import anyio_hook, anyio_probe
 from .run import asyncio_run
 

@@ -15,11 +15,11 @@ from asyncio import base_events, runners
 from typing import Any
 
 from .. import _core
-from .._engine import foreign, install
+from .._engine import closing, install
 from .._engine.install import check_loop
 from .._engine.patches import Patches
 from .._errors import NestedRunError
-from .._scopes import anyio_hook, asyncgens, taskgroups
+from .._scopes import anyio_hook, asyncgens, asyncios
 from . import run
 
 _entry_points = Patches()
@@ -92,14 +92,12 @@ def apply(
             _entry_points.put(runner, "run", run.runner_run)
             _entry_points.put(runner, "close", run.runner_close)
             _entry_points.put(runner, "_on_sigint", run.runner_on_sigint)
-        from .._scopes import subprocesses
-
-        for (owner, name), value in {**taskgroups.replacements(), **subprocesses.replacements()}.items():
+        for (owner, name), value in asyncios.replacements().items():
             _entry_points.put(owner, name, value)
         for name, value in asyncgens.methods.items():
             _entry_points.put(base_events.BaseEventLoop, name, value)
         for name, value in (("adopt_hooks", asyncgens.adopt_hooks), ("close_kept", asyncgens.close_kept)):
-            _entry_points.put(foreign, name, value)
+            _entry_points.put(closing, name, value)
         asyncgens.rehook()
         anyio_hook.watch({"anyio._core._eventloop": _anyio_run})
 

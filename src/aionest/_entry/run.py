@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import _core
 from .._engine import closing, imports, install
-from .._engine.checks import check_coroutine, plain, refuse, refuse_loop
-from .._engine.foreign import supported
+from .._engine.checks import check_coroutine, plain, refuse, refuse_loop, supported
 
 if TYPE_CHECKING:
     import asyncio

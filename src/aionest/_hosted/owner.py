@@ -22,7 +22,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._engine import closing
-from .._engine.foreign import supported
+from .._engine.checks import supported
 from .._engine.install import install
 from .._errors import ResourceLost
 from .notices import Signal, in_loop, resolve

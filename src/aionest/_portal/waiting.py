@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from .._engine.foreign import supported
+from .._engine.checks import supported
 
 if TYPE_CHECKING:
     import asyncio

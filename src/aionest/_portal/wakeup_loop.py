@@ -8,14 +8,14 @@ import select
 import sys
 
 from .. import _core
-from .._scopes import subprocesses
+from .._scopes import asyncios
 
 
 class PortalLoop(asyncio.SelectorEventLoop):
     """It starts child processes under any policy; uvloop's, for one, has nothing for asyncio's own loops before Python 3.14."""
 
     async def _make_subprocess_transport(self, *args: object, **kwargs: object) -> object:
-        subprocesses.watch_children()
+        asyncios.watch_children()
         return await super()._make_subprocess_transport(*args, **kwargs)  # type: ignore[misc]
 
 

@@ -27,7 +27,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from .._engine import closing
-from .._scopes import asyncgens, taskgroups
+from .._scopes import asyncgens, asyncios
 from . import uvloops
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def opened(loop: Any) -> list[Any]:
     return [
         *asyncgens.open_scopes(loop),
         *asyncgens.open_generators(loop),
-        *taskgroups.open_groups(loop),
+        *asyncios.open_groups(loop),
         *(one for look_for in closing.opened for one in look_for(loop)),
     ]
 
@@ -134,7 +134,7 @@ def _inside(tasks: list[Any], opened: list[Any]) -> set[Any]:
     staying = {one for one in opened if asyncio.isfuture(one)}
     open_ones = {id(one) for one in opened}
     for one in opened:
-        if taskgroups.is_group(one):
+        if asyncios.is_group(one):
             staying.update(task for task in one._tasks if not task.done())
     rest, before = [task for task in tasks if task not in staying], -1
     while len(rest) != before:

@@ -14,7 +14,7 @@ from asyncio import base_events, events
 from typing import Any
 
 from .. import _core
-from .._engine import closing, foreign
+from .._engine import checks, closing
 from .._engine.sealing import cancel_all_tasks, seal
 from . import ending
 
@@ -76,7 +76,7 @@ def persistent_loop() -> Any:
     if loop is not None:
         return loop
     loop = policy_loop()
-    if loop is not None and foreign.supported(loop) and not loop.is_closed() and not loop.is_running():
+    if loop is not None and checks.supported(loop) and not loop.is_closed() and not loop.is_running():
         # somebody else's: used, not owned
         return loop
     loop = events.new_event_loop()

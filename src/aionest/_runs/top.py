@@ -11,8 +11,7 @@ import sys
 from asyncio import events, runners, tasks
 from typing import TYPE_CHECKING, Any
 
-from .._engine.checks import check_coroutine, checked, refuse
-from .._engine.foreign import supported
+from .._engine.checks import check_coroutine, checked, refuse, supported
 from .._engine.sealing import ROUNDS, cancel_all_tasks
 from . import ending, kept
 from .interrupt import Interrupt, run_interruptible

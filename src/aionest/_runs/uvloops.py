@@ -13,7 +13,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .._engine import foreign
+from .._engine import checks
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,7 +36,7 @@ class Seen:
 
 def seen(loop: asyncio.AbstractEventLoop) -> Seen | None:
     """Look into the loop, if it is one of uvloop's and its parts are where they are known to be."""
-    if not any(cls.__module__ == "uvloop.loop" for cls in type(loop).__mro__) or not foreign.is_patched(type(loop)):
+    if not any(cls.__module__ == "uvloop.loop" for cls in type(loop).__mro__) or not checks.is_patched(type(loop)):
         return None
     found, transports, queues = Seen(), None, 0
     generators: weakref.WeakSet[types.AsyncGeneratorType[object, object]] | None = None
