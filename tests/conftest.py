@@ -25,6 +25,8 @@ def pytest_configure(config):
     child of ours: each test of Ctrl-C would hang."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Trio's plugin for Hypothesis imports Trio; each worker imports Hypothesis, and no test of Trio's is one of its
+    os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"
     # No test speaks TLS; but each HTTP client reads whom this machine trusts, which takes longer than to connect and to ask.
     # A folder without certificates is read in no time
     os.environ.pop("SSL_CERT_FILE", None)

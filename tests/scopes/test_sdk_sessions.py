@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
+import support
 
-pytest.importorskip("mcp")
+support.needs("mcp")
 
 SERVERS = Path(__file__).parent.parent.parent / "examples" / "servers"
 PROGRAM = """
@@ -55,6 +57,12 @@ print("servers left:", len([p for p in psutil.Process().children(recursive=True)
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked_programs():
+    with forked.PAGES.there():  # they are there for others; their libraries are this one's, too
+        yield
+
+
 @pytest.fixture
 def url():
     command = [sys.executable, str(SERVERS / "bare_http.py")]
@@ -65,9 +73,10 @@ def url():
 
 @pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("transport", ["stdio", "http"])
-def test_entered_used_and_left_in_runs_of_their_own(child, request, transport, threads):
+def test_entered_used_and_left_in_runs_of_their_own(request, transport, threads):
     where = request.getfixturevalue("url") if transport == "http" else ""
     program = PROGRAM.format(options="shared=True" if threads else "", threads=threads)
-    r = child(program, where, sys.executable, str(SERVERS / "bare.py"), dev=False)
+    command = [sys.executable, "-c", program, where, sys.executable, str(SERVERS / "bare.py")]
+    r = forked.PAGES.run(command, timeout=support.PROGRAM_GUARD)
     assert (r.returncode, r.stdout) == (0, "first nested\nsecond\nservers left: 0\n"), r
     assert "Traceback" not in r.stderr and "was destroyed" not in r.stderr, r

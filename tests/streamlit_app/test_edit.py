@@ -9,9 +9,17 @@ import support
 
 support.needs("streamlit", "mcp")
 
-from aionest.app import edit, results
+from aionest.app import edit
 from aionest.app.edit import HTTP, SSE, Fields
 from aionest.mcp import ToolResult, ToolsConfig
+
+
+@pytest.fixture(scope="module")
+def results():
+    """It imports Streamlit: not in each process that collects the tests."""
+    from aionest.app import results
+
+    return results
 
 
 @pytest.mark.parametrize(
@@ -126,21 +134,21 @@ def text(value, **more):
         (ToolResult([]), "Raw"),
     ],
 )
-def test_the_best_view_of_a_result(result, best):
+def test_the_best_view_of_a_result(results, result, best):
     found = results.views(result)
     assert found[0] == best and found[-1] == "Raw" and len(set(found)) == len(found)
 
 
-def test_rows_of_a_table_have_plain_cells():
+def test_rows_of_a_table_have_plain_cells(results):
     assert results.rows([{"a": [1], "b": None, "c": "x"}]) == [{"a": "[ 1 ]", "b": None, "c": "x"}]
     assert results.rows([1, {"a": 1}]) is None and results.rows([]) is None and results.rows("x") is None
 
 
-def test_markdown_is_a_view_where_there_is_some():
+def test_markdown_is_a_view_where_there_is_some(results):
     assert "Markdown" in results.views(text("# Title\n\n- a\n- b")) and "Markdown" not in results.views(text("plain"))
 
 
-def test_a_tables_file_has_no_formulas():
+def test_a_tables_file_has_no_formulas(results):
     found = results.rows([{"=a": '=HYPERLINK("http://evil")', "n": -5}, {"n": "@x", "more": 'a "quoted", one'}])
     assert results.as_csv(found).splitlines() == [
         "'=a,n,more",
