@@ -75,9 +75,10 @@ editable:
 
 # scopes and MCP sessions with one anyio: the oldest that is supported, or another, or the newest (ANYIO=newest)
 ANYIO ?= 4.4.0
+ANYIO_TESTS := tests/scopes
 ANYIO_ENV := build/anyio-$(ANYIO)-$(TAG)
 anyio: $(ANYIO_ENV)/.ready
-	$(ANYIO_ENV)/bin/python -m pytest $(XDIST) tests/scopes -m "not long" $(ARGS)
+	$(ANYIO_ENV)/bin/python -m pytest $(XDIST) $(ANYIO_TESTS) -m "not long" $(ARGS)
 
 # the SDK asks for a newer anyio than its oldest sessions need: it is put in place afterwards
 $(ANYIO_ENV)/.ready: $(WHEEL)

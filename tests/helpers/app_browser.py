@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 from support import eventually, listens
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
@@ -38,16 +39,23 @@ def entry(folder):
 
 
 @contextlib.contextmanager
-def started(folder, is_alive, *command, stop=signal.SIGTERM, wait=120):
-    """A Streamlit server. Stopped by a signal; then its log must be clean and no server of it left."""
+def started(folder, is_alive, *command, stop=signal.SIGTERM, wait=120, forked_with=None):
+    """A Streamlit server. Stopped by a signal; then its log must be clean and no server of it left.
+
+    forked_with: variables of a program that is forked, with its libraries there already.
+    """
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     options = ["--server.port", str(port), "--server.headless", "true", "--browser.gatherUsageStats", "false"]
     env = {**os.environ, "HOME": str(folder)}
     env.pop("MCP_FILE", None)
-    with (folder / "log").open("w+") as log:
-        process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT, env=env, cwd=folder)
+    with (folder / "log").open("w+") as log, open(os.devnull) as nothing:
+        if forked_with is None:
+            process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT, env=env, cwd=folder)
+        else:
+            streams = {"stdin": nothing, "stdout": log, "stderr": log}
+            process = forked.PAGES.popen([*command, *options], **streams, env={**env, **forked_with}, cwd=folder)
         app = App(folder, process, port, log)
         try:
             eventually(lambda: process.poll() is not None or listens(port), "the app does not listen", timeout=120)
@@ -65,10 +73,18 @@ def started(folder, is_alive, *command, stop=signal.SIGTERM, wait=120):
 
 
 @contextlib.contextmanager
-def app_with_two_servers(folder, is_alive, stop=signal.SIGTERM):
+def app_with_two_servers(folder, is_alive, stop=signal.SIGTERM, really=True):
+    """really: by its command. Else what that becomes is forked, without the second that Streamlit takes to import."""
     config = folder / "mcp.json"
     config.write_text(json.dumps({"mcpServers": {"one": entry(folder), "two": entry(folder)}}, indent=1))
-    with started(folder, is_alive, sys.executable, "-m", "aionest", "app", "--config", str(config), stop=stop) as app:
+    if really:
+        command, forked_with = ["aionest", "app", "--config", str(config)], None
+    else:
+        from aionest.cli.streamlit import DEFAULTS
+
+        command = ["aionest.app", *(f"--{name}={value}" for name, value in DEFAULTS.items())]
+        forked_with = {"MCP_FILE": str(config)}
+    with started(folder, is_alive, sys.executable, "-m", *command, stop=stop, forked_with=forked_with) as app:
         yield app
 
 

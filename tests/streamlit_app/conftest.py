@@ -49,9 +49,15 @@ def stop():
 
 
 @pytest.fixture
-def app(tmp_path, is_alive, stop):
+def really():
+    """Is the app started by its command?"""
+    return False
+
+
+@pytest.fixture
+def app(tmp_path, is_alive, stop, really):
     """The app with two servers."""
-    with app_browser.app_with_two_servers(tmp_path, is_alive, stop) as app:
+    with app_browser.app_with_two_servers(tmp_path, is_alive, stop, really) as app:
         yield app
 
 

@@ -31,6 +31,10 @@ def nothing_left():
 # -- the app
 
 
+really_started = pytest.mark.parametrize("really", [True], ids=["command"])
+
+
+@really_started
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_persons_way_through_the_app(browser, app, stop):
     tab = opened(browser, app)
@@ -141,6 +145,7 @@ def test_calls_are_stopped_by_cancel_and_by_reruns(browser, app):
     tab.context.close()
 
 
+@really_started
 def test_the_app_ends_cleanly_while_a_call_runs(browser, app):
     tab = opened(browser, app)
     choose(tab, "one · sleep")
