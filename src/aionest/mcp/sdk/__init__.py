@@ -46,23 +46,24 @@ def _is_about_the_answer(exc: RuntimeError) -> bool:
     return type(exc) is RuntimeError and at is not None and at.tb_frame.f_globals.get("__name__") == _WORDS_ONLY
 
 
-async def initialize(session: Session, protocol: str = "auto") -> JsonObject:
+async def initialize(session: Session, protocol: str = "auto", seconds: float = 30.0) -> JsonObject:
     """Agree on a protocol; what the server says of itself.
 
     :param protocol: modern does without a handshake in any case, legacy never; auto asks first whether the server does.
+    :param seconds: that all of it may take.
     """
     try:
-        return await _agreed(session, protocol)
+        return await _agreed(session, protocol, seconds)
     except RuntimeError as exc:
         if _is_about_the_answer(exc):
             raise Unanswerable(str(exc)) from exc
         raise
 
 
-async def _agreed(session: Session, protocol: str) -> JsonObject:
+async def _agreed(session: Session, protocol: str, seconds: float) -> JsonObject:
     if protocol == "modern":
         return await of_line.discover(session)
-    return dump(await session.initialize()) if protocol == "legacy" else await of_line.negotiate(session)
+    return dump(await session.initialize()) if protocol == "legacy" else await of_line.negotiate(session, seconds)
 
 
 def refused_hint(status: int) -> str:
@@ -73,6 +74,11 @@ def refused_hint(status: int) -> str:
 def ignores_probe(session: Session) -> bool:
     """Has the server left the question unanswered that ``auto`` asks first, so that the handshake was made after some time?"""
     return of_line.ignores_probe(session)
+
+
+def only_probed(session: Session) -> bool:
+    """Was it asked first, for ``auto``, and nothing after that?"""
+    return of_line.only_probed(session)
 
 
 def has_ping(session: Session) -> bool:
@@ -185,6 +191,7 @@ __all__ = [
     "initialize",
     "is_cancellation",
     "notification",
+    "only_probed",
     "pages",
     "parse",
     "read_resource",

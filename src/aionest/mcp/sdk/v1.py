@@ -97,7 +97,7 @@ _MODERN_CODES = {-32020, -32021, -32022}
 _MAY_BE_MODERN = {*_MODERN_CODES, -32601, -32600, -32602}
 
 
-async def negotiate(session: Session) -> dict[str, object]:
+async def negotiate(session: Session, seconds: float) -> dict[str, object]:
     """Agree on a protocol, by a handshake."""
     try:
         return dump(await session.initialize())
@@ -109,6 +109,11 @@ async def negotiate(session: Session) -> dict[str, object]:
 
 def ignores_probe(session: Session) -> bool:
     """(There is none on this line.)"""
+    return False
+
+
+def only_probed(session: Session) -> bool:
+    """(It is never asked.)"""
     return False
 
 

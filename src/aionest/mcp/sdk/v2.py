@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import anyio
+
 from .._json import JsonObject
 from ..errors import Unanswerable
 from .convert import dump
+from .failures import is_said
 from .lenient import LenientSession
 from .line import Incoming, Outgoing, SDKError, SessionMessage, log
 from .line import types as _types
@@ -40,8 +43,9 @@ _mcp = importlib.import_module("mcp")
 NEEDS_2 = ""  # this is it
 ROUNDS = 10  # questions of the server within one request, as in the SDK
 PROBE = 2.0  # seconds for a server on a pipe to say what it speaks, before the handshake is made as well; the SDK gives it ten
+PROBE_HTTP = 10.0  # the same for one that is reached by a URL, at most
 MODERN = "2026-07-28"
-_REQUEST_TIMEOUT = -32001
+_CLOSED, _REQUEST_TIMEOUT = -32000, -32001
 
 try:
     from .shortcut_v2 import DirectDispatcher
@@ -67,6 +71,7 @@ if TYPE_CHECKING:
         discover_result: BaseModel | None
         initialize_result: BaseModel
 
+        async def initialize(self) -> BaseModel: ...
         async def discover(self) -> BaseModel: ...
         async def send_discover(self, version: str) -> JsonObject: ...
         def adopt(self, result: BaseModel) -> None: ...
@@ -90,6 +95,8 @@ class Session(_Session):
             super().__init__(dispatcher=self.direct, **keywords)
         self._on_pipe = is_pipe(read, write)
         self.probing = False  # is it asked first what it speaks?
+        self.only_probed = False  # and nothing else yet
+        self.patience = PROBE if self._on_pipe else PROBE_HTTP
         self.probe: asyncio.Future[JsonObject] | None = None  # the answer, on a pipe
         if not steps_aside("results", self):
             self._assume_complete()
@@ -108,16 +115,26 @@ class Session(_Session):
         dispatcher.send_raw_request = send_raw_request
 
     async def send_discover(self, version: str) -> JsonObject:
-        """As the SDK's; on a pipe, where some servers leave it unanswered, it is soon given up, but the answer still taken."""
+        """As the SDK's; where a server leaves it unanswered it is given up before the SDK would, but the answer still taken."""
         sending = super().send_discover(version)
-        if not self.probing or not self._on_pipe or self.probe is not None:
+        if not self.probing or self.probe is not None:
             return await sending
+        self.only_probed = True
         self.probe = asyncio.ensure_future(sending)
         self.probe.add_done_callback(_is_known)
-        await asyncio.wait({self.probe}, timeout=PROBE)
+        await asyncio.wait({self.probe}, timeout=self.patience)
         if not self.probe.done():
             raise _mcp.MCPError(code=_REQUEST_TIMEOUT, message="server/discover is not answered")
-        return self.probe.result()
+        try:
+            return self.probe.result()
+        except SDKError as exc:
+            if self._on_pipe and exc.error.code == _CLOSED and not is_said(exc.error):
+                raise anyio.EndOfStream from exc  # the handshake could not be made any more
+            raise
+
+    async def initialize(self) -> BaseModel:
+        self.only_probed = False
+        return await super().initialize()
 
     def _output_schema_validator(self, name: str, output_schema: JsonObject) -> Validator:
         known = self._tool_output_validators.get(name)
@@ -177,9 +194,18 @@ def ignores_probe(session: Session) -> bool:
     return session.probe is not None and (session.probe.cancelled() or not session.probe.done())
 
 
-async def negotiate(session: Session) -> JsonObject:
-    """Agree on a protocol as the SDK's own client does: without a handshake if the server knows that, else with one."""
+def only_probed(session: Session) -> bool:
+    """Was it asked what it speaks, and nothing else?"""
+    return session.only_probed and session.discover_result is None
+
+
+async def negotiate(session: Session, seconds: float) -> JsonObject:
+    """Agree on a protocol as the SDK's own client does: without a handshake if the server knows that, else with one.
+
+    :param seconds: that all of it may take.
+    """
     session.probing = True
+    session.patience = min(session.patience, seconds / 3)
     try:
         await _negotiate_auto(session)
     except SDKError:

@@ -25,7 +25,7 @@ from .. import sdk
 from ..auth import Secrets
 from ..config import stamp_of
 from ..errors import CallTimeout, ProtocolError, ServerUnavailable, ToolsError, caused, copy_to_raise, with_stderr
-from ..sdk import explain
+from ..sdk import Failure, classify, explain
 from ..transport.process import ServerProcess
 from ..transport.tail import Tail
 from .callbacks import Callbacks, log
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the n-th attempt after a failure, with jitter
 UNKNOWN_TRANSPORT = (400, 404, 405)  # what an HTTP server says that has only the older transport
+_DIED = (Failure.EXITED, Failure.LOST, Failure.UNSENT)
 OLDER_TRANSPORT = 10.0  # seconds that the attempt with it may take at most
 
 
@@ -302,7 +303,12 @@ class Connection:
         try:
             await link.open()
             return link
-        except Exception:
+        except Exception as exc:
+            if link.lost_at_probe and link.auth_failure is None and classify(exc)[0] in _DIED:
+                # some end at a question that they don't know; others end at all, and say so better the second time
+                plain = Link(self.config, link.transport, self._listening, "legacy")
+                await plain.open()
+                return plain
             unknown = link.transport == "streamable_http" and link.refused in UNKNOWN_TRANSPORT
             if not unknown or link.auth_failure is not None:
                 raise

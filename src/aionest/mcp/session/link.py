@@ -88,10 +88,12 @@ class Link:
 
     :param config: as it was written.
     :param transport: stdio, streamable_http or sse.
+    :param protocol: in place of the configuration's.
     """
 
-    def __init__(self, config: ServerConfig, transport: str, listening: Listening) -> None:
+    def __init__(self, config: ServerConfig, transport: str, listening: Listening, protocol: str = "") -> None:
         self.config = config
+        self.protocol: str = protocol or config.protocol
         self.transport = transport
         self._listening = listening
         self.session: sdk.Session | None = None
@@ -103,6 +105,7 @@ class Link:
         self.calls: set[Callable[[str], None]] = set()  # ends each request in flight, and says why
         self.failing: BaseException | None = None
         self.abandoned_for: BaseException | None = None
+        self.lost_at_probe = False  # did it end when it was only asked what it speaks?
         self.auth_failure: BaseException | None = None
         self.refused = 0  # the latest HTTP status that said no
         self.trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -157,27 +160,29 @@ class Link:
                 dropped.watch(session)
                 self.session = session
                 try:
-                    self.about = await self._agreed(session, config.protocol)
+                    self.about = await self._agreed(session)
                 except Exception as exc:
                     # a server that ends at its start may be noticed first by what cannot be written to it any more
                     if self.process is not None and classify(exc)[0] in (Failure.UNSENT, Failure.LOST):
                         await raise_if_ended(self.process, self._listening.tail, exc)
                     raise
+                finally:
+                    self.lost_at_probe = not self.about and sdk.only_probed(session)
                 yield session
         finally:
             dropped.close()
 
-    async def _agreed(self, session: sdk.Session, protocol: str) -> dict[str, object]:
+    async def _agreed(self, session: sdk.Session) -> dict[str, object]:
         """Agree on a protocol; what the server says of itself. What it has ignored once, it is not asked again."""
-        mine = self.config.content_hash()
+        mine, protocol = self.config.content_hash(), self.protocol
         if protocol == "auto" and mine in _ignore_probe:
             try:
                 return await self._asked(sdk.initialize(session, "legacy"))
             except BaseException:
                 _ignore_probe.discard(mine)  # it may be another by now
                 raise
-        about = await self._asked(sdk.initialize(session, protocol))
-        if sdk.ignores_probe(session) and len(_ignore_probe) < MOST_KEPT:
+        about = await self._asked(sdk.initialize(session, protocol, self.config.connect_timeout))
+        if (sdk.ignores_probe(session) or protocol != self.config.protocol) and len(_ignore_probe) < MOST_KEPT:
             _ignore_probe.add(mine)
             said = (
                 "server %r ignores server/discover, which takes time at its first start; `protocol: legacy` saves that"

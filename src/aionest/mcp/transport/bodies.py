@@ -35,22 +35,33 @@ TURN = 0.001  # seconds of the processor for events that have come at once, befo
 MOST_REDIRECTS = 10  # one after the other, within an origin
 _SEEN = "aionest.redirects"  # in a request's extensions, which those have that follow
 _SESSION = "mcp-session-id"
+_PROTOCOL = "mcp-protocol-version"
+_NO_SESSIONS = "2026-07-28"  # from this revision on
+_OTHER_PROTOCOL = {
+    -32020,
+    -32022,
+}  # the headers are not as it wants them, which name the revision; it knows no such revision
+_FIRST = {"initialize", "server/discover"}  # with which a session begins
 _NO_SESSION_MATTER = {-32601, -32602}  # errors that come with a 404 which does not mean that the session is gone
 
 
-def asked_by(request: HTTP.Request) -> RequestId | None:
-    """The id of the JSON-RPC request that a POST carries, or None."""
+def _message_of(request: HTTP.Request) -> JsonObject:
+    """The JSON-RPC message that a POST carries; an empty one for what is none."""
     if request.method != "POST":
-        return None
+        return {}
     try:
         # a request that follows a redirect has the first one's body, and does not know that it is one
         plain = isinstance(request.stream, HTTP.ByteStream)
         message = from_json(b"".join(request.stream) if plain else request.content)  # type: ignore[arg-type]
     except Exception:  # not JSON, or a body that cannot be looked at
-        return None
-    if type(message) is not dict or "method" not in message:
-        return None
-    number = message.get("id")
+        return {}
+    return message if type(message) is dict else {}
+
+
+def asked_by(request: HTTP.Request) -> RequestId | None:
+    """The id of the JSON-RPC request that a POST carries, or None."""
+    message = _message_of(request)
+    number = message.get("id") if "method" in message else None
     return number if isinstance(number, (int, str)) and not isinstance(number, bool) else None
 
 
@@ -113,11 +124,15 @@ async def _refusal(response: HTTP.Response, number: RequestId, limit: int) -> HT
 
 def _ends_the_session(response: HTTP.Response, number: RequestId, error: JsonObject, whose: object) -> bool:
     """Does the server say that it does not know the session, as after a restart? By 404; many say 400, with an error that is for
-    no request of ours.
+    no request of ours. One that speaks another revision of the protocol by now says 400 as well.
     """
     if response.status_code == 404:
         return error["code"] not in _NO_SESSION_MATTER
-    return response.status_code == 400 and _SESSION in response.request.headers and str(whose) != str(number)
+    if response.status_code != 400 or _message_of(response.request).get("method") in _FIRST:
+        return False
+    headers = response.request.headers
+    foreign = str(whose) != str(number) and (_SESSION in headers or headers.get(_PROTOCOL, "") >= _NO_SESSIONS)
+    return foreign or error["code"] in _OTHER_PROTOCOL
 
 
 def _leads_away(response: HTTP.Response) -> str:
