@@ -399,3 +399,101 @@ def test_cline_that_names_the_transport_otherwise(tmp_path):
     entries = {"a": {"url": "https://x.example.com/events", "transportType": "sse"}}
     config = from_text(tmp_path, "cline_mcp_settings.json", json.dumps({"mcpServers": entries}))
     assert config.servers["a"].transport == "sse" and not config.warnings
+
+
+def test_continue_has_a_list(tmp_path):
+    text = """name: mine
+schema: v1
+mcpServers:
+  - name: SQLite   # with its name in it
+    command: npx
+    args: [-y, sqlite]
+    env: { KEY: "${{ secrets.KEY }}" }
+    connectionTimeout: 1500
+  - name: web
+    type: streamable-http
+    url: https://x.example.com
+    apiKey: s3cret
+    requestOptions: { headers: { X-A: b } }
+  - name: web
+    command: other
+  - command: nameless
+  - 5
+"""
+    config = from_text(tmp_path, "config.yaml", text)
+    one, web = config.servers["SQLite"], config.servers["web"]
+    assert one.resolved(environ={"KEY": "k"}).env == {"KEY": "k"} and one.connect_timeout == 1.5
+    assert web.headers == {"X-A": "b"} and web.auth == {"type": "bearer", "token": "s3cret"}
+    assert [warning.server for warning in config.warnings] == ["mcpServers[2]", "mcpServers[3]", "mcpServers[4]"]
+    assert not config.save() and "Continue" in config.get_errors()[-1]
+
+
+def test_librechat_counts_milliseconds(tmp_path):
+    text = """version: 1.2.1
+mcpServers:
+  web: { type: streamable-http, url: "https://x.example.com", timeout: 45000, initTimeout: 10000, chatMenu: false,
+         headers: { Authorization: "Bearer ${TOKEN}" }, oauth: { client_id: c, scope: "a b" } }
+  here: { command: npx, args: [-y, x], iconPath: /a.svg, stderr: inherit }
+"""
+    config = from_text(tmp_path, "librechat.yaml", text)
+    web = config.servers["web"]
+    assert (web.timeout, web.connect_timeout) == (45, 10)
+    assert web.auth == {"type": "oauth", "client_id": "c", "scopes": ["a", "b"]}
+    assert not config.warnings
+
+
+def test_jetbrains_says_headers_and_folders_otherwise(tmp_path):
+    asked = {"headers": {"Authorization": "Bearer x"}}
+    entries = {"web": {"url": "https://x.example.com", "requestInit": asked}, "here": {"command": "x"}}
+    entries["here"]["workingDirectory"] = "/srv"
+    config = from_text(tmp_path, "mcp.json", json.dumps({"mcpServers": entries}))
+    assert config.servers["web"].headers == asked["headers"] and config.servers["here"].cwd == "/srv"
+    assert not config.warnings
+
+
+@pytest.mark.parametrize("name", [".gemini/settings.json", "zed/settings.json", "opencode.json"])
+def test_milliseconds_in_quotes(tmp_path, name):
+    key = {"zed": "context_servers", "opencode.json": "mcp"}.get(name.partition("/")[0], "mcpServers")
+    entry = {"url": "https://x.example.com", "timeout": "30000", **({"type": "remote"} if key == "mcp" else {})}
+    assert from_text(tmp_path, name, json.dumps({key: {"a": entry}})).servers["a"].timeout == 30
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ('command = "x"\ntool_timeout_sec = -1', "tool_timeout_sec"),
+        ('command = "x"\nstartup_timeout_sec = "soon"', "startup_timeout_sec"),
+        ('command = "x"\nenabled_tools = 5', "enabled_tools"),
+        ('url = "https://x.example.com"\nhttp_headers = { A = true }', "http_headers.A"),
+        ('url = "https://x.example.com"\nbearer_token_env_var = ""', "bearer_token_env_var"),
+        ('command = "x"\nenabled = "maybe"', "enabled"),
+    ],
+)
+def test_errors_have_the_hosts_own_names(tmp_path, fields, told):
+    path = tmp_path / ".codex" / "config.toml"
+    path.parent.mkdir()
+    path.write_text(f"[mcp_servers.a]\n{fields}\n")
+    (error,) = ToolsConfig(path).get_errors()
+    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if told.split(".")[0] in text)
+    assert str(path) in error and "server 'a'" in error and f"'{told}" in error and f":{line}:" in error
+
+
+def test_a_kind_of_server_that_is_not_known_is_one_error(tmp_path):
+    config = ToolsConfig.from_dict({"a": {"type": "ws", "url": "wss://x.example.com"}})
+    (error,) = config.get_errors()
+    assert "'type'" in error
+
+
+@pytest.mark.parametrize("identifier", [None, 5, ""])
+def test_a_package_of_the_registry_without_a_name_is_left_out(tmp_path, identifier):
+    """``npx -y None`` would be run, which anybody may have published."""
+    package = {"registryType": "npm", "identifier": identifier, "version": "1"}
+    config = from_text(tmp_path, "server.json", json.dumps({"name": "io.x/srv", "packages": [package]}))
+    assert not config.servers and "no package" in str(config.warnings[0])
+
+
+def test_arguments_of_the_registry_are_as_json_writes_them(tmp_path):
+    described = [{"type": "named", "name": "--all", "default": False}, {"type": "named", "name": "--most", "value": 5}]
+    package = {"registryType": "npm", "identifier": "a", "packageArguments": described}
+    config = from_text(tmp_path, "server.json", json.dumps({"name": "io.x/srv", "packages": [package]}))
+    assert config.servers["srv"].args == ["-y", "a", "--all", "false", "--most", "5"]

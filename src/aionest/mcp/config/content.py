@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import text as texts
-from .dialects import translated
+from .dialects import translated, written
 from .errors import ConfigError, Errors, Source, make_error
 from .files import read_text
 from .hosts import workspace_of
@@ -161,7 +161,13 @@ class Content:
         place = self.place
         workspace = workspace_of(place.file) if place.file is not None else place.base
         defaults = {str(d["id"]): default for d in self.inputs() if isinstance(default := d.get("default"), str)}
-        return Source(place.file, workspace, line, place.inputs, defaults)
+        return Source(place.file, workspace, line, place.inputs, defaults, self._written if self.host else None)
+
+    def _written(self, server: str, name: str) -> str:
+        found: object = self.root
+        for key in (*self.at, server):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return written(found, name)
 
     def inputs(self) -> Definitions:
         """The definitions of inputs."""

@@ -1,6 +1,6 @@
 """The configurations of hosts that write their servers in a way of their own, as this package writes them.
 
-Codex, Gemini CLI, Zed, opencode, Goose, and the registry's ``server.json``. What Claude, Cursor, VS Code, Windsurf and Cline write
+Codex, Gemini CLI, Zed, opencode, Goose, Continue, LibreChat, and the registry's ``server.json``. What Claude, Cursor, VS Code, Windsurf and Cline write
 needs no translation: see ``shapes`` and ``fields``.
 
 Contract: pure functions on plain data, which they don't change. What a host has and this package hasn't is said in ``left_out``, by
@@ -63,6 +63,11 @@ def _literal(value: object) -> object:
 
 def _seconds(value: object, unit: float) -> object:
     """A time that the host counts in other units."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
     return value / unit if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
@@ -72,8 +77,8 @@ def _codex(entry: Mapping[str, object]) -> Server:
     named = [_map(one).get("name", one) for one in (names if isinstance(names, list) else ())]
     kept = {name: f"${{{name}:-}}" for name in named if isinstance(name, str)}
     variable, token = entry.get("bearer_token_env_var"), plain.get("bearer_token")
-    if isinstance(variable, str):
-        token = f"${{{variable}}}"
+    if variable is not None:
+        token = f"${{{variable}}}" if isinstance(variable, str) and variable else ""  # which is an error
     only, never = entry.get("enabled_tools"), entry.get("disabled_tools")
     starting = entry.get("startup_timeout_sec", _seconds(entry.get("startup_timeout_ms"), 1000))
     return _given(
@@ -122,7 +127,7 @@ def _zed(entry: Mapping[str, object]) -> Server | str:
     command = one.get("command")
     if isinstance(command, Mapping):  # as it wrote them until 2025
         one = {**one, **command, "command": command.get("path")}
-    if not one.get("command") and not one.get("url"):
+    if "command" not in entry and not one.get("url"):
         return "it comes from a Zed extension"
     keys = ("command", "args", "env", "url", "headers", "enabled")
     return _given(**{key: one.get(key) for key in keys}, timeout=_seconds(one.get("timeout"), 1000))
@@ -171,9 +176,72 @@ def _goose(entry: Mapping[str, object]) -> Server | str:
     )
 
 
+def _continue(entry: Mapping[str, object]) -> Server:
+    one = _over(entry, lambda text: re.sub(r"\$\{\{\s*(?:secrets|inputs)\.(\w+)\s*\}\}", r"${\1}", text))
+    asked, key = _map(one.get("requestOptions")), one.get("apiKey")
+    return _given(
+        **{name: one.get(name) for name in ("type", "command", "args", "cwd", "env", "url", "disabled")},
+        headers={**_map(asked.get("headers")), **_map(one.get("headers"))},
+        auth={"type": "bearer", "token": key} if isinstance(key, str) and key else None,
+        connect_timeout=_seconds(one.get("connectionTimeout"), 1000),
+    )
+
+
+def _continue_list(entries: list[object]) -> Translation:
+    """Its servers have their names in them."""
+    made = Translation("Continue", ("mcpServers",))
+    for number, entry in enumerate(entries):
+        name = _map(entry).get("name")
+        if not isinstance(entry, Mapping):
+            made.left_out[f"mcpServers[{number}]"] = "it is no mapping"
+        elif not isinstance(name, str) or not name:
+            made.left_out[f"mcpServers[{number}]"] = "it has no name"
+        elif name in made.servers:
+            made.left_out[f"mcpServers[{number}]"] = "another one has its name"
+        else:
+            made.servers[name] = _continue(entry)
+    return made
+
+
+def _librechat(entry: Mapping[str, object]) -> Server:
+    keys = ("type", "command", "args", "env", "url", "headers", "oauth")
+    return _given(
+        **{name: entry.get(name) for name in keys},
+        timeout=_seconds(entry.get("timeout"), 1000),
+        connect_timeout=_seconds(entry.get("initTimeout"), 1000),
+    )
+
+
+# under what names hosts have what is meant by a field, where they don't have it under its own
+_WRITTEN = {
+    "connect_timeout": ("startup_timeout_sec", "startup_timeout_ms", "initTimeout", "connectionTimeout"),
+    "timeout": ("tool_timeout_sec",),
+    "include": ("enabled_tools", "includeTools", "available_tools"),
+    "exclude": ("disabled_tools", "excludeTools", "enabled_tools"),
+    "headers": ("http_headers", "env_http_headers", "requestOptions"),
+    "env": ("environment", "envs", "env_vars", "env_keys"),
+    "command": ("cmd",),
+    "args": ("command",),
+    "url": ("httpUrl", "uri"),
+    "disabled": ("enabled",),
+    "auth": ("bearer_token_env_var", "oauth", "apiKey"),
+}
+
+
+def written(entry: object, field: str) -> str:
+    """How a host's entry calls a field, as far as that is known."""
+    names = _map(entry)
+    return field if field in names else next((name for name in _WRITTEN.get(field, ()) if name in names), field)
+
+
 # -- the registry's: one server, described for all hosts
 
 _RUNNERS = {"npm": ("npx", ["-y"]), "pypi": ("uvx", []), "oci": ("docker", ["run", "-i", "--rm"]), "nuget": ("dnx", [])}
+
+
+def _word(value: object) -> str:
+    """As it is written in JSON."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Registry:
@@ -188,8 +256,13 @@ class _Registry:
         remotes = [one for one in self._list(self._root, "remotes") if isinstance(one.get("url"), str)]
         packages = [one for one in self._list(self._root, "packages") if self._kind(one) in _RUNNERS]
         for package in packages:
-            if str(_map(package.get("transport")).get("type") or "stdio") == "stdio":
-                return self._package(package)
+            named = package.get("identifier") or package.get("name")
+            if (
+                isinstance(named, str)
+                and named
+                and str(_map(package.get("transport")).get("type") or "stdio") == "stdio"
+            ):
+                return self._package(package, named)
         if remotes:
             kind = "sse" if remotes[0].get("type") == "sse" else "http"
             url = self._filled(str(remotes[0]["url"]), _map(remotes[0].get("variables")))
@@ -208,10 +281,10 @@ class _Registry:
     def _kind(package: Mapping[str, object]) -> str:
         return str(package.get("registryType") or package.get("registry_type") or package.get("registry_name"))
 
-    def _package(self, package: Mapping[str, object]) -> Server:
+    def _package(self, package: Mapping[str, object], name: str) -> Server:
         kind = self._kind(package)
         command, first = _RUNNERS[kind]
-        name, version = str(package.get("identifier") or package.get("name")), package.get("version")
+        version = package.get("version")
         env = self._values(self._list(package, "environmentVariables", "environment_variables"))
         before = self._arguments(self._list(package, "runtimeArguments", "runtime_arguments"))
         if kind == "oci":
@@ -241,11 +314,11 @@ class _Registry:
 
     def _value(self, one: Mapping[str, object], name: str) -> str | None:
         """What is written for it; None where it need not be there."""
-        value = one.get("value")
-        if isinstance(value, str):
-            return self._filled(value, _map(one.get("variables")))
-        if isinstance(one.get("default"), (str, int, float)):
-            return _literal(str(one["default"]))
+        value, default = one.get("value"), one.get("default")
+        if isinstance(value, (str, int, float)):
+            return self._filled(_word(value), _map(one.get("variables")))
+        if isinstance(default, (str, int, float)):
+            return _literal(_word(default))
         if one.get("isRequired") or one.get("is_required"):
             return self._asked(name, one)
         return None
@@ -342,10 +415,14 @@ def translated(content: Mapping[object, object], file: Path | None) -> Translati
     :param file: where it was read, which tells hosts apart that write alike.
     """
     root = _map(content)
-    key = _key_of(root, file)
+    entries = root.get("mcpServers")
+    if isinstance(entries, list) and any(isinstance(one, Mapping) for one in entries):
+        return _continue_list(entries)
+    chat = file is not None and file.name in ("librechat.yaml", "librechat.yml")
+    key = "mcpServers" if chat else _key_of(root, file)
     if key is None:
         return _registry(root)
-    host, translate = _TRANSLATE[key]
+    host, translate = ("LibreChat", _librechat) if chat else _TRANSLATE[key]
     made = Translation(host, (key,))
     for name, entry in _map(root.get(key)).items():
         found = translate(entry) if isinstance(entry, Mapping) else "it is no mapping"
@@ -353,11 +430,11 @@ def translated(content: Mapping[object, object], file: Path | None) -> Translati
             made.left_out[str(name)] = found
         else:
             made.servers[str(name)] = found
-    if key == "mcpServers":
+    if host == "Gemini CLI":
         selects = _gemini_selects(root)
         for left in [str(name) for name in made.servers if not selects(str(name))]:
             made.servers[left] = {**made.servers[left], "enabled": False}
     return made
 
 
-__all__ = ["Translation", "translated"]
+__all__ = ["Translation", "translated", "written"]

@@ -87,8 +87,13 @@ class Source:
     line: Callable[..., int | None] | None = field(default=None, compare=False, repr=False)
     inputs: Inputs = field(default=None, compare=False, repr=False)
     defaults: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    # how the file calls a server's field
+    written: Callable[[str, str], str] | None = field(default=None, compare=False, repr=False)
 
     def error(self, server: str | None, problem: Problem) -> ConfigError:
+        if self.written is not None and server is not None and problem.field:
+            name, rest = re.fullmatch(r"([^.\[]*)(.*)", problem.field, re.DOTALL).groups()  # type: ignore[union-attr]
+            problem = problem._replace(field=self.written(server, name) + rest)
         keys = [int(k) if k.isdigit() else k for k in re.findall(r"[^.\[\]]+", problem.field or "")]
         line = self.line(server, keys) if self.line is not None and server is not None else None
         return make_error(problem.message, self.file, server, problem.field, line, problem.hint)

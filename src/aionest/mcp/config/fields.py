@@ -17,6 +17,7 @@ from .text import SourceFloat, SourceInt
 ALIASES = {
     **dict.fromkeys(("type", "transportType"), "transport"),
     "envFile": "env_file",
+    "workingDirectory": "cwd",  # JetBrains
     **dict.fromkeys(("serverUrl", "httpUrl"), "url"),  # Windsurf; Gemini
     **dict.fromkeys(("allow", "allowedTools", "includeTools", "enabledTools"), "include"),
     **dict.fromkeys(("deny", "excludeTools", "deniedTools", "disabledTools"), "exclude"),
@@ -146,6 +147,10 @@ class _Reading:
         if key == "oauth" or "CLIENT_ID" in value:
             value = {"type": "oauth", **value}
         value = {_AUTH_ALIASES.get(str(k), str(k)): part for k, part in value.items()}
+        scope = value.get("scope")  # as the protocol has them
+        if isinstance(scope, str) and "scopes" not in value:
+            value["scopes"] = scope.split()
+            del value["scope"]
         for part in value.keys() - _AUTH_FIELDS:
             self.warnings.append(Problem(f"auth.{part}", "unknown field, ignored", suggestion(part, _AUTH_FIELDS)))
         return value
@@ -166,6 +171,11 @@ def normalize(
     data: Mapping[str, object], names: Collection[str]
 ) -> tuple[dict[str, object], list[Problem], list[Problem]]:
     """Fields under their own names (``names``); problems; and warnings for what is not known."""
+    asked = data.get("requestInit")  # JetBrains
+    if isinstance(asked, Mapping):
+        headers = asked.get("headers")
+        data = {**({"headers": headers} if isinstance(headers, Mapping) else {}), **data}
+        data.pop("requestInit")
     if data.get("httpUrl"):  # for Gemini, the other is an older transport's
         data = {"type": "http", **{key: value for key, value in data.items() if key != "url"}}
     reading = _Reading(names)

@@ -277,7 +277,9 @@ def build(
     else:
         if "transport" not in fields:
             made.__dict__["transport"] = infer_transport(made.command, made.url)
-        problems += check(made, literal)
+        # of a kind that is not known, nothing else can be said
+        known = not any(problem.field in ("type", "transport", "transportType") for problem in problems)
+        problems += [one for one in check(made, literal) if known or one.field not in ("url", "command")]
         made._source = source
     warned += _without_effect(made.__dict__.get("transport"), fields)
     if data.get("name") is not None and data["name"] != name:
