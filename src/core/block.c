@@ -250,10 +250,17 @@ carrying(an_block *b)
 
 /* B4 */
 static int
-may_go_on(an_run *run, an_block *b)
+is_turn_of(an_run *run, an_block *b)
 {
     an_loop *rec = carrying(b);
     return run == NULL || run->rec == rec || (run->kind != AN_RUN_FOREIGN && !rec->foreign);
+}
+
+/* and X7 */
+static int
+may_go_on(an_run *run, an_block *b)
+{
+    return (run == NULL || !run->amid) && is_turn_of(run, b);
 }
 
 an_block *
@@ -284,7 +291,7 @@ an_block_is_pending(an_thread *th)
 {
     for (size_t i = 0; i < th->pending.len; i++) {
         an_block *b = (an_block *)an_ring_at(&th->pending, i);
-        if (b->state == AN_BLOCK_READY && may_go_on(th->run, b)) {
+        if (b->state == AN_BLOCK_READY && is_turn_of(th->run, b)) {
             return 1;
         }
     }
@@ -303,6 +310,20 @@ ask_its_loop(an_block *b)
     Py_XDECREF(r);
     Py_XDECREF(loop);
     return r != NULL;
+}
+
+void
+an_block_ask(an_thread *th)
+{
+    for (size_t i = 0; i < th->pending.len; i++) {
+        an_block *b = (an_block *)an_ring_at(&th->pending, i);
+        if (b->state == AN_BLOCK_READY && is_turn_of(th->run, b)) {
+            Py_INCREF(b);
+            (void)ask_its_loop(b);
+            Py_DECREF(b);
+            return;
+        }
+    }
 }
 
 static void

@@ -77,10 +77,12 @@ void an_block_interrupt(an_block *b, PyObject *exc);
 /* The same at once, with NestedRunError(MESSAGE): for who hands over to it himself. Runs Python */
 void an_block_end(an_block *b, const char *message);
 
-/* The first of the pending ones that may go on here (B4), taken out and handed: who asks goes to its stack, and does nothing
+/* The first of the pending ones that may go on here (B4, X7), taken out, handed: who asks goes to its stack, and does nothing
  * before that could fail or run Python. new ref | NULL: there is none. Runs Python (decref) */
 an_block *an_block_next(an_thread *th);
-int an_block_is_pending(an_thread *th); /* 1 there is one */
+int an_block_is_pending(an_thread *th); /* 1 there is one, or will be (X7) */
+/* Where X7 holds them back: have their loop call back for them. Keeps no exception; runs Python */
+void an_block_ask(an_thread *th);
 
 /* FUTURE is done, but what it called back may not have come through: wake the runs of TH that wait for it. */
 void an_block_wake_waiters(an_thread *th, PyObject *future);

@@ -127,6 +127,14 @@ check_foreign_run(an_thread *th)
     if (th->run->deepest == 0 || th->run->deepest > th->run->highest) {
         return broken("X6: a callback runs, and how deep its loop's own stack reaches is not known");
     }
+    if (th->run->amid != 0 && an_fiber_begins(th->fibers.carrier) > th->run->amid) {
+        return broken("X6: a callback runs where its loop's own frames are");
+    }
+    for (an_run *run = th->run->prev; run != NULL; run = run->prev) {
+        if (run->amid != 0) {
+            return broken("X7: a guest's loop runs amid something else than the queue of the one around it");
+        }
+    }
     const void *rec = an_fiber_serves(th->fibers.carrier);
     return rec == NULL || rec == th->run->rec ? 0 : broken("X5: a callback of one loop goes on in the run of another");
 }

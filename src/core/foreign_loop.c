@@ -3,6 +3,7 @@
 #include "err.h"
 #include "fiber.h"
 #include "harmless.h"
+#include "placing.h"
 #include "runs.h"
 #include "signals.h"
 
@@ -36,74 +37,24 @@ static int
 wake_ready(an_thread *th, PyObject *self)
 {
     int rc = 0;
-    an_block *b;
-    (void)an_fiber_reap(); /* F8 */
-    while (rc == 0 && (b = an_block_next(th)) != NULL) {
+    while (rc == 0) {
+        (void)an_fiber_reap(); /* F8 */
+        an_block *b = an_block_next(th);
+        if (b == NULL) {
+            break;
+        }
         rc = an_hub_switch(th, self, b->fiber, b->carrier);
         Py_DECREF(b);
     }
     return rc;
 }
 
-/* ---- where hubs begin ------------------------------------------------------------ */
-
-#define DEEPER_MAX (48 * 1024) /* than where the loop called back first: a thread's stack may be small */
-#define MARGIN 2048            /* more than lies between the frame of a call back and where its stack leaves for a hub */
-
-/* The loop calls back HERE: X6 */
-static inline void
-note_depth(an_run *run, uintptr_t here)
-{
-    if (AN_UNLIKELY(here - MARGIN < run->deepest || run->deepest == 0)) {
-        if (run->deepest == 0) {
-            run->highest = here;
-        }
-        uintptr_t end = run->highest - DEEPER_MAX;
-        run->deepest = here - MARGIN > end ? here - MARGIN : end;
-    }
-}
-
-/* Have HUB, a new one, begin below WHERE, as far as that is in reach. MAY SWITCH */
-static AN_NOINLINE int
-begin_below(an_thread *th, PyObject *self, PyObject *hub, uintptr_t where)
-{
-    volatile char room[1024];
-    room[0] = 0;
-    uintptr_t here = AN_STACK_HERE();
-    int rc =
-        here > where && here - where <= DEEPER_MAX ? begin_below(th, self, hub, where) : an_hub_switch(th, self, hub, NULL);
-    return rc + room[0]; /* its room is there until then */
-}
-
-/* Have a hub take the job. Before a new one does, a finalizer or a signal's handler may nest in its first frames, or raise:
- * then the next one. MAY SWITCH */
-static int
-run_on_hub(an_thread *th, PyObject *self)
-{
-    int rc = 0;
-    (void)an_fiber_reap();                        /* F8 */
-    while (rc == 0 && an_batch_job_is_left(th)) { /* not taken, if a tracer of the switch nested: that hub sleeps */
-        PyObject *hub = an_ring_pop_back(&th->idle);
-        if (AN_LIKELY(hub != NULL)) {
-            rc = an_hub_switch(th, self, hub, NULL);
-        }
-        else if ((hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self)) != NULL) {
-            uintptr_t where = th->run == NULL ? 0 : th->run->deepest;
-            an_fiber_set_begins(hub, where);
-            rc = begin_below(th, self, hub, where);
-        }
-        else {
-            rc = -1;
-        }
-        Py_XDECREF(hub);
-    }
-    an_job_drop(th);
-    return rc;
-}
+/* ---- what the loop calls back ------------------------------------------------------------ */
 
 static long long n_jobs = 0;
 
-/* Do what the loop has called back for, and let the stacks go on that become ready by it. 0 | -1+exc. MAY SWITCH */
+/* Do what the loop has called back for, and let the stacks go on that become ready by it: at once, or in a callback from its
+ * queue (X7). 0 | -1+exc. MAY SWITCH */
 static int
 carry_out(an_thread *th, PyObject *self, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
           PyObject *context)
@@ -113,7 +64,7 @@ carry_out(an_thread *th, PyObject *self, PyObject *callback, PyObject *const *ar
         an_batch *b = (an_batch *)callback;
         while (rc == 0 && th->job.error == NULL && b->handles.len > 0) {
             th->job.batch = b;
-            rc = run_on_hub(th, self);
+            rc = an_placing_run(th, self);
         }
         th->job.batch = NULL;
     }
@@ -127,23 +78,33 @@ carry_out(an_thread *th, PyObject *self, PyObject *callback, PyObject *const *ar
     else {
         rc = an_job_put(th, callback, args, nargs, kwnames, context);
         if (rc == 0) {
-            rc = run_on_hub(th, self);
+            rc = an_placing_run(th, self);
         }
     }
-    return rc == 0 ? wake_ready(th, self) : rc;
+    if (rc == 0 && (th->run == NULL || !th->run->amid)) {
+        return wake_ready(th, self);
+    }
+    if (rc == 0 && AN_UNLIKELY(th->pending.len > 0)) {
+        an_block_ask(th);
+    }
+    return rc;
 }
 
-/* The loop calls CALLBACK(ARGS); NULL: there may be stacks that are ready. Its result, None if it sleeps | NULL+exc.
- * MAY SWITCH */
+/* The loop calls CALLBACK(ARGS), from its queue or AMID something else; NULL: there may be stacks that are ready. Its result,
+ * None if it sleeps | NULL+exc. MAY SWITCH */
 static PyObject *
-deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *own_context)
+deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject *own_context,
+        int amid)
 {
     PyObject *self = an_fiber_current(), *context = Py_XNewRef(an_current_context());
     if (self == NULL) {
         Py_XDECREF(context);
         return NULL;
     }
-    note_depth(th->run, AN_STACK_HERE());
+    an_run *run = th->run;
+    an_placing_note(run, AN_STACK_HERE());
+    uintptr_t amid_before = run->amid;
+    run->amid = amid ? AN_STACK_HERE() : 0;
     int entered = context != NULL && PyContext_Exit(context) == 0;
     if (context != NULL && !entered) {
         PyErr_Clear(); /* the thread's bottom context, current without having been entered */
@@ -160,6 +121,9 @@ deliver(an_thread *th, PyObject *callback, PyObject *const *args, Py_ssize_t nar
     th->job.result = NULL;
     int rc = carry_out(th, self, callback, args, nargs, kwnames, own_context != NULL ? own_context : context);
     PyObject *result = th->job.result;
+    if (AN_LIKELY(th->run == run)) {
+        run->amid = amid_before;
+    }
     an_job_put_back(th, &aside);
     th->job.number = waited_for;
     th->job.result = result_before;
@@ -194,9 +158,9 @@ typedef struct foreign_callback {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *callback;
-    PyObject *context; /* in which it runs; NULL: that in which the loop calls back */
-    const void *rec;   /* of the loop that was given it with a context, else NULL. Compared only */
-    int timer;
+    PyObject *context;                    /* in which it runs; NULL: that in which the loop calls back */
+    const void *rec;                      /* of the loop that was given it with a context, else NULL. Compared only */
+    int queued;                           /* it is called from the loop's queue, and soon */
     long long number;                     /* by the time when it was made */
     struct foreign_callback *prev, *next; /* X4 */
 } foreign_callback;
@@ -298,7 +262,7 @@ callback_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kw
     int on_hub = enter(th);
     PyObject *r = NULL;
     if (on_hub > 0) {
-        r = deliver(th, c->callback, args, PyVectorcall_NARGS(nargsf), kwnames, c->context);
+        r = deliver(th, c->callback, args, PyVectorcall_NARGS(nargsf), kwnames, c->context, !c->queued);
         leave(th);
     }
     else if (on_hub == 0) {
@@ -349,7 +313,7 @@ batch_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnam
         r = run_here(b) < 0 ? NULL : Py_NewRef(Py_None);
     }
     else if (on_hub > 0) {
-        r = deliver(th, self, NULL, 0, NULL, NULL);
+        r = deliver(th, self, NULL, 0, NULL, NULL, 0);
     }
     if (on_hub > 0) {
         leave(th);
@@ -363,7 +327,7 @@ batch_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnam
 }
 
 PyObject *
-an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, int timer)
+an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, int queued)
 {
     PyTypeObject *tp = (PyTypeObject *)an_st->type_foreign_callback;
     foreign_callback *c;
@@ -381,7 +345,7 @@ an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, 
     c->callback = Py_NewRef(callback);
     c->context = Py_XNewRef(context);
     c->rec = rec;
-    c->timer = timer;
+    c->queued = queued;
     c->number = ++an_job_calls;
     c->prev = last_callback;
     c->next = NULL;
@@ -487,7 +451,7 @@ an_py_foreign_pending(PyObject *module, PyObject *loop)
     foreign_callback *c = (foreign_callback *)Py_XNewRef((PyObject *)first_callback);
     while (c != NULL) { /* held: a collection may free any of them */
         if (all != NULL && c->rec == rec && c->callback != NULL && c->context != NULL &&
-            (c->timer || c->number > th->job.since)) {
+            (!c->queued || c->number > th->job.since)) {
             PyObject *one = PyTuple_Pack(2, c->callback, c->context);
             if (one == NULL || PyList_Append(all, one) < 0) {
                 Py_CLEAR(all);
@@ -561,7 +525,7 @@ after_wake(an_thread *th)
         after_wake_elsewhere(th);
     }
     else if (!th->place.in_hub) {
-        PyObject *r = deliver(th, NULL, NULL, 0, NULL, NULL);
+        PyObject *r = deliver(th, NULL, NULL, 0, NULL, NULL, 1);
         Py_XDECREF(r);
     }
 }

@@ -17,10 +17,13 @@
  *   X4  every wrapper is linked from its making to its end, in that order
  *   X5  a stack on which a callback of such a loop is under way runs only while that loop's run is the newest (B4): what comes
  *       next on it goes back to idle_base, and its code asks which loop runs, and which task
- *   X6  a hub that takes a job begins deeper on the C stack than the loop's own frames reach, as far as these have been seen
- *       (run->deepest): greenlet copies what of the stack it leaves lies where the other one begins, and libuv alone has 12 KB
- *       there while it calls back from its poll. A hub that begins higher ends after its job. No deeper than 48 KB below the
- *       first call back: what calls back still deeper is copied
+ *   X6  what a foreign loop has on its C stack while it calls back stays there: libuv has lists of timers and of events in its
+ *       frames, which its functions change when a callback cancels a timer or closes a descriptor. greenlet copies what of the
+ *       stack that it leaves lies where the other one begins, and puts it back as it was. So a hub that takes a job begins
+ *       deeper than the frame that calls back; all hubs of a run begin in about the same place (run->deepest), or else each
+ *       turn of a guest's loop would stand deeper than the one before
+ *   X7  what slept before may begin anywhere: it goes on only in a callback from the loop's queue, amid which the loop has no
+ *       such thing on its stack. What is ready amid another one (run->amid) waits for such a callback
  * Owns     a wrapper: the callback
  * Thread   making them: any. Calling: the loop's; called anywhere else they are the callback
  */
@@ -32,8 +35,8 @@
 
 int an_foreign_loop_init(PyObject *module);
 
-/* A wrapper. TIMER: it may be called back much later. new ref | NULL+exc */
-PyObject *an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, int timer);
+/* A wrapper. QUEUED: it is called from the loop's queue. new ref | NULL+exc */
+PyObject *an_foreign_callback_new(PyObject *callback, PyObject *context, const void *rec, int queued);
 
 /* Python: foreign_callback(callback),
  * foreign_pending(loop), foreign_begin(loop, on_begin), foreign_end(loop, before) */

@@ -84,7 +84,7 @@ call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames,
         }
         all[where] = calling;
     }
-    if ((callback = an_foreign_callback_new(all[at], context, rec, m->index > 1)) != NULL) {
+    if ((callback = an_foreign_callback_new(all[at], context, rec, m->index == 1)) != NULL) {
         all[at] = callback;
         r = PyObject_Vectorcall(m->stock, all, (size_t)n, names);
     }

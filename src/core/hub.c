@@ -86,7 +86,9 @@ elsewhere(an_thread *th, an_run *run, PyObject *self, PyObject **target, PyObjec
     }
     if (AN_UNLIKELY(run->kind == AN_RUN_FOREIGN && !an_batch_job_is_left(th))) {
         *target = Py_NewRef(th->idle_base);
-        return th->idle.len < AN_IDLE_MAX && an_fiber_begins(self) <= run->deepest ? MOVE_PARK : MOVE_END;
+        uintptr_t begins = an_fiber_begins(self);
+        int fits = begins >= run->deepest - AN_BEGINS_NEAR && begins <= run->deepest + AN_BEGINS_NEAR;
+        return fits && th->idle.len < AN_IDLE_MAX ? MOVE_PARK : MOVE_END;
     }
     return MOVE_STAY;
 }
@@ -362,6 +364,30 @@ dismiss_one(an_thread *th, PyObject *fiber, PyObject *self)
     }
 }
 
+PyObject *
+an_hub_idle(an_thread *th, uintptr_t low, uintptr_t high)
+{
+    for (size_t i = th->idle.len; i > 0; i--) {
+        uintptr_t begins = an_fiber_begins(an_ring_at(&th->idle, i - 1));
+        if (AN_LIKELY(begins >= low && begins <= high)) {
+            return an_ring_take(&th->idle, i - 1);
+        }
+    }
+    return NULL;
+}
+
+int
+an_hub_make_room(an_thread *th, PyObject *self)
+{
+    PyObject *fiber = th->idle.len < AN_IDLE_MAX ? NULL : an_ring_pop(&th->idle);
+    if (fiber == NULL) {
+        return 0;
+    }
+    dismiss_one(th, fiber, self);
+    Py_DECREF(fiber);
+    return 1;
+}
+
 void
 an_hub_dismiss(an_thread *th)
 {
@@ -449,7 +475,7 @@ an_hub_carry(an_thread *th, PyObject *loop, an_loop *rec)
         if (AN_UNLIKELY(reap_on_base(th, self))) {
             continue;
         }
-        PyObject *hub = an_ring_pop_back(&th->idle);
+        PyObject *hub = an_hub_idle(th, 0, 0);
         if (hub == NULL) {
             hub = an_fiber_new(&th->fibers, an_st->hub_start, self, self);
         }

@@ -41,6 +41,13 @@ void an_hub_bury(an_thread *th);
 /* After a stack went on: let go of what adopted runs needed, if nothing needs it any more. */
 void an_hub_settle(an_thread *th);
 
+#define AN_BEGINS_NEAR (4 * 1024) /* hubs of a foreign run that begin so near to where these shall are as good (X6) */
+
+/* An idle hub that begins between LOW and HIGH on the C stack; 0 and 0: where a foreign run has not begun it. new ref | NULL */
+PyObject *an_hub_idle(an_thread *th, uintptr_t low, uintptr_t high);
+/* None is of use to SELF, the current stack. As many are idle as may be: 1 the oldest ends | 0 there is room. MAY SWITCH */
+int an_hub_make_room(an_thread *th, PyObject *self);
+
 /* Let all idle hubs and the trampoline end. Keeps the current exception. MAY SWITCH */
 void an_hub_dismiss(an_thread *th);
 

@@ -124,7 +124,7 @@ an_leave(an_thread *th, an_block *b)
         th->idle_base = NULL;
     }
     if (fiber == NULL) {
-        fiber = an_ring_pop_back(&th->idle);
+        fiber = an_hub_idle(th, 0, 0);
     }
     if (fiber == NULL) {
         fiber = AN_LIKELY(th->bases_asleep == 0) ? Py_NewRef(base) : an_fiber_new(&th->fibers, an_st->hub_start, base, base);

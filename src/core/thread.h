@@ -46,6 +46,7 @@ typedef struct an_run {
     uintptr_t highest,
         deepest;        /* foreign: where on the C stack its loop called back first, and where its hubs begin (X6) | 0 */
     int passing;        /* foreign: it ends when nothing is suspended any more */
+    uintptr_t amid;     /* foreign: where its loop calls back from somewhere else than its queue (X7) | 0 */
     PyObject *on_begin; /* strong or NULL; foreign: called once, before its first callback */
     int polled;         /* an iteration was begun: even a loop that was stopped before runs one */
 } an_run;

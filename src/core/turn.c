@@ -21,7 +21,8 @@ lend_base(an_thread *th)
         int rc = 0;
         (void)an_fiber_reap();           /* F8 */
         an_block *b = an_block_next(th); /* nothing between this and the switch may fail, or run Python */
-        if (b == NULL) {
+        int none = b == NULL;
+        if (none) {
             Py_DECREF(self);
         }
         else {
@@ -40,6 +41,9 @@ lend_base(an_thread *th)
         }
         if (rc < 0) {
             return -1;
+        }
+        if (none) {
+            break;
         }
     }
     an_hub_settle(th);

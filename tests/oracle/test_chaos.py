@@ -53,14 +53,8 @@ def test_nothing_breaks_in_many_programs(mode):
     run(1000, 1400, mode)
 
 
-UNSURE = "on uvloop one in some thousand of them hangs or crashes where the machine is busy: see docs/limits.md"
-
-
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "mode",
-    [pytest.param(m, marks=[pytest.mark.skip(UNSURE)] * (m == "uvloop")) for m in MODES if m != "eager"],
-)
+@pytest.mark.parametrize("mode", [m for m in MODES if m != "eager"])
 def test_nothing_breaks_in_many_programs_whose_greenlets_outlive_what_they_stand_on(mode):
     run(2_001_000, 2_001_300, mode)
 
