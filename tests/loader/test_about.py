@@ -165,6 +165,17 @@ def test_a_tool_is_not_lost_for_what_nobody_needs_to_call_it(make_loader):
     assert loader.call("one.t_icons").text is not None
 
 
+def test_one_icon_that_is_none_costs_no_other(make_loader):
+    old = {"src": "data:image/png;base64,AAAA", "sizes": "48x48 any"}
+    tools = [{"name": "t", "inputSchema": {"type": "object"}, "icons": [FAR, 5, {"mimeType": "x"}, old]}]
+    loader = make_loader(
+        {"one": {**ONE, "args": ["-c", SERVER, json.dumps({**KNOWN, "tools/list": {"tools": tools}})]}}
+    )
+    (tool,) = loader.tools.values()
+    assert [icon["src"] for icon in tool.icons] == [FAR["src"], old["src"]]
+    assert tool.icons[1]["sizes"] == ["48x48", "any"] and len(loader.status["one"].left_out) == 1
+
+
 def test_addresses_that_are_no_urls_are_kept(make_loader):
     known = {**KNOWN, "tools/call": {"content": AWAY}}
     loader = make_loader({"one": {**ONE, "args": ["-c", SERVER, json.dumps(known)]}})

@@ -99,6 +99,15 @@ def load(web, make_loader):
     return lambda **more: make_loader({"web": {"url": f"{web.base}/mcp", "timeout": 60, "max_message_mb": 4, **more}})
 
 
+@pytest.mark.parametrize(
+    ("wanted", "asked"),
+    [("identity", "identity"), ("gzip;q=0.5, br", "gzip;q=0.5"), ("br, zstd", "identity"), (None, "gzip, deflate")],
+)
+def test_the_configuration_says_what_is_taken_as_far_as_it_can_be_read(load, web, wanted, asked):
+    loader = load(headers={"Accept-Encoding": wanted} if wanted else {})
+    assert loader.call("web.one").text == "here" and web.accepted == {asked}
+
+
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
 @pytest.mark.parametrize("way", WAYS)
 def test_an_encoded_answer_is_read(load, web, way, kind):

@@ -27,6 +27,15 @@ _CUT = {401, 403, 429}  # whose bodies nobody reads to their end
 _BITS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
+def encodings(wanted: str | None) -> dict[str, str]:
+    """What is said to be taken: what a configuration wants, as far as it can be read."""
+    if wanted is None:
+        return ENCODINGS
+    known = (*_BITS, "identity")
+    read = [one.strip() for one in wanted.split(",") if one.partition(";")[0].strip().lower() in known]
+    return {"accept-encoding": ", ".join(read) or "identity"}
+
+
 async def readable(response: HTTP.Response) -> None:
     """Have its body decoded here, and bounded where it brings no message."""
     stream = response.stream
@@ -115,4 +124,4 @@ class _Unreadable(_Layer):
         yield b""
 
 
-__all__ = ["ENCODINGS", "MOST", "readable"]
+__all__ = ["ENCODINGS", "MOST", "encodings", "readable"]

@@ -69,5 +69,20 @@ class LenientSession(ClientSession):
             if not isinstance(tool, dict) or not wrong or not wrong <= _DECORATION:
                 raise
             self.left_out.append(f"{', '.join(sorted(wrong))} of {what}: {briefly(exc)}")
-            return {key: value for key, value in tool.items() if key not in wrong}
+            kept = {key: value for key, value in tool.items() if key not in wrong}
+            return {**kept, "icons": good} if (good := _good_icons(tool.get("icons"))) else kept
         return tool
+
+
+def _good_icons(icons: object) -> list[object]:
+    """Those that are described as they should be; sizes as a text, as they were once, are made what they are now."""
+    good: list[object] = []
+    for one in icons if isinstance(icons, list) else []:
+        if isinstance(one, dict) and isinstance(one.get("sizes"), str):
+            one = {**one, "sizes": one["sizes"].split()}
+        try:
+            types.Tool.model_validate({"name": "x", "inputSchema": {"type": "object"}, "icons": [one]})
+        except ValidationError:
+            continue
+        good.append(one)
+    return good

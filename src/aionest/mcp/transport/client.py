@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from .._json import RequestId
-from ..sdk.decoding import ENCODINGS, readable
+from ..sdk.decoding import encodings, readable
 from ..sdk.deferred import HAS_TIME, REPEATABLE, pause
 from ..sdk.line import HTTP
 from .asking import DIRECT, Asking
@@ -56,7 +56,7 @@ class Client(HTTP.AsyncClient):
         super().__init__(
             event_hooks={"request": [_no_haste], "response": [readable, look]},
             follow_redirects=_follows_redirects(),
-            headers={**HTTP.Headers(headers), **ENCODINGS},
+            headers={**HTTP.Headers(headers), **encodings(HTTP.Headers(headers).get("accept-encoding"))},
             auth=auth,
             transport=pools(IDLE),
             limits=HTTP.Limits(max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=IDLE),
