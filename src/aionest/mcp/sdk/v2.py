@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mcp.types import (
         CallToolResult,
         GetPromptResult,
+        InitializeResult,
         ListToolsResult,
         PaginatedRequestParams,
         ReadResourceResult,
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
         discover_result: BaseModel | None
         initialize_result: BaseModel
 
-        async def initialize(self) -> BaseModel: ...
+        async def initialize(self) -> InitializeResult: ...
         async def discover(self) -> BaseModel: ...
         async def send_discover(self, version: str) -> JsonObject: ...
         def adopt(self, result: BaseModel) -> None: ...
@@ -132,7 +133,7 @@ class Session(_Session):
                 raise anyio.EndOfStream from exc  # the handshake could not be made any more
             raise
 
-    async def initialize(self) -> BaseModel:
+    async def initialize(self) -> InitializeResult:
         self.only_probed = False
         return await super().initialize()
 
