@@ -78,23 +78,28 @@ def test_deeper_and_several_at_once(outer):
     async def deep(n):
         return 0 if n == 0 else 1 + anyio.run(deep, n - 1)
 
-    order = []
+    order, turns = [], {}
 
-    async def leaf(delay, n):
-        await anyio.sleep(delay)
+    async def leaf(n):
+        if n == 2:
+            turns[1].set()  # all three have begun
+        await turns[n].wait()
         order.append(n)
+        if n:
+            turns[{1: 2, 2: 0}[n]].set()
 
-    def several(delay, n):
-        anyio.run(leaf, delay, n)
+    def several(n):
+        anyio.run(leaf, n)
 
-    async def one(delay, n):
-        several(delay, n)
+    async def one(n):
+        several(n)
 
     async def main():
         depth = anyio.run(deep, 20)
+        turns.update({n: anyio.Event() for n in range(3)})
         async with anyio.create_task_group() as group:
-            for n, delay in enumerate((0.05, 0.01, 0.03)):
-                group.start_soon(one, delay, n)
+            for n in range(3):
+                group.start_soon(one, n)
         return depth
 
     assert outer(main) == 20
