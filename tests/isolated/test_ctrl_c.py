@@ -507,6 +507,31 @@ print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, asyncio._ge
 """
 
 
+def test_while_the_last_tasks_are_cancelled(program):
+    """Nothing of what the end waits with is left: no coroutine that was never awaited."""
+    program(
+        """
+        async def left():
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
+
+        async def main():
+            global task
+            task = asyncio.create_task(left())
+            await asyncio.sleep(0)
+
+        for _ in range(2):
+            try:
+                asyncio.run(main())
+            except KeyboardInterrupt:
+                print(isinstance(task.exception(), KeyboardInterrupt), asyncio.run(asyncio.sleep(0, "next")))
+        """,
+        "True next\n" * 2,
+    )
+
+
 @pytest.mark.parametrize("seconds", ["2", pytest.param("10", marks=pytest.mark.long)])
 def test_a_storm_of_interrupts(child, seconds):
     """Never a hang, never another error, and the run after it is right."""

@@ -19,7 +19,7 @@ from .closing import sealed
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Callable, Collection, Coroutine, Iterable
+    from collections.abc import Callable, Collection
 
 ROUNDS = 16  # how often what comes anew is ended, before it is left alone
 UnixLoop: Any = None  # asyncio's own, where it has it
@@ -39,24 +39,43 @@ def cancel_some(loop: Any, some: Collection[asyncio.Task[Any]]) -> None:
     for task in some:
         task.cancel()
     if some:
-        _run(loop, _ended(some))
+        loop.run_until_complete(_all_ended(loop, some))
     for task in some:
         exc = None if task.cancelled() else task.exception()
         if exc is not None:
             report(loop, "unhandled exception during asyncio.run() shutdown", exc, task=task)
 
 
-def _run(loop: asyncio.AbstractEventLoop, main: Coroutine[object, object, None]) -> None:
-    """In a task that has a name already: it takes no number from those that the program sees."""
-    task = tasks.Task(main, loop=loop, name="aionest")
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
-    loop.run_until_complete(task)
+# What is waited for here is a future, not a coroutine: an interrupt may come before a task would have begun, and Python would
+# warn of it. Nor does a future take a number from the names of the program's tasks.
 
 
-async def _ended(some: Iterable[asyncio.Future[Any]]) -> None:
-    """Wait for all of them. gather() would wait for ever if a finalizer amid its call ran them to their end."""
-    while pending := [one for one in some if not one.done()]:
-        await tasks.wait(pending)
+def _all_ended(loop: asyncio.AbstractEventLoop, some: Collection[asyncio.Task[Any]]) -> asyncio.Future[None]:
+    """Done when all of them are. gather() would wait for ever if a finalizer amid its call ran them to their end."""
+    ended = loop.create_future()
+    left = len(some)
+
+    def one_ended(_: asyncio.Task[Any]) -> None:
+        nonlocal left
+        left -= 1
+        if not left and not ended.done():
+            ended.set_result(None)
+
+    for task in some:
+        task.add_done_callback(one_ended)
+    return ended
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    """Done when all that was there has run, and tasks that came of it have begun."""
+    over = loop.create_future()
+
+    def second() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    loop.call_soon(loop.call_soon, second)
+    return over
 
 
 def report(loop: Any, message: str, exception: BaseException | None, **details: Any) -> None:
@@ -80,7 +99,7 @@ def seal(loop: Any, idle: bool = False) -> None:
             loop._closed = False
             if n == ROUNDS // 8:
                 loop.call_soon_threadsafe = _refusing_others(loop)
-            _run(loop, _turn())
+            loop.run_until_complete(_turn(loop))
             cancel_all_tasks(loop)
     finally:
         loop.__dict__.pop("call_soon_threadsafe", None)
@@ -101,11 +120,6 @@ def _refusing_others(loop: Any) -> Callable[..., asyncio.Handle]:
         return handle
 
     return call_soon_threadsafe
-
-
-async def _turn() -> None:
-    """Ends when all that was there has run, and tasks that came of it have begun."""
-    await asyncio.sleep(0)
 
 
 def close_selector_loop(loop: Any) -> None:
