@@ -143,6 +143,107 @@ def test_guests_in_guests(applied, inner):
     assert run(inner, depth(3)) == 3
 
 
+@every_kind
+@in_every_kind
+def test_guests_many_deep_sleep_and_are_woken(applied, outer, inner):
+    """Linux lets epolls watch one another five deep."""
+
+    async def depth(n):
+        await asyncio.sleep(0)
+        if n:
+            return 1 + run(inner, depth(n - 1))
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(future.set_result, 0))
+        thread.start()
+        await future
+        thread.join()
+        return await echo_once() == b"hello"
+
+    assert run(outer, depth(10)) == 11
+
+
+def test_guests_of_uvloop_many_deep(applied):
+    uvloop = pytest.importorskip("uvloop")
+
+    async def depth(n):
+        await asyncio.sleep(0)
+        if n:
+            return 1 + aionest.run(depth(n - 1), loop_factory=uvloop.new_event_loop)
+        return await echo_once() == b"hello"
+
+    assert aionest.run(depth(6), loop_factory=uvloop.new_event_loop) == 7
+
+
+@every_kind
+def test_a_guest_many_deep_whose_outer_loop_is_over_and_runs_again(applied, inner):
+    async def guest(started, future):
+        started.append(asyncio.get_running_loop())
+        future.append(started[0].create_future())
+        return await future[0]
+
+    async def nests(*args):
+        return run(inner, guest(*args))
+
+    async def deepest():
+        loop, started, future = KINDS[inner](), [], []
+        try:
+            task = loop.create_task(nests(started, future))
+            loop.run_until_complete(eventually_async(lambda: future))
+            thread = threading.Thread(target=started[0].call_soon_threadsafe, args=(future[0].set_result, "woken"))
+            thread.start()
+            await asyncio.to_thread(thread.join)
+            return loop.run_until_complete(task)
+        finally:
+            loop.close()
+
+    async def depth(n):
+        return run(inner, depth(n - 1)) if n else await deepest()
+
+    assert run(inner, depth(5)) == "woken"
+
+
+@pytest.mark.parametrize("runs", ["one outer run", "two outer runs", "by itself"])
+@pytest.mark.parametrize("where", ["same loop", "a guest"])
+def test_a_task_that_nests_outlasts_its_guests_run(applied, where, runs):
+    """The stack in which it sleeps was one of the first run's pump."""
+    loop, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    woken, started = asyncio.Event(), asyncio.Event()
+
+    async def waits():
+        started.set()
+        await eventually_async(woken.is_set)
+        return "woken"
+
+    async def nests():
+        return (loop if where == "same loop" else other).run_until_complete(waits())
+
+    async def first():
+        task = loop.create_task(nests())
+        loop.run_until_complete(eventually_async(started.is_set))
+        return second(task) if runs == "one outer run" else task
+
+    def second(task):
+        woken.set()
+        return loop.run_until_complete(task)
+
+    async def again(task):
+        got = second(task)
+        return got, asyncio.get_running_loop() is not loop
+
+    try:
+        got = asyncio.run(first())
+        if runs == "two outer runs":
+            got, restored = asyncio.run(again(got))
+            assert restored
+        elif runs == "by itself":
+            got = second(got)
+        assert got == "woken"
+    finally:
+        loop.close()
+        other.close()
+
+
 @pytest.mark.parametrize("inner", [kind for kind in KINDS if kind != "proactor"])
 def test_a_reader_that_others_add_to_an_idle_guest(applied, inner):
     a, b = socket.socketpair()

@@ -428,7 +428,10 @@ class Guest:
         self.watch_methods()
         try:
             if self.fd >= 0:
-                self.outer.add_reader(self.fd, self.kick)
+                try:
+                    self.outer.add_reader(self.fd, self.kick)
+                except OSError:  # Linux lets epolls watch one another five deep only: it is asked now and then instead
+                    self.fd = -1
             self.kick()
             exc = _core.block_on(self.done)
         finally:

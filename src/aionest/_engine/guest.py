@@ -22,6 +22,8 @@ from . import checks, signals, watching
 from .closing import agen_hooks, check_not_running, cleanup, setup_nested
 from .foreign_classes import Done
 
+EPOLLS_IN_EPOLLS = 3  # Linux refuses an epoll that would watch more than five in one another (ELOOP)
+
 
 class Guest:
     """The pump of one inner loop.
@@ -41,6 +43,7 @@ class Guest:
         self.fd = -1
         self.watcher: Any = None  # in place of it
         self.armed = False
+        self.watching: Any = outer  # the loop that watches it
         self.inner_hooks: Any = None
         self.outer_hooks: Any = None
 
@@ -101,11 +104,12 @@ class Guest:
         except BaseException as exc:
             # of the inner loop's run, or of its selector or clock: the caller gets it, whoever else would only log it
             error = exc
+        guest = guests.get(self.inner, self)  # another one, if this stack slept until the inner loop's next run
         try:
-            self.done.finish(error)
+            guest.done.finish(error)
         finally:
             error = None  # this frame is in its traceback
-            self.disarm()
+            guest.disarm()
 
     def turn(self) -> bool:
         """One iteration of the inner loop; True if that was its last."""
@@ -114,7 +118,14 @@ class Guest:
             self.enter()
             inner._run_once()
         finally:
-            self.leave()
+            guest = guests.get(inner)
+            if guest is not None:  # else the loop runs by itself by now
+                guest.leave()
+        if guest is not self:
+            # this stack slept until the inner loop's next run, whose pump left the turn to it
+            if guest is not None:
+                guest.schedule()
+            return False
         if self.done.done():
             return False
         if inner._stopping:
@@ -131,13 +142,28 @@ class Guest:
             return
         self.armed = True
         if self.watcher is None:
-            self.outer.add_reader(self.fd, self.schedule)
+            self.watch()
         else:
             self.watcher.arm()
         scheduled = self.inner._scheduled
         if scheduled:
             delay = max(0.0, scheduled[0]._when - self.inner.time())
             self.timer = self.outer.call_later(delay, self.schedule, context=contextvars.Context())
+
+    def watch(self) -> None:
+        loop = self.watching = self.watches()
+        if loop is self.outer:
+            loop.add_reader(self.fd, self.schedule)
+        else:
+            far.add(self)
+            loop.add_reader(self.fd, self.wake)
+
+    def wake(self) -> None:
+        """Called by the outermost loop. Once: it would call again until the guest has its turn, and the guest's own outer loop
+        may not be running."""
+        self.disarm()
+        if not self.outer.is_closed():
+            self.schedule()
 
     def notify(self) -> None:
         """Something has happened to the inner loop. Called in the helper thread, now and then in vain."""
@@ -149,8 +175,22 @@ class Guest:
             self.timer = None
         if self.armed:
             self.armed = False
-            if self.watcher is None and not self.outer.is_closed():
-                self.outer.remove_reader(self.fd)
+            if self.watcher is None and not self.watching.is_closed():
+                self.watching.remove_reader(self.fd)
+            far.discard(self)
+
+    def is_within(self, loop: object) -> bool:
+        outer = self.outer
+        while outer is not loop and outer in guests:
+            outer = guests[outer].outer
+        return outer is loop
+
+    def watches(self) -> Any:
+        """The loop that is to watch the inner one: its own outer one, or the outermost one where guests are many deep."""
+        deep, loop = 0, self.outer
+        while loop in guests:
+            deep, loop = deep + 1, guests[loop].outer
+        return self.outer if deep < EPOLLS_IN_EPOLLS else loop
 
     def run(self) -> None:
         inner, outer = self.inner, self.outer
@@ -182,6 +222,8 @@ class Guest:
                     self.watcher.stop()
                 _core.set_guest(inner, None, None)
                 del guests[inner]
+                for guest in [one for one in list(far) if one.is_within(inner)]:
+                    guest.wake()  # it is watched from outside this loop, which is over there: its next turn looks again
                 cleanup(inner)
                 signals.guest_ended(outer)
             finally:
@@ -192,6 +234,7 @@ class Guest:
 
 
 guests: dict[Any, Guest] = signals.guests  # by the inner loop
+far: set[Guest] = set()  # those that are watched by the outermost loop just now
 mains: dict[Any, Any] = {}  # what a loop that is about to run as a guest runs for: the future of its run_until_complete
 
 
