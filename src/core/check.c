@@ -101,6 +101,9 @@ check_fibers(an_thread *th)
     if (th->place.in_hub && (fs->carrier == NULL || !an_fiber_is_ours(fs->carrier))) {
         return broken("N6: what the stack has entered is another one's: it stands on no hub");
     }
+    if (th->place.as_guest && !th->place.in_hub) {
+        return broken("H4: a guest's step without a pump is on no hub, which would leave it");
+    }
     if (fs->carrier == NULL && th->run != NULL && th->run->kind != AN_RUN_FOREIGN) {
         return broken("F2: no stack stands for the one that the loop runs on");
     }

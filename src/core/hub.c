@@ -153,6 +153,25 @@ run_job(an_thread *th, PyObject *self, an_run *run)
     an_fiber_set_serves(self, NULL);
 }
 
+/* H4. Runs Python */
+static AN_NOINLINE void
+leave_guest(an_thread *th)
+{
+    th->place.as_guest = 0;
+    PyObject *loop = an_running_loop(), *r = NULL;
+    an_loop *rec = loop == NULL ? NULL : an_loop_peek(loop);
+    if (rec != NULL && rec->guest != NULL) {
+        PyObject *guest = Py_NewRef(rec->guest);
+        r = PyObject_CallMethodNoArgs(guest, an_st->s_suspend);
+        Py_DECREF(guest);
+    }
+    if (PyErr_Occurred()) {
+        PyErr_WriteUnraisable(loop);
+    }
+    Py_XDECREF(r);
+    Py_XDECREF(loop);
+}
+
 /* Carry the thread's newest run until this hub has to go somewhere else. *TARGET gets a strong reference, and *CARRIER one to
  * what stands for that, if it does not do so itself; both are NULL before.
  * Everything is read anew in each round: any handle may have switched away and back. MAY SWITCH */
@@ -171,6 +190,10 @@ carry(an_thread *th, PyObject *self, an_link *link, PyObject **target, PyObject 
         if (AN_UNLIKELY(th->moved)) {
             th->moved = 0;
             an_link_set(link, an_block_beneath(th));
+            if (AN_UNLIKELY(th->place.as_guest)) {
+                leave_guest(th);
+                continue;
+            }
         }
         an_run *run = th->run;
         hub_move move = elsewhere(th, run, self, target, carrier);

@@ -15,6 +15,8 @@
  *   H2  an idle hub holds no loop, no context, no current task
  *   H3  hubs start from base or from the trampoline fiber only, so depth does not grow with the number of sleepers; but where
  *       that stack itself sleeps, since a tracer or a finalizer nested in the midst of a switch to it, from the one that leaves
+ *   H4  a hub whose step went on as a guest's, and began in a run of that loop's own, does what the loop's pump does elsewhere:
+ *       when the step is over, the loop around it is the running one again, and the pump is scheduled (an_place.as_guest)
  * Thread   its own
  * Errors   KeyboardInterrupt and SystemExit go to the nested run that waits for the task which raised them, else to base
  */

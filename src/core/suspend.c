@@ -225,10 +225,20 @@ fail:
 
 /* B's loop goes on with this stack: its pump is told, and a poll that was on its way to sleep is not to. */
 static inline void
-resume_loop(an_block *b, PyObject **error)
+resume_loop(an_thread *th, an_block *b, PyObject **error)
 {
-    if (b->guest && (b->rec->guest != NULL ? guest_call(b->rec, an_st->s_resume) : an_set_running_loop(b->loop)) < 0) {
-        keep_first(error); /* (a guest that has ended meanwhile is what runs here all the same, and is left as ever) */
+    int rc = 0;
+    if (AN_UNLIKELY(b->rec->guest != NULL)) {
+        if (!b->guest) {
+            th->place.as_guest = 1; /* H4 */
+        }
+        rc = guest_call(b->rec, an_st->s_resume);
+    }
+    else if (AN_UNLIKELY(b->guest)) {
+        rc = an_set_running_loop(b->loop); /* it has ended meanwhile, and is what runs here all the same: left as ever */
+    }
+    if (AN_UNLIKELY(rc < 0)) {
+        keep_first(error);
     }
     if (AN_UNLIKELY(b->rec->selecting > 0)) {
         wake_again(b->loop);
@@ -283,7 +293,7 @@ come_back(an_thread *th, an_block *b, int left, int *interrupts)
     if (AN_UNLIKELY(an_contexts_enter(&b->contexts) < 0)) {
         keep_first(&error);
     }
-    resume_loop(b, &error);
+    resume_loop(th, b, &error);
     if (b->task != NULL) {
         resume_task(b, &error);
     }

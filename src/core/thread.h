@@ -57,6 +57,7 @@ typedef struct {
     int inplace_depth; /* steps that run in place on it */
     int slept;         /* it may have been asleep since the loop's last turn: other tasks have run amid what runs on it */
     int collecting;    /* garbage is being collected on it (CPython 3.10 only, see suspend.c) */
+    int as_guest;      /* its step began in a run of its loop's own, and goes on while that is a guest: no pump is on it (H4) */
 } an_place;
 
 typedef struct an_thread {

@@ -244,6 +244,61 @@ def test_a_task_that_nests_outlasts_its_guests_run(applied, where, runs):
         other.close()
 
 
+@pytest.mark.parametrize("deep", [1, 2])
+@pytest.mark.parametrize("outer", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("where", ["same loop", "a guest"])
+def test_a_task_that_nests_in_a_loops_own_run_goes_on_while_that_is_a_guest(applied, where, outer, deep):
+    """No pump is on its stack: each loop is the running one for its own callbacks all the same."""
+    loop, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    loops, wrong = (
+        [pytest.importorskip("uvloop").new_event_loop() if outer == "uvloop" else asyncio.new_event_loop()],
+        [],
+    )
+    loops += [asyncio.new_event_loop() for _ in range(deep - 1)]
+    woken, started = asyncio.Event(), asyncio.Event()
+
+    async def waits():
+        started.set()
+        await eventually_async(woken.is_set)
+        return "woken"
+
+    def check(wanted):
+        if asyncio.get_running_loop() is not wanted:
+            wrong.append((wanted, asyncio.get_running_loop()))
+
+    async def nests():
+        got = (loop if where == "same loop" else other).run_until_complete(waits())
+        check(loop)
+        loop.run_until_complete(asyncio.sleep(0))
+        check(loop)
+        await asyncio.sleep(0.001)
+        check(loop)
+        return got
+
+    async def ticks(own):
+        while True:
+            check(own)
+            await asyncio.sleep(0)
+
+    async def inside(left):
+        ticking = asyncio.ensure_future(ticks(left[0]))
+        await asyncio.sleep(0)
+        woken.set()
+        got = left[1].run_until_complete(inside(left[1:])) if left[1:] else loop.run_until_complete(task)
+        check(left[0])
+        ticking.cancel()
+        return got
+
+    try:
+        task = loop.create_task(nests())
+        loop.run_until_complete(eventually_async(started.is_set))
+        assert loops[0].run_until_complete(inside(loops)) == "woken"
+        assert not wrong
+    finally:
+        for one in (loop, other, *loops):
+            one.close()
+
+
 @pytest.mark.parametrize("inner", [kind for kind in KINDS if kind != "proactor"])
 def test_a_reader_that_others_add_to_an_idle_guest(applied, inner):
     a, b = socket.socketpair()
