@@ -44,6 +44,14 @@ def test_a_server_that_ends_at_a_question_that_it_does_not_know(make_loader, tmp
     assert loader.call("s.echo").text == "here"
 
 
+def test_a_server_that_cannot_start_is_started_once(make_loader, tmp_path):
+    file, starts = tmp_path / "server.py", tmp_path / "starts"
+    file.write_text(f"import sys\nopen({str(starts)!r}, 'a').write('x')\nsys.exit('no such database')")
+    loader = make_loader({"s": {"command": sys.executable, "args": [str(file)]}})
+    assert str(loader.errors["s"]).count("no such database") == 1
+    assert starts.read_text() == "x"
+
+
 class Web(http.server.BaseHTTPRequestHandler):
     """One that speaks what ``speaks`` says at the moment."""
 

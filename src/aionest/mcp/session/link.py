@@ -28,7 +28,7 @@ from ..auth import Secrets, chosen, watch_logs
 from ..config import stamp_of
 from ..errors import Refused
 from ..sdk import Failure, classify, status_of
-from ..transport import http, sse, stdio
+from ..transport import http, pipes, sse, stdio
 from ..transport.process import ServerProcess, raise_if_ended
 from ..transport.sent import Sent
 from .callbacks import AnsweringClock, Callbacks, Notifier, call_back, log
@@ -167,7 +167,9 @@ class Link:
                         await raise_if_ended(self.process, self._listening.tail, exc)
                     raise
                 finally:
-                    self.lost_at_probe = not self.about and sdk.only_probed(session)
+                    # one that has not read the question ends for a reason of its own
+                    unread = isinstance(write, pipes.Outgoing) and write.reached() == 0
+                    self.lost_at_probe = not self.about and not unread and sdk.only_probed(session)
                 yield session
         finally:
             dropped.close()
