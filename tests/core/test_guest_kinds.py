@@ -249,12 +249,9 @@ def test_a_task_that_nests_outlasts_its_guests_run(applied, where, runs):
 @pytest.mark.parametrize("where", ["same loop", "a guest"])
 def test_a_task_that_nests_in_a_loops_own_run_goes_on_while_that_is_a_guest(applied, where, outer, deep):
     """No pump is on its stack: each loop is the running one for its own callbacks all the same."""
-    loop, other = asyncio.new_event_loop(), asyncio.new_event_loop()
-    loops, wrong = (
-        [pytest.importorskip("uvloop").new_event_loop() if outer == "uvloop" else asyncio.new_event_loop()],
-        [],
-    )
-    loops += [asyncio.new_event_loop() for _ in range(deep - 1)]
+    make = pytest.importorskip("uvloop").new_event_loop if outer == "uvloop" else asyncio.new_event_loop
+    loop, other, wrong = asyncio.new_event_loop(), asyncio.new_event_loop(), []
+    loops = [make(), *[asyncio.new_event_loop() for _ in range(deep - 1)]]
     woken, started = asyncio.Event(), asyncio.Event()
 
     async def waits():
