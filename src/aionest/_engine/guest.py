@@ -119,8 +119,8 @@ class Guest:
             inner._run_once()
         finally:
             guest = guests.get(inner)
-            if guest is not None:  # else the loop runs by itself by now
-                guest.leave()
+            if guest is not None or not inner.is_running():  # else it runs by itself by now
+                (guest or self).leave()
         if guest is not self:
             # this stack slept until the inner loop's next run, whose pump left the turn to it
             if guest is not None:
