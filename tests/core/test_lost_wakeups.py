@@ -309,6 +309,7 @@ def test_a_guest_closes_while_the_loop_s_own_stack_sleeps_in_a_run_on_it(applied
         await task
         while not ended:
             await asyncio.sleep(0)
+        assert asyncio.get_running_loop() is loop
 
     ended, kept = [], []
     loop, inner = adopted_loop(), asyncio.SelectorEventLoop()
