@@ -7,7 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import threading
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Answers whole bodies, and logs nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def reply(self, status, content=b"", kind="application/json", **headers):
+        """Bytes as they are, anything else as JSON."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @contextlib.contextmanager

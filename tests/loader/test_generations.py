@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import sys
 
 import pytest
-from web import serving
+from web import Answering, serving
 
 pytest.importorskip("mcp")
 
@@ -52,23 +51,8 @@ def test_a_server_that_cannot_start_is_started_once(make_loader, tmp_path):
     assert starts.read_text() == "x"
 
 
-class Web(http.server.BaseHTTPRequestHandler):
+class Web(Answering):
     """One that speaks what ``speaks`` says at the moment."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def reply(self, status, content=b"", **headers):
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
 
     def do_GET(self):
         self.reply(405)

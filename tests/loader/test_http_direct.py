@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from support import eventually
-from web import serving
+from web import Answering, serving
 
 pytest.importorskip("mcp")
 
@@ -33,21 +33,8 @@ MANY = 120  # more than the HTTP library's own clients have connections
 LOG = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "on the way"}}
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Answering):
     """Answers a tool's call as its name says."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args): ...
-
-    def reply(self, status, body=b"", kind="application/json", **headers):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
 
     def events(self, *chunks, end=True):
         self.send_response(200)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from support import eventually
-from web import serving
+from web import Answering, serving
 
 pytest.importorskip("mcp")
 
@@ -31,22 +31,8 @@ TOOLS = [
 ]
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Answering):
     """Streamable HTTP with plain JSON answers; the path says what goes wrong."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def reply(self, status, body=b"", kind="application/json", **headers):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
 
     def do_GET(self):
         self.reply(405)

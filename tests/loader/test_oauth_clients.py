@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
 import json
 import logging
 from urllib.parse import parse_qsl
@@ -189,21 +188,8 @@ def test_tokens_that_cannot_be_stored_are_kept_in_memory(tmp_path, caplog, make)
     assert len(said) == 1 and "access-token" not in said[0]
 
 
-class Machines(http.server.BaseHTTPRequestHandler):
+class Machines(web.Answering):
     """A server for clients with tokens, and the authorization server that grants them as the test says."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def reply(self, status, content):
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
     def do_GET(self):
         base = self.server.base

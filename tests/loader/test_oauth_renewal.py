@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
-import http.server
 import json
 import socket
 import struct
@@ -16,7 +15,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from support import eventually
-from web import serving
+from web import Answering, serving
 
 pytest.importorskip("mcp")
 
@@ -27,23 +26,8 @@ GOOD = {"access_token": "good", "token_type": "Bearer", "expires_in": 3600}
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "slow")]
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Answering):
     """A server for who has one of the tokens in ``good``, and its authorization server, which answers as ``script`` says."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def reply(self, status, content=b"", **headers):
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
 
     def do_GET(self):
         base = self.server.base
