@@ -665,7 +665,9 @@ try:
     thread.join()
 except KeyboardInterrupt:
     thread.join()
-for p in servers(): p.kill()
+for p in servers():
+    p.kill()
+    time.sleep(0.5)  # it is noticed before the exit cancels who waits for it: anyio's oldest release does not expect both at once
 """
     )
     # without a portal the end of the run waits for the leaving, which by then kills the server
