@@ -312,19 +312,26 @@ first_active(PyObject *fiber)
     return fiber;
 }
 
+/* Another number after each switch of any greenlets of this thread: greenlet counts it up, since contexts change. */
+static inline uint64_t
+switches_of(PyThreadState *tstate)
+{
+    return tstate->context_ver;
+}
+
 int
 an_fiber_reap(void)
 {
     PyThreadState *tstate = PyThreadState_Get();
     for (int some = 0;; some = 1) {
-        uint64_t switches = tstate->context_ver; /* greenlet counts it up in each */
+        uint64_t switches = switches_of(tstate);
         PyObject *current = (PyObject *)PyGreenlet_GetCurrent();
         if (current == NULL) {
             PyErr_Clear(); /* the interpreter ends */
             return some;
         }
         Py_DECREF(current); /* it runs */
-        if (AN_LIKELY(tstate->context_ver == switches)) {
+        if (AN_LIKELY(switches_of(tstate) == switches)) {
             return some;
         }
     }
@@ -371,7 +378,9 @@ static PyObject *
 pass_on(an_fibers *fs, PyObject *r, PyObject *fiber)
 {
     PyGreenlet *to = (PyGreenlet *)fiber;
-    fs->expected = NULL; /* the carrier is in a switch of foreign code */
+    if (fs->expected != fiber) {
+        fs->expected = NULL; /* the carrier is in a switch of foreign code; else amid ours to it, which is not over yet */
+    }
     PyObject *exc = r == NULL ? PyErr_GetRaisedException() : NULL, *tb = exc == NULL ? NULL : PyException_GetTraceback(exc);
     PyObject *args = exc == NULL ? PyTuple_Pack(1, r) : PyTuple_Pack(2, exc, tb == NULL ? Py_None : tb);
     int kept = args != NULL && keep_passed(fs, args); /* greenlet takes references of its own at once */
@@ -458,6 +467,8 @@ go(an_fibers *fs, PyObject *self, PyObject *fiber, PyObject *carrier, int in_run
     PyObject *before = fs->expected; /* if a tracer or a finalizer nests amid another switch, that one goes on */
     fs->carrier = Py_NewRef(carrier != NULL ? carrier : fiber);
     fs->expected = fiber;
+    PyThreadState *tstate = PyThreadState_Get();
+    uint64_t switches = switches_of(tstate);
     PyObject *r = PyGreenlet_Switch((PyGreenlet *)fiber, NULL, NULL);
     if (AN_LIKELY(r != NULL && fs->expected == self)) {
         fs->expected = before;
@@ -465,8 +476,8 @@ go(an_fibers *fs, PyObject *self, PyObject *fiber, PyObject *carrier, int in_run
         Py_DECREF(r);
         return 0;
     }
-    if (r == NULL && fs->expected == fiber) {
-        return awake(fs, mine, before, -1); /* nobody has woken up meanwhile: the switch failed */
+    if (r == NULL && fs->expected == fiber && switches_of(tstate) == switches) {
+        return awake(fs, mine, before, -1); /* the switch failed */
     }
     return awake(fs, mine, before, woken(fs, self, mine, r, in_run));
 }

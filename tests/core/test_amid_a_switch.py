@@ -1,4 +1,4 @@
-"""Code that runs in the midst of a switch of stacks (tracers, finalizers) may nest there: nothing crashes, hangs or gets lost."""
+"""Code that runs in the midst of a switch of stacks (tracers, finalizers) may nest, or use greenlets: nothing crashes, hangs or gets lost."""
 
 from __future__ import annotations
 
@@ -48,6 +48,33 @@ PROGRAM = """
         del cycle
         gc.collect()
 
+    def answers():
+        return 5
+
+    def fails():
+        raise LookupError
+
+    def strays():
+        # what ends below other stacks of the loop is for the one that switched there, as if they were one
+        global busy, nested
+        current = greenlet.getcurrent()
+        if busy:
+            return
+        busy = True
+        for parent in {{id(stack): stack for stack in stacks}}.values():
+            ours = current.parent is None or type(current) is not greenlet.greenlet
+            if ours and parent is not current and parent:
+                got = []
+                try:
+                    greenlet.greenlet(fails, parent).switch()
+                except LookupError:
+                    got.append("failed")
+                got.append(greenlet.greenlet(answers, parent).switch())
+                if got != ["failed", 5]:
+                    print(got, flush=True)
+        nested += 1
+        busy = False
+
     def event():
         global left
         left -= 1
@@ -77,6 +104,7 @@ PROGRAM = """
         return got
 
     async def other(n):
+        stacks.append(greenlet.getcurrent())
         return [asyncio.run(asyncio.sleep(0.001, i)) for i in range(n)]
 
     async def main():
@@ -111,7 +139,7 @@ PROGRAM = """
     for start, step in {places}:
         nested = 0
         for first in range(start, start + 4 * step, step):
-            left = first
+            left, stacks = first, [greenlet.getcurrent()]
             on()
             run()
             off()
@@ -126,7 +154,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("adopted", [False, True], ids=["own", "adopted"])
-@pytest.mark.parametrize("what", ["nest", "collected"])
+@pytest.mark.parametrize("what", ["nest", "collected", "strays"])
 @pytest.mark.parametrize("how", ["switches", "profile", "trace"])
 def test_a_tracer_or_finalizer_nests(how, what, adopted):
     """At each of several places: in a switch, and where a hub begins and ends."""
