@@ -14,7 +14,8 @@
  *       callbacks. Who switches sets it for its target, so it is right in the midst of a switch, too, where a tracer or a
  *       finalizer may run anything on the target's stack
  *   F3  `expected` is the target of our own switch while that is under way, else NULL. Its own wake-up clears it; one that
- *       was made in the midst of another, by a tracer or a finalizer, puts back what that one expects
+ *       was made in the midst of another, by a tracer or a finalizer, puts back what that one expects; what is handed on
+ *       there (F4) leaves it as it is
  *   F4  who wakes in an_fiber_switch() and is not expected was not meant: it hands what it was given, value or exception, to
  *       the carrier. Nothing is dropped, nothing returns early
  *   F5  but an exception that is thrown into a foreign stack asleep in a nested run is meant for it: it interrupts that run,
