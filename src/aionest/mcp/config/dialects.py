@@ -1,7 +1,7 @@
 """The configurations of hosts that write their servers in a way of their own, as this package writes them.
 
-Codex, Gemini CLI, Zed, opencode, Goose, Continue, LibreChat, and the registry's ``server.json``. What Claude, Cursor, VS Code, Windsurf and Cline write
-needs no translation: see ``shapes`` and ``fields``.
+Codex, Gemini CLI, Zed, opencode, Goose, Continue, LibreChat, and the registry's ``server.json``. What Claude, Cursor, VS Code,
+Windsurf and Cline write needs no translation: see ``shapes`` and ``fields``.
 
 Contract: pure functions on plain data, which they don't change. What a host has and this package hasn't is said in ``left_out``, by
 names; no value gets into a message. What a host takes literally stays literal: ``${`` is escaped where the host has no references.

@@ -37,10 +37,8 @@ _SEEN = "aionest.redirects"  # in a request's extensions, which those have that 
 _SESSION = "mcp-session-id"
 _PROTOCOL = "mcp-protocol-version"
 _NO_SESSIONS = "2026-07-28"  # from this revision on
-_OTHER_PROTOCOL = {
-    -32020,
-    -32022,
-}  # the headers are not as it wants them, which name the revision; it knows no such revision
+# errors: the headers, which name the revision, are not as the server wants them; it knows no such revision
+_OTHER_PROTOCOL = {-32020, -32022}
 _FIRST = {"initialize", "server/discover"}  # with which a session begins
 _NO_SESSION_MATTER = {-32601, -32602}  # errors that come with a 404 which does not mean that the session is gone
 
