@@ -124,6 +124,8 @@ def top_level(rng, depth):
     except BaseException as exc:
         check(exc)
     local.__dict__.pop("kept", None)
+    for _ in range(3):  # what is garbage by now can be unwound by its own thread only
+        gc.collect()
 
 
 async def children(rng, depth):
