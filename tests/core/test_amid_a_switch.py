@@ -57,12 +57,12 @@ PROGRAM = """
     def strays():
         # what ends below other stacks of the loop is for the one that switched there, as if they were one
         global busy, nested
-        current = greenlet.getcurrent()
         if busy:
             return
         busy = True
+        current = greenlet.getcurrent()
+        ours = current.parent is None or type(current) is not greenlet.greenlet
         for parent in {{id(stack): stack for stack in stacks}}.values():
-            ours = current.parent is None or type(current) is not greenlet.greenlet
             if ours and parent is not current and parent:
                 got = []
                 try:
