@@ -371,7 +371,9 @@ an_block_detach(an_block *b)
     if (b->future == NULL) {
         return;
     }
+    int was = AN_COLLECTOR_OFF(); /* a future that is done meanwhile has no list any more */
     PyObject *r = PyObject_CallMethodOneArg(b->future, an_st->s_remove_done_callback, (PyObject *)b);
+    AN_COLLECTOR_BACK(was);
     if (r == NULL) {
         PyErr_WriteUnraisable(b->future);
     }

@@ -251,6 +251,16 @@ an_dict_size_tag(PyDictObject *dict)
 #define AN_WALKS_FRAMES() (PyThreadState_Get()->coroutine_origin_tracking_depth > 0)
 #endif
 
+/* 3.12 collects garbage between two lines of Python code. Before that it is amid any allocation, and finalizers may run anything
+ * there, a nested loop too. What CPython reads before an allocation and uses after it is called between these two. */
+#if AN_PY312
+#define AN_COLLECTOR_OFF() 0
+#define AN_COLLECTOR_BACK(was) ((void)(was))
+#else
+#define AN_COLLECTOR_OFF() PyGC_Disable()
+#define AN_COLLECTOR_BACK(was) ((void)((was) ? PyGC_Enable() : 0))
+#endif
+
 /* Module slots that came later. */
 #if AN_PY312
 #define AN_SLOT_INTERPRETERS {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},

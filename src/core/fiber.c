@@ -262,16 +262,26 @@ an_fiber_init(void)
     return 0;
 }
 
+/* greenlet makes its record of a thread when it is first asked there: two, if garbage nests amid that. */
+static AN_NOINLINE PyObject *
+first_look(void)
+{
+    int was = AN_COLLECTOR_OFF();
+    PyObject *current = (PyObject *)PyGreenlet_GetCurrent();
+    AN_COLLECTOR_BACK(was);
+    return current;
+}
+
 PyObject *
 an_fiber_current(void)
 {
-    return (PyObject *)PyGreenlet_GetCurrent();
+    return AN_LIKELY(here != NULL) ? (PyObject *)PyGreenlet_GetCurrent() : first_look();
 }
 
 int
 an_fiber_is_current(PyObject *fiber)
 {
-    PyObject *current = (PyObject *)PyGreenlet_GetCurrent();
+    PyObject *current = an_fiber_current();
     if (current == NULL) {
         PyErr_Clear(); /* the interpreter ends: nothing is switched any more */
         return 1;

@@ -67,7 +67,7 @@ call_wrapped(foreign_method *m, PyObject **all, Py_ssize_t n, PyObject *kwnames,
     if (m->takes_context) {
         Py_ssize_t where = find_keyword(kwnames, n, "context");
         PyObject *given = where < 0 ? Py_None : all[where];
-        context = given == Py_None ? PyContext_CopyCurrent() : Py_NewRef(given);
+        context = given == Py_None ? an_copy_context() : Py_NewRef(given);
         if (context == NULL || (rec = an_loop_get(all[0])) == NULL || (calling = an_batch_context(rec)) == NULL) {
             goto done;
         }

@@ -7,9 +7,11 @@ static int
 tell_outer(PyObject *outer, PyObject *child, PyObject *code, Py_ssize_t index)
 {
     PyObject *callbacks;
+    int was = AN_COLLECTOR_OFF(); /* a future that is done meanwhile has none any more */
     if (PyObject_GetOptionalAttr(child, an_st->s__callbacks, &callbacks) < 0) {
         PyErr_Clear();
     }
+    AN_COLLECTOR_BACK(was);
     int told = 0;
     if (callbacks != NULL && PyList_Check(callbacks) && PyList_GET_SIZE(callbacks) > 0) {
         PyObject *pair = PyList_GET_ITEM(callbacks, PyList_GET_SIZE(callbacks) - 1);

@@ -3,6 +3,7 @@
 #include "loop.h"
 #include "overrides.h"
 #include "steps.h"
+#include "task.h"
 
 #include <structmember.h>
 
@@ -188,7 +189,7 @@ fill(PyObject *h, PyObject *loop, PyObject *callback, PyObject *const *args, Py_
     }
     AN_HSLOT(h, args) = a;
     if (context == NULL || context == Py_None) {
-        context = PyContext_CopyCurrent();
+        context = an_copy_context();
         if (context == NULL) {
             return -1;
         }

@@ -1,5 +1,6 @@
 /* module.c - aionest._core: one init per part, in the order of their levels.                     Level 9: all. */
 #include "attrs.h"
+#include "bound.h"
 #include "check.h"
 #include "chunks.h"
 #include "create.h"
@@ -41,15 +42,21 @@ run_once(PyObject *self, PyObject *noargs)
 static PyMethodDef run_once_def = {"_run_once", run_once, METH_NOARGS,
                                    "_run_once($self, /)\n--\n\nRun one iteration of the event loop."};
 
+/* METHOD is stolen */
 static int
-add_methods(PyObject *dict, PyObject *cls, PyMethodDef *defs, int single)
+add_method(PyObject *dict, PyMethodDef *def, PyObject *method)
+{
+    int r = method == NULL ? -1 : PyDict_SetItemString(dict, def->ml_name, method);
+    Py_XDECREF(method);
+    return r;
+}
+
+static int
+add_methods(PyObject *dict, PyObject *cls, PyMethodDef *defs)
 {
     for (PyMethodDef *d = defs; d->ml_name != NULL; d++) {
-        PyObject *m = PyDescr_NewMethod((PyTypeObject *)cls, d);
-        int r = m == NULL ? -1 : PyDict_SetItemString(dict, d->ml_name, m);
-        Py_XDECREF(m);
-        if (r < 0 || single) {
-            return r;
+        if (add_method(dict, d, PyDescr_NewMethod((PyTypeObject *)cls, d)) < 0) {
+            return -1;
         }
     }
     return 0;
@@ -59,8 +66,10 @@ static PyObject *
 loop_descriptors(PyObject *module, PyObject *noargs)
 {
     PyObject *dict = PyDict_New(), *base = an_st->o_BaseEventLoop;
-    if (dict == NULL || add_methods(dict, base, an_sched_methods, 0) < 0 || add_methods(dict, base, an_create_methods, 0) < 0 ||
-        add_methods(dict, base, &run_once_def, 1) < 0) {
+    PyTypeObject *cls = (PyTypeObject *)base;
+    if (dict == NULL || add_methods(dict, base, an_sched_methods) < 0 || add_methods(dict, base, an_create_methods) < 0 ||
+        add_method(dict, &an_sched_call_soon, an_bound_method(cls, &an_sched_call_soon)) < 0 ||
+        add_method(dict, &run_once_def, PyDescr_NewMethod(cls, &run_once_def)) < 0) {
         Py_XDECREF(dict);
         return NULL;
     }
@@ -81,8 +90,8 @@ static PyObject *
 other_descriptors(PyObject *module, PyObject *noargs)
 {
     PyObject *transport = PyDict_New(), *mixin = PyDict_New(), *r = NULL;
-    if (transport != NULL && mixin != NULL && add_methods(transport, an_st->o_SocketTransport, an_stream_methods, 0) == 0 &&
-        add_methods(mixin, an_st->o_LoopBoundMixin, an_mixin_methods, 0) == 0) {
+    if (transport != NULL && mixin != NULL && add_methods(transport, an_st->o_SocketTransport, an_stream_methods) == 0 &&
+        add_methods(mixin, an_st->o_LoopBoundMixin, an_mixin_methods) == 0) {
         r = Py_BuildValue("[(OO)(OO)]", an_st->o_SocketTransport, transport, an_st->o_LoopBoundMixin, mixin);
     }
     Py_XDECREF(transport);
@@ -470,8 +479,9 @@ exec(PyObject *module)
     }
     an_state *st = PyModule_GetState(module);
     an_st = st;
-    if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_watch_init() < 0 || an_foreign_init() < 0 ||
-        init_all(module) < 0 || PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0 ||
+    if (an_state_init(module, st) < 0 || an_fiber_init() < 0 || an_bound_init() < 0 || an_watch_init() < 0 ||
+        an_foreign_init() < 0 || init_all(module) < 0 ||
+        PyModule_AddObjectRef(module, "LINUX_PATHS", AN_LINUX ? Py_True : Py_False) < 0 ||
         PyModule_AddStringConstant(module, "POLLED_SELECTOR", st->o_PolledSelector == NULL ? "" : AN_SELECTOR) < 0) {
         an_st = NULL;
         return -1;

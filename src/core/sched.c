@@ -77,27 +77,39 @@ not_queued(PyObject *const *args, Py_ssize_t nargs)
     return NULL;
 }
 
-static PyObject *
-call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* What the loop's own call_soon() makes. new ref | NULL+exc, and it is queued nowhere */
+static inline PyObject *
+soon(an_loop *rec, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *context;
-    an_loop *rec = an_loop_get(self);
-    if (AN_UNLIKELY(rec == NULL || an_loop_keep_up(rec, self) < 0)) {
-        return not_queued(args, nargs);
-    }
     if (AN_UNLIKELY(parse(args, nargs, 1, kwnames, &context) || rec->closed || rec->debug ||
                     (rec->overrides & AN_OVR_CALL_SOON))) {
-        PyObject *r = an_sched_stock(an_st->stock_call_soon, self, args, nargs, kwnames);
-        if (r == NULL) {
-            return not_queued(args, nargs);
+        int was = PyGC_Disable(); /* Python code: garbage is collected amid it on every version */
+        PyObject *h = an_sched_stock(an_st->stock_call_soon, self, args, nargs, kwnames);
+        if (was) {
+            PyGC_Enable();
         }
-        kick_guest(rec);
-        return r;
+        return h;
     }
     PyObject *h = an_handle_new(self, args[0], args + 1, nargs - 1, context);
     if (h != NULL && AN_UNLIKELY(an_ring_push(&rec->ready, h) < 0)) {
         Py_CLEAR(h);
     }
+    return h;
+}
+
+/* A future that is done calls it for each of its callbacks, out of a list that it does not hold on to: what a finalizer nests
+ * amid this may remove some. */
+static PyObject *
+call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    int was = AN_COLLECTOR_OFF();
+    an_loop *rec = an_loop_get(self);
+    PyObject *h = NULL;
+    if (AN_LIKELY(rec != NULL && an_loop_keep_up(rec, self) == 0)) {
+        h = soon(rec, self, args, nargs, kwnames);
+    }
+    AN_COLLECTOR_BACK(was);
     if (AN_UNLIKELY(h == NULL)) {
         return not_queued(args, nargs);
     }
@@ -366,8 +378,10 @@ loop_stop(PyObject *self, PyObject *noargs)
 
 #define FAST(f) (PyCFunction)(void (*)(void)) f, METH_FASTCALL | METH_KEYWORDS
 
+PyMethodDef an_sched_call_soon = {"call_soon", FAST(call_soon),
+                                  "call_soon($self, callback, *args, context=None)\n--\n\nSee asyncio.loop.call_soon."};
+
 PyMethodDef an_sched_methods[] = {
-    {"call_soon", FAST(call_soon), "call_soon($self, callback, *args, context=None)\n--\n\nSee asyncio.loop.call_soon."},
     {"call_soon_threadsafe", FAST(call_soon_threadsafe),
      "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\nSee asyncio.loop.call_soon_threadsafe."},
     {"call_at", FAST(call_at), "call_at($self, when, callback, *args, context=None)\n--\n\nSee asyncio.loop.call_at."},

@@ -10,7 +10,8 @@
 
 #include "loop.h"
 
-extern PyMethodDef an_sched_methods[]; /* for BaseEventLoop */
+extern PyMethodDef an_sched_call_soon; /* for BaseEventLoop, bound as bound.h does it */
+extern PyMethodDef an_sched_methods[]; /* for BaseEventLoop, too */
 
 /* A call_soon() has failed: CALLBACK will not be called. Keeps the exception, does not switch (set by block.c) */
 extern void (*an_sched_not_queued)(PyObject *callback);

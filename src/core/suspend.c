@@ -70,7 +70,9 @@ listen(an_block *b)
         return an_sched_soon(b->rec, b->loop, (PyObject *)b, NULL, b->th->context);
     }
     PyObject *args[3] = {b->future, (PyObject *)b, b->th->context};
+    int was = AN_COLLECTOR_OFF(); /* a future that is done meanwhile would not call what is added */
     r = PyObject_VectorcallMethod(an_st->s_add_done_callback, args, 2, an_st->kw_context);
+    AN_COLLECTOR_BACK(was);
     Py_XDECREF(r);
     return r == NULL ? -1 : 0;
 }

@@ -248,6 +248,15 @@ an_task_honour_cancel(PyObject *task)
 
 /* ---- contexts ------------------------------------------------------------ */
 
+PyObject *
+an_copy_context(void)
+{
+    int was = AN_COLLECTOR_OFF();
+    PyObject *copy = PyContext_CopyCurrent();
+    AN_COLLECTOR_BACK(was);
+    return copy;
+}
+
 static int
 remember(an_contexts *c, PyObject *context)
 {

@@ -94,6 +94,24 @@ an_thread_peek(void)
     return current;
 }
 
+/* 1 this is the main thread | 0 it is another one | -1+exc; runs Python */
+static int
+is_main(void)
+{
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *main_thread = threading == NULL ? NULL : PyObject_CallMethod(threading, "main_thread", NULL);
+    PyObject *ident = main_thread == NULL ? NULL : PyObject_GetAttrString(main_thread, "ident");
+    Py_XDECREF(threading);
+    Py_XDECREF(main_thread);
+    if (ident == NULL) {
+        return -1;
+    }
+    int r = PyLong_Check(ident) && PyLong_AsUnsignedLong(ident) == PyThread_get_thread_ident();
+    Py_DECREF(ident);
+    PyErr_Clear();
+    return r;
+}
+
 static AN_NOINLINE an_thread *
 make(void)
 {
@@ -103,24 +121,21 @@ make(void)
         PyErr_SetString(PyExc_RuntimeError, "this thread no longer has a Python thread state");
         return NULL;
     }
-    an_thread *th = (an_thread *)tp->tp_alloc(tp, 0);
+    int main = is_main();
+    an_thread *th = main < 0 ? NULL : (an_thread *)tp->tp_alloc(tp, 0);
     if (th == NULL) {
         return NULL;
     }
     an_st->n_threads++;
-    PyObject *threading = PyImport_ImportModule("threading");
-    PyObject *main_thread = threading == NULL ? NULL : PyObject_CallMethod(threading, "main_thread", NULL);
-    PyObject *ident = main_thread == NULL ? NULL : PyObject_GetAttrString(main_thread, "ident");
-    Py_XDECREF(threading);
-    Py_XDECREF(main_thread);
-    if (ident == NULL || (th->context = PyContext_New()) == NULL) {
-        Py_XDECREF(ident);
+    th->is_main = main;
+    if ((th->context = PyContext_New()) == NULL) {
         Py_DECREF(th);
         return NULL;
     }
-    th->is_main = PyLong_Check(ident) && PyLong_AsUnsignedLong(ident) == PyThread_get_thread_ident();
-    Py_DECREF(ident);
-    PyErr_Clear();
+    if (AN_UNLIKELY(current != NULL)) { /* garbage has nested amid this, and needed one */
+        Py_DECREF(th);
+        return current;
+    }
     if (PyDict_SetItem(dict, an_st->s__aionest, (PyObject *)th) < 0) {
         Py_DECREF(th);
         return NULL;

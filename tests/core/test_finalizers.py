@@ -7,8 +7,10 @@ import gc
 import os
 import signal
 import sys
+import threading
 import weakref
 
+import greenlet
 import pytest
 
 import aionest
@@ -236,4 +238,59 @@ def test_ctrl_c_is_not_lost_in_it(applied, how):
     finally:
         loop.close()
     assert asyncio.run(asyncio.sleep(0, "done")) == "done"
+    _core._check()
+
+
+class NestsOnce:
+    """Garbage that nests where it is found, and tells on which thread's first stack that was."""
+
+    def __init__(self, found):
+        self.found, self.itself = found, self
+
+    def __del__(self):
+        self.found.append((threading.get_ident(), asyncio.run(self.root())))
+
+    async def root(self):
+        await asyncio.sleep(0)
+        parent, at = greenlet.greenlet.parent.__get__, greenlet.getcurrent()
+        while parent(at) is not None:
+            at = parent(at)
+        return at
+
+
+def runs_in_a_new_thread(threshold):
+    """The thread and its first stack, as garbage that is found after so many objects sees them, and as the thread itself does."""
+    found = []
+
+    def run():
+        threading.local().__dict__  # before 3.12 CPython loses a dict of the thread's if garbage needs it as it is made
+        loop = asyncio.new_event_loop()
+        gc.collect()
+        loop.call_later(0.02, loop.stop)
+        NestsOnce(found)
+        gc.set_threshold(threshold)
+        try:
+            loop.run_forever()
+        finally:
+            gc.set_threshold(*before)
+            gc.collect()
+            loop.close()
+        found.append((threading.get_ident(), greenlet.getcurrent()))
+
+    before = gc.get_threshold()
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found
+
+
+@pytest.mark.usefixtures("applied")
+def test_garbage_that_nests_as_a_thread_becomes_known():
+    asyncio.run(asyncio.sleep(0))
+    before = _core._counters()["threads"]
+    for threshold in range(1, 25):
+        in_garbage, at_last = runs_in_a_new_thread(threshold)
+        same_thread = in_garbage[0] == at_last[0]  # the main thread may have found it
+        assert (in_garbage[1] is at_last[1]) == same_thread, threshold
+    assert _core._counters()["threads"] == before
     _core._check()

@@ -89,7 +89,11 @@ class Nests:
 
     def __del__(self):
         try:
-            sync(self.rng, self.depth + 1)
+            if sys.version_info < (3, 12):
+                # garbage is collected while contexts are copied, and CPython crashes if one that is copied changes then
+                contextvars.copy_context().run(sync, self.rng, self.depth + 1)
+            else:
+                sync(self.rng, self.depth + 1)
         except BaseException as exc:
             check(exc)
 
@@ -119,6 +123,7 @@ def in_callback(rng, depth):
 
 
 def top_level(rng, depth):
+    local.__dict__  # before 3.12 CPython loses a dict of the thread's if garbage needs it as it is made
     try:
         asyncio.run(work(rng, depth))
     except BaseException as exc:

@@ -14,6 +14,7 @@ Thread: lists are changed on import and read anywhere; the functions are called 
 from __future__ import annotations
 
 import atexit
+import gc
 import sys
 import threading
 from asyncio import base_events, events
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     Ending = Callable[[Any], Coroutine[Any, Any, None] | None]
 
+_COLLECTS_LATER = sys.version_info >= (3, 12)  # between two lines of Python code
 _HAS_SETUP = hasattr(base_events.BaseEventLoop, "_run_forever_setup")
 
 # What is told of a loop that begins to run, when it has set its hooks for asynchronous generators, with those that were set before;
@@ -45,10 +47,20 @@ exiting = False  # the interpreter is
 
 
 def agen_hooks() -> tuple[Any, Any]:
-    """The thread's hooks for asynchronous generators, which refer to a loop, in a form that the garbage collector follows:
-    what sys.get_asyncgen_hooks() gives is not.
+    """The thread's hooks for asynchronous generators (firstiter, finalizer), which refer to a loop, in a form that the garbage
+    collector follows: what sys.get_asyncgen_hooks() gives is not.
+
+    Before 3.12 garbage may be collected amid that function, which does not hold on to the two: not while they are read here, since
+    a finalizer that nests sets others.
     """
-    firstiter, finalizer = sys.get_asyncgen_hooks()
+    collects = not _COLLECTS_LATER and gc.isenabled()
+    if collects:
+        gc.disable()
+    try:
+        firstiter, finalizer = sys.get_asyncgen_hooks()
+    finally:
+        if collects:
+            gc.enable()
     return firstiter, finalizer
 
 

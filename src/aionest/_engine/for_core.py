@@ -28,6 +28,7 @@ from asyncio import base_events, format_helpers, tasks
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
+from .closing import agen_hooks
 
 if TYPE_CHECKING:
     import asyncio
@@ -107,7 +108,7 @@ def amid(task: asyncio.Task[object] | None, frame: FrameType | None = None) -> b
     """Is ``frame``, or the caller's, that of a finalizer called in the coroutine of ``task``, or of code that it calls?"""
     coro = getattr(task, "get_coro", None)  # (a task of somebody's own making may have none)
     last = getattr(coro() if coro is not None else None, "cr_frame", None)
-    hook = sys.get_asyncgen_hooks().finalizer
+    hook = agen_hooks()[1]
     code = getattr(getattr(hook, "__func__", hook), "__code__", None)
     frame = sys._getframe(1) if frame is None else frame
     while frame is not None and frame is not last and frame.f_code not in _BOTTOM:

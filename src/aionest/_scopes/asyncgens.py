@@ -125,14 +125,15 @@ def finalizer(self: Any, agen: Any, *, _stock_finalizer: Any = _stock_finalizer,
 class _Hooks:
     """Those of a foreign loop's run, with ours before them."""
 
-    def __init__(self, loop: Any, stock: Any) -> None:
-        self.loop, self.stock = loop, stock
+    def __init__(self, loop: Any, stock: tuple[Any, Any]) -> None:
+        self.loop = loop
+        self.stock_firstiter, self.stock_finalizer = stock
         self.births = births_of(loop)
         self.listed = hasattr(loop, "_asyncgens")
 
     def firstiter(self, agen: Any) -> None:
-        if self.stock.firstiter is not None:
-            self.stock.firstiter(agen)
+        if self.stock_firstiter is not None:
+            self.stock_firstiter(agen)
         if not self.listed:
             self.births.alive.add(agen)
         _note_birth(self.loop, agen, self.births)
@@ -141,13 +142,13 @@ class _Hooks:
         if keeper is None:
             _look()
         if keeper is None or not keeper.keep(self.loop, agen):
-            self.stock.finalizer(agen)
+            self.stock_finalizer(agen)
 
 
 def adopt_hooks(loop: Any, before: Any) -> None:
     """A foreign loop has begun to run in this thread: put our hooks before those that it has set, if it has."""
-    hooks = sys.get_asyncgen_hooks()
-    if hooks != before and hooks.finalizer is not None:
+    hooks = closing.agen_hooks()
+    if hooks != before and hooks[1] is not None:
         ours = _Hooks(loop, hooks)
         sys.set_asyncgen_hooks(firstiter=ours.firstiter, finalizer=ours.finalizer)
 
@@ -198,12 +199,12 @@ def rehook() -> None:
     if running is None:
         return
     loop: Any = running
-    hooks = sys.get_asyncgen_hooks()
+    firstiter, finalizer = closing.agen_hooks()
     asyncios = isinstance(running, base_events.BaseEventLoop)
     if not asyncios:
-        if hooks.finalizer is not None and not isinstance(getattr(hooks.firstiter, "__self__", None), _Hooks):
+        if finalizer is not None and not isinstance(getattr(firstiter, "__self__", None), _Hooks):
             adopt_hooks(loop, None)
-    elif getattr(hooks.firstiter, "__self__", None) is running and hasattr(loop, "_asyncgens"):
+    elif getattr(firstiter, "__self__", None) is running and hasattr(loop, "_asyncgens"):
         sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook, finalizer=loop._asyncgen_finalizer_hook)
 
 
