@@ -251,8 +251,8 @@ an_dict_size_tag(PyDictObject *dict)
 #define AN_WALKS_FRAMES() (PyThreadState_Get()->coroutine_origin_tracking_depth > 0)
 #endif
 
-/* 3.12 collects garbage between two lines of Python code. Before that it is amid any allocation, and finalizers may run anything
- * there, a nested loop too. What CPython reads before an allocation and uses after it is called between these two. */
+/* 3.12 collects garbage between two lines of Python code. Before that it is amid any allocation, and finalizers may run
+ * anything there, a nested loop too. What CPython reads before an allocation and uses after it is called between these two. */
 #if AN_PY312
 #define AN_COLLECTOR_OFF() 0
 #define AN_COLLECTOR_BACK(was) ((void)(was))

@@ -83,7 +83,7 @@
 /* clang-format off */
 #define AN_OBJECTS(X)                                                                                                  \
     X(type_foreign_callback) X(type_foreign_method) X(type_batch)                                                      \
-    X(type_handle) X(type_timer) X(type_loop) X(type_thread) X(type_block) X(type_bound)                                              \
+    X(type_handle) X(type_timer) X(type_loop) X(type_thread) X(type_block) X(type_bound)                            \
     X(stock_call_soon) X(stock_call_at) X(stock_call_later) X(stock_call_soon_threadsafe) X(stock_create_task)         \
     X(stock_run_once) X(stock_time) X(stock_timer_handle_cancelled) X(stock_process_events) X(stock_write_to_self)     \
     X(stock_check_closed) X(stock__call_soon) X(stock_get_debug) X(stock_read_from_self) X(empty_tuple) X(zero)  \

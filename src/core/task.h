@@ -31,7 +31,8 @@ int an_task_amid_finalizer(PyObject *task, PyObject *frame);
 /* If TASK, whose coroutine runs, must be cancelled: clear that and raise CancelledError. 0 not due | -1+exc */
 int an_task_honour_cancel(PyObject *task);
 
-/* contextvars.copy_context(), and no finalizer that sets a variable comes between what it reads and its copy. new ref | NULL+exc */
+/* contextvars.copy_context(), where no finalizer that sets a variable comes between what it reads and the copy.
+ * new ref | NULL+exc */
 PyObject *an_copy_context(void);
 
 /* The contexts that the current stack has entered, innermost first. */
