@@ -162,16 +162,33 @@ wait_for_yielded(an_thread *th, an_loop *rec, PyObject *loop, PyObject *y, int *
     return r == NULL ? -1 : 0;
 }
 
+static inline void
+forget_taken_back(PyObject *loop)
+{
+#if AN_PY311 && !AN_PY313
+    PyObject *exc = PyErr_GetRaisedException(), *task = current_task(loop);
+    if (task != NULL) {
+        an_task_forget_taken_back(task);
+        Py_DECREF(task);
+    }
+    PyErr_SetRaisedException(exc);
+#endif
+}
+
 static PyObject *
 drive(an_thread *th, an_loop *rec, PyObject *loop, PyObject *it)
 {
     PyObject *y = NULL;
     int interrupts = 0;
     PySendResult s = PyIter_Send(it, Py_None, &y);
+    int waited = s == PYGEN_NEXT;
     while (s == PYGEN_NEXT) {
         int rc = wait_for_yielded(th, rec, loop, y, &interrupts);
         Py_CLEAR(y);
         s = rc == 0 ? PyIter_Send(it, Py_None, &y) : throw_in(it, PyErr_GetRaisedException(), &y);
+    }
+    if (waited) {
+        forget_taken_back(loop);
     }
     if (s == PYGEN_ERROR) {
         an_nested_cancelled(loop);

@@ -32,7 +32,7 @@
     X(is_running) X(task) X(start) X(_csock) X(args) X(throw) X(_check_running) X(Task) X(Future) X(_sock)  \
     X(_read_ready_cb) X(_conn_lost) X(max_size) X(_protocol) X(data_received) X(_buffer) X(_eof) X(_empty_waiter)      \
     X(_ssock) X(_process_self_data) X(_read_from_self) X(_read_ready__data_received) X(write) X(_get_loop) X(__self__)  \
-    X(append) X(popleft) X(run_forever) X(_when) X(__name__) X(_callbacks) X(cr_frame) X(_state)                 \
+    X(append) X(popleft) X(run_forever) X(_when) X(__name__) X(_callbacks) X(cr_frame) X(_state) X(cancelling)                 \
     X(recv) X(monotonic) X(MAXIMUM_SELECT_TIMEOUT) X(_MIN_SCHEDULED_TIMER_HANDLES) X(_MIN_CANCELLED_TIMER_HANDLES_FRACTION)
 /* clang-format on */
 

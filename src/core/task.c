@@ -246,6 +246,20 @@ an_task_honour_cancel(PyObject *task)
     return -1;
 }
 
+void
+an_task_forget_taken_back(PyObject *task)
+{
+    if (AN_LIKELY(!must_cancel(task)) || !an_task_amid_finalizer(task, NULL)) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException(), *n = PyObject_CallMethodNoArgs(task, an_st->s_cancelling);
+    if (n != NULL && PyLong_Check(n) && PyLong_AsLong(n) == 0) {
+        clear_must_cancel(task);
+    }
+    Py_XDECREF(n);
+    PyErr_SetRaisedException(exc); /* a task of somebody's own making may have no cancelling() */
+}
+
 /* ---- contexts ------------------------------------------------------------ */
 
 PyObject *

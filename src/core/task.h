@@ -30,6 +30,10 @@ void an_task_wait_over(PyObject *task, PyObject *future);
 int an_task_amid_finalizer(PyObject *task, PyObject *frame);
 /* If TASK, whose coroutine runs, must be cancelled: clear that and raise CancelledError. 0 not due | -1+exc */
 int an_task_honour_cancel(PyObject *task);
+/* TASK has waited, maybe amid a finalizer, and goes on. What cancelled it there and has taken that back since, as
+ * asyncio.timeout() does, shall not reach its next await, either: Task.uncancel() sees to that since 3.13. Keeps the current
+ * exception. Runs Python */
+void an_task_forget_taken_back(PyObject *task);
 
 /* contextvars.copy_context(), where no finalizer that sets a variable comes between what it reads and the copy.
  * new ref | NULL+exc */

@@ -197,6 +197,64 @@ def test_a_run_that_cancels_itself_is_nothing_to_the_task(run):
     assert ended == ["CancelledError"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout() came with 3.11")
+def test_a_timeout_that_a_finalizer_just_meets_is_nothing_to_the_task(run):
+    async def meets_it():
+        loop = asyncio.get_running_loop()
+        future, at = loop.create_future(), loop.time() + 0.01
+        loop.call_at(at, future.set_result, None)
+        async with asyncio.timeout_at(at):
+            await future
+
+    class Meets(Nests):
+        def work(self):
+            return meets_it()
+
+    async def main():
+        drops(Meets(aionest.await_, ended))
+        await asyncio.sleep(0)
+        return "done"
+
+    ended = []
+    assert run(main) == "done"
+    assert ended == ["done"]
+
+
+def test_a_cancellation_just_as_a_finalizer_goes_on_reaches_the_task(run):
+    async def waits_for(future):
+        started.set()
+        await future
+
+    async def task(future):
+        await asyncio.sleep(0)  # (an eager one would begin before main() has it)
+        drops(Meets(future))
+        await asyncio.sleep(60)
+
+    class Meets(Nests):
+        def __init__(self, future):
+            super().__init__(aionest.await_, ended)
+            self.future = future
+
+        def work(self):
+            return waits_for(self.future)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        t = loop.create_task(task(future))
+        await started.wait()
+        future.set_result(None)
+        t.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(t, 20)
+        return "done"
+
+    started = asyncio.Event()
+    ended = []
+    assert run(main) == "done"
+    assert ended == ["done"]
+
+
 def test_a_call_of_the_same_function_by_hand_is_no_finalizer(run):
     async def task():
         await asyncio.sleep(0)  # (an eager one would begin before main() has it)
