@@ -180,14 +180,14 @@ drive(an_thread *th, an_loop *rec, PyObject *loop, PyObject *it)
 {
     PyObject *y = NULL;
     int interrupts = 0;
+    const long long switches = an_st->n_switches;
     PySendResult s = PyIter_Send(it, Py_None, &y);
-    int waited = s == PYGEN_NEXT;
     while (s == PYGEN_NEXT) {
         int rc = wait_for_yielded(th, rec, loop, y, &interrupts);
         Py_CLEAR(y);
         s = rc == 0 ? PyIter_Send(it, Py_None, &y) : throw_in(it, PyErr_GetRaisedException(), &y);
     }
-    if (waited) {
+    if (an_st->n_switches != switches) { /* it has waited, maybe in a nested run of its own */
         forget_taken_back(loop);
     }
     if (s == PYGEN_ERROR) {

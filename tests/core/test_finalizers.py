@@ -198,6 +198,26 @@ def test_a_run_that_cancels_itself_is_nothing_to_the_task(run):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout() came with 3.11")
+def test_a_timeout_of_a_finalizer_s_own_is_nothing_to_the_task(run):
+    async def in_time():
+        async with asyncio.timeout(0.01):
+            asyncio.run(asyncio.sleep(60))
+
+    class OfItsOwn(Nests):
+        def work(self):
+            return in_time()
+
+    async def main():
+        drops(OfItsOwn(aionest.await_, ended))
+        await asyncio.sleep(0)
+        return "done"
+
+    ended = []
+    assert run(main) == "done"
+    assert ended == ["TimeoutError"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout() came with 3.11")
 def test_a_timeout_that_a_finalizer_just_meets_is_nothing_to_the_task(run):
     async def meets_it():
         loop = asyncio.get_running_loop()
