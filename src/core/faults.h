@@ -25,8 +25,15 @@ extern PyMethodDef an_faults_methods[];
 
 #define PyObject_CallMethodNoArgs(...) AN_FAULT(NULL, PyObject_CallMethodNoArgs, __VA_ARGS__)
 #define PyObject_CallMethodOneArg(...) AN_FAULT(NULL, PyObject_CallMethodOneArg, __VA_ARGS__)
-#define PyObject_CallMethod(...) AN_FAULT(NULL, PyObject_CallMethod, __VA_ARGS__)
+#if AN_PY313
 #define PyObject_CallFunction(...) AN_FAULT(NULL, PyObject_CallFunction, __VA_ARGS__)
+#define PyObject_CallMethod(...) AN_FAULT(NULL, PyObject_CallMethod, __VA_ARGS__)
+#else
+#undef PyObject_CallFunction /* macros in CPython itself */
+#undef PyObject_CallMethod
+#define PyObject_CallFunction(...) AN_FAULT(NULL, _PyObject_CallFunction_SizeT, __VA_ARGS__)
+#define PyObject_CallMethod(...) AN_FAULT(NULL, _PyObject_CallMethod_SizeT, __VA_ARGS__)
+#endif
 #define PyObject_CallFunctionObjArgs(...) AN_FAULT(NULL, PyObject_CallFunctionObjArgs, __VA_ARGS__)
 #define PyObject_CallOneArg(...) AN_FAULT(NULL, PyObject_CallOneArg, __VA_ARGS__)
 #define PyObject_CallNoArgs(...) AN_FAULT(NULL, PyObject_CallNoArgs, __VA_ARGS__)
