@@ -320,12 +320,13 @@ def test_ctrl_c_is_not_lost_in_it(applied, how):
 
 
 class NestsOnce:
-    """Garbage that nests where it is found, and tells on which thread's first stack that was."""
+    """Garbage that nests where it is found, and tells in which thread and on which thread's first stack that was."""
 
-    def __init__(self, found):
-        self.found, self.itself = found, self
+    def __init__(self, begun, found):
+        self.begun, self.found, self.itself = begun, found, self
 
     def __del__(self):
+        self.begun.append(True)
         self.found.append((threading.get_ident(), asyncio.run(self.root())))
 
     async def root(self):
@@ -338,14 +339,21 @@ class NestsOnce:
 
 def runs_in_a_new_thread(threshold):
     """The thread and its first stack, as garbage that is found after so many objects sees them, and as the thread itself does."""
-    found = []
+    begun, found = [], []
 
     def run():
         threading.local().__dict__  # before 3.12 CPython loses a dict of the thread's if garbage needs it as it is made
         loop = asyncio.new_event_loop()
         gc.collect()
-        loop.call_later(0.02, loop.stop)
-        NestsOnce(found)
+
+        def goes_on(turns):
+            if found or (turns == 0 and not begun):  # it may be found by the last collection only
+                loop.stop()
+            else:
+                loop.call_soon(goes_on, max(turns - 1, 0))
+
+        loop.call_soon(goes_on, 20)
+        NestsOnce(begun, found)
         gc.set_threshold(threshold)
         try:
             loop.run_forever()
