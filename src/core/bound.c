@@ -33,19 +33,12 @@ bound_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int
-bound_clear(PyObject *self)
-{
-    Py_CLEAR(((bound *)self)->method);
-    return 0;
-}
-
 static void
 bound_dealloc(PyObject *self)
 {
     PyTypeObject *tp = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    (void)bound_clear(self);
+    Py_DECREF(((bound *)self)->method);
     tp->tp_free(self);
     Py_DECREF(tp);
 }
@@ -88,9 +81,10 @@ static PyMemberDef bound_members[] = {
 };
 
 static PyType_Slot bound_slots[] = {
-    {Py_tp_dealloc, bound_dealloc},  {Py_tp_traverse, bound_traverse}, {Py_tp_clear, bound_clear},
-    {Py_tp_call, PyVectorcall_Call}, {Py_tp_descr_get, bound_get},     {Py_tp_getattro, bound_getattro},
-    {Py_tp_repr, bound_repr},        {Py_tp_members, bound_members},   {0, NULL},
+    {Py_tp_dealloc, bound_dealloc},   {Py_tp_traverse, bound_traverse},
+    {Py_tp_call, PyVectorcall_Call},  {Py_tp_descr_get, bound_get},
+    {Py_tp_getattro, bound_getattro}, {Py_tp_repr, bound_repr},
+    {Py_tp_members, bound_members},   {0, NULL},
 };
 
 static PyType_Spec bound_spec = {

@@ -36,6 +36,14 @@ class Nests:
             self.ended.append("done")
 
 
+class Does(Nests):
+    """One that waits for something else."""
+
+    def __init__(self, how, ended, work):
+        super().__init__(how, ended)
+        self.work = work
+
+
 class Owner:
     def __init__(self, nests):
         self.nests = nests
@@ -183,12 +191,8 @@ def test_a_run_that_cancels_itself_is_nothing_to_the_task(run):
         asyncio.current_task().cancel()
         await asyncio.sleep(0)
 
-    class Cancels(Nests):
-        def work(self):
-            return cancels_itself()
-
     async def main():
-        drops(Cancels(nested_run, ended))
+        drops(Does(nested_run, ended, cancels_itself))
         await asyncio.sleep(0.001)
         return "done"
 
@@ -203,12 +207,8 @@ def test_a_timeout_of_a_finalizer_s_own_is_nothing_to_the_task(run):
         async with asyncio.timeout(0.01):
             asyncio.run(asyncio.sleep(60))
 
-    class OfItsOwn(Nests):
-        def work(self):
-            return in_time()
-
     async def main():
-        drops(OfItsOwn(aionest.await_, ended))
+        drops(Does(aionest.await_, ended, in_time))
         await asyncio.sleep(0)
         return "done"
 
@@ -226,12 +226,8 @@ def test_a_timeout_that_a_finalizer_just_meets_is_nothing_to_the_task(run):
         async with asyncio.timeout_at(at):
             await future
 
-    class Meets(Nests):
-        def work(self):
-            return meets_it()
-
     async def main():
-        drops(Meets(aionest.await_, ended))
+        drops(Does(aionest.await_, ended, meets_it))
         await asyncio.sleep(0)
         return "done"
 
@@ -247,16 +243,8 @@ def test_a_cancellation_just_as_a_finalizer_goes_on_reaches_the_task(run):
 
     async def task(future):
         await asyncio.sleep(0)  # (an eager one would begin before main() has it)
-        drops(Meets(future))
+        drops(Does(aionest.await_, ended, lambda: waits_for(future)))
         await asyncio.sleep(60)
-
-    class Meets(Nests):
-        def __init__(self, future):
-            super().__init__(aionest.await_, ended)
-            self.future = future
-
-        def work(self):
-            return waits_for(self.future)
 
     async def main():
         loop = asyncio.get_running_loop()
