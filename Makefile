@@ -1,6 +1,8 @@
 # Every target sets itself up on a fresh machine: own virtual environments under build, compiler checked, package built.
 #
 #   make test             the tests, on the installed wheel            PYTHON=python3.12 make test
+#   make slow             those that take a second or more each: whole programs, of the documentation too, with all their libraries
+#   make test-tools       the tests of what the project is made with: rules of the sources, tools, runners, benchmarks
 #   make run              the main job: the loader flow on a real MCP server, stock asyncio and aionest side by side
 #   make cpython          CPython's own test_asyncio with aionest applied, compared with stock by test id;
 #                         MODE=apply-close: with apply(close_loop=True)
@@ -41,7 +43,7 @@ INSTALL := tools/install.sh
 # command line takes twice as long
 unexport PYTHONDONTWRITEBYTECODE
 # most tests wait more than they compute; but each worker collects all tests, which takes it seconds
-WORKERS ?= 3
+WORKERS ?= $(shell n=$$(($$(getconf _NPROCESSORS_ONLN) * 3)); echo $$((n < 16 ? n : 16)))
 XDIST = -n $(WORKERS) --dist worksteal
 # seconds for a test; what shows the stacks of one that does not even end then looks at them while they run, which can crash any
 # CPython: so not before
@@ -51,14 +53,27 @@ PYTEST = $(CURDIR)/$(PY) -m pytest $(XDIST)
 # these import the MCP SDK, Streamlit and others into the process: apart from those that watch every thread and descriptor
 SDK_TESTS := tests/loader tests/mcp tests/cli tests/streamlit_app
 SDK_RUN := $(SDK_TESTS)
+TOOLS_TESTS := $(addprefix tests/,benchmarks cpython lint suites tools)
+# MARKS="not long": those of make test and make slow in one run
+MARKS := not long and not slow
 
-.PHONY: test setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic kqueue free-threaded windows windows-ci macos-check bsd-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-real bench-app bench-portal pictures clean
+.PHONY: test slow test-tools setup dev editable anyio streamlit sdk refs run cpython suites suites-ci conformance long asan generic kqueue free-threaded windows windows-ci macos-check bsd-check musl-check msvc-check conda-check lint dist wheels docs bench bench-loader bench-real bench-app bench-portal pictures clean
 
-# both parts are run, also when the first fails
-test: $(ENV)/.test
-	@rc=0; set -x; $(PYTEST) tests -m "not long" $(addprefix --ignore=,$(SDK_TESTS)) $(ARGS) || rc=1; \
-	if $(PY) -c "import mcp" 2>/dev/null; then $(PYTEST) $(SDK_RUN) -m "not long" $(ARGS) || rc=1; \
+# both parts are run, also when the first fails: $(call TESTS,which by their marks)
+define TESTS
+@rc=0; set -x; $(PYTEST) tests -m "$(1)" $(addprefix --ignore=,$(SDK_TESTS) $(TOOLS_TESTS)) $(ARGS) || rc=1; \
+	if $(PY) -c "import mcp" 2>/dev/null; then $(PYTEST) $(SDK_RUN) -m "$(1)" $(ARGS) || rc=1; \
 	else echo "NOT RUN: tests of aionest.mcp, the command line and the app: the MCP SDK is not there for this Python"; fi; exit $$rc
+endef
+
+test: $(ENV)/.test
+	$(call TESTS,$(MARKS))
+
+slow: $(ENV)/.test
+	$(call TESTS,slow and not long)
+
+test-tools: $(ENV)/.test
+	$(PYTEST) $(TOOLS_TESTS) -m "not long" $(ARGS)
 
 # what the stages of one Python share, made before they run at the same time
 setup: $(ENV)/.test

@@ -172,6 +172,7 @@ def test_a_tool_that_fails(home):
     assert r.returncode == 5 and "sorry" in r.stderr
 
 
+@pytest.mark.slow
 def test_tools_resources_prompts_and_ping(home):
     assert json.loads(mcp(home, "tools", "add numbers", "--json").stdout)["tools"][0]["tool"] == "add"
     assert "memo://one" in mcp(home, "resources").stdout
@@ -201,6 +202,7 @@ def test_shell(home):
     assert r.returncode == 0 and "2" in r.stdout.split() and "no tool 'what'" in r.stderr
 
 
+@pytest.mark.slow
 def test_the_configuration(home):
     r = mcp(home, "config", "show", really=True)
     assert "secret" not in r.stdout + r.stderr and "hidden" in r.stdout
@@ -315,6 +317,7 @@ def test_doctor(home):
     assert report["self-test"] == "ok"
 
 
+@pytest.mark.slow
 def test_demo(home):
     result = aionest(home, "demo", "--json")
     found = json.loads(result.stdout)
@@ -328,6 +331,7 @@ def test_demo(home):
 # ---- what only shows with other servers, or on a terminal
 
 
+@pytest.mark.slow
 def test_everything_takes_json(home):
     file = str(home / "mcp.json")
     assert json.loads(mcp(home, "config", "add", "b", "x", "--json").stdout) == {
@@ -390,7 +394,9 @@ def odd(home):
     return home
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+@pytest.mark.parametrize(
+    "encoding", ["latin-1", *(pytest.param(one, marks=pytest.mark.slow) for one in ("ascii", "utf-8"))]
+)
 def test_json_is_json_whatever_the_encoding_and_the_numbers(odd, encoding, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     r = mcp(odd, "call", "odd.snow", "--json")
@@ -402,6 +408,7 @@ def test_json_is_json_whatever_the_encoding_and_the_numbers(odd, encoding, monke
     assert (r.returncode, r.stdout) == (0, "\\u2603 \\xe9\n")
 
 
+@pytest.mark.slow
 def test_what_nobody_has_thought_of_is_an_error_like_others(odd, monkeypatch):
     r = mcp(odd, "read", "odd", "odd://one", "-o", str(odd / "out"), "--json")
     assert (r.returncode, r.stdout) == (5, "") and json.loads(r.stderr)["error"]["code"] == "protocol"
@@ -429,6 +436,7 @@ def oauth():
     process.stdout.close()
 
 
+@pytest.mark.slow
 def test_a_login(home, oauth):
     """Exit code 3 until one has logged in; then the tokens are there for the next command."""
     browser = home / "browser.py"
@@ -473,6 +481,7 @@ def complete(home, line, **more):
     return r.stdout
 
 
+@pytest.mark.slow
 def test_completion(home):
     file = home / "mcp.json"
     named = f"aionest mcp ping --config {file} "
@@ -522,6 +531,7 @@ def test_what_was_named_may_be_found_and_what_is_written_is_accepted(home):
     assert "not been accepted" in aionest(home, "mcp", "list", "--json", cwd=home).stderr
 
 
+@pytest.mark.slow
 def test_the_doctor_tells_loops_and_patches(home):
     report = json.loads(aionest(home, "doctor", "--mcp", "--json", really=True).stdout)
     assert "asyncio.run" in report["apply() patches"] and report["unapply() undoes it"] == "yes"
@@ -682,6 +692,7 @@ def test_the_shell_on_a_terminal(home):
     assert terminal.end() == 0
 
 
+@pytest.mark.slow
 def test_a_question_after_a_call_that_was_cancelled(home):
     terminal = Terminal(home, "shell", "-s", "a")
     question = f"a.ask {' '.join(_words(ASK))}\n"

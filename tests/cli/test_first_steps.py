@@ -19,6 +19,8 @@ import support
 import aionest
 from aionest.cli import demo
 
+pytestmark = pytest.mark.slow
+
 METADATA = {"importlib.metadata", "email.message", "email.parser"}
 PLAIN = {"json", "textwrap", "html", "shutil", "importlib.util"}
 HEAVY = ("mcp", "streamlit", "aionest.mcp", "aionest.app")

@@ -16,6 +16,8 @@ from support import GUARD
 pytest.importorskip("mcp")
 pytest.importorskip("typer")
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = {
     "list": ["list"],
     "check": ["check"],

@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("mcp")
 pytest.importorskip("typer")
 
+pytestmark = pytest.mark.slow
+
 
 def run(folder, *words):
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "AIONEST_", "MCP_"))}

@@ -16,6 +16,8 @@ import windows
 for name in ("mcp", "typer", "rich"):
     pytest.importorskip(name)
 
+pytestmark = pytest.mark.slow
+
 SERVERS = Path(__file__).parents[2] / "examples" / "servers"
 LIMIT = 400 if windows.on_wine else 110  # seconds: a guard
 TEXT = "\u2603 caf\xe9"  # a snowman, which Windows' usual encoding has not

@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("django")
 
+pytestmark = pytest.mark.slow
+
 SITE = """
 import asyncio, faulthandler, sys, threading
 faulthandler.dump_traceback_later(90, exit=True)

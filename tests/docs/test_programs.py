@@ -20,6 +20,8 @@ import psutil
 import pytest
 import support
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PROGRAMS = ROOT / "docs_src"
 

@@ -21,7 +21,7 @@ SHOWN = {
 BAD_WORDS = ("Traceback", "cancel scope", "was never awaited", "was destroyed", "RuntimeError")
 
 # of newer websockets, in streamlit_session
-pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:connect.. must be used:DeprecationWarning")]
 
 
 @pytest.fixture(autouse=True)

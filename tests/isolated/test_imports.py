@@ -320,6 +320,7 @@ def test_an_unknown_version_is_told_and_does_no_harm(child):
         assert r.stderr.count("not known to aionest") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.noasan  # pytest starts without the sanitizer's library in front
 def test_pytest_starts_with_warnings_as_errors(tmp_path):
     """anyio's plugin is one that pytest rewrites, with one loader for all of them."""

@@ -7,7 +7,10 @@ import importlib.util
 import pytest
 
 # not imported here: it patches asyncio
-pytestmark = pytest.mark.skipif(not importlib.util.find_spec("trio_asyncio"), reason="no trio-asyncio here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not importlib.util.find_spec("trio_asyncio"), reason="no trio-asyncio here"),
+]
 
 APPLY = "import aionest; aionest.apply()\n"
 IMPORT = "import asyncio, trio, trio_asyncio\n"

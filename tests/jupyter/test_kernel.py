@@ -12,6 +12,8 @@ import support
 
 support.needs("nbclient", "ipykernel")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def session():

@@ -13,6 +13,8 @@ import pytest
 import support
 
 support.needs("nbclient", "ipykernel", "mcp")
+
+pytestmark = pytest.mark.slow
 WIDGETS = importlib.util.find_spec("ipywidgets") is not None
 
 BEGIN = """

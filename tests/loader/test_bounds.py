@@ -68,6 +68,7 @@ def test_a_line_without_an_end_while_it_is_started(make_loader):
     assert "max_message_mb" in loader.errors["s"]
 
 
+@pytest.mark.slow
 def test_stderr_without_an_end_of_the_line(make_loader):
     loader = make_loader({"s": server("stderr")})
     before = peak()

@@ -164,6 +164,7 @@ def test_the_server_is_told_of_a_cancelled_call(make_loader):
     assert cancellations(loader, 1) == 1
 
 
+@pytest.mark.slow
 def test_a_deadline_stands_still_while_the_client_answers(make_loader):
     def elicitation(params):
         time.sleep(9)

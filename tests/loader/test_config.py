@@ -1246,6 +1246,7 @@ print(*(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids))
 """
 
 
+@pytest.mark.slow
 def test_processes_keep_what_others_write(tmp_path):
     write(tmp_path / "mcp.json", '{"mcpServers": {}}')
     names = [f"{mark}{i}" for mark in "abc" for i in range(20)]

@@ -63,6 +63,7 @@ def test_an_end_of_its_own(ending):
     assert not alive
 
 
+@pytest.mark.slow
 def test_a_child_of_fork_does_not_hold_it_up():
     code = """
 pid = os.fork()

@@ -273,7 +273,7 @@ def test_a_slow_call_ends_at_its_deadline(load, web):
     good_one_works(loader)
 
 
-@pytest.mark.parametrize("tool", ["fail", "drop", "deny", "begun", "resumable"])
+@pytest.mark.parametrize("tool", ["fail", "drop", "deny", "begun", pytest.param("resumable", marks=pytest.mark.slow)])
 def test_in_the_middle_of_a_call(load, web, tool):
     loader = load()
     with pytest.raises(ToolsError) as caught:

@@ -117,6 +117,7 @@ def test_a_login_that_is_refused(serve, store, make_loader):
     assert loader.status["web"].error_code == "auth"
 
 
+@pytest.mark.slow
 def test_a_person_may_take_longer_than_a_connection(serve, store, make_loader):
     browser = Browser()
 

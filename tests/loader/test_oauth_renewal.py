@@ -210,6 +210,7 @@ with ToolsLoader(config, tokens=TokenStore(file)) as loader:
 """
 
 
+@pytest.mark.slow
 def test_of_several_processes_one_renews(web, store):
     """A refresh token that is used twice is a thief's: many servers then let nobody in."""
     keep(web, store)

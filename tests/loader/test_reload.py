@@ -167,6 +167,7 @@ def test_another_env_file_is_another_session(make_loader, file, tmp_path):
     assert loader.call("a.env", {"name": "TOKEN"}).text == "the second"
 
 
+@pytest.mark.slow
 def test_a_reload_does_not_wait_for_what_has_failed_before(make_loader, file, tmp_path):
     gate = tmp_path / "gate"
     wait = f"import os, runpy, sys, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)\n"

@@ -22,7 +22,7 @@ SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def exporter():
     """The provider is one of the process, and set once."""
     found = InMemorySpanExporter()

@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("mcp")
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = sorted((Path(__file__).parent.parent.parent / "docs_src" / "mcp").glob("*.py"))
 NEEDS = {"tracing": "opentelemetry"}
 

@@ -282,6 +282,7 @@ print("done")
     assert (r.returncode, r.stdout, r.stderr) == (0, "done\n", ""), r
 
 
+@pytest.mark.slow
 @each_mode
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.timeout(5 * GUARD)

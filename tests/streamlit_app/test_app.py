@@ -94,6 +94,7 @@ def test_wrong_arguments_and_failing_tools_are_shown(config):
     assert "a: missing" in wrong and "it failed" in code
 
 
+@pytest.mark.slow
 def test_other_pages(config):
     output = drive(
         config,
@@ -175,6 +176,7 @@ def test_an_unmodified_app_of_the_usual_form_works_with_the_one_line(tmp_path):
     assert not [word for word in BAD_WORDS if word in r.stderr], r.stderr
 
 
+@pytest.mark.slow
 def test_the_same_app_without_it_fails(tmp_path):
     """A test of the test above."""
     support.needs("langchain_mcp_adapters")

@@ -10,6 +10,8 @@ import support
 
 support.needs("streamlit", "mcp", "typer")
 
+pytestmark = pytest.mark.slow
+
 BARE = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 BEGIN = """
 import aionest.app, json

@@ -19,6 +19,8 @@ support.needs("streamlit", "mcp", "typer")
 from aionest.app import export  # noqa: E402
 from aionest.mcp import Tool, ToolsConfig  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 HTTP_ECHO = Path(__file__).parent.parent.parent / "examples" / "servers" / "http_echo.py"
 ODD = {"text": 'it\'s "$HOME" `id` \\ \n ünï {}', "seconds": 0}
 

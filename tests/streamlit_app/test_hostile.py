@@ -19,6 +19,8 @@ support.needs("streamlit", "mcp", "typer")
 
 from aionest._untrusted import for_cell, for_json, for_label, for_log, for_markdown, for_page, for_terminal
 
+pytestmark = pytest.mark.slow
+
 # what must not be where Markdown is drawn
 LIVE = [
     "![x", "](", "<script", "<img", ":red[red", ":material/verified", "**Verified", "$\\frac{", f"http://{hostile.EVIL_HOST}",

@@ -286,6 +286,7 @@ def test_the_list_is_indexed_once_for_all_searches(monkeypatch):
     assert [tool.name for tool in picker._fitting(tools[1:], "does three", past)][0] == "three" and len(made) == 2
 
 
+@pytest.mark.slow
 def test_the_report_is_texts_and_no_python(drive):
     drive("""
         report = page("about").table[0].value["version"]

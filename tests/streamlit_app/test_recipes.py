@@ -8,9 +8,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
 import support
 
 support.needs("streamlit")
+
+pytestmark = pytest.mark.slow
 
 RECIPES = Path(__file__).parent.parent.parent / "docs_src" / "recipes"
 

@@ -15,7 +15,7 @@ support.needs("streamlit", "mcp", "websockets", "uvloop")
 ROOT = Path(__file__).parent.parent.parent
 BARE = ROOT / "examples" / "servers" / "bare.py"
 BAD_WORDS = ("Traceback", "cancel scope", "CancelledError", "was never awaited", "was destroyed", "RuntimeError")
-pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
 
 specification = importlib.util.spec_from_file_location("streamlit_session", ROOT / "tools" / "streamlit_session.py")
 sessions = importlib.util.module_from_spec(specification)
