@@ -223,6 +223,13 @@ def test_without_extras_the_doctor_works_and_says_what_is_missing(bare):
     assert r.stderr.count("\n") == 1 and 'pip install "aionest[mcp]"' in r.stderr
 
 
+@pytest.mark.parametrize(("options", "frozen"), [((), True), (("-X", "dev"), False)])
+def test_the_end_does_not_look_for_garbage_among_what_was_imported(options, frozen):
+    program = f"import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0)); {MAIN}"
+    r = run(sys.executable, *options, "-c", program, "--version")
+    assert r.returncode == 0 and r.stdout.splitlines()[-1] == str(frozen), r
+
+
 def test_without_extras_the_import_says_what_to_install(bare):
     r = run(bare, "-c", "import aionest.mcp", env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
     last = r.stderr.rstrip().splitlines()[-1]

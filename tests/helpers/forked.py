@@ -375,6 +375,7 @@ def _run(kind, what):
 def _end_quickly(code):
     """What an interpreter does at its end, but for taking apart its modules; not even that where the outputs are closed."""
     threading._shutdown()
+    atexit.unregister(gc.freeze)  # the command line's, which ends sooner so; here it is looked for what is left
     atexit._run_exitfuncs()
     main = sys.modules["__main__"]
     if main is not itself:  # a module that was run as a program has gone
