@@ -36,7 +36,7 @@ class ResourceLost(AionestError, RuntimeError):
 
 
 class PortalClosed(AionestError, RuntimeError):
-    """Raised by every use of a portal that is closed, and by the calls that were under way when it was closed."""
+    """Raised by every use of a portal that is closed, and by the calls in flight when it was closed."""
 
 
 class Interrupted(CancelledError, KeyboardInterrupt):

@@ -242,11 +242,11 @@ def test_an_import_takes_nothing_over_that_only_came_with_the_folder(home, tmp_p
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["config", "add", "w", "http://h/", "-H", "Bearer secret1"], "number 1 is no NAME=VALUE or NAME: VALUE"),
+        (["config", "add", "w", "http://h/", "-H", "Bearer secret1"], "number 1 is not NAME=VALUE or NAME: VALUE"),
         (["config", "add", "w", "http://h/", "-H", "A=1", "-H", ": secret1"], "number 2"),
-        (["config", "add", "w", "x", "-e", "TOKEN: secret1"], "'TOKEN' is no NAME=VALUE"),
+        (["config", "add", "w", "x", "-e", "TOKEN: secret1"], "'TOKEN' is not NAME=VALUE"),
         (["config", "add", "w", "x", "-e", "=secret1"], "number 1"),
-        (["list", "--input", "secret1"], "number 1 is no ID=VALUE"),
+        (["list", "--input", "secret1"], "number 1 is not ID=VALUE"),
     ],
 )
 def test_usage_errors_quote_no_values(home, args, said):

@@ -80,7 +80,7 @@ def test_stderr_without_an_end_of_the_line(make_loader):
 @pytest.mark.parametrize("what", ["resources", "prompts"])
 def test_cursors_that_are_ever_new(make_loader, what):
     loader = make_loader({"s": server(max_listed=500)})
-    with pytest.raises(ProtocolError, match="within 500 entries .max_listed"):
+    with pytest.raises(ProtocolError, match="exceeds 500 entries .raise max_listed"):
         getattr(loader, what)("s")
     assert getattr(loader, what)() == {}, "of all: those that have none are left out"
     assert loader.call("s.good").text == "fine"

@@ -135,7 +135,7 @@ def test_a_person_may_take_longer_than_a_connection(serve, store, make_loader):
 def test_nobody_comes_back(serve, store, make_loader):
     auth = {"type": "oauth", "timeout": 0.5}
     loader = make_loader({"web": {"url": serve(), "auth": auth}}, authorize=lambda url: None, tokens=store)
-    assert "nobody has logged in" in loader.errors["web"]
+    assert "timed out waiting for the login" in loader.errors["web"]
 
 
 def test_a_registration_made_beforehand(serve, store, make_loader):

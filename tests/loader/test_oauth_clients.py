@@ -253,7 +253,7 @@ def machines(make_loader):
 @pytest.mark.parametrize(
     ("auth", "said"),
     [
-        ({**MACHINE, "private_key": KEY}, "the login has failed"),
+        ({**MACHINE, "private_key": KEY}, "login failed"),
         ({**MACHINE, "private_key": "s3cret-key", "signing_algorithm": "HS9999"}, "not supported"),
         ({**MACHINE, "private_key_file": "/no/such/key.pem"}, "/no/such/key.pem"),
         ({"type": "oauth", "client_metadata_url": "http://example.com/c.json"}, "client_metadata_url"),

@@ -78,11 +78,11 @@ def test_a_status_with_anything_else_is_told(web, body):
 REDIRECTS = {
     "away": (307, f"http://user:{SECRET}@127.0.0.1:9/x?token={SECRET}", "http://127.0.0.1:9/x"),
     "as a GET": (302, "/elsewhere", "/elsewhere"),
-    "see": (303, "/mcp/", "loses the message"),
+    "see": (303, "/mcp/", "drops the request body"),
     "another scheme": (308, "ftp://127.0.0.1/x", "ftp://127.0.0.1/x"),
-    "nowhere": (307, None, "leads nowhere"),
+    "nowhere": (307, None, "without a usable Location"),
     "no address": (301, "http://[", ""),
-    "circle": (307, "/mcp", "circle"),
+    "circle": (307, "/mcp", "in a loop"),
 }
 
 

@@ -35,7 +35,7 @@ def test_tools_have_unique_names_and_are_found_by_what_people_write():
     assert list(catalog.tools) == ["a__x", "a__y", "b__x"] and list(catalog.bundles) == ["a", "b"]
     for name in ("a__y", "a.y", "a/y", "y"):
         assert catalog.find(name, {}) is catalog.tools["a__y"]
-    with pytest.raises(ToolNotFound, match="say a__x or b__x"):
+    with pytest.raises(ToolNotFound, match="use a__x or b__x"):
         catalog.find("x", {})
     with pytest.raises(ToolNotFound, match=r"mean a__y.*unavailable servers: c \(it is off more\); load it"):
         catalog.find("a__yy", {"c": "it is off\nmore"}, "; load it")

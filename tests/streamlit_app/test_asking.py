@@ -98,7 +98,7 @@ def test_the_call_is_cancelled_instead(drive):
 def test_a_person_answers_for_a_model(drive):
     drive("""
         app = called("notes__summarize")
-        assert "**notes** wants a model to answer" in shown(app) and "user: Sum up in a sentence:" in shown(app)
+        assert "**notes** asks for a model's answer" in shown(app) and "user: Sum up in a sentence:" in shown(app)
         next(one for one in app.text_area if one.label == "Answer").set_value("Three errands.")
         press(app, "Answer")
         assert "Three errands." in shown(app), shown(app)

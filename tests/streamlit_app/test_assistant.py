@@ -361,7 +361,7 @@ def test_a_tool_runs_with_consent_and_once_allowed_without_asking(drive, endpoin
 def test_a_refused_call_does_not_run(drive, endpoint):
     endpoint.answers = [calling("one__count", "{}"), calling("one__count", "{}", "c2"), SAYING]
     drive('say("count")\nclick("Refuse")\nclick("Run")\nprint(said())', **settings(endpoint))
-    assert "refused" in endpoint.requests[1]["messages"][-1]["content"]
+    assert "rejected" in endpoint.requests[1]["messages"][-1]["content"]
     assert endpoint.requests[2]["messages"][-1]["content"] == "1"  # so the first did not run
 
 
@@ -386,7 +386,7 @@ def test_rounds_have_a_limit(drive, endpoint):
         page.checkbox[0].check().run()
         click("Run")
         assert page.warning, said()
-        click("Let it go on")
+        click("Continue")
         assert said()[-1] == ("assistant", ["Hello there é"])
         """,
         **settings(endpoint),

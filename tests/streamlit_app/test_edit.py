@@ -64,11 +64,11 @@ def test_fields_become_an_entry():
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        (Fields(command=""), "Command: it is empty"),
+        (Fields(command=""), "Command: required"),
         (Fields(command="a 'b"), "Command: No closing quotation"),
         (Fields(command="a", env="no sign"), "Environment, line 1"),
         (Fields(command="a", timeout="soon"), "Seconds for an answer: 'soon' is not a number"),
-        (Fields(HTTP), "Address: it is empty"),
+        (Fields(HTTP), "Address: required"),
         (Fields(HTTP, url="https://h", headers="x"), "Headers, line 1"),
     ],
 )

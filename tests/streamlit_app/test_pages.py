@@ -174,7 +174,7 @@ def test_resources_are_read_and_prompts_are_filled_in(drive, tmp_path):
 
         app = page("prompts")
         press(app, "Show")
-        assert app.error and "day: it is empty" in texts(app)
+        assert app.error and "day: required" in texts(app)
         app.text_input[0].set_value("Friday")
         press(app, "Show")
         assert not app.error and "Plan my Friday" in texts(app)

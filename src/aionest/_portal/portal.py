@@ -335,7 +335,7 @@ class Portal:
         :raises PortalClosed: the portal is closed, or was closed meanwhile.
 
         Thread-safety: any thread; the iterator is for one at a time.
-        Cancellation: an exception in the waiting thread cancels the step that is under way and closes the generator.
+        Cancellation: an exception in the waiting thread cancels the current step and closes the generator.
         """
         if not hasattr(type(iterable), "__aiter__"):
             raise TypeError(f"an asynchronous iterable was expected, not {type(iterable).__qualname__}")
@@ -377,7 +377,7 @@ class Portal:
         """Close the portal: cancel its calls, leave what was entered, close the loop, and wait for the end of its
         thread.
 
-        Calls under way raise ``PortalClosed``. Closing a closed portal does nothing. On the portal's own thread this
+        Calls in flight raise ``PortalClosed``. Closing a closed portal does nothing. On the portal's own thread this
         returns at once, and the closing begins when the calling code waits next.
 
         :param timeout: seconds to wait; ``None`` means no limit.

@@ -91,7 +91,7 @@ def value_of(fields: Fields, before: Mapping[str, object] | None = None) -> tupl
     stdio = fields.kind == PROGRAM
     command = _command(fields.command, problems) if stdio else []
     if not stdio and not fields.url.strip():
-        problems.append("Address: it is empty. It looks like https://host/mcp.")
+        problems.append("Address: required. It looks like https://host/mcp.")
     put("command", command[0] if command else "")
     put("args", command[1:])
     put("env", _pairs(fields.env, "=", "Environment", problems) if stdio else {})
@@ -118,7 +118,7 @@ def _command(text: str, problems: list[str]) -> list[str]:
         problems.append(f"Command: {exc}")
         return []
     if not command:
-        problems.append("Command: it is empty. Write what you would type in a terminal.")
+        problems.append("Command: required. Write what you would type in a terminal.")
     return command
 
 
@@ -203,7 +203,7 @@ def _with_text(file: Path, text: str, replace: bool) -> list[str]:
 def put_server(file: Path, name: str, value: Mapping[str, object], old_name: str | None = None) -> list[str]:
     """Add or replace a server, under a new name if ``old_name`` is another one; what is wrong if it cannot be."""
     if not name.strip():
-        return ["Name: it is empty."]
+        return ["Name: required."]
     config = _config(file)
     if name != old_name and name in config.raw:
         return [f"Name: there is a server {name!r} already."]

@@ -28,14 +28,14 @@ def ask(question: Question, cancel: Callable[[], None]) -> None:
     :param cancel: ends the call that it is asked amid.
     """
     server = for_label(question.server)
-    asks = "wants a model to answer, and you can in its place" if question.kind == "sampling" else "asks you"
+    asks = "asks for a model's answer, which you can write yourself" if question.kind == "sampling" else "asks you"
     with st.form(f"question {question.number}", border=True):
         st.markdown(f"**{server}** {asks}:")
         st.text(for_page(question.text, LONGEST))
         given: dict[str, object] | str = {}
         wrong: list[str] = []
         if question.url:
-            st.markdown(":gray[It wants you to open this address. Look at it before you do.]")
+            st.markdown(":gray[The server asks you to open this URL. Check it first.]")
             widgets.code(question.url, None)
         elif question.kind == "sampling":
             given = st.text_area("Answer", key=f"answer {question.number}", height=120)

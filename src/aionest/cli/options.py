@@ -58,7 +58,7 @@ def pairs(items: list[str] | None, what: str, *, headers: bool = False) -> dict[
         mark = re.search("[=:]" if headers else "=", item)
         if mark is None or not mark.start():
             named = re.match(r"[A-Za-z_][\w.-]*(?=:)", item)
-            raise Refused(f"{repr(named[0]) if named else f'number {number}'} is no {what}")
+            raise Refused(f"{repr(named[0]) if named else f'number {number}'} is not {what}")
         value = item[mark.end() :]
         found[item[: mark.start()]] = value.strip() if mark[0] == ":" else value
     return found

@@ -43,9 +43,9 @@ TITLE = 100  # characters of one that are shown
 LONGEST = 50_000  # characters of a tool's result that go to the model
 USUAL_BASE = "https://api.openai.com/v1"
 
-REFUSED = "The person refused this call."
-STOPPED = "The person stopped this call."
-PASSED_OVER = "This call was not run: the person went on without it."
+REFUSED = "The user rejected this call."
+STOPPED = "The user stopped this call."
+PASSED_OVER = "This call was not run: the user continued without it."
 
 
 @dataclass
@@ -275,8 +275,8 @@ def _go_on(chat: Chat, run: int, endpoint: Endpoint, loader: ToolsLoader | None,
             chat.error, chat.waiting = "", True
             st.rerun()
     elif chat.waiting and chat.rounds >= ROUNDS:
-        st.warning(f"The model has answered {ROUNDS} times to this message and wants to go on.")
-        if st.button("Let it go on", key="assistant more"):
+        st.warning(f"The model has taken {ROUNDS} turns on this message and wants to continue.")
+        if st.button("Continue", key="assistant more"):
             chat.rounds = 0
             st.rerun()
     elif chat.waiting:

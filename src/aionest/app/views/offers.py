@@ -103,7 +103,7 @@ def _filled(prompt: dict[str, Any], key: str) -> dict[str, str] | None:
         return None
     missing = [str(one["name"]) for one in wanted if one.get("required") and not given[str(one["name"])]]
     for name in missing:
-        widgets.wrong(f"{name}: it is empty.")
+        widgets.wrong(f"{name}: required.")
     return None if missing else {name: value for name, value in given.items() if value}
 
 

@@ -159,7 +159,7 @@ def _buttons(file: Path, loader: ToolsLoader, name: str, on: bool, shown: str) -
     places = widgets.row([1.2, 1.4, 1.6])
     if on and places[0].button("Test", help="Check that it responds", key=f"test {name}"):
         _test(loader, name)
-    if on and places[1].button("Restart", help="End it and start it again", key=f"restart {name}"):
+    if on and places[1].button("Restart", help="Stop the server and start it again", key=f"restart {name}"):
         _restart(loader, name)
     if not on:
         _switch(file, name, on, places[0])
@@ -210,7 +210,7 @@ def _remove(file: Path, name: str) -> None:
     asked = f"remove asked {name}"
     if not st.session_state.get(asked):
         return
-    st.warning(f"Take {for_label(name)} out of the file?")
+    st.warning(f"Remove {for_label(name)} from the file?")
     yes, no = widgets.row([1.5, 1.5])
     if yes.button("Yes, remove", type="primary", key=f"remove yes {name}"):
         del st.session_state[asked]

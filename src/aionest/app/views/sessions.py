@@ -63,7 +63,7 @@ def _live(loader: ToolsLoader) -> None:
                 hide_index=True,
             )
     st.subheader("Browsers")
-    st.caption("Those that have left stay listed for a few minutes.")
+    st.caption("Closed sessions stay listed for a few minutes.")
     st.dataframe(
         [
             {
@@ -104,7 +104,7 @@ def _timeline(calls: list[Call], span: int) -> None:
     now = time.time()
     recent = [one for one in calls if (one.end or now) > now - span]
     if not recent:
-        st.caption("None in this time.")
+        st.caption("No calls in this period.")
         return
 
     begin = max(now - span, min(one.begin for one in recent) - span / 100)
@@ -174,7 +174,7 @@ def _latencies(calls: list[Call]) -> None:
     rows = latencies(calls)
     if not rows:
         return
-    st.subheader("Time that calls took")
+    st.subheader("Call durations")
     table = pd.DataFrame(rows)
     tips: list[str | alt.Tooltip] = [
         "tool",

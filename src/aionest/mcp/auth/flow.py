@@ -312,7 +312,7 @@ class Followed(Told, _ClientProvider):
         if self.assertion is not None and client.token_endpoint_auth_method == "private_key_jwt":
             metadata = self.context.oauth_metadata
             if metadata is None:
-                raise OAuthFlowError("a signed assertion is for an authorization server that says who it is")
+                raise OAuthFlowError("a signed assertion needs an authorization server that publishes its issuer")
             fields["client_assertion_type"] = _ASSERTION
             fields["client_assertion"] = await self.assertion(str(metadata.issuer))
         return HTTP.Request("POST", request.url, data=fields)

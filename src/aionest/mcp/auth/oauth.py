@@ -372,7 +372,7 @@ class _Login:
         try:
             found = await self._listener.wait(self._seconds)
         except asyncio.TimeoutError:
-            raise self._error(": nobody has logged in") from None
+            raise self._error(": timed out waiting for the login") from None
         finally:
             self._done()
         if "code" not in found:

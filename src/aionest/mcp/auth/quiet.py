@@ -41,14 +41,14 @@ def about_login(exc: Exception, server: str) -> Exception:
     if isinstance(exc, OAuthFlowError):
         if wrong is None and len(str(exc)) <= MOST_SAID:
             return exc
-        said = for_log(exc, MOST_SAID) if wrong is None else f"its answer is not understood: {briefly(wrong)}"
+        said = for_log(exc, MOST_SAID) if wrong is None else f"its response is invalid: {briefly(wrong)}"
     elif isinstance(exc, OverflowError):
-        said = "its token expires at a time that there is not (expires_in)"
+        said = "its token has an invalid lifetime (expires_in)"
     elif isinstance(exc, (HTTP.HTTPError, OSError)):
         return exc
     else:
-        return AuthError(f"server {server!r}: the login has failed: {type(exc).__name__}: {exc}", server=server)
-    return AuthError(f"server {server!r}: the login at its authorization server has failed: {said}", server=server)
+        return AuthError(f"server {server!r}: login failed: {type(exc).__name__}: {exc}", server=server)
+    return AuthError(f"server {server!r}: login at its authorization server failed: {said}", server=server)
 
 
 class _NotOurs(logging.Filter):

@@ -193,11 +193,11 @@ def _continue_list(entries: list[object]) -> Translation:
     for number, entry in enumerate(entries):
         name = _map(entry).get("name")
         if not isinstance(entry, Mapping):
-            made.left_out[f"mcpServers[{number}]"] = "it is no mapping"
+            made.left_out[f"mcpServers[{number}]"] = "it is not a mapping"
         elif not isinstance(name, str) or not name:
             made.left_out[f"mcpServers[{number}]"] = "it has no name"
         elif name in made.servers:
-            made.left_out[f"mcpServers[{number}]"] = "another one has its name"
+            made.left_out[f"mcpServers[{number}]"] = "another server has the same name"
         else:
             made.servers[name] = _continue(entry)
     return made
@@ -425,7 +425,7 @@ def translated(content: Mapping[object, object], file: Path | None) -> Translati
     host, translate = ("LibreChat", _librechat) if chat else _TRANSLATE[key]
     made = Translation(host, (key,))
     for name, entry in _map(root.get(key)).items():
-        found = translate(entry) if isinstance(entry, Mapping) else "it is no mapping"
+        found = translate(entry) if isinstance(entry, Mapping) else "it is not a mapping"
         if isinstance(found, str):
             made.left_out[str(name)] = found
         else:

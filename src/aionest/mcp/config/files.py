@@ -95,7 +95,7 @@ def write_atomic(path: Path, text: str, newline: str = "\n", mode: int | None = 
     path = Path(os.path.realpath(path))
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(kind := path.stat().st_mode) and not stat.S_ISDIR(kind):
-            raise OSError(errno.EINVAL, "it is no regular file")  # such as /dev/null, or a pipe
+            raise OSError(errno.EINVAL, "not a regular file")  # such as /dev/null, or a pipe
     path.parent.mkdir(parents=True, exist_ok=True)
     if mode is None:
         try:
@@ -141,7 +141,7 @@ def _what_comes(stream: IO[bytes], most: int) -> bytes:
     poll.register(stream.fileno(), select.POLLIN)
     while len(found) < most:
         if not poll.poll(SILENCE * 1000):
-            raise OSError(errno.ETIMEDOUT, "nothing comes from it")
+            raise OSError(errno.ETIMEDOUT, "timed out reading from it")
         data = os.read(stream.fileno(), min(most - len(found), 1 << 16))
         if not data:
             break

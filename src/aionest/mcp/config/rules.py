@@ -159,9 +159,7 @@ def _signing(auth: Mapping[str, object]) -> list[Problem]:
     if kind in ("oauth", "client_credentials") and method == "private_key_jwt" and not key:
         return [Problem("auth.private_key", "token_endpoint_auth_method private_key_jwt needs it, or private_key_file")]
     if kind == "oauth" and key and not (auth.get("client_id") or auth.get("client_metadata_url")):
-        return [
-            Problem("auth.client_id", "a private key is a registered client's: it needs it, or client_metadata_url")
-        ]
+        return [Problem("auth.client_id", "required with a private key, unless client_metadata_url is set")]
     if (
         kind == "client_credentials"
         and key

@@ -106,9 +106,7 @@ async def pages(session: Session, what: str, field: str, limit: int) -> list[Jso
         entries = result.get(field)
         found += entries if isinstance(entries, list) else []
         if len(found) > limit or len(seen) > limit:
-            raise Unanswerable(
-                f"its list of {what} has no end within {limit} entries (max_listed in its configuration raises the limit)"
-            )
+            raise Unanswerable(f"its list of {what} exceeds {limit} entries (raise max_listed in its configuration)")
         after = result.get("nextCursor")
         if not isinstance(after, str) or not after or after in seen:  # a server that gives the same page for ever
             return found

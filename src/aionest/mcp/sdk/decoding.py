@@ -49,9 +49,9 @@ async def readable(response: HTTP.Response) -> None:
         wrong = next((name for name in layers if name not in _BITS), None)
         if wrong is not None or len(layers) > LAYERS:
             said = (
-                f"it is encoded as {wrong[:20]!r}, which was not asked for"
+                f"it uses content encoding {wrong[:20]!r}, which was not requested"
                 if wrong
-                else "it is encoded again and again"
+                else "it applies too many content encodings"
             )
             stream = _Unreadable(stream, said)
         else:
@@ -86,7 +86,7 @@ class _Decoded(_Layer):
                     piece = decoder.decompress(data, PIECE)
                 except zlib.error as exc:
                     if begun or self.encoding != "deflate":
-                        raise HTTP.DecodingError(f"it is no {self.encoding}: {exc}") from exc
+                        raise HTTP.DecodingError(f"its body is not valid {self.encoding}: {exc}") from exc
                     decoder, begun = zlib.decompressobj(-zlib.MAX_WBITS), True  # as some servers mean it
                     continue
                 begun = begun or bool(data)

@@ -8,7 +8,7 @@ Contract
     tells, all that wait get the error: one of them would wait for ever. What may be the answer to something that is no request is
     nobody's (``asked``).
   * A good message is taken out of what stands around it on its line.
-  * What tells of itself that it is no answer, and what tells nothing, comes to nothing: the server's logs, say.
+  * What tells of itself that it is not a response, and what tells nothing, comes to nothing: the server's logs, say.
 
 Pure functions of what the server sent, but for ``Mender``, which remembers the beginning of a message.
 """
@@ -151,7 +151,7 @@ def answered(data: bytes, number: RequestId | None) -> bytes:
         fits = [one for one in found if one.get("id") == number]
         value = fits[0] if fits else found[0] if isinstance(value, dict) else value
     if not isinstance(value, dict) or not is_answer(value):
-        why = why or "it is no answer"
+        why = why or "it is not a response"
         return error_line(number, f"the server's answer violates the protocol: {why}")
     return _taken({**value, "id": number}, number)
 
@@ -246,11 +246,11 @@ def is_whole(data: bytes) -> bool:
 def _unread(data: bytes, why: str, asked: Asked) -> list[bytes]:
     """Errors in place of what may have been an answer."""
     if _HEADER.fullmatch(data):
-        why = "it writes headers (Content-Length) before its messages, as language servers do; here each is a line"
+        why = "it writes headers (Content-Length) before its messages, as language servers do; MCP sends one JSON message per line"
         return [error_line(one, why) for one in asked.requests() or ()]
     keys, number = looked_at(data)
     if not keys and number is None:
-        return [error_line(one, "what the server sent is no text") for one in _whose_binary(data, asked)]
+        return [error_line(one, "the server sent data that is not text") for one in _whose_binary(data, asked)]
     own = b"jsonrpc" not in data and (keys.isdisjoint(_ANSWER) or not keys <= _BARE)  # what a program prints of its own
     if "method" in keys or own:
         return []
@@ -280,7 +280,7 @@ def _of_dict(value: JsonObject, asked: Asked) -> list[bytes]:
         meant = _all_meant(value.get("id"), asked, value.keys())
         if len(meant) == 1:
             return [_taken({**value, "id": meant[0]}, meant[0])]
-        why = "the server sent an answer that does not say to which request it belongs"
+        why = "the server sent a response without a valid request id"
         error = value.get("error")
         if isinstance(error, dict) and isinstance(error.get("message"), str):
             why = f"{why}: {error['message'][:SAYS]}"

@@ -74,9 +74,9 @@ def _names(line: int, base: str, words: str, part: str, without: str) -> list[Na
 _SESSION = "mcp.client.session:ClientSession."
 _DISPATCHER = "mcp.shared.jsonrpc_dispatcher:"
 _AUTH = "mcp.client.auth:"
-_SLOWER = "calls go the SDK's own way, which takes several times as long"
-_REFUSED = "a list of tools is refused as a whole if one of them is described wrongly"
-_SLOW_PATTERNS = "patterns in the schemas of results are looked for by Python's own engine, which may take for ever"
+_SLOWER = "calls take the SDK's own path, which is several times slower"
+_REFUSED = "one invalid tool description makes the SDK reject the whole list"
+_SLOW_PATTERNS = "patterns in output schemas are matched by Python's re, which may never finish"
 _NO_LOGIN = "servers that want a login are unavailable"
 _FAILS = "that request fails"
 

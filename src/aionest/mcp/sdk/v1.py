@@ -149,7 +149,7 @@ _telling: set[asyncio.Future[None]] = set()
 
 
 async def _tell_cancelled(session: Session, request: types.RequestId) -> None:
-    params = types.CancelledNotificationParams(requestId=request, reason="the caller does not wait any more")
+    params = types.CancelledNotificationParams(requestId=request, reason="the caller is no longer waiting")
     notice = types.CancelledNotification(method="notifications/cancelled", params=params)
     with contextlib.suppress(Exception):  # the session may be gone: then there is nobody to tell
         await asyncio.wait_for(session.send_notification(types.ClientNotification(notice)), 1.0)

@@ -89,7 +89,7 @@ class Request(Generic[R]):
         self.handled = sys.exc_info()[1]  # by the caller; it will be the context of all that is raised here
         if self.limit < 0:
             raise CallTimeout(
-                f"no time was left for the {what}: its timeout was {self.limit:g} s", server=connection.name
+                f"timed out after {self.limit:g} s, before the {what} could be sent", server=connection.name
             )
 
     def remaining(self) -> float | None:
@@ -109,7 +109,7 @@ class Request(Generic[R]):
                 connection.refuse_if_closed()
             if connection.link is None:
                 raise ServerLost(
-                    f"server {connection.name!r} went away as soon as it was connected", server=connection.name
+                    f"server {connection.name!r} disconnected immediately after connecting", server=connection.name
                 )
             result = await self._attempt(connection.link, first=attempt == 1)
             if not isinstance(result, _Again):

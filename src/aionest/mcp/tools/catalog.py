@@ -80,7 +80,7 @@ class Catalog:
         if len(bare) == 1:
             return bare[0]
         if bare:
-            raise ToolNotFound(f"several servers have a tool {for_cell(name)!r}: say " + either(t.name for t in bare))
+            raise ToolNotFound(f"several servers offer a tool {for_cell(name)!r}: use " + either(t.name for t in bare))
         dotted = [f"{server}.{tool}" for server, tool in self.by_server]
         known = [*(dotted if "." in name else self.tools), *(tool.original_name for tool in self.tools.values())]
         meant = near(name, known)

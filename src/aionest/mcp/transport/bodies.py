@@ -144,19 +144,19 @@ def _leads_away(response: HTTP.Response) -> str:
     if after is not None:
         after.extensions[_SEEN] = seen + 1
     if follows(response) is not None:
-        return "it redirects in a circle" if seen >= MOST_REDIRECTS else ""
+        return "it redirects in a loop" if seen >= MOST_REDIRECTS else ""
     if after is None:
-        return f"it answered HTTP {response.status_code}, which leads nowhere: is the url right?"
+        return f"it answered HTTP {response.status_code}, without a usable Location: is the url right?"
     to = after.url.copy_with(userinfo=b"", query=None, fragment=None)
     if after.method != request.method and (to.scheme, to.host, to.port) == (
         request.url.scheme,
         request.url.host,
         request.url.port,
     ):
-        why = f"by HTTP {response.status_code}, which loses the message"
+        why = f"by HTTP {response.status_code}, which drops the request body"
     else:
-        why = "which is another origin, that the credentials are not for"
-    return f"it redirects to {to}, {why}: if that is the server that is meant, put that url into its configuration"
+        why = "a different origin, to which credentials are not sent"
+    return f"it redirects to {to}, {why}: if that is the right server, use its url in the configuration"
 
 
 def kind_of(response: HTTP.Response) -> str:

@@ -92,7 +92,7 @@ if sys.platform == "win32":
                 self.close()
             if _nt.NtResumeProcess(int(process._handle)) < 0:
                 self.close()
-                raise OSError(f"process {process.pid} was started and cannot go on")
+                raise OSError(f"process {process.pid} was started but could not be resumed")
 
         def has_ended(self) -> bool:
             """The process itself, also before the loop has been told."""

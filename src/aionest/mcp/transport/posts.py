@@ -96,7 +96,7 @@ class Stream(anyio.abc.ObjectSendStream[SessionMessage]):
         try:
             await self._inner.send(item)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError) as exc:
-            raise NotSent("the connection takes no more messages") from exc
+            raise NotSent("the connection is closed for sending") from exc
 
     async def aclose(self) -> None:
         await self._inner.aclose()
