@@ -41,6 +41,35 @@ def runs(pid):
         return False
 
 
+def shown(texts, errors, names):
+    """Print what the page shows of each server; whether all are connected and it shows no error."""
+    plain = [re.sub(r":\w+\[(.*?)\]", r"\1", text).replace("**", "").replace("\\", "") for text in texts]
+    for name in names:
+        line = next((t for t in plain if t.startswith(f"● {name} ")), f"{name}: not shown")
+        print("  " + ", ".join(part.strip() for part in line.splitlines()), flush=True)
+    for error in errors:
+        print(f"  the page shows an error: {error}")
+    return not errors and all(any(t.startswith(f"● {name} connected") for t in plain) for name in names)
+
+
+def until_ctrl_c(server):
+    print("Open it in a browser; Ctrl-C ends it.", flush=True)
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(server.address)
+    try:
+        server.process.wait()
+    except KeyboardInterrupt:
+        pass
+
+
+def left_of(pids):
+    """Those that still run; they are given half a minute to end."""
+    end = time.monotonic() + 30
+    while any(map(runs, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return [pid for pid in pids if runs(pid)]
+
+
 def main():
     config = Path(sys.argv[1]).resolve()
     names = list(json.loads(config.read_text())["mcpServers"])
@@ -48,28 +77,13 @@ def main():
         with Session(server.port) as session:
             texts = session.run()
         seconds = time.monotonic() - server.begin
-        plain = [re.sub(r":\w+\[(.*?)\]", r"\1", text).replace("**", "").replace("\\", "") for text in texts]
-        for name in names:
-            line = next((t for t in plain if t.startswith(f"● {name} ")), f"{name}: not shown")
-            print("  " + ", ".join(part.strip() for part in line.splitlines()), flush=True)
-        good = not session.errors and all(any(t.startswith(f"● {name} connected") for t in plain) for name in names)
-        for error in session.errors:
-            print(f"  the page shows an error: {error}")
+        good = shown(texts, session.errors, names)
         print(f"The app came up in {seconds:.1f} s at {server.address}", flush=True)
         started = children(server.process.pid)
         if sys.stdin.isatty() and sys.stdout.isatty():
-            print("Open it in a browser; Ctrl-C ends it.", flush=True)
-            if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-                webbrowser.open(server.address)
-            try:
-                server.process.wait()
-            except KeyboardInterrupt:
-                pass
+            until_ctrl_c(server)
         log = server.stop()
-    end = time.monotonic() + 30
-    while any(map(runs, started)) and time.monotonic() < end:
-        time.sleep(0.05)
-    left = [pid for pid in started if runs(pid)]
+    left = left_of(started)
     clean = not any(word in log for word in BAD_WORDS)
     print(f"It was stopped: servers left: {len(left)}; its log is {'clean' if clean else 'NOT clean:'}")
     if not clean:

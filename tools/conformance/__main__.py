@@ -171,7 +171,8 @@ def compared(case: Case, outcome: Outcome, expected: Expected) -> tuple[str, lis
     return "-", []
 
 
-def main() -> int:
+def options_of() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--node", type=Path, required=True, help="folder where npm has installed the suite")
     parser.add_argument("--python", required=True, help="a Python that has aionest and the MCP SDK")
@@ -182,13 +183,13 @@ def main() -> int:
     )
     parser.add_argument("-j", type=int, default=3)
     parser.add_argument("only", nargs="*", help="scenarios")
-    options = parser.parse_args()
-    suite = Suite.within(options.node)
-    python = str(Path(os.path.abspath(options.python)))
-    line = line_of(python)
-    expected = Expected.read(HERE / "lists" / f"{line}.txt")
-    known = cases(suite.scenarios(), line, options.driver)
-    wanted = [case for case in known if not options.only or case.scenario in options.only]
+    return parser.parse_args()
+
+
+def results_of(
+    suite: Suite, python: str, wanted: list[Case], expected: Expected, options: argparse.Namespace
+) -> tuple[dict[Case, Outcome], list[str]]:
+    """Run them, and say a line for each; the outcomes, and what makes the run fail."""
     pool = ThreadPoolExecutor(options.j)
     running = {case: pool.submit(run, suite, python, case) for case in wanted}
     results, faults = {}, []
@@ -202,6 +203,18 @@ def main() -> int:
         if word == "FAILED" or (not outcome.passed and options.verbose):
             print("\n".join(f"         {text}" for part in outcome.said for text in part.splitlines()))
         faults += wrong
+    return results, faults
+
+
+def main() -> int:
+    options = options_of()
+    suite = Suite.within(options.node)
+    python = str(Path(os.path.abspath(options.python)))
+    line = line_of(python)
+    expected = Expected.read(HERE / "lists" / f"{line}.txt")
+    known = cases(suite.scenarios(), line, options.driver)
+    wanted = [case for case in known if not options.only or case.scenario in options.only]
+    results, faults = results_of(suite, python, wanted, expected, options)
     if options.add:
         expected.add({case: outcome.checks for case, outcome in results.items() if outcome.passed})
     elif not options.only:

@@ -172,16 +172,12 @@ def leftovers(stock: Side, ours: Side) -> list[str]:
     return found
 
 
-def judge(
-    stock: Side, ours: Side, differs: Mapping[str, str], allow: list[str], again: Again, complete: bool = True
-) -> Verdict:
-    """``complete``: all of the suite was run, so that a listed test that is not there is a mistake in the list."""
-    verdict = Verdict()
-    candidates = {}
-    used = set()
-    found = differing(stock.outcomes, ours.outcomes)
+def _sorted_out(found: dict[str, str], differs: Mapping[str, str], verdict: Verdict) -> tuple[dict[str, str], set[str]]:
+    """What differs and is not listed, and the patterns of the list that were of use."""
     if ":collect" in found:  # nothing could be run: one thing, not as many as there are tests
         found = {":collect": found[":collect"]}
+    candidates = {}
+    used = set()
     for key, how in found.items():
         pattern = _first(key, differs)
         if pattern is None:
@@ -189,6 +185,28 @@ def judge(
         else:
             used.add(pattern)
             verdict.listed[key] = differs[pattern]
+    return candidates, used
+
+
+def _out_of_date(ours: Side, differs: Mapping[str, str], used: set[str], complete: bool) -> list[str]:
+    """What is wrong with the list."""
+    found = []
+    for pattern in differs:
+        there = [k for k in ours.outcomes if matches(k, pattern)]
+        if pattern not in used and (there or complete):
+            found.append(
+                f"{pattern}: listed as different, but "
+                + ("it is not: take it off the list" if there else "there is no such test")
+            )
+    return found
+
+
+def judge(
+    stock: Side, ours: Side, differs: Mapping[str, str], allow: list[str], again: Again, complete: bool = True
+) -> Verdict:
+    """``complete``: all of the suite was run, so that a listed test that is not there is a mistake in the list."""
+    verdict = Verdict()
+    candidates, used = _sorted_out(differing(stock.outcomes, ours.outcomes), differs, verdict)
     confirm(candidates, ours, again, verdict)
 
     # the noise of a test that fails is a part of its failure
@@ -197,13 +215,7 @@ def judge(
     said = {k: v for k, v in said.items() if not any(w in v for w in allow)}
     verdict.noise = confirm_noise(said, ours, again, verdict)
     verdict.noise += [t for t in leftovers(stock, ours) if not any(w in t for w in allow)]
-    for pattern in differs:
-        there = [k for k in ours.outcomes if matches(k, pattern)]
-        if pattern not in used and (there or complete):
-            verdict.problems.append(
-                f"{pattern}: listed as different, but "
-                + ("it is not: take it off the list" if there else "there is no such test")
-            )
+    verdict.problems += _out_of_date(ours, differs, used, complete)
     late = dict.fromkeys(k for side in (stock, ours) for k, o in side.outcomes.items() if o.outcome == "late")
     if late:
         verdict.problems.append(f"not compared, the time was up: {len(late)} tests, {next(iter(late))} is one")

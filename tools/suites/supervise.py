@@ -282,20 +282,26 @@ def run(setup: Setup, apply: bool, only: list[str] | None = None, limit: float |
         if todo is None:
             todo = list(watch.keys)
         _after(side, watch, code, side.tail)
-        todo = [k for k in todo if k not in side.outcomes]
-        over = side.left or (code is not None and watch.running is None and code >= 0)
-        if todo and (over or watch.late or side.children > RESTARTS):
-            # a key of ``only`` that is no longer collected is no loss of this side's; compare() sees it
-            known = set(watch.keys)
-            how = Outcome("late", "the time was up") if watch.late else Outcome("lost", "never started")
-            side.outcomes.update((k, how) for k in todo if k in known)
-            todo = []
-        if not todo or over:
+        todo = _still_to_run(side, watch, code, todo)
+        if not todo:
             break
     order = {k: i for i, k in enumerate(side.collected)}
     side.outcomes = dict(sorted(side.outcomes.items(), key=lambda kv: order.get(kv[0], -1)))
     side.seconds = time.monotonic() - begin
     return side
+
+
+def _still_to_run(side: Side, watch: _Watch, code: int | None, todo: list[str]) -> list[str]:
+    """What the next child is to run; where there is to be none, what was to be run has its outcome."""
+    todo = [k for k in todo if k not in side.outcomes]
+    over = side.left or (code is not None and watch.running is None and code >= 0)
+    if todo and (over or watch.late or side.children > RESTARTS):
+        # a key of ``only`` that is no longer collected is no loss of this side's; compare() sees it
+        known = set(watch.keys or ())
+        how = Outcome("late", "the time was up") if watch.late else Outcome("lost", "never started")
+        side.outcomes.update((k, how) for k in todo if k in known)
+        return []
+    return todo
 
 
 def collect(setup: Setup) -> list[str]:
