@@ -101,68 +101,77 @@ def text(value: object, **more) -> dict:
     return {"content": [{"type": "text", "text": str(value)}], "isError": False, **more}
 
 
+def sleep(seconds: float, request: object) -> dict:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and request not in cancelled:
+        time.sleep(0.01)
+    return text("slept" if request not in cancelled else "cancelled")
+
+
+def die(code: int) -> None:
+    sys.stderr.write("dying as told\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def progress(steps: int, delay: float, token: object) -> dict:
+    for step in range(steps):
+        if token is not None:
+            params = {"progressToken": token, "progress": step + 1, "total": steps, "message": f"step {step + 1}"}
+            send({"method": "notifications/progress", "params": params})
+        time.sleep(delay)
+    return text("done")
+
+
+def change(name: str) -> dict:
+    extra.append(tool(name, "Added later", {}))
+    send({"method": "notifications/tools/list_changed"})
+    return text("changed")
+
+
+def log(message: str, level: str) -> dict:
+    send({"method": "notifications/message", "params": {"level": level, "data": message}})
+    return text("logged")
+
+
+def ask(method: str, params: dict) -> dict:
+    import queue
+
+    number, reply = f"ask-{next(questions)}", queue.Queue()
+    asked[number] = reply
+    send({"id": number, "method": method, "params": params})
+    return text(json.dumps(reply.get(timeout=60)))
+
+
+def add(a: float, b: float) -> dict:
+    return text(a + b, structuredContent={"sum": a + b})
+
+
+# tool -> what it does with its arguments, the caller's progress token and the number of the request
+CALLS = {
+    "echo": lambda given, *_: text(given["text"]),
+    "add": lambda given, *_: add(given["a"], given.get("b", 1)),
+    "sleep": lambda given, token, request: sleep(given["seconds"], request),
+    "pid": lambda *_: text(os.getpid()),
+    "count": lambda *_: text(calls),
+    "big": lambda given, *_: text("x" * given["size"]),
+    "die": lambda given, *_: die(given.get("code", 9)),
+    "fail": lambda given, *_: {**text(given.get("message", "it failed")), "isError": True},
+    "progress": lambda given, token, _: progress(given["steps"], given.get("delay", 0.01), token),
+    "change": lambda given, *_: change(given["name"]),
+    "log": lambda given, *_: log(given["message"], given.get("level", "info")),
+    "env": lambda given, *_: text(os.environ.get(given["name"], "")),
+    "ask": lambda given, *_: ask(given["method"], given.get("params") or {}),
+    "cancellations": lambda *_: text(len(cancelled)),
+    "promised": lambda *_: text("nothing"),
+}
+
+
 def call(name: str, arguments: dict, token: object, request: object) -> dict:
     global calls
     calls += 1
-    if name == "echo":
-        return text(arguments["text"])
-    if name == "add":
-        total = arguments["a"] + arguments.get("b", 1)
-        return text(total, structuredContent={"sum": total})
-    if name == "sleep":
-        end = time.monotonic() + arguments["seconds"]
-        while time.monotonic() < end and request not in cancelled:
-            time.sleep(0.01)
-        return text("slept" if request not in cancelled else "cancelled")
-    if name == "pid":
-        return text(os.getpid())
-    if name == "count":
-        return text(calls)
-    if name == "big":
-        return text("x" * arguments["size"])
-    if name == "die":
-        sys.stderr.write("dying as told\n")
-        sys.stderr.flush()
-        os._exit(arguments.get("code", 9))
-    if name == "fail":
-        return {**text(arguments.get("message", "it failed")), "isError": True}
-    if name == "progress":
-        for step in range(arguments["steps"]):
-            if token is not None:
-                params = {
-                    "progressToken": token,
-                    "progress": step + 1,
-                    "total": arguments["steps"],
-                    "message": f"step {step + 1}",
-                }
-                send({"method": "notifications/progress", "params": params})
-            time.sleep(arguments.get("delay", 0.01))
-        return text("done")
-    if name == "change":
-        extra.append(tool(arguments["name"], "Added later", {}))
-        send({"method": "notifications/tools/list_changed"})
-        return text("changed")
-    if name == "log":
-        send(
-            {
-                "method": "notifications/message",
-                "params": {"level": arguments.get("level", "info"), "data": arguments["message"]},
-            }
-        )
-        return text("logged")
-    if name == "env":
-        return text(os.environ.get(arguments["name"], ""))
-    if name == "cancellations":
-        return text(len(cancelled))
-    if name == "promised":
-        return text("nothing")
-    if name == "ask":
-        import queue
-
-        number, reply = f"ask-{next(questions)}", queue.Queue()
-        asked[number] = reply
-        send({"id": number, "method": arguments["method"], "params": arguments.get("params") or {}})
-        return text(json.dumps(reply.get(timeout=60)))
+    if name in CALLS:
+        return CALLS[name](arguments, token, request)
     if name.startswith("tool") or name in {t["name"] for t in extra}:
         return text(name)
     return {**text(f"Unknown tool: {name}"), "isError": True}
