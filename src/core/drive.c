@@ -1,10 +1,4 @@
-/* drive.c - await_: drive an awaitable in the caller's own task.                                 Level 8: nested.
- *
- * What asyncio's Task does with what a coroutine yields, with one difference: where a Task returns to the loop and is
- * called again, this puts the stack to sleep and goes on.
- *
- * Thread   the loop's, while it runs
- */
+#include "drive.h"
 #include "err.h"
 #include "nested.h"
 #include "poll.h"

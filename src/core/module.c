@@ -4,6 +4,7 @@
 #include "check.h"
 #include "chunks.h"
 #include "create.h"
+#include "drive.h"
 #include "driver.h"
 #include "ending.h"
 #include "err.h"

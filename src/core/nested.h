@@ -21,11 +21,10 @@ void an_nested_interrupted(an_thread *th, PyObject *future, int interrupts);
  * of the task's, the task gets it once more: else it would be lost there. Keeps the current exception. Runs Python */
 void an_nested_cancelled(PyObject *loop);
 
-/* Python: run_nested(main), block_on(future), await_(awaitable), wait_nested(future) */
+/* Python: run_nested(main), block_on(future), wait_nested(future) */
 PyObject *an_py_run_nested(PyObject *module, PyObject *main);
 PyObject *an_py_block_on(PyObject *module, PyObject *future);
 PyObject *an_py_wait_nested(PyObject *module, PyObject *future);
-PyObject *an_py_await(PyObject *module, PyObject *awaitable);
 
 /* Raise NestedRunError: no loop runs in this thread, and WHAT needs one. Runs Python */
 void an_nested_no_loop(const char *what);

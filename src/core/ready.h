@@ -11,7 +11,6 @@
 #include "loop.h"
 
 /* the deque that loop._ready is to others */
-extern PySequenceMethods an_ready_as_sequence;
 extern PyMethodDef an_ready_methods[];
 PyObject *an_ready_iter(PyObject *self);
 PyObject *an_ready_repr(PyObject *self);
