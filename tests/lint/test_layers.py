@@ -151,6 +151,12 @@ def test_a_layer_is_one_row_of_the_table_and_says_what_it_is():
             assert ast.get_docstring(ast.parse(path.read_text())), f"{name} does not say what it is"
 
 
+def test_docstrings_have_one_form():
+    """``:param x:``, ``:raises X:``, ``:return:``: what the documentation renders."""
+    section = re.compile(r"^ +(Args|Parameters|Raises|Returns|Yields):$", re.M)
+    assert [name for name, path in MODULES.items() if section.search(path.read_text())] == []
+
+
 def test_the_map_in_the_docs_names_every_module_of_the_engine():
     text = (SRC.parent / "docs" / "how-it-works.md").read_text()
     for package in (path.name for path in (SRC / "aionest").glob("_*") if (path / "__init__.py").exists()):

@@ -78,8 +78,7 @@ class Trust:
     as written in the file, without interpolation, and the defaults of inputs that these refer to. Other settings and comments may change; any change of these asks again.
     The contents of .env files and of the programs themselves are not covered.
 
-    Parameters:
-        file: where to remember it; a file in the user's state folder unless given.
+    :param file: where to remember it; a file in the user's state folder unless given.
     """
 
     def __init__(self, file: str | Path | None = None) -> None:
@@ -93,8 +92,7 @@ class Trust:
     def is_trusted(self, config: str | Path | ToolsConfig) -> bool:
         """Whether the configuration was accepted as it is now.
 
-        Parameters:
-            config: the file. Better the loaded ToolsConfig, which cannot change between this answer and its use.
+        :param config: the file. Better the loaded ToolsConfig, which cannot change between this answer and its use.
         """
         marks = self._marks(config)
         with self._lock:
@@ -103,9 +101,8 @@ class Trust:
     def accept(self, config: str | Path | ToolsConfig) -> None:
         """Trust the configuration as it is now.
 
-        Raises:
-            ValueError: it has no file, or the file cannot be read.
-            OSError: it cannot be remembered.
+        :raises ValueError: it has no file, or the file cannot be read.
+        :raises OSError: it cannot be remembered.
         """
         marks = self._marks(config)
         if marks is None:
@@ -117,8 +114,7 @@ class Trust:
     def revoke(self, config: str | Path | ToolsConfig) -> bool:
         """No longer trust the file, whatever it holds; whether it was remembered.
 
-        Raises:
-            OSError: this cannot be remembered.
+        :raises OSError: this cannot be remembered.
         """
         path = config.config_file if isinstance(config, ToolsConfig) else Path(config)
         if path is None or _path_mark(path) not in self._read():

@@ -18,10 +18,9 @@ from .interpolate import Inputs
 class ConfigError(UsageError):
     """A problem of a configuration; a ValueError. Its text never holds secrets.
 
-    Parameters:
-        message: what is wrong.
-        file, server, field, line: where, as far as known.
-        hint: what to do about it.
+    :param message: what is wrong.
+    :param file: where, as far as known; so are ``server``, ``field`` and ``line``.
+    :param hint: what to do about it.
     """
 
     code = "config"

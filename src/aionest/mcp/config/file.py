@@ -29,10 +29,9 @@ Names = list[str]  # ToolsConfig has a method ``list``
 class ToolsConfig:
     """A file with servers. All methods may be called from any thread.
 
-    Parameters:
-        config_file: the file, or None for a configuration without one.
-        load: read it at once.
-        inputs: values for ``${input:id}`` of the servers: a mapping, or a function of the id.
+    :param config_file: the file, or None for a configuration without one.
+    :param load: read it at once.
+    :param inputs: values for ``${input:id}`` of the servers: a mapping, or a function of the id.
     """
 
     only_found = False
@@ -63,9 +62,8 @@ class ToolsConfig:
     ) -> ToolsConfig:
         """A configuration without a file, of any of the shapes.
 
-        Parameters:
-            mapping: the content; it is copied.
-            base_dir: what ``${workspaceFolder}`` means; the working directory unless given.
+        :param mapping: the content; it is copied.
+        :param base_dir: what ``${workspaceFolder}`` means; the working directory unless given.
         """
         made = cls(None, load=False, inputs=inputs)
         made._base = None if base_dir is None else Path(base_dir)
@@ -148,11 +146,8 @@ class ToolsConfig:
     def set(self, name: str, value: Mapping[str, object] | ServerConfig) -> bool:
         """Add or replace a server, in memory until ``save``.
 
-        Parameters:
-            value: its fields, uninterpolated; what ``resolved`` gave is refused.
-
-        Returns:
-            Whether it is valid. If not, nothing changes and the errors are added to ``errors``.
+        :param value: its fields, uninterpolated; what ``resolved`` gave is refused.
+        :return: whether it is valid. If not, nothing changes and the errors are added to ``errors``.
         """
         with self._lock:
             self._content.place = self._place()
@@ -161,11 +156,8 @@ class ToolsConfig:
     def override(self, **fields: float) -> None:
         """Have fields count for all servers, whatever the file says. They stay with this object, and are never saved.
 
-        Parameters:
-            fields: ``timeout``, ``connect_timeout``, ``cache_ttl``.
-
-        Raises:
-            ConfigError: there is no such field, or the value is not valid.
+        :param fields: ``timeout``, ``connect_timeout``, ``cache_ttl``.
+        :raises ConfigError: there is no such field, or the value is not valid.
         """
         unknown = fields.keys() - {"timeout", "connect_timeout", "cache_ttl"}
         if unknown:
@@ -187,8 +179,7 @@ class ToolsConfig:
         that they refer to come along; an input whose id means something else here gets another id. The other file's errors
         are added to ``errors``.
 
-        Returns:
-            The names added.
+        :return: the names added.
         """
         other = ToolsConfig(path)
         with self._lock:
@@ -200,11 +191,8 @@ class ToolsConfig:
     def load(self, file: str | Path | None = None) -> bool:
         """Read the file; changes that were not saved are dropped.
 
-        Parameters:
-            file: another file, which takes the place of ``config_file``.
-
-        Returns:
-            Whether there are no errors. It never raises for what is in the file, or if there is none.
+        :param file: another file, which takes the place of ``config_file``.
+        :return: whether there are no errors. It never raises for what is in the file, or if there is none.
         """
         with self._lock:
             if file is not None:
@@ -232,12 +220,9 @@ class ToolsConfig:
         Only the servers that were changed are touched, in the file as it is now: comments, order, layout, shape and mode stay,
         and so do changes that others made meanwhile. The file is replaced at once. A new file has mode 0600.
 
-        Parameters:
-            file: another file, of any of the formats; it is replaced. ``config_file`` stays, unless it is None.
-            force: lose comments, or what is in a file that cannot be read, rather than fail.
-
-        Returns:
-            Whether it was written. If not, the reason is added to ``errors``.
+        :param file: another file, of any of the formats; it is replaced. ``config_file`` stays, unless it is None.
+        :param force: lose comments, or what is in a file that cannot be read, rather than fail.
+        :return: whether it was written. If not, the reason is added to ``errors``.
         """
         target = self.config_file if file is None else Path(file)
         if target is None:

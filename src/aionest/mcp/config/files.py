@@ -30,9 +30,8 @@ T = TypeVar("T")
 def read_text(path: Path) -> tuple[str, str]:
     """The text of a file with line ends made \\n, and the line end that it uses.
 
-    Raises:
-        OSError: it cannot be read.
-        FormatError: it is too large, or not UTF-8.
+    :raises OSError: it cannot be read.
+    :raises FormatError: it is too large, or not UTF-8.
     """
     data = read_bytes(path)
     try:
@@ -46,9 +45,8 @@ def read_text(path: Path) -> tuple[str, str]:
 def read_bytes(path: Path) -> bytes:
     """What is in a file, or comes from a pipe.
 
-    Raises:
-        OSError: it cannot be read, or nothing comes.
-        FormatError: it is too large.
+    :raises OSError: it cannot be read, or nothing comes.
+    :raises FormatError: it is too large.
     """
     with _patiently(_open, path) as stream:
         data = stream.read(MAX_BYTES + 1) if _is_regular(stream.fileno()) else _what_comes(stream, MAX_BYTES + 1)
@@ -85,11 +83,8 @@ def stamp_of(file: str | Path | None) -> tuple[int, int, int] | None:
 def write_atomic(path: Path, text: str, newline: str = "\n", mode: int | None = None) -> None:
     """Replace a file's content at once, through a temporary file in its folder, which is made if need be.
 
-    Parameters:
-        mode: the file's mode; unless given, that of the file which is there, or 0600 as the text may hold secrets.
-
-    Raises:
-        OSError: it cannot be written; what was there is still there.
+    :param mode: the file's mode; unless given, that of the file which is there, or 0600 as the text may hold secrets.
+    :raises OSError: it cannot be written; what was there is still there.
     """
     # a link stays a link
     path = Path(os.path.realpath(path))
@@ -131,8 +126,7 @@ def _is_regular(handle: int) -> bool:
 def _what_comes(stream: IO[bytes], most: int) -> bytes:
     """What a pipe or a device gives before it ends: a shell's ``<(command)``, for instance.
 
-    Raises:
-        OSError: it gives nothing for ``SILENCE`` seconds.
+    :raises OSError: it gives nothing for ``SILENCE`` seconds.
     """
     import select
 

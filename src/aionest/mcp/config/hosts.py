@@ -32,8 +32,7 @@ def find(start: str | Path | None = None) -> Path | None:
     $MCP_FILE if it is set (whether or not it is there, so that a wrong one is noticed), mcp.yaml, .yml, .json or .toml,
     .mcp.json, .cursor/mcp.json, .vscode/mcp.json, and last mcp.yaml in the user's configuration folder of aionest.
 
-    Parameters:
-        start: the folder, the working directory unless given.
+    :param start: the folder, the working directory unless given.
     """
     named = os.environ.get("MCP_FILE")
     if named:
@@ -54,8 +53,7 @@ def known_host_files(start: str | Path | None = None) -> list[HostFile]:
 
     They are Claude Desktop, Claude Code, Cursor, VS Code, Cline, Windsurf, Codex, Gemini CLI, Zed, opencode and Goose.
 
-    Parameters:
-        start: the project's folder, the working directory unless given.
+    :param start: the project's folder, the working directory unless given.
     """
     home = Path.home()
     folder = Path.cwd() if start is None else Path(start)

@@ -32,12 +32,11 @@ class Unresolved(LookupError):
 class Scope:
     """Where references get their values.
 
-    Parameters:
-        workspace: what ``${workspaceFolder}`` means.
-        environ: the process environment, ``os.environ`` unless given.
-        extra: values of a .env file; they come before the environment, as the file was named on purpose.
-        inputs: values for ``${input:id}``, as a mapping or a function of the id.
-        defaults: values for inputs which ``inputs`` doesn't know.
+    :param workspace: what ``${workspaceFolder}`` means.
+    :param environ: the process environment, ``os.environ`` unless given.
+    :param extra: values of a .env file; they come before the environment, as the file was named on purpose.
+    :param inputs: values for ``${input:id}``, as a mapping or a function of the id.
+    :param defaults: values for inputs which ``inputs`` doesn't know.
 
     ``used`` has the values of variables and inputs that were asked for, by name.
     """
@@ -129,8 +128,7 @@ def interpolate(text: str, scope: Scope) -> str:
     ``${VAR}``, ``${env:VAR}``, ``${VAR:-default}`` (the default counts for an empty value too, and may contain references),
     ``${userHome}``, ``${workspaceFolder}``, ``${input:id}``; ``$${`` stands for a literal ``${``.
 
-    Raises:
-        Unresolved: a variable or input has no value, or the reference is of no known form.
+    :raises Unresolved: a variable or input has no value, or the reference is of no known form.
     """
     out: list[str] = []
     at = 0
@@ -158,9 +156,8 @@ def has_reference(text: str) -> bool:
 def read_env_file(path: Path) -> dict[str, str]:
     """The variables in a .env file, with python-dotenv's quoting rules and without interpolation.
 
-    Raises:
-        OSError: it cannot be read.
-        ValueError: a line is not of the form NAME=value; the message has the line's number, not its text.
+    :raises OSError: it cannot be read.
+    :raises ValueError: a line is not of the form NAME=value; the message has the line's number, not its text.
     """
     from dotenv.parser import parse_stream
 

@@ -39,8 +39,7 @@ _TAKEN = (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR, errno.EDEADLK, 0)  # 0: 
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file, which need not be there.
 
-    Raises:
-        OSError: the folder cannot be written to, or another process does not let go.
+    :raises OSError: the folder cannot be written to, or another process does not let go.
     """
     path = Path(os.path.realpath(path))  # all links to it have one lock
     path.parent.mkdir(parents=True, exist_ok=True)

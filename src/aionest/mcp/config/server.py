@@ -33,8 +33,7 @@ class ServerConfig(BaseModel):
 
     Two of them are equal if everything is; ``content_hash`` tells whether a running session is affected.
 
-    Raises:
-        ConfigError: for the constructor and ``model_validate``; never pydantic's ValidationError, which holds the input.
+    :raises ConfigError: for the constructor and ``model_validate``; never pydantic's ValidationError, which holds the input.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
@@ -109,13 +108,10 @@ class ServerConfig(BaseModel):
         ``env_file`` may be referred to and come before the process environment. Relative ``cwd`` and ``env_file`` are taken
         from the workspace folder: the file's, or its parent if that is called .vscode or .cursor.
 
-        Parameters:
-            inputs: values for ``${input:id}``, a mapping or a function of the id; unless given, those of the ToolsConfig.
-            environ: instead of the process environment.
-
-        Raises:
-            ConfigError: a variable or input has no value, the .env file cannot be read, or what comes out is not valid. The
-                error names server, field and variable, no values.
+        :param inputs: values for ``${input:id}``, a mapping or a function of the id; unless given, those of the ToolsConfig.
+        :param environ: instead of the process environment.
+        :raises ConfigError: a variable or input has no value, the .env file cannot be read, or what comes out is not valid. The
+            error names server, field and variable, no values.
         """
         workspace = self._source.workspace or Path.cwd()
         scope = Scope(
@@ -303,11 +299,8 @@ def _without_effect(transport: str | None, fields: Mapping[str, object]) -> list
 class ToolsConfigValue(dict[str, Any]):
     """One server's fields as they were written, without interpolation. Its repr hides secrets; its items are what they are.
 
-    Parameters:
-        value: the fields.
-
-    Raises:
-        ConfigError: they are not valid.
+    :param value: the fields.
+    :raises ConfigError: they are not valid.
     """
 
     def __init__(self, value: Mapping[str, object] | None = None, /, **fields: object) -> None:
@@ -317,8 +310,7 @@ class ToolsConfigValue(dict[str, Any]):
     def server(self, name: str = "server", inputs: Inputs = None) -> ServerConfig:
         """These fields as a ServerConfig.
 
-        Raises:
-            ConfigError: they are no longer valid.
+        :raises ConfigError: they are no longer valid.
         """
         made, errors, _ = build(name, self, Source(inputs=inputs))
         if made is None:

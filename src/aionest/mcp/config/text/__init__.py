@@ -102,8 +102,7 @@ _FORMATS: dict[str, Format] = {"json": json, "yaml": yaml, "toml": toml}
 def parse(text: str, fmt: str) -> Tree:
     """Read a text of that format.
 
-    Raises:
-        FormatError: it is not valid text of the format; with the line, where known.
+    :raises FormatError: it is not valid text of the format; with the line, where known.
     """
     try:
         return _FORMATS[fmt].parse(text)
@@ -114,8 +113,7 @@ def parse(text: str, fmt: str) -> Tree:
 def render(data: object, fmt: str) -> str:
     """A new text of that format.
 
-    Raises:
-        FormatError: the format cannot hold the data.
+    :raises FormatError: the format cannot hold the data.
     """
     return _FORMATS[fmt].render(data)
 
@@ -125,12 +123,9 @@ def edit(tree: Tree, fmt: str, at: KeyPath, changes: dict[str, object], force: b
 
     Comments inside a removed member go with it; no others are lost.
 
-    Parameters:
-        tree: the text, read as that format.
-        force: lose comments rather than fail.
-
-    Raises:
-        FormatError: comments would be lost, or it cannot be written.
+    :param tree: the text, read as that format.
+    :param force: lose comments rather than fail.
+    :raises FormatError: comments would be lost, or it cannot be written.
     """
     for name, value in changes.items():
         if value is not DELETE:

@@ -178,8 +178,7 @@ def plain(value: object) -> object: ...
 def plain(value: object) -> object:
     """A deep copy of plain lists and dictionaries.
 
-    Raises:
-        FormatError: it is nested too deeply or expands to too much (aliases of aliases).
+    :raises FormatError: it is nested too deeply or expands to too much (aliases of aliases).
     """
     budget = MAX_NODES
 
