@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 class ServersMethods:
     """Resources, prompts, and the state of servers."""
 
+    # what the loader has
     config: ToolsConfig
     _portal: Portal | None
     _fleet: Fleet
     _calls: Calls
+    if TYPE_CHECKING:
+
+        @property
+        def errors(self) -> dict[str, str]: ...
 
     @property
     def portal(self) -> Portal:
@@ -41,7 +46,7 @@ class ServersMethods:
         return self._fleet.status()
 
     def _repr_html_(self) -> str:
-        return html.servers(self.status.values(), self.errors)  # type: ignore[attr-defined]  # the loader has them
+        return html.servers(self.status.values(), self.errors)
 
     @property
     def failures(self) -> dict[str, ToolsError]:
