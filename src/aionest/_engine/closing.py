@@ -4,7 +4,8 @@ Contract
   * ``setup`` and ``cleanup`` come in pairs, around everything that carries a loop. Both leave asyncio's own account of the loop (its
     thread, the running loop, the hooks for asynchronous generators) as asyncio's would, on every version.
   * The engine and the runs name nobody above them: a layer that keeps something on loops enters its functions in these lists
-    when it is imported, and they are called in the order in which they stand.
+    when it is imported, and they are called in the order in which they stand. Two are single functions, since ``apply()`` puts
+    them there and ``unapply()`` takes them away, as it does with asyncio's own: ``adopt_hooks`` and ``close_kept``.
   * ``opened`` looks and changes nothing. The others give a coroutine to be run on the loop, or None where there is nothing to do.
   * At exit: what stands in ``at_exit`` first, then runs that are suspended still end. This handler is registered when aionest is
     imported, so exit handlers that are registered later may use all of it.
