@@ -6,7 +6,7 @@ Contract
   * Where a loop runs in the calling thread, the caller's stack is suspended instead of the thread: on the runner's
     own thread that is a nested run, on another loop's the other tasks go on. Only a loop that aionest cannot drive is
     blocked.
-  * The end: new works are refused, those under way cancelled, what was entered is left (newest first), then the loop is
+  * The end: new works are refused, those in flight cancelled, what was entered is left (newest first), then the loop is
     closed as asyncio.run does it.
   * A runner never references its portal.
 

@@ -64,7 +64,7 @@ class Request(Generic[R]):
     :param timeout: seconds for the answer; ``None`` is the server's own setting, 0 no limit.
     :param repeatable: it may be sent twice.
     :param what: it is, for messages.
-    :param begin: since when it is under way, where another connection had it before.
+    :param begin: since when it is in flight, where another connection had it before.
     """
 
     def __init__(
