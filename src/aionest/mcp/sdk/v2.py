@@ -138,6 +138,8 @@ class Session(_Session):
         return await super().initialize()
 
     def _output_schema_validator(self, name: str, output_schema: JsonObject) -> Validator:
+        if steps_aside("patterns", self):
+            return super()._output_schema_validator(name, output_schema)
         known = self._tool_output_validators.get(name)
         if known is not None:
             return known
