@@ -20,8 +20,8 @@ from aionest.mcp import ArgumentsError, Tool, ToolResult
 from aionest.mcp.adapters.anthropic import anthropic_block, call_anthropic, call_anthropic_async, to_anthropic
 from aionest.mcp.adapters.openai import call_openai, call_openai_async, openai_message, to_openai
 from aionest.mcp.adapters.python import to_async_function, to_function
+from aionest.mcp.catalog import ToolsBundle
 from aionest.mcp.errors import ServerUnavailable, ToolFailed, ToolNotFound
-from aionest.mcp.tools import ToolsBundle
 
 IMAGE = {"type": "image", "data": base64.b64encode(b"png").decode(), "mimeType": "image/png"}
 LINK = {"type": "resource_link", "uri": "demo://1", "name": "one"}

@@ -12,10 +12,9 @@ import pytest
 pytest.importorskip("mcp")
 
 from aionest.mcp import ServerConfig, ToolNotFound, ToolsBundle, ToolsRetriever, UsageError
+from aionest.mcp.catalog import Catalog, Feeder
 from aionest.mcp.errors import with_stderr
 from aionest.mcp.session.plan import Diff, plan
-from aionest.mcp.tools.catalog import Catalog
-from aionest.mcp.tools.feeder import Feeder
 from aionest.mcp.wanted import CONFIGURATION, Wanted
 
 

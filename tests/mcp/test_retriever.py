@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("mcp")
 
 from aionest.mcp import Tool
-from aionest.mcp.tools import ToolsBundle
-from aionest.mcp.tools.retriever import ToolsRetriever, words
+from aionest.mcp.catalog import ToolsBundle
+from aionest.mcp.catalog.retriever import ToolsRetriever, words
 
 
 @dataclass

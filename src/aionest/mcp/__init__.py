@@ -13,6 +13,7 @@ from .sdk import line as _line  # noqa: F401  # first: it says what is missing
 
 # isort: split
 from .auth import KeyringTokenStore, TokenStore, Trust
+from .catalog import ToolsBundle, ToolsRetriever
 from .config import ConfigError, ServerConfig, ToolsConfig
 from .errors import (
     ArgumentsError,
@@ -31,7 +32,7 @@ from .loader import ToolsLoader
 from .session.callbacks import asking_server
 from .session.plan import Diff
 from .session.status import ServerStatus, State
-from .tools import Tool, ToolResult, ToolsBundle, ToolsRetriever
+from .tools import Tool, ToolResult
 
 __all__ = [
     "ArgumentsError",

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import Portal
+from .catalog import Catalog, Feeder, Retriever, ToolsBundle
 from .config import ToolsConfig
 from .config.interpolate import Inputs
 from .errors import ServerUnavailable, UsageError, copy_to_raise
@@ -37,9 +38,7 @@ from .session.calls import Calls, ToolCall
 from .session.fleet import Fleet
 from .session.plan import Diff, plan
 from .session.status import ServerStatus
-from .tools import Tool, ToolResult, ToolsBundle, splits
-from .tools.catalog import Catalog
-from .tools.feeder import Feeder, Retriever
+from .tools import Tool, ToolResult, splits
 from .wanted import Wanted, arguments_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from .config.interpolate import Inputs
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from .tools.feeder import Retriever
+    from .catalog import Retriever
 
 CONFIGURATION = "(configuration)"  # in place of a server's name, for what is wrong with all of it
 CONFIGURATIONS = "the path of a file, a mapping of servers or a ToolsConfig"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from langchain_core.tools import StructuredTool
 
-    from .tool import Tool
+    from ..tools import Tool
 
 
 class ToolsBundle:

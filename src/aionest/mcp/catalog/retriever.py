@@ -14,8 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._threads import in_own_thread
-from .result import ToolResult
-from .tool import Tool
+from ..tools import Tool, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -14,9 +14,8 @@ from ..._near import either, near
 from ..._untrusted import for_cell
 from .._json import JsonObject
 from ..errors import ToolNotFound, in_a_line
+from ..tools import Tool, ToolCaller, splits, unique_names
 from .bundle import ToolsBundle
-from .naming import splits, unique_names
-from .tool import Tool, ToolCaller
 
 if TYPE_CHECKING:
     from ..config import ServerConfig
