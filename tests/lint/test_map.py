@@ -8,7 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "aionest"
 READING = (ROOT / "docs" / "how-it-works.md").read_text().partition("## Reading the source")[2]
-ROWS = dict(re.findall(r"^\| `([\w/.]+)` \| (.*) \|$", READING, re.M))
+MAP, _, REST = READING.partition("The rest of the repository:")
+ROWS = dict(re.findall(r"^\| `([\w/.]+)` \| (.*) \|$", MAP, re.M))
 TREE = {
     "aionest" if folder == PACKAGE else str(folder.relative_to(PACKAGE)): {path.stem for path in folder.glob("*.py")}
     - {"__init__", "__main__"}
@@ -21,6 +22,13 @@ NAMES = {"Held", "ToolsLoader", "tools_loader", "call", "stream", "run_forever",
 
 def test_every_package_has_a_row():
     assert set(ROWS) == set(TREE)
+
+
+def test_every_folder_has_a_row():
+    named = re.findall(r"^\| `([\w/.]+)` \| .* \|$", REST, re.M)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    mine = {f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))}
+    assert mine - {"build", "dist", "src/"} - set(named) == set()
 
 
 def test_a_row_names_the_modules_of_its_package_and_no_others():
