@@ -15,6 +15,7 @@ import time
 
 import greenlet
 import pytest
+from support import until
 
 import aionest
 from aionest import _core
@@ -25,14 +26,6 @@ ON_EACH_LOOP = True
 async def value(x, delay=0):
     await asyncio.sleep(delay)
     return x
-
-
-async def until(when):
-    """As sleep, but to a point in time: a loop runs its timers in the order of their times, however late it is."""
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-    loop.call_at(when, future.set_result, None)
-    await future
 
 
 def sync(x=1, delay=0.001):

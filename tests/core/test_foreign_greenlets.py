@@ -8,13 +8,11 @@ import contextvars
 import gc
 import importlib.util
 import random
-import subprocess
-import sys
-import textwrap
 import weakref
 
 import greenlet
 import pytest
+from support import child, lines_of
 
 from aionest import _core
 
@@ -566,22 +564,6 @@ def test_its_parent_sleeps_on_when_the_run_is_over(applied):
 # ---- the libraries themselves
 
 
-def child(source):
-    r = subprocess.run(
-        [
-            sys.executable,
-            "-X",
-            "faulthandler",
-            "-c",
-            "import faulthandler; faulthandler.dump_traceback_later(60, exit=True)\n" + textwrap.dedent(source),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert r.returncode == 0, r.stderr
-    return r.stdout.split()
-
-
 def test_sqlalchemy_beside_and_around_nested_runs(run):
     pytest.importorskip("aiosqlite")
     sqlalchemy = pytest.importorskip("sqlalchemy")
@@ -628,7 +610,7 @@ def test_greenback_beside_and_around_nested_runs(applied):
 
 def test_a_finalizer_that_nests_in_the_midst_of_a_switch_loses_no_wake_up():
     """Collected while somebody's tracer tells of a switch, at each place in turn: the switch that it came amid goes on."""
-    out = child("""
+    source = """
         import asyncio, gc, greenlet, os
         import aionest
         aionest.apply()
@@ -676,14 +658,15 @@ def test_a_finalizer_that_nests_in_the_midst_of_a_switch_loses_no_wake_up():
             asyncio.run(main())
             greenlet.settrace(None)
         print("over")
-    """)
-    assert out == ["over"]
+    """
+    done = child(source, dev=False)  # a finalizer that is cancelled is told of
+    assert (done.returncode, done.stdout) == (0, "over\n"), done.stderr
 
 
 def test_eventlets_hub_on_asyncio():
     if importlib.util.find_spec("eventlet") is None:  # imported here, it would warn of each fork of other tests
         pytest.skip("eventlet is missing")
-    out = child("""
+    source = """
         import os, warnings; os.environ["EVENTLET_HUB"] = "asyncio"; warnings.simplefilter("ignore")
         import eventlet, asyncio
         from eventlet import corolocal
@@ -702,8 +685,9 @@ def test_eventlets_hub_on_asyncio():
         eventlet.spawn_after(0.01, queue.put, "queued")
         print(queue.get())
         print("over")
-    """)
-    assert out == ["[0,", "1,", "2]", "nested", "queued", "over"]
+    """
+    done = child(source, dev=False)
+    assert (done.returncode, done.stdout) == (0, "[0, 1, 2]\nnested\nqueued\nover\n"), done.stderr
 
 
 def test_every_step_runs_on_the_greenlet_that_the_loop_was_started_in(applied):

@@ -7,6 +7,7 @@ import contextvars
 import sys
 
 import pytest
+from support import until
 
 import aionest
 from aionest import _core
@@ -16,14 +17,6 @@ async def value(x, delay=None):
     if delay is not None:
         await asyncio.sleep(delay)
     return x
-
-
-async def until(when):
-    """As sleep, but to a point in time: a loop runs its timers in the order of their times, however late it is."""
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-    loop.call_at(when, future.set_result, None)
-    await future
 
 
 def nested_run(coro):

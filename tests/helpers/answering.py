@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 
 import web
@@ -12,13 +11,10 @@ GOOD = {"content": [{"type": "text", "text": "fine"}]}
 LONG = 600  # seconds: longer than any test
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(web.Quiet):
     """Streamable HTTP; a call of a tool is answered as the test says."""
 
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
 
     def do_GET(self):
         self.reply(405, b"")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
+
+from web import Quiet
 
 
 def events(*chunks, done=True):
@@ -34,7 +35,7 @@ def calling(name, arguments, id="c1"):
 SAYING = events(delta(role="assistant", content=""), delta(content="Hello "), delta(content="there é"), delta("stop"))
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Quiet):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server = self.server
@@ -49,6 +50,3 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.hold:
             self.connection.settimeout(30)
             server.closed.append(self.connection.recv(1))  # nothing: the client has closed its end
-
-    def log_message(self, *args):
-        pass

@@ -56,6 +56,14 @@ async def eventually_async(condition, what=None, *, timeout=GUARD, every=0.001):
     return value
 
 
+async def until(when):
+    """As sleep, but to a point in time: a loop runs its timers in the order of their times, however late it is."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_at(when, future.set_result, None)
+    await future
+
+
 def timeouts_until(begun):
     """Ever longer ones, until what a timeout is to interrupt had begun: on a busy machine a short one may come before."""
     timeout = 0.01
@@ -180,6 +188,13 @@ def listens(port):
     except OSError:
         return False
     return True
+
+
+def free_port():
+    """One of this machine's that nobody listens at now; another process may take it meanwhile."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def descriptors():

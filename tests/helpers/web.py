@@ -11,13 +11,17 @@ import json
 import threading
 
 
-class Answering(http.server.BaseHTTPRequestHandler):
-    """Answers whole bodies, and logs nothing."""
-
-    protocol_version = "HTTP/1.1"
+class Quiet(http.server.BaseHTTPRequestHandler):
+    """Logs nothing."""
 
     def log_message(self, *args):
         pass
+
+
+class Answering(Quiet):
+    """Answers whole bodies, and logs nothing."""
+
+    protocol_version = "HTTP/1.1"
 
     def reply(self, status, content=b"", kind="application/json", **headers):
         """Bytes as they are, anything else as JSON."""

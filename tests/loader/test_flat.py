@@ -11,23 +11,18 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
+from servers import SERVER, bare
 
 pytest.importorskip("mcp")
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 WEB_SERVER = SERVER.with_name("bare_http.py")
 CALLS = 50_000
 MEMORY = 24 << 20  # bytes that the allocator may keep; a leak of half a KiB for each call would exceed it
 
 pytestmark = pytest.mark.long
-
-
-def bare(*args):
-    return {"command": sys.executable, "args": [str(SERVER), *args]}
 
 
 class Usage:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import http.server
 import json
 import tracemalloc
 import zlib
 
 import pytest
-from web import serving
+from web import Quiet, serving
 
 pytest.importorskip("mcp")
 
@@ -41,13 +40,10 @@ WAYS = {
 }
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Quiet):
     """Streamable HTTP; what is called, listed or refused comes encoded."""
 
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
 
     def reply(self, body, kind="application/json", status=200, encoding=None, **headers):
         self.send_response(status)

@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import email.utils
 import functools
-import http.server
 import json
 import queue
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from support import eventually
-from web import Answering, serving
+from web import Answering, Quiet, serving
 
 pytest.importorskip("mcp")
 
@@ -293,11 +292,8 @@ def test_a_server_that_forgot_the_session(load, web):
     assert loader.status["web"].connections == 2
 
 
-class EventHandler(http.server.BaseHTTPRequestHandler):
+class EventHandler(Quiet):
     """The older transport, with two connections: what is posted is answered in the stream of the first."""
-
-    def log_message(self, *args):
-        pass
 
     def do_GET(self):
         path = self.path.strip("/").split("/")[0]

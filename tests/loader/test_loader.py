@@ -9,10 +9,10 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
+from servers import SERVER, bare
 from support import GUARD, eventually, is_alive, script
 
 from aionest.mcp import (
@@ -29,11 +29,6 @@ from aionest.mcp import (
 
 # what another thread does for a Ctrl-C, in a program that imports os and signal; os.kill would end the process on Windows
 INTERRUPT = "os.kill, (os.getpid(), signal.SIGINT)" if os.name == "posix" else "signal.raise_signal, (signal.SIGINT,)"
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
-
-
-def bare(*args, **more):
-    return {"command": sys.executable, "args": [str(SERVER), *args], **more}
 
 
 def test_load_call_and_clean_up(make_loader, processes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import answering
 import pytest
 from support import eventually
-from web import serving
+from web import Quiet, serving
 
 pytest.importorskip("mcp")
 
@@ -103,13 +102,10 @@ def test_log_messages_arrive(make_loader, protocol):
     eventually(lambda: ("one", "info", "from the tool") in logs)
 
 
-class Modern(http.server.BaseHTTPRequestHandler):
+class Modern(Quiet):
     """Streamable HTTP of protocol 2026-07-28 and no other. What is not, is refused with 400 and the body that the test names."""
 
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
 
     def reply(self, status, document):
         body = document if isinstance(document, bytes) else json.dumps(document).encode()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import logging
 
 import pytest
-from web import serving
+from web import Quiet, serving
 
 pytest.importorskip("mcp")
 
@@ -17,11 +16,8 @@ TOKEN = "a-token-that-nobody-may-read"
 GOOD = {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600}
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Quiet):
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
 
     def reply(self, status, body=b"", **headers):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

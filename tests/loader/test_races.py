@@ -6,25 +6,18 @@ import concurrent.futures
 import json
 import os
 import random
-import sys
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
+from servers import SERVER, bare
 from support import eventually
 
 pytest.importorskip("mcp")
 
 from aionest.mcp import ToolsError, ToolsLoader
 from aionest.mcp.session.connection import Replaced
-
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
-
-
-def bare(*args):
-    return {"command": sys.executable, "args": [str(SERVER), *args]}
 
 
 def write(file, number, **more):

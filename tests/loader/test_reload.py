@@ -7,21 +7,15 @@ import json
 import os
 import sys
 import threading
-from pathlib import Path
 
 import psutil
 import pytest
+from servers import SERVER, bare
 from support import eventually
 
 pytest.importorskip("mcp")
 
 from aionest.mcp import ServerUnavailable, ToolNotFound, ToolsError, ToolsLoader
-
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
-
-
-def bare(*args, **more):
-    return {"command": sys.executable, "args": [str(SERVER), *args], **more}
 
 
 @pytest.fixture

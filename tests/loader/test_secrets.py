@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import logging
 import sys
@@ -11,7 +10,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from web import serving
+from web import Quiet, serving
 
 pytest.importorskip("mcp")
 
@@ -93,11 +92,8 @@ def test_a_tool_that_tells_its_token(make_loader):
     assert "no ***" in str(caught.value) and SECRET not in str(caught.value)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Quiet):
     """Refuses with all that it was given."""
-
-    def log_message(self, *args):
-        pass
 
     def do_POST(self):
         body = f"{self.path} {self.headers}".encode()

@@ -7,21 +7,15 @@ import concurrent.futures
 import sys
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
+from servers import SERVER, bare
 from support import eventually
 
 pytest.importorskip("mcp")
 
 from aionest.mcp import CallTimeout, ProtocolError, ServerLost, ServerUnavailable
-
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
-
-
-def bare(*args, **more):
-    return {"command": sys.executable, "args": [str(SERVER), *args], **more}
 
 
 def has_ended(pid):

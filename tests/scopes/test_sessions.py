@@ -14,7 +14,7 @@ import forked
 import psutil
 import pytest
 import support
-from support import DEV, SLOW, eventually
+from support import DEV, SLOW, eventually, free_port
 
 support.needs("mcp", "langchain_mcp_adapters")
 
@@ -144,12 +144,6 @@ def server_at(port):
         except OSError:
             assert server.poll() is None and time.monotonic() < end, "the HTTP server does not start"
             time.sleep(0.05)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

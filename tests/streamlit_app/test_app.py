@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -15,7 +14,7 @@ from pathlib import Path
 import forked
 import pytest
 import support
-from support import eventually
+from support import eventually, free_port
 
 support.needs("streamlit", "mcp", "typer")
 
@@ -182,12 +181,6 @@ def test_the_same_app_without_it_fails(tmp_path):
     support.needs("langchain_mcp_adapters")
     r = usual_app(tmp_path, "")
     assert r.stdout != "[] ['said hello']\n" * 5 or [word for word in BAD_WORDS if word in r.stderr], r
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

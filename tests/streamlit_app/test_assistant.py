@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -21,7 +20,7 @@ from app_browser import PATIENCE
 from endpoint import SAYING, Handler, calling, delta, events, fragment
 from hypothesis import given
 from hypothesis import strategies as st
-from support import eventually, listens
+from support import eventually, free_port, listens
 from web import serving
 
 support.needs("streamlit", "mcp", "typer")
@@ -41,12 +40,6 @@ def endpoint():
     with serving(Handler, daemon_threads=False, answers=[], requests=[], closed=[], hold=False) as server:
         server.base += "/v1"
         yield server
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 # -- the protocol

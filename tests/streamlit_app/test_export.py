@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import support
-from support import eventually, listens
+from support import eventually, free_port, listens
 
 support.needs("streamlit", "mcp", "typer")
 
@@ -52,15 +51,11 @@ def test_command(file, tmp_path):
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 def test_curl():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        free_port = one.getsockname()[1]
-    process = subprocess.Popen([sys.executable, str(HTTP_ECHO), str(free_port)])
+    port = free_port()
+    process = subprocess.Popen([sys.executable, str(HTTP_ECHO), str(port)])
     try:
-        eventually(lambda: listens(free_port), "the server does not listen", timeout=60)
-        servers = {
-            "web": {"url": f"http://127.0.0.1:{free_port}/mcp", "headers": {"X-Key": "${KEY}", "X-Other": "secret"}}
-        }
+        eventually(lambda: listens(port), "the server does not listen", timeout=60)
+        servers = {"web": {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "${KEY}", "X-Other": "secret"}}}
         server = ToolsConfig.from_dict(servers).servers["web"]
         program = export.as_curl(Tool("web__echo", "web", "echo"), {"text": ODD["text"]}, server)
         assert "secret" not in program and "$X_OTHER" in program.replace("{", "")

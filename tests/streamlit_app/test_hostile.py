@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import re
@@ -13,7 +12,7 @@ import forked
 import hostile
 import pytest
 import support
-from web import serving
+from web import Quiet, serving
 
 support.needs("streamlit", "mcp", "typer")
 
@@ -144,7 +143,7 @@ def test_servers_after_calls(tmp_path):
     )
 
 
-class Model(http.server.BaseHTTPRequestHandler):
+class Model(Quiet):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
@@ -157,9 +156,6 @@ class Model(http.server.BaseHTTPRequestHandler):
         ):
             self.wfile.write(f"data: {json.dumps({'choices': [part]})}\n\n".encode())
         self.wfile.write(b"data: [DONE]\n\n")
-
-    def log_message(self, *args):
-        pass
 
 
 def test_what_is_consented_to_stands_in_our_words(tmp_path):
