@@ -11,6 +11,7 @@ import sys
 import types
 
 import pytest
+from support import eventually_async
 
 import aionest
 from aionest import _core
@@ -323,8 +324,7 @@ def test_a_server_that_runs_itself_in_a_notebook_cell(applied):
 
         await asyncio.create_task(cell())
         asyncio.get_running_loop().call_soon(lambda: cells.append(Server().run()))
-        while len(cells) < 2:
-            await asyncio.sleep(0.001)
+        await eventually_async(lambda: len(cells) == 2)
         return cells
 
     assert asyncio.run(kernel()) == ["served", "served"]

@@ -12,6 +12,7 @@ import sys
 
 import foreign_loop
 import pytest
+from support import eventually_async
 
 from aionest import _core
 
@@ -101,13 +102,11 @@ def test_a_run_nested_where_a_step_ends(applied, base, name, cancelled):
         while "nests" not in place.log:
             await asyncio.sleep(0)
         if cancelled == "afterwards":
-            while "has nested" not in place.log or len(steps) < 6:
-                await asyncio.sleep(0.001)
+            await eventually_async(lambda: "has nested" in place.log and len(steps) >= 6)
         if cancelled:
             task.cancel()
         done, pending = await asyncio.wait([task], timeout=20)
-        while len(place.log) < 2:
-            await asyncio.sleep(0.001)
+        await eventually_async(lambda: len(place.log) >= 2)
         _core._check()
         assert asyncio.current_task() is not None and errors == []
         return "hangs" if pending else "cancelled" if task.cancelled() else task.result()

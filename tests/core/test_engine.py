@@ -15,7 +15,7 @@ import time
 
 import greenlet
 import pytest
-from support import until
+from support import eventually_async, until
 
 import aionest
 from aionest import _core
@@ -742,8 +742,7 @@ def test_guest_loop_does_not_starve_the_outer_one(applied):
 
         async def inner():
             t = asyncio.create_task(ticker(inner_ticks))
-            while len(ticks) < 6 or len(inner_ticks) < 6:
-                await asyncio.sleep(0.001)
+            await eventually_async(lambda: len(ticks) >= 6 and len(inner_ticks) >= 6)
             t.cancel()
             return asyncio.get_running_loop()
 
@@ -754,8 +753,7 @@ def test_guest_loop_does_not_starve_the_outer_one(applied):
             loop.close()
         assert asyncio.get_running_loop() is not loop
         n = len(ticks)
-        while len(ticks) == n:
-            await asyncio.sleep(0.001)
+        await eventually_async(lambda: len(ticks) != n)
         outer.cancel()
 
     asyncio.run(main())

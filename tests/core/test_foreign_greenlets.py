@@ -12,7 +12,7 @@ import weakref
 
 import greenlet
 import pytest
-from support import child, lines_of
+from support import child, eventually_async
 
 from aionest import _core
 
@@ -262,8 +262,7 @@ def test_handlers_in_greenlets_of_their_own_call_and_nest(dispatcher):
     async def fire():
         for i in range(5):
             greenlet.greenlet(handler).switch(i)
-        while len(results) < 15:
-            await asyncio.sleep(0.005)
+        await eventually_async(lambda: len(results) == 15)
         return "fired"
 
     assert dispatcher.call(fire()) == "fired"

@@ -18,6 +18,7 @@ import foreign_loop
 import greenlet
 import pytest
 import support
+from support import eventually_async
 
 import aionest
 from aionest import _core
@@ -231,8 +232,7 @@ def test_a_protocol_nests_and_is_freed_with_its_connection(factory):
             await writer.wait_closed()
         gc.disable()
         try:
-            while not freed:
-                await asyncio.sleep(0.01)
+            await eventually_async(lambda: freed)
         finally:
             gc.enable()
         return got

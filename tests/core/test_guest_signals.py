@@ -8,6 +8,7 @@ import signal
 import unittest.mock
 
 import pytest
+from support import eventually_async
 
 import aionest
 
@@ -74,8 +75,7 @@ def test_handlers_of_both_work_while_the_guest_runs_and_when_it_is_closed(applie
         await got.after(signal.SIGUSR2)
         await got.after(signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGUSR1)
-        while not outer.what:
-            await asyncio.sleep(0.001)
+        await eventually_async(lambda: outer.what)
         return got.what
 
     async def main():
@@ -163,8 +163,7 @@ def test_guests_in_guests(applied):
         await got.after(signal.SIGTERM)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             os.kill(os.getpid(), number)
-        while not all(o.what for o in outer):
-            await asyncio.sleep(0.001)
+        await eventually_async(lambda: all(o.what for o in outer))
         return got.what
 
     async def middle(outer):

@@ -16,6 +16,7 @@ import threading
 import weakref
 
 import pytest
+from support import eventually_async
 
 import aionest
 from aionest import _core
@@ -238,8 +239,7 @@ def test_an_exception_handler_runs_while_the_exception_is_handled(nests):
         with theirs:
             await loop.create_connection(Fails, sock=ours)
             theirs.send(b"x")
-            while len(told) < 3:
-                await asyncio.sleep(0.001)
+            await eventually_async(lambda: len(told) == 3)
         return sys.exc_info()
 
     assert aionest.run(main()) == (None, None, None)

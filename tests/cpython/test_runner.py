@@ -18,6 +18,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from support import eventually, is_alive
 
 HERE = Path(__file__).parent
 with pytest.MonkeyPatch.context() as patch:
@@ -214,19 +215,8 @@ def test_a_hang_is_named_shows_where_and_the_others_still_run(bench):
     }
     assert "sits_here" in ran.text("test_hang", "test_2_hangs")
     assert (ran.status, ran.totals) == (1, (2, 2, 0))
-    assert is_gone(int((bench.package / "pid").read_text())), "what the hanging test started is still there"
-
-
-def is_gone(pid):
-    for _ in range(200):
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except FileNotFoundError:
-            return True
-        if stat.rpartition(")")[2].split()[0] == "Z":  # dead, and nobody's child that would wait for it
-            return True
-        time.sleep(0.05)
-    return False
+    left = int((bench.package / "pid").read_text())
+    eventually(lambda: not is_alive(left), "what the hanging test started is still there")
 
 
 def test_nothing_outlives_a_run_that_is_ended_from_outside(bench):
@@ -246,12 +236,11 @@ def test_nothing_outlives_a_run_that_is_ended_from_outside(bench):
     environment = dict(os.environ, PYTHONPATH=str(bench.path))
     with output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as runner:
         pid_file = bench.package / "pid"
-        while not pid_file.exists():
-            assert runner.poll() is None, (bench.path / "output").read_text()
-            time.sleep(0.05)
+        eventually(lambda: pid_file.exists() or runner.poll() is not None)
+        assert runner.poll() is None, (bench.path / "output").read_text()
         runner.terminate()
         assert runner.wait(GUARD) == 143, (bench.path / "output").read_text()
-    assert is_gone(int(pid_file.read_text()))
+    eventually(lambda: not is_alive(int(pid_file.read_text())))
     assert not (bench.package / "later").exists()
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import eventually
+from support import eventually, eventually_async
 
 pytest.importorskip("mcp")
 
@@ -73,8 +73,7 @@ def test_call_async_on_another_loop(make_loader):
         with pytest.raises(asyncio.CancelledError):
             await task
         assert time.monotonic() - begin < 1
-        while loader.status["one"].open_calls:
-            await asyncio.sleep(0.01)
+        await eventually_async(lambda: not loader.status["one"].open_calls)
         return await asyncio.gather(*(loader.call_async("one.add", {"a": i}) for i in range(50)))
 
     assert [r.structured["sum"] for r in asyncio.run(main())] == list(range(1, 51))

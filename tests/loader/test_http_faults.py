@@ -400,10 +400,7 @@ def test_a_server_that_fails_is_not_tried_with_the_older_transport(events, make_
 
 
 def under_way(web, name):
-    end = time.monotonic() + 60
-    while name not in web.calls:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    eventually(lambda: name in web.calls)
 
 
 @pytest.mark.parametrize("fault", ["forgets", "fail"])

@@ -10,7 +10,7 @@ import traceback
 import weakref
 
 import pytest
-from support import eventually, timeouts_until
+from support import eventually, eventually_async, timeouts_until
 
 from aionest import Portal
 
@@ -464,8 +464,7 @@ def test_cancelling_the_calling_task_cancels_the_call(portal):
 
     async def main():
         task = asyncio.get_running_loop().create_task(caller())
-        while not begun.is_set():
-            await asyncio.sleep(0.001)
+        await eventually_async(lambda: begun.is_set())
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import threading
-import time
 
 import pytest
 from support import eventually
@@ -49,8 +48,7 @@ def test_calls_under_way_raise_portal_closed_and_clean_up_first(portal, start):
     calls = [start(portal.call, work, name) for name in "ab"]
     timed = start(lambda: portal.call(work, "c", timeout=GUARD))
     future = portal.submit(work, "d")
-    while len(log) < 4:
-        time.sleep(0.001)
+    eventually(lambda: len(log) == 4)
     portal.close()
     for call in [*calls, timed]:
         with pytest.raises(PortalClosed, match="closed during this call"):
@@ -82,11 +80,9 @@ def test_a_call_that_had_not_begun_is_told_too(portal, start):
     assert blocked.wait(GUARD)
     waiting = [start(portal.call, noop) for _ in range(5)]
     futures = [portal.submit(noop) for _ in range(5)]
-    while len(portal._runner.pending) < 11:
-        time.sleep(0.001)
+    eventually(lambda: len(portal._runner.pending) == 11)
     closing = start(portal.close)
-    while not portal.closed:
-        time.sleep(0.001)
+    eventually(lambda: portal.closed)
     go.set()
     closing.result()
     for call in [*waiting, *futures]:

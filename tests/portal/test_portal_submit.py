@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from support import eventually_async
 
 from aionest import Portal
 from aionest._errors import PortalClosed
@@ -142,8 +143,7 @@ def test_map_runs_all_at_once_and_keeps_the_order(portal):
         started.append(n)
         if len(started) == 5:
             together.set()
-        while not together.is_set():
-            await asyncio.sleep(0.001)
+        await eventually_async(lambda: together.is_set())
         await asyncio.sleep(0.001 * (5 - n))
         return n, m
 

@@ -8,7 +8,7 @@ import gc
 import threading
 
 import pytest
-from support import after_finalizers
+from support import after_finalizers, eventually_async
 
 import aionest
 from aionest._scopes import asyncgens, kept_generators
@@ -207,8 +207,7 @@ def test_one_that_another_thread_s_collection_finds(run):
         tasks = await asyncio.create_task(load())
         collector = threading.Thread(target=gc.collect)
         collector.start()
-        while collector.is_alive():
-            await asyncio.sleep(0.005)
+        await eventually_async(lambda: not collector.is_alive())
         collector.join()
         await asyncio.sleep(0.01)
         assert log == []

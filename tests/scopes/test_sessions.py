@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import forked
 import psutil
 import pytest
 import support
-from support import DEV, SLOW, eventually, free_port
+from support import DEV, SLOW, eventually, free_port, listens
 
 support.needs("mcp", "langchain_mcp_adapters")
 
@@ -136,14 +134,9 @@ def server_at(port):
     server = subprocess.Popen(
         [sys.executable, str(SERVERS / "http_echo.py"), str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    end = time.monotonic() + GUARD
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return server
-        except OSError:
-            assert server.poll() is None and time.monotonic() < end, "the HTTP server does not start"
-            time.sleep(0.05)
+    eventually(lambda: listens(port) or server.poll() is not None, "the HTTP server does not start")
+    assert server.poll() is None, "the HTTP server has ended"
+    return server
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import importlib.util
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from support import eventually
 
 DEMO = Path(__file__).parent.parent.parent / "tools" / "demo.py"
 
@@ -50,10 +50,7 @@ def test_a_server_that_a_flow_leaves_is_ended_and_one_of_somebody_else_is_not(de
         assert results["load"]["ok"]
         assert "servers left: 1" in ended
         left = int(pids.read_text())
-        end = time.monotonic() + 10
-        while is_alive(left) and time.monotonic() < end:
-            time.sleep(0.01)
-        assert not is_alive(left)
+        eventually(lambda: not is_alive(left))
         assert other.poll() is None
     finally:
         other.kill()
