@@ -243,8 +243,8 @@ windows-%:
 		-o faulthandler_exit_on_timeout=true $(WINDOWS_TESTS) -m "not long" $(ARGS)
 
 lint: build/lint-$(TAG)/.ready
-	$(<D)/bin/python -m ruff check src tests benchmarks tools
-	$(<D)/bin/python -m ruff format --check src tests benchmarks tools
+	$(<D)/bin/python -m ruff check src tests benchmarks tools examples docs_src
+	$(<D)/bin/python -m ruff format --check src tests benchmarks tools examples docs_src
 	$(<D)/bin/python -m mypy
 	$(<D)/bin/python -m mypy.stubtest aionest._core
 	$(<D)/bin/python -m mypy --warn-unused-ignores tests/typing
