@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from streamlit.delta_generator import DeltaGenerator
 
-__all__ = ["MCPConnection", "call", "stream", "tools_loader"]
+__all__ = ["LOOK", "MCPConnection", "Work", "call", "stream", "tools_loader"]
 
-LOOK = 0.1  # seconds between looks at whether the script is to stop
+#: Seconds between looks at whether the script is to stop.
+LOOK = 0.1
 
 
 def _key(config: Configuration) -> str:
@@ -229,7 +230,14 @@ def stream(
 
 
 class Work:
-    """A call that runs on the portal while a script waits for it: what ``call`` and ``stream`` are made of."""
+    """A call that runs on the portal while a script waits for it: what ``call`` and ``stream`` are made of.
+
+    It begins at once. :attr:`future` has the result, and cancels the call.
+
+    :param tool: its name, or itself.
+    :param arguments: None for none.
+    :param timeout: as in :meth:`aionest.mcp.ToolsLoader.call`.
+    """
 
     def __init__(
         self, loader: ToolsLoader, tool: str | Tool, arguments: Mapping[str, object] | None, timeout: float | None

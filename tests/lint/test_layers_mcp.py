@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -102,14 +103,88 @@ def test_the_face_is_thin():
     assert len((MCP / "loader.py").read_text().splitlines()) < 450
 
 
+OUTSIDE = [MCP.parent / "streamlit.py", *(MCP.parent / "cli").rglob("*.py"), *(MCP.parent / "app").rglob("*.py")]
+API = (MCP.parents[2] / "docs" / "api.md").read_text()
+
+
+def module_file(name):
+    path = MCP.parents[1].joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def exported(name):
+    """What a module has in ``__all__``; of one without, which the documentation takes whole, what has no underscore."""
+    tree = parsed(module_file(name))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return set(ast.literal_eval(node.value))
+    assert f".. automodule:: {name}\n" in API, f"{name} has no __all__"
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")}
+
+
+def taken(source, package=()):
+    """What a text imports of ``aionest.mcp`` and ``aionest.streamlit``, in programs within strings, too: modules and names."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                whole = f"{module}.{alias.name}"
+                if f"{module}.".startswith(("aionest.mcp.", "aionest.streamlit.")):
+                    yield module, alias.name
+                elif whole in ("aionest.mcp", "aionest.streamlit"):
+                    yield whole, None
+        elif isinstance(node, ast.Import):
+            yield from (
+                (alias.name, None)
+                for alias in node.names
+                if f"{alias.name}.".startswith(("aionest.mcp.", "aionest.streamlit."))
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "import" in node.value:
+            try:
+                yield from taken(node.value)
+            except SyntaxError:
+                continue
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: path.relative_to(MCP.parent).as_posix())
+def test_what_is_imported_from_outside_is_public(path):
+    """``streamlit``, the command line and the app go through what is in ``__all__`` and in the documentation."""
+    package = path.relative_to(MCP.parents[1]).parts[:-1]
+    for module, name in taken(path.read_text(), package):
+        assert name is not None, f"a name of {module} is to be imported, not the module"
+        assert name in exported(module), f"{module}.{name}"
+        assert re.search(rf"[. ]{name}\b", API) or f"automodule:: {module}" in API, (
+            f"{module}.{name} is not in docs/api.md"
+        )
+
+
+def test_the_rule_of_imports_is_looked_at():
+    found = [
+        *taken("from aionest.mcp.config import a\nx = 'import sys; from aionest.mcp import b'\nfrom .mcp import c")
+    ]
+    assert found == [("aionest.mcp.config", "a"), ("aionest.mcp", "b")]
+    assert [*taken("from ..mcp import c\nfrom .. import mcp", ("aionest", "cli"))] == [
+        ("aionest.mcp", "c"),
+        ("aionest.mcp", None),
+    ]
+    assert "splits" in exported("aionest.mcp.tools") and "to_openai" in exported("aionest.mcp.adapters.openai")
+
+
+def test_what_the_commands_import_late_is_where_the_type_checker_finds_it():
+    tree = ast.parse((MCP.parent / "cli" / "lib.py").read_text())
+    (homes,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_HOMES"
+    ]
+    assert homes == {name: module for module, name in taken(ast.unparse(tree))}
+
+
 def test_nobody_outside_uses_what_is_not_public():
-    """``streamlit``, the command line and the app go through public names of ``aionest.mcp``."""
-    outside = [MCP.parent / "streamlit.py", *(MCP.parent / "cli").rglob("*.py"), *(MCP.parent / "app").rglob("*.py")]
-    for path in outside:
+    """Nor attributes of their objects."""
+    for path in OUTSIDE:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aionest.mcp"):
-                assert not any(part.startswith("_") for part in node.module.split(".")), path
-                assert not any(alias.name.startswith("_") for alias in node.names), path
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 assert getattr(node.value, "id", "") not in ("loader", "config", "tool", "connection"), (
                     path,

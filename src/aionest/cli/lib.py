@@ -5,7 +5,30 @@ Contract: commands refer to it as ``lib.NAME`` in their bodies, never in default
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
+
+# where each of them is
+_HOMES = {
+    "ArgumentsError": "aionest.mcp",
+    "AuthError": "aionest.mcp",
+    "ProtocolError": "aionest.mcp",
+    "ServerConfig": "aionest.mcp",
+    "ServerStatus": "aionest.mcp",
+    "Tool": "aionest.mcp",
+    "ToolNotFound": "aionest.mcp",
+    "ToolResult": "aionest.mcp",
+    "ToolsConfig": "aionest.mcp",
+    "ToolsError": "aionest.mcp",
+    "ToolsLoader": "aionest.mcp",
+    "ToolsRetriever": "aionest.mcp",
+    "Trust": "aionest.mcp",
+    "UsageError": "aionest.mcp",
+    "input_ids": "aionest.mcp.config",
+    "splits": "aionest.mcp.tools",
+    "was_only_found": "aionest.mcp.auth",
+    "would_start": "aionest.mcp.auth",
+}
 
 if TYPE_CHECKING:
     from aionest.mcp import (
@@ -51,11 +74,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        from aionest import mcp
-        from aionest.mcp import auth, config, tools
-
-        for module in (mcp, auth, config, tools):
-            if hasattr(module, name):
-                found = globals()[name] = getattr(module, name)
-                return found
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return found

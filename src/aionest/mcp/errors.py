@@ -210,3 +210,30 @@ def flatten(exc: BaseException | None, but: BaseException | None = None) -> list
 def clean(text: object) -> str:
     """Text without credentials in URLs."""
     return _SECRET_IN_URL.sub(lambda m: (m.group(1) or "") + "***" + ("@" if m.group(1) is None else ""), str(text))
+
+
+__all__ = [
+    "ArgumentsError",
+    "AuthError",
+    "CallTimeout",
+    "MessageTooLong",
+    "NotSent",
+    "ProtocolError",
+    "Refused",
+    "ServerExited",
+    "ServerLost",
+    "ServerUnavailable",
+    "ToolFailed",
+    "ToolNotFound",
+    "ToolSchemaError",
+    "ToolsError",
+    "Unanswerable",
+    "UsageError",
+    "caused",
+    "clean",
+    "copy_to_raise",
+    "flatten",
+    "in_a_line",
+    "with_advice",
+    "with_stderr",
+]
