@@ -93,10 +93,13 @@ def test_names_of_one_s_own_are_not_found():
 
 
 def test_doctor_tells_what_is_missing(monkeypatch):
-    assert list(surface.report()) == ["SDK"] and line.VERSION in surface.report()["SDK"]
+    assert list(surface.report()) == ["SDK"] and surface.report()["SDK"].startswith(f"{line.VERSION}: all ")
     lost = surface.Name(0, "mcp:ClientSession._gone", "shortcut", "calls are slow")
     monkeypatch.setattr(surface, "SURFACE", (*surface.SURFACE, lost))
-    assert surface.report()["lacks mcp:ClientSession._gone"] == "calls are slow"
+    found = surface.report()
+    assert found["lacks mcp:ClientSession._gone"] == "calls are slow" and found["SDK"].startswith(
+        f"{line.VERSION}: 1 of "
+    )
 
 
 def test_what_steps_aside_says_so_once(monkeypatch, caplog):

@@ -1,7 +1,7 @@
 """aionest doctor: what is installed, which loops there are, what is patched, and whether the engine works here.
 
 Contract: the looking and the self-test happen in a child process, so that nothing of them stays; what was seen is told before the
-test, which may end it. Only the standard library is imported here, and metadata while the child works. Imports that packages of this
+test, which may end it. Another one looks at the MCP SDK meanwhile, which has to be imported for that: who has it waits for it. Only the standard library is imported here, and metadata while the child works. Imports that packages of this
 environment do at start (in .pth files or sitecustomize) are seen, as the child is started as any program is.
 """
 
@@ -117,16 +117,12 @@ def _surface(output: str, errors: str) -> dict[str, str] | str:
         return errors.strip().rpartition("\n")[2]
 
 
-def report(mcp: bool = False) -> dict[str, object]:
-    """What there is to know, by topic: texts, lists of names, and texts by name.
-
-    :param mcp: look at the MCP SDK, too, which takes a while to import.
-    """
-    running = [_begin(_LOOK + _TEST)]
+def report() -> dict[str, object]:
+    """What there is to know, by topic: texts, lists of names, and texts by name."""
+    running = [_begin(_SURFACE)] if _version_of("mcp") else []  # first: the SDK's import takes longest of all
     try:
+        running.insert(0, _begin(_LOOK + _TEST))
         found = _packages()
-        if mcp and found["mcp"] != "-":
-            running.append(_begin(_SURFACE))
         output, *more = [_end(process) for process in running]
     finally:
         for process in running:
@@ -157,7 +153,8 @@ def rows(report: dict[str, object]) -> list[tuple[str, str]]:
     shown = []
     for key, value in report.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{name} {one}" for name, one in value.items()) or "-"
+            parts = [f"{name} ({one})" if name.startswith("lacks ") else f"{name} {one}" for name, one in value.items()]
+            value = ", ".join(parts) or "-"
         elif isinstance(value, list):
             value = ", ".join(value) or "-"
         shown.append((key, str(value)))
@@ -165,13 +162,11 @@ def rows(report: dict[str, object]) -> list[tuple[str, str]]:
 
 
 def advice(report: dict[str, object]) -> list[str]:
-    """What is missing, and what else could be looked at: a sentence each."""
+    """What is missing: a sentence each."""
     lines = []
     missing = next((one for one in _EXTRAS if any(report[name] == "-" for name in one[0])), None)
     if missing is not None:
         names, what, extra = missing
         absent = ", ".join(name for name in names if report[name] == "-")
         lines.append(f'{what} needs packages that are not installed ({absent}): pip install "aionest[{extra}]".')
-    if report["mcp"] != "-" and "mcp names" not in report:
-        lines.append("`aionest doctor --mcp` also looks at the MCP SDK.")
     return lines

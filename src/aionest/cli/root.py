@@ -51,15 +51,13 @@ app.add_typer(App(help=bare.COMMANDS["mcp"], add_completion=False), name="mcp")
 @app.command(
     short_help=bare.COMMANDS["doctor"],
     examples="""aionest doctor
-        aionest doctor --mcp --json""",
+        aionest doctor --json""",
 )
-def doctor(
-    mcp: bool = typer.Option(False, "--mcp", help="Also check that the MCP SDK has every name that aionest relies on."),
-    json_: bool = JsonOption,
-) -> None:
-    """Versions, loops, what is patched, and a self-test of the engine."""
+def doctor(json_: bool = JsonOption) -> None:
+    """Versions, loops, what is patched, and a self-test of the engine. Of the MCP SDK also which names that aionest relies on
+    are missing, and what happens without them."""
     State.json = json_
-    raise typer.Exit(bare.tell_health(mcp, json_))
+    raise typer.Exit(bare.tell_health(json_))
 
 
 @app.command(

@@ -328,13 +328,18 @@ def steps_aside(part: str, *instances: object) -> bool:
 
 
 def report() -> dict[str, str]:
-    """For people: what of the table the installed SDK lacks, and what that means. ``SDK`` says which it is."""
+    """For people: what of the names that are relied on the installed SDK lacks, and what happens without each.
+
+    ``SDK`` says which it is, and how many are missing; the others are ``lacks`` with the name.
+    """
     names = of_line()
-    found = {"SDK": f"{VERSION}: {len({name.path for name in names})} names are relied on"}
+    lacking: dict[str, list[str]] = {}
     for name in names:
         if not name.newer and not name.is_there():
-            found[f"lacks {name.path}"] = name.without
-    return found
+            lacking.setdefault(f"lacks {name.path}", []).append(name.without)
+    relied = f"{len({name.path for name in names})} names that aionest relies on"
+    said = f"{len(lacking)} of {relied} are missing" if lacking else f"all {relied} are there"
+    return {"SDK": f"{VERSION}: {said}", **{path: "; ".join(dict.fromkeys(why)) for path, why in lacking.items()}}
 
 
 __all__ = ["SURFACE", "Name", "absent", "of_line", "report", "step_aside", "steps_aside"]
