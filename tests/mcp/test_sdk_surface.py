@@ -30,7 +30,7 @@ SESSION = {
 # private names that look like the SDK's, by what they are
 OTHERS = {
     "config/errors.py": {"_replace"},  # of a named tuple
-    "tools/feeder.py": {"_get_running_loop"},  # asyncio's
+    "catalog/feeder.py": {"_get_running_loop"},  # asyncio's
     "transport/asking.py": {"_inner", "_posts"},  # of ours, which the base class in another file has
     "transport/client.py": {"_request"},  # of the HTTP library's errors
     "transport/jobs.py": {"_handle"},  # of a process
