@@ -772,13 +772,17 @@ def test_guest_with_nested_runs_inside_both(applied):
         await asyncio.sleep(0)
 
         async def inner():
-            base = asyncio.get_running_loop().time()
+            gates = [asyncio.Event() for _ in range(3)]
 
             async def caller(i):
-                asyncio.run(until(base + 0.03 - i * 0.01))
+                asyncio.run(gates[i].wait())
                 log.append(i)
+                gates[i - 1].set()
 
-            await asyncio.gather(*[caller(i) for i in range(3)])
+            async def begin():
+                gates[2].set()
+
+            await asyncio.gather(*[caller(i) for i in range(3)], begin())
             gate = asyncio.Event()
 
             async def waits():
