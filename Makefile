@@ -227,7 +227,7 @@ WINDOWS_TESTS := tests/core tests/apply tests/scopes tests/portal tests/cli/test
 windows: windows-3.13 windows-3.10
 
 # a choice for each change: under wine what a program asks of the system goes through a server, one thing at a time
-WINDOWS_CI := $(addprefix tests/core/test_,engine.py runloop.py nested.py guest_kinds.py odd_loops.py bad_input.py) \
+WINDOWS_CI := $(addprefix tests/core/test_,engine.py callers.py guests.py loop_classes.py runloop.py nested.py guest_kinds.py odd_loops.py bad_input.py) \
 	$(addprefix tests/apply/test_,run_ends.py platform.py wakeups.py) $(addprefix tests/scopes/test_,generators.py left_elsewhere.py) \
 	$(addprefix tests/portal/test_portal_,calls.py close.py enter.py process.py) \
 	$(addprefix tests/loader/test_,commands.py windows.py) tests/cli/test_systems.py

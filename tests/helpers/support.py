@@ -56,6 +56,17 @@ async def eventually_async(condition, what=None, *, timeout=GUARD, every=0.001):
     return value
 
 
+async def value(x, delay=0):
+    """x, after so many seconds."""
+    await asyncio.sleep(delay)
+    return x
+
+
+def sync(x=1, delay=0.001):
+    """The same from synchronous code."""
+    return asyncio.run(value(x, delay))
+
+
 async def until(when):
     """As sleep, but to a point in time: a loop runs its timers in the order of their times, however late it is."""
     loop = asyncio.get_running_loop()

@@ -24,7 +24,7 @@ WINDOWS = {
     "tests/apply/test_run_ends.py::test_what_other_threads_post_while_a_loop_closes_runs_or_is_told": "a proactor that closes loses what "
     "is posted in the last moment, as on stock asyncio: only asyncio's Unix loop is sealed",
     "tests/core/test_chunks.py": "the allocator for frames is Linux only",
-    "tests/core/test_engine.py::test_from_the_garbage_collector_at_any_allocation": "a proactor is Python code, in which finalizers "
+    "tests/core/test_callers.py::test_from_the_garbage_collector_at_any_allocation": "a proactor is Python code, in which finalizers "
     "run too: those still asleep at the end of the run are ended with it",
     "tests/core/test_foreign_greenlets.py::test_a_finalizer_that_nests_in_the_midst_of_a_switch_loses_no_wake_up": "its program counts "
     "the frames of a selector loop",

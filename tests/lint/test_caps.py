@@ -22,7 +22,6 @@ BIGGER: dict[str, dict[str, int]] = {
     "file": {
         "tests/apply/test_run_ends.py": 882,
         "tests/cli/test_cli.py": 722,
-        "tests/core/test_engine.py": 1274,
         "tests/core/test_foreign_greenlets.py": 754,
         "tests/core/test_foreign_loops.py": 1254,
         "tests/core/test_nested.py": 649,
