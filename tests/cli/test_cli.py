@@ -533,7 +533,7 @@ def test_what_was_named_may_be_found_and_what_is_written_is_accepted(home):
 
 @pytest.mark.slow
 def test_the_doctor_tells_loops_and_patches(home):
-    report = json.loads(aionest(home, "doctor", "--json", really=True).stdout)
+    report = json.loads(aionest(home, "doctor", "--mcp", "--json", really=True).stdout)
     assert "asyncio.run" in report["apply() patches"] and report["unapply() undoes it"] == "yes"
     assert set(report["loops"]) == {"policy", "loop"}
     assert list(report["mcp names"]) == ["SDK"] and report["mcp"] in report["mcp names"]["SDK"]  # and none is missing

@@ -85,7 +85,7 @@ def test_nothing_heavy_is_imported_for_it(args):
         (["--help"], HELP, set()),
         (["--version"], HELP | {"aionest.cli.doctor"}, METADATA),
         (["doctor"], HELP | {"aionest.cli.doctor"}, METADATA | {"platform"}),
-        (["doctor", "--json"], HELP | {"aionest.cli.doctor"}, METADATA | {"platform"}),
+        (["doctor", "--mcp", "--json"], HELP | {"aionest.cli.doctor"}, METADATA | {"platform"}),
     ],
 )
 def test_what_one_types_first_does_not_wait_for_libraries(args, own, others):
@@ -170,7 +170,6 @@ def test_nobody_reads_what_one_types_first(args):
 def test_a_self_test_that_kills_its_process_leaves_what_was_seen(monkeypatch):
     from aionest.cli import doctor
 
-    monkeypatch.setattr(doctor, "_SURFACE", "print('{}')")
     monkeypatch.setattr(doctor, "_TEST", "import os; sys.stderr.write('oh\\n'); sys.stderr.flush(); os.abort()")
     report = doctor.report()
     assert report["self-test"] == "oh" and report["unapply() undoes it"] == "yes"
@@ -185,16 +184,19 @@ def test_the_doctor_tells_what_the_sdk_lacks(monkeypatch):
     from aionest.cli import doctor
 
     lacks = {"SDK": "9: 1 of 2 names that aionest relies on are missing", "lacks mcp:Gone": "calls are slow"}
-    monkeypatch.setattr(doctor, "_version_of", lambda name: "9")
     monkeypatch.setattr(doctor, "_SURFACE", f"print({json.dumps(lacks)!r})")
-    report = doctor.report()
-    assert report["mcp names"] == lacks and report["self-test"] == "ok"
+    for version, asked, looked in [("9", False, True), ("1.24.0", False, False), ("1.24.0", True, True)]:
+        monkeypatch.setattr(doctor, "_version_of", lambda name, version=version: version)
+        names = doctor.report(asked)["mcp names"]
+        assert names == lacks if looked else names["SDK"].startswith("1.24.0: tested"), names
+    report = doctor.report(True)
+    assert report["self-test"] == "ok"
     shown = dict(doctor.rows(report))["mcp names"]
     assert shown == "SDK 9: 1 of 2 names that aionest relies on are missing, lacks mcp:Gone (calls are slow)"
     monkeypatch.setattr(doctor, "_SURFACE", "raise ImportError('too old')")
-    assert doctor.report()["mcp names"] == "ImportError: too old"
+    assert doctor.report(True)["mcp names"] == "ImportError: too old"
     monkeypatch.setattr(doctor, "_version_of", lambda name: None)
-    assert "mcp names" not in doctor.report()
+    assert "mcp names" not in doctor.report(True)
 
 
 def test_a_shell_that_asks_how_a_line_goes_on_is_answered_by_typer():

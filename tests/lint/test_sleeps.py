@@ -32,7 +32,7 @@ MOST = {
     "core/test_callers.py": 3,
     "core/test_chunks.py": 1,
     "core/test_ended_hubs.py": 1,
-    "core/test_engine.py": 17,
+    "core/test_engine.py": 14,
     "core/test_finalizers.py": 1,
     "core/test_foreign_greenlets.py": 36,
     "core/test_foreign_loops.py": 16,

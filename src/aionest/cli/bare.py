@@ -42,7 +42,7 @@ def can(words: list[str]) -> bool:
     """Is it all here, whatever else is installed?"""
     if any(name.startswith("_") and name.endswith("_COMPLETE") for name in os.environ):
         return False  # a shell asks how a line goes on
-    return words in ([], ["--help"], ["--version"]) or (words[0] == "doctor" and {*words[1:]} <= {"--json"})
+    return words in ([], ["--help"], ["--version"]) or (words[0] == "doctor" and {*words[1:]} <= {"--mcp", "--json"})
 
 
 def run(extras: bool) -> None:
@@ -97,11 +97,11 @@ def tell_version() -> int:
     return 0
 
 
-def tell_health(as_json: bool) -> int:
+def tell_health(mcp: bool, as_json: bool) -> int:
     """What the doctor finds; the exit code."""
     from . import doctor
 
-    report = doctor.report()
+    report = doctor.report(mcp)
     if as_json:
         print(json.dumps(report))
     else:
@@ -127,8 +127,8 @@ def _run(words: list[str], as_json: bool, extras: bool) -> int:
         return 0
     if words == ["--version"]:
         return tell_version()
-    if words == ["doctor"]:
-        return tell_health(as_json)
+    if words[0] == "doctor" and {*words[1:]} <= {"--mcp"}:
+        return tell_health("--mcp" in words, as_json)
     if words == ["demo"]:
         from . import demo
 

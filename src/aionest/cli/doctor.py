@@ -1,8 +1,10 @@
 """aionest doctor: what is installed, which loops there are, what is patched, and whether the engine works here.
 
 Contract: the looking and the self-test happen in a child process, so that nothing of them stays; what was seen is told before the
-test, which may end it. Another one looks at the MCP SDK meanwhile, which has to be imported for that: who has it waits for it. Only the standard library is imported here, and metadata while the child works. Imports that packages of this
-environment do at start (in .pth files or sitecustomize) are seen, as the child is started as any program is.
+test, which may end it. Another child looks for the names of the MCP SDK that aionest relies on, which it has to import for that:
+where that is asked for, and for a release that aionest was not tested with. Only the standard library is imported here, and metadata
+while the children work. Imports that packages of this environment do at start (in .pth files or sitecustomize) are seen, as a child is
+started as any program is.
 """
 
 from __future__ import annotations
@@ -66,6 +68,8 @@ _EXTRAS = (
     (("streamlit",), "`aionest app`", "app"),
 )
 _LIMIT = 60.0  # seconds
+# releases of the MCP SDK, the first and the last of each line that the tests have found all names in
+_TESTED = (((1, 24), (1, 30)), ((2, 0), (2, 3)))
 _SURFACE = "import json; from aionest.mcp.sdk import report; print(json.dumps(report()))"
 
 
@@ -117,9 +121,19 @@ def _surface(output: str, errors: str) -> dict[str, str] | str:
         return errors.strip().rpartition("\n")[2]
 
 
-def report() -> dict[str, object]:
-    """What there is to know, by topic: texts, lists of names, and texts by name."""
-    running = [_begin(_SURFACE)] if _version_of("mcp") else []  # first: the SDK's import takes longest of all
+def _is_tested(version: str) -> bool:
+    release = tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:2])
+    return any(first <= release <= last for first, last in _TESTED)
+
+
+def report(mcp: bool = False) -> dict[str, object]:
+    """What there is to know, by topic: texts, lists of names, and texts by name.
+
+    :param mcp: look for each name of the MCP SDK's that is relied on, whatever its release; it takes a second to import.
+    """
+    sdk = _version_of("mcp")
+    looked = sdk is not None and (mcp or not _is_tested(sdk))
+    running = [_begin(_SURFACE)] if looked else []  # first: the SDK's import takes longest of all
     try:
         running.insert(0, _begin(_LOOK + _TEST))
         found = _packages()
@@ -133,6 +147,10 @@ def report() -> dict[str, object]:
     found |= _looked(seen)
     if more:
         found["mcp names"] = _surface(*more[0])
+    elif sdk is not None:
+        found["mcp names"] = {
+            "SDK": f"{sdk}: tested with aionest; `aionest doctor --mcp` looks for each name that it relies on"
+        }
     found["self-test"] = "ok" if tested == "ok\n" else (output[1] or tested).strip()
     return found
 

@@ -51,13 +51,16 @@ app.add_typer(App(help=bare.COMMANDS["mcp"], add_completion=False), name="mcp")
 @app.command(
     short_help=bare.COMMANDS["doctor"],
     examples="""aionest doctor
-        aionest doctor --json""",
+        aionest doctor --mcp --json""",
 )
-def doctor(json_: bool = JsonOption) -> None:
-    """Versions, loops, what is patched, and a self-test of the engine. Of the MCP SDK also which names that aionest relies on
-    are missing, and what happens without them."""
+def doctor(
+    mcp: bool = typer.Option(False, "--mcp", help="Look for each name of the MCP SDK that aionest relies on."),
+    json_: bool = JsonOption,
+) -> None:
+    """Versions, loops, what is patched, and a self-test of the engine. Of an MCP SDK that aionest was not tested with also which
+    names that it relies on are missing, and what happens without them."""
     State.json = json_
-    raise typer.Exit(bare.tell_health(json_))
+    raise typer.Exit(bare.tell_health(mcp, json_))
 
 
 @app.command(

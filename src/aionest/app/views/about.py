@@ -16,7 +16,7 @@ from aionest.cli import doctor
 @st.cache_data(show_spinner="Testing the engine ...")
 def _report() -> dict[str, str]:
     """The doctor's report; the self-test starts a process, so not at each rerun."""
-    report = doctor.report()
+    report = doctor.report(mcp=True)
     said = {key: "not installed" if report[key] == "-" else value for key, value in doctor.rows(report)}
     return {key: "nothing" if value == "-" else value for key, value in said.items()}  # a table draws a dash as a list
 
