@@ -89,7 +89,7 @@ class Request(Generic[R]):
         self.handled = sys.exc_info()[1]  # by the caller; it will be the context of all that is raised here
         if self.limit < 0:
             raise CallTimeout(
-                f"timed out after {self.limit:g} s, before the {what} could be sent", server=connection.name
+                f"no time was left to send the {what}: its timeout was {self.limit:g} s", server=connection.name
             )
 
     def remaining(self) -> float | None:
