@@ -15,6 +15,18 @@ from aionest import _core
 ON_EACH_LOOP = True
 
 
+async def ends_of_sleeps(loop):
+    """The delays of three nested runs that sleep, as they end."""
+    order, base = [], loop.time()
+
+    async def caller(delay):
+        asyncio.run(until(base + delay))
+        order.append(delay)
+
+    await asyncio.gather(caller(0.03), caller(0.01), caller(0.02))
+    return order
+
+
 class Overriding(asyncio.SelectorEventLoop):
     """A loop whose class has methods of its own."""
 
@@ -56,13 +68,7 @@ def test_overrides_of_a_loop_subclass_are_called(applied):
     loop = Overriding()
 
     async def main():
-        order, base = [], loop.time()
-
-        async def caller(delay):
-            asyncio.run(until(base + delay))
-            order.append(delay)
-
-        await asyncio.gather(caller(0.03), caller(0.01), caller(0.02))
+        order = await ends_of_sleeps(loop)
         future = loop.create_future()
         threading.Timer(0.01, loop.call_soon_threadsafe, (future.set_result, 1)).start()
         await future
@@ -107,13 +113,7 @@ def test_subclass_with_a_run_forever_of_its_own(applied):
     loop = Own()
 
     async def main():
-        order, base = [], loop.time()
-
-        async def caller(delay):
-            asyncio.run(until(base + delay))
-            order.append(delay)
-
-        await asyncio.gather(caller(0.03), caller(0.01), caller(0.02))
+        order = await ends_of_sleeps(loop)
         n = loop.between
         for _ in range(5):
             await asyncio.sleep(0)

@@ -464,7 +464,7 @@ def test_cancelling_the_calling_task_cancels_the_call(portal):
 
     async def main():
         task = asyncio.get_running_loop().create_task(caller())
-        await eventually_async(lambda: begun.is_set())
+        await eventually_async(begun.is_set)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -143,7 +143,7 @@ def test_map_runs_all_at_once_and_keeps_the_order(portal):
         started.append(n)
         if len(started) == 5:
             together.set()
-        await eventually_async(lambda: together.is_set())
+        await eventually_async(together.is_set)
         await asyncio.sleep(0.001 * (5 - n))
         return n, m
 

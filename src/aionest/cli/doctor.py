@@ -131,12 +131,12 @@ def report(mcp: bool = False) -> dict[str, object]:
 
     :param mcp: look for each name of the MCP SDK's that is relied on, whatever its release; it takes a second to import.
     """
-    sdk = _version_of("mcp")
-    looked = sdk is not None and (mcp or not _is_tested(sdk))
-    running = [_begin(_SURFACE)] if looked else []  # first: the SDK's import takes longest of all
+    running = [_begin(_LOOK + _TEST)]
     try:
-        running.insert(0, _begin(_LOOK + _TEST))
         found = _packages()
+        sdk = str(found["mcp"])
+        if sdk != "-" and (mcp or not _is_tested(sdk)):
+            running.append(_begin(_SURFACE))
         output, *more = [_end(process) for process in running]
     finally:
         for process in running:
@@ -147,7 +147,7 @@ def report(mcp: bool = False) -> dict[str, object]:
     found |= _looked(seen)
     if more:
         found["mcp names"] = _surface(*more[0])
-    elif sdk is not None:
+    elif sdk != "-":
         found["mcp names"] = {
             "SDK": f"{sdk}: tested with aionest; `aionest doctor --mcp` looks for each name that it relies on"
         }

@@ -1,4 +1,4 @@
-"""Every name of the SDK that this package relies on: in which line, private or public, and what happens without it.
+"""Every name of the SDK that this package relies on: in which line, and what happens without it.
 
 Contract: ``SURFACE`` is the one table. The code asks it before it uses something private (``absent``), tests compare it with
 the installed SDK, ``aionest doctor`` shows it. What steps aside says so once, in the log.
@@ -31,11 +31,6 @@ class Name:
     part: str
     without: str
     newer: bool = False
-
-    @property
-    def private(self) -> bool:
-        """Is it none of the SDK's promises?"""
-        return any(word.startswith("_") for word in self.path.replace(":", ".").split("."))
 
     @property
     def attribute(self) -> str:
