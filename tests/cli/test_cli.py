@@ -10,16 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import forked
 import pytest
+from servers import SERVER
 from support import eventually
 
 for name in ("mcp", "typer", "rich"):
     pytest.importorskip(name)
-
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 
 
 @pytest.fixture

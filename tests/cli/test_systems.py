@@ -8,17 +8,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import windows
+from servers import SERVERS
 
 for name in ("mcp", "typer", "rich"):
     pytest.importorskip(name)
 
 pytestmark = pytest.mark.slow
 
-SERVERS = Path(__file__).parents[2] / "examples" / "servers"
 LIMIT = 400 if windows.on_wine else 110  # seconds: a guard
 TEXT = "\u2603 caf\xe9"  # a snowman, which Windows' usual encoding has not
 

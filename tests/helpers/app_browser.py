@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import forked
+from servers import SERVER
 from support import eventually, listens
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 SHOTS = Path(os.environ.get("AIONEST_SCREENSHOTS") or "/nonexistent")
 BAD_WORDS = ("Traceback", "cancel scope", "CancelledError", "was never awaited", "was destroyed", "RuntimeError")
 PAGES = ("tools", "resources", "prompts", "messages", "assistant", "servers", "sessions", "about")

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers import SERVER
 
 from aionest.mcp import ConfigError, ToolsConfig, ToolsLoader, ToolsRetriever, UsageError
 
-SERVER = Path(__file__).parents[2] / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
 
 

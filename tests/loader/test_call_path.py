@@ -7,9 +7,9 @@ import gc
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from servers import SERVER
 from support import eventually, eventually_async
 
 pytest.importorskip("mcp")
@@ -18,7 +18,6 @@ from aionest import Portal, PortalClosed
 from aionest.mcp import ArgumentsError, CallTimeout, Tool, ToolsLoader
 from aionest.mcp.tools import tool as tool_module
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
 
 KINDS = ["string", "integer", "number", "boolean", "null", "array", ["string", "null"]]

@@ -9,16 +9,15 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from servers import SERVER
 from support import eventually
 
 pytest.importorskip("mcp")
 
 from aionest.mcp import CallTimeout, asking_server
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
 SAMPLE = {"messages": [{"role": "user", "content": {"type": "text", "text": "2+2?"}}], "maxTokens": 5}
 QUESTION = {

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from servers import SERVER
 
 pytest.importorskip("mcp")
 
@@ -31,7 +32,6 @@ from pydantic import BaseModel, Field
 
 from aionest.mcp.sdk.shortcut_v1 import Direct
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
 
 

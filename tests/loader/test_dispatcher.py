@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from pathlib import Path
 
 import pytest
+from servers import SERVER
 
 pytest.importorskip("mcp")
 
@@ -23,7 +23,6 @@ from opentelemetry import trace
 from aionest.mcp.sdk import v2
 from aionest.mcp.sdk.shortcut_v2 import DirectDispatcher
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
 
 

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
+from servers import SERVER
 
 pytest.importorskip("mcp")
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 HOST = """
 import os, sys, time
 from aionest.mcp import ToolsLoader

@@ -11,9 +11,9 @@ import queue
 import sys
 import time
 import uuid
-from pathlib import Path
 
 import pytest
+from servers import SERVER
 from support import eventually
 from web import Answering, Quiet, serving
 
@@ -21,7 +21,6 @@ pytest.importorskip("mcp")
 
 from aionest.mcp import AuthError, CallTimeout, ServerLost, ServerUnavailable, ToolsError
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 SECRET = "a-token-nobody-may-read"
 MIB = 1 << 20
 TOOLS = [

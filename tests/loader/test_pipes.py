@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
+from servers import SERVER
 
 pytest.importorskip("mcp")
 
 from aionest.mcp import ProtocolError, ServerLost
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 ONE = {"one": {"command": sys.executable, "args": [str(SERVER)]}}
 
 

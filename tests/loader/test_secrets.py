@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from servers import SERVER
 from web import Quiet, serving
 
 pytest.importorskip("mcp")
@@ -18,7 +19,6 @@ from aionest.mcp import ToolFailed, ToolsConfig, ToolsError, ToolsLoader
 from aionest.mcp.auth import Secrets
 from aionest.mcp.config.masks import mask_args
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 SECRET = "correct-horse-battery"
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 import windows
+from servers import SERVER
 from support import eventually
 
 pytest.importorskip("mcp")
 if sys.platform != "win32":
     pytest.skip("what is Windows' own", allow_module_level=True)
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 HOST = """
 import os, sys, time
 from aionest.mcp import ToolsLoader

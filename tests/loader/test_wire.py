@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from servers import SERVERS
 from support import eventually
 
 pytest.importorskip("mcp")
@@ -14,7 +14,6 @@ pytest.importorskip("mcp")
 from aionest.mcp import ToolsLoader  # noqa: E402
 from aionest.mcp.transport.asking import Asking  # noqa: E402
 
-SERVERS = Path(__file__).parent.parent.parent / "examples" / "servers"
 SECRET = 'tok"en\\of ünï'
 
 

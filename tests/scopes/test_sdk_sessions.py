@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import forked
 import pytest
 import support
+from servers import SERVERS
 
 support.needs("mcp")
 
-SERVERS = Path(__file__).parent.parent.parent / "examples" / "servers"
 PROGRAM = """
 import asyncio, contextlib, sys, threading
 import aionest

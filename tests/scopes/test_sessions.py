@@ -6,17 +6,16 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import forked
 import psutil
 import pytest
 import support
+from servers import SERVERS
 from support import DEV, SLOW, eventually, free_port, listens
 
 support.needs("mcp", "langchain_mcp_adapters")
 
-SERVERS = Path(__file__).parent.parent.parent / "examples" / "servers"
 GUARD = 60  # seconds: against hanging, never an expectation
 LIBRARIES = ("langchain_mcp_adapters.client", "mcp.client.streamable_http", "anyio._backends._asyncio", "psutil")
 FORKS = {dev: forked.Server(*LIBRARIES, options=DEV if dev else (), shared=True) for dev in (False, True)}

@@ -14,12 +14,12 @@ from pathlib import Path
 import forked
 import pytest
 import support
+from servers import SERVER
 from support import eventually, free_port
 
 support.needs("streamlit", "mcp", "typer")
 
 ROOT = Path(__file__).parent.parent.parent
-SERVER = ROOT / "examples" / "servers" / "bare.py"
 BAD_WORDS = ("Traceback", "cancel scope", "CancelledError", "was never awaited", "was destroyed", "RuntimeError")
 
 

@@ -20,6 +20,7 @@ from app_browser import PATIENCE
 from endpoint import SAYING, Handler, calling, delta, events, fragment
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import SERVER
 from support import eventually, free_port, listens
 from web import serving
 
@@ -27,7 +28,6 @@ support.needs("streamlit", "mcp", "typer")
 
 from aionest.app.chat import ChatError, Endpoint, Events, Reply, stream
 
-SERVER = Path(__file__).parent.parent.parent / "examples" / "servers" / "bare.py"
 BAD_WORDS = ("Traceback", "cancel scope", "CancelledError", "was never awaited", "was destroyed", "RuntimeError")
 SHOTS = Path(os.environ.get("AIONEST_SCREENSHOTS") or "/nonexistent")
 KEY = "sk-not-to-be-seen"
